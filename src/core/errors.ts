@@ -1,0 +1,17 @@
+// Errors that are addressed to the user, and the exit status each one leads to.
+//
+//   64  anything wrong with what the user wrote: options, job file, device spec, input files
+//    1  the run started and something failed, or an output could not be written
+//   70  our own fault (any other exception)
+
+/** What the user wrote cannot be used. The message is one line that names file, line, option and what is accepted. */
+export class UserError extends Error {
+  override readonly name: string = 'UserError'
+  readonly exitStatus: number = 64
+}
+
+/** An output could not be written, or the run failed. One line; exit status 1. */
+export class OutputError extends Error {
+  override readonly name: string = 'OutputError'
+  readonly exitStatus: number = 1
+}
