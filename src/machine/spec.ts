@@ -1,0 +1,277 @@
+// What a machine is made of, as plain data: the result of reading `--device` texts and the `--machine` file.
+//
+// `spec-parse.ts` turns text into these objects and refuses what contradicts itself; the machine and the devices read
+// them. A null stands for "not said": the machine then chooses by its clock and by what the job files need.
+//
+// Units: bytes, nanoseconds, percent.
+
+/** What a controller's media costs, by operation. Mean and deviation in ns; `fixed` has deviation 0. */
+export interface LatencySpec {
+  readonly meanNs: number
+  readonly devNs: number
+}
+
+/** One point of an empirical latency curve: `percent` of the I/Os take at most `ns`. */
+export interface LatencyPoint {
+  readonly percent: number
+  readonly ns: number
+}
+
+/** Cell type of flash: selects the table of read, program, erase and transfer times. */
+export type NandCell = 'slc' | 'mlc' | 'tlc' | 'qlc'
+
+/** Times of the flash. Null = the value of the cell's table (which for mlc, tlc, qlc differs by page). */
+export interface NandTiming {
+  readonly cell: NandCell
+  readonly readNs: number | null
+  readonly programNs: number | null
+  readonly eraseNs: number | null
+  /** Transfer of one page over its channel; 0 = channels cost nothing. */
+  readonly transferNs: number | null
+}
+
+/** Shape of the flash behind an ordinary NVMe disk. */
+export interface NandGeometry {
+  readonly channels: number
+  /** Dies on each channel. */
+  readonly dies: number
+  readonly planes: number
+  /** Blocks of each plane; null = as many as the size needs. */
+  readonly blocks: number | null
+  /** Pages of each block. */
+  readonly pages: number
+  readonly pageBytes: number
+  /** Share of the flash that the disk does not show, in percent of what it shows. */
+  readonly overProvisioning: number
+}
+
+/** How long an I/O takes on the media. */
+export type MediaSpec =
+  /** Completes at once and keeps nothing: reads return zeros. */
+  | { readonly model: 'null' }
+  /** Keeps data, takes no time of its own. */
+  | { readonly model: 'ram' }
+  | {
+      readonly model: 'fixed' | 'normal' | 'lognormal'
+      readonly read: LatencySpec
+      readonly write: LatencySpec
+      readonly trim: LatencySpec
+      readonly flush: LatencySpec
+      /** I/Os served at the same time. */
+      readonly units: number
+    }
+  | {
+      readonly model: 'empirical'
+      /** Ascending in both members, at least two points, the last one 100 %. */
+      readonly read: readonly LatencyPoint[]
+      readonly write: readonly LatencyPoint[]
+      readonly trim: readonly LatencyPoint[]
+      readonly flush: readonly LatencyPoint[]
+      readonly units: number
+    }
+  | { readonly model: 'nand'; readonly geometry: NandGeometry; readonly timing: NandTiming }
+
+/** Which commands a fault applies to. An absent member matches everything. */
+export interface FaultMatch {
+  /** An I/O command by name, or any opcode by number (0..255) with `admin` saying which set. */
+  readonly opcode?: number
+  readonly admin?: boolean
+  /** Queue identifier; 0 is the admin queue. */
+  readonly queue?: number
+  /** First and last logical block, inclusive. */
+  readonly lba?: readonly [first: number, last: number]
+  /** The n-th matching command, from 1; with `count`, the first of so many. */
+  readonly nth?: number
+  /** How many commands it strikes; absent = 1 with nth, otherwise all. */
+  readonly count?: number
+}
+
+/** What happens to a matching command. */
+export type FaultAction =
+  /** Complete with this NVMe status (type and code: 0x281 is an unrecovered read error; 0x4000 = do not retry). */
+  | { readonly kind: 'status'; readonly status: number }
+  | { readonly kind: 'delay'; readonly ns: number }
+  /** Never complete. */
+  | { readonly kind: 'drop' }
+  /** Complete twice. */
+  | { readonly kind: 'duplicate' }
+  /** Flip a bit of the data. */
+  | { readonly kind: 'corrupt' }
+  /** The controller stops answering (CSTS.CFS when `fatal`). */
+  | { readonly kind: 'stuck'; readonly fatal: boolean }
+  /** The device is pulled out. */
+  | { readonly kind: 'remove' }
+
+/** A fault is data on a device, never a fork of the code. */
+export interface FaultSpec {
+  readonly match: FaultMatch
+  readonly action: FaultAction
+}
+
+/** The PCIe controller that both NVMe disks and open-channel devices have. */
+export interface ControllerSpec {
+  /** I/O queue pairs in all, polled ones included; null = one for each CPU. */
+  readonly queues: number | null
+  /** Queue pairs without an interrupt. */
+  readonly pollQueues: number
+  /** Entries of each I/O queue (CAP.MQES + 1 and the driver's depth together): gives depth - 1 tags. */
+  readonly depth: number
+  /** CAP.DSTRD: doorbells are 4 << stride bytes apart. */
+  readonly stride: number
+  /** Device in the submitting thread or in one of its own; null = inline. Real clock only. */
+  readonly where: 'inline' | 'thread' | null
+  /** How the host learns of completions; null = irq where there is something to wait for. */
+  readonly wait: 'poll' | 'irq' | 'hybrid' | null
+  /** Interrupt coalescing: an interrupt after so many entries or so long. */
+  readonly coalesce: { readonly entries: number; readonly ns: number } | null
+  /** Bytes of data the device may keep; null = what the machine has (2 GiB unless told). */
+  readonly memBytes: number | null
+  readonly faults: readonly FaultSpec[]
+}
+
+/** An ordinary NVMe disk: one controller, one namespace. */
+export interface NvmeSpec extends ControllerSpec {
+  readonly kind: 'nvme'
+  /** `nvme0n1`, numbered in the order of the devices. */
+  readonly name: string
+  /** Null = as large as the job files need. */
+  readonly sizeBytes: number | null
+  readonly lbaBytes: number
+  /** Null = `ram` in real time, `fixed` in virtual. */
+  readonly media: MediaSpec | null
+  /** Volatile write cache: whether flushes reach the device. */
+  readonly writeCache: boolean
+}
+
+/** Geometry of an open-channel device, revision 2.0. */
+export interface OcssdGeometry20 {
+  readonly version: '2.0'
+  readonly groups: number
+  /** Parallel units of each group. */
+  readonly pus: number
+  /** Chunks of each parallel unit. */
+  readonly chunks: number
+  /** 4 KiB sectors of each chunk. */
+  readonly clba: number
+  readonly wsMin: number
+  readonly wsOpt: number
+  readonly mwCunits: number
+  /** 0 = no limit. */
+  readonly maxoc: number
+  readonly maxocpu: number
+  readonly earlyReset: boolean
+  readonly multiReset: boolean
+}
+
+/** Geometry of an open-channel device, revision 1.2. */
+export interface OcssdGeometry12 {
+  readonly version: '1.2'
+  readonly channels: number
+  /** LUNs of each channel. */
+  readonly luns: number
+  readonly planes: number
+  /** Blocks of each plane. */
+  readonly blocks: number
+  readonly pages: number
+  /** 4 KiB sectors of each page. */
+  readonly sectors: number
+}
+
+/** An open-channel device: the host manages the flash. */
+export interface OcssdSpec extends ControllerSpec {
+  readonly kind: 'ocssd'
+  /** `nvme0n1`, numbered together with the ordinary disks. */
+  readonly name: string
+  readonly geometry: OcssdGeometry20 | OcssdGeometry12
+  readonly timing: NandTiming
+  /** Out-of-band bytes of each sector. */
+  readonly oobBytes: number
+  /** Resets a chunk survives; 0 = no limit. */
+  readonly endurance: number
+  readonly writeFailPercent: number
+  readonly resetFailPercent: number
+}
+
+/** null_blk, in the words of its module parameters and configfs attributes. */
+export interface NullBlkSpec {
+  readonly kind: 'null_blk'
+  /** `nullb0`, numbered in the order of the devices. */
+  readonly name: string
+  /** Null = as large as the job files need. */
+  readonly sizeBytes: number | null
+  readonly queueMode: 0 | 1 | 2
+  readonly irqmode: 0 | 1 | 2
+  readonly completionNs: number
+  readonly submitQueues: number
+  readonly usePerNodeHctx: boolean
+  readonly hwQueueDepth: number
+  readonly homeNode: number
+  readonly bs: number
+  readonly noSched: boolean
+  /** One tag set for all null_blk disks that say so. */
+  readonly sharedTags: boolean
+  readonly blocking: boolean
+  readonly memoryBacked: boolean
+  readonly discard: boolean
+  /** Megabytes (2^20) a second; 0 = no limit. */
+  readonly mbps: number
+  readonly cacheBytes: number
+  /** Inclusive ranges of 512-byte sectors. */
+  readonly badblocks: readonly (readonly [first: number, last: number])[]
+  readonly zoned: boolean
+  readonly zoneBytes: number
+  readonly timeoutFault: NullBlkFault | null
+  readonly requeueFault: NullBlkFault | null
+  readonly memBytes: number | null
+}
+
+/** The four numbers of a null_blk fault string: interval, probability, space, times. */
+export interface NullBlkFault {
+  readonly interval: number
+  /** Percent. */
+  readonly probability: number
+  readonly space: number
+  /** -1 = for ever. */
+  readonly times: number
+}
+
+/** A LightNVM target on an open-channel device. rrpc belongs to the 4.9 era and to revision 1.2. */
+export interface TargetSpec {
+  readonly kind: 'pblk' | 'rrpc'
+  /** The disk it makes, `pblk0` unless named. */
+  readonly name: string
+  /** Name of the open-channel device, such as `nvme0n1`. */
+  readonly parent: string
+  /** First and last LUN (parallel unit), inclusive; null = all. */
+  readonly luns: readonly [begin: number, end: number] | null
+  /** Over-provisioning in percent; null = the target's default. */
+  readonly op: number | null
+  /** Create from scratch instead of recovering what is there. */
+  readonly factory: boolean
+}
+
+/** One device of the machine. `/dev/` + `name` is its path. */
+export type DeviceSpec = NvmeSpec | OcssdSpec | NullBlkSpec | TargetSpec
+
+/** Named CPU costs of the virtual clock that a machine file may change, in ns. */
+export type CostName =
+  | 'submit'
+  | 'complete'
+  | 'doorbell_write'
+  | 'poll_iteration'
+  | 'interrupt_entry'
+  | 'context_switch'
+  | 'ipi'
+
+/** A whole machine. Null = not said. */
+export interface MachineSpec {
+  readonly cpus: number | null
+  readonly kernel: '4.19' | '4.9' | null
+  readonly clock: 'real' | 'virtual' | null
+  readonly seed: number | null
+  /** Budget of the data store; default 2 GiB. */
+  readonly memBytes: number
+  readonly costs: Readonly<Partial<Record<CostName, number>>>
+  /** Empty = the default devices. */
+  readonly devices: readonly DeviceSpec[]
+}
