@@ -1,0 +1,700 @@
+// Where every byte of the emulated computer lives.
+//
+// One WebAssembly memory holds everything. TypeScript's memory plan (src/core/memory.ts) hands out
+// the regions at boot; the blocks inside a region have the shapes given here. This file holds only
+// `export const NAME = integer expression`, a form that both compilers read and fold, so that the
+// WASM core and TypeScript can never disagree. test/layout.test.ts proves that no fields overlap
+// and that words with different writers stand on different cache lines.
+//
+// Each field names its type and its writer:
+//   I  written at boot (or while nobody runs) only
+//   S  the submitting CPU, or the queue's owner thread
+//   D  the device (its thread, or the owner thread when the device runs inline)
+//   A  anyone, with atomic instructions
+// An address is a u32 byte offset into the memory; 0 is "none". Times are u64 nanoseconds.
+
+/** A cache line; two of them between words with different writers (adjacent-line prefetch). */
+export const LINE = 64
+export const LINE_PAIR = 128
+
+/** The first byte that the plan may hand out; below it lives the compiler's constant data. */
+export const PLAN_BASE = 65536
+export const PAGE_SIZE = 4096
+export const PAGE_SHIFT = 12
+export const SECTOR_SHIFT = 9
+
+// ---------------------------------------------------------------- machine: one, at PLAN_BASE
+export const M_BASE = 65536
+export const M_CLOCK = 0 //              u32 I  CLOCK_REAL or CLOCK_VIRTUAL
+export const M_NR_CPUS = 4 //            u32 I
+export const M_CPUS = 8 //               u32 I  address of the CPU blocks, CPU_SIZE apart
+export const M_HZ = 12 //                u32 I
+export const M_EVENTS = 16 //            u32 I  the event queue (virtual time)
+export const M_NR_JOBS = 20 //           u32 I
+export const M_JOBS = 24 //              u32 I  address of the job blocks, JOB_SIZE apart
+export const M_LAT = 28 //               u32 I  LAT_*
+export const M_STAGES = 32 //            u32 I  1: request stages are stamped
+export const M_TRACE = 36 //             u32 I  trace rings (trace build only)
+export const M_NR_HCTX = 40 //           u32 I  hardware queues of all disks
+export const M_HCTXS = 44 //             u32 I  address of the table of their addresses (u32 each)
+export const M_NR_DEVS = 48 //           u32 I
+export const M_DEVS = 52 //              u32 I  address of the device blocks, DEV_SIZE apart
+// costs of virtual time, ns (machine description; src/machine/costs.ts documents each)
+export const M_COST_SUBMIT = 64 //       u32 I  submit_bio down to the entry in the ring, per I/O
+export const M_COST_COMPLETE = 68 //     u32 I  completion of one request, per I/O
+export const M_COST_DOORBELL = 72 //     u32 I  one posted write to a doorbell register
+export const M_COST_IRQ = 76 //          u32 I  interrupt entry and exit
+export const M_COST_SWITCH = 80 //       u32 I  sleep and wake-up of the submitting task
+export const M_COST_IPI = 84 //          u32 I  completion handed to another CPU
+export const M_COST_POLL = 88 //         u32 I  one look at an empty completion queue
+export const M_COST_SYSCALL = 92 //      u32 I  entry and exit of one io_submit or read call
+export const M_STOP = 128 //             u32 A  nonzero: every run loop returns at once
+export const M_JIFFIES = 256 //          u32 A  low word of jiffies
+export const M_NOW = 264 //              u64 S  the virtual clock
+export const M_SIZE = 384
+
+export const CLOCK_REAL = 0
+export const CLOCK_VIRTUAL = 1
+
+export const LAT_NONE = 0
+export const LAT_SAMPLED = 1 // one I/O in 64
+export const LAT_BATCH = 2 //  one clock read per submitted and per reaped batch
+export const LAT_EVERY = 3
+
+// ---------------------------------------------------------------- CPU
+export const CPU_INDEX = 0 //            u32 I
+export const CPU_LAT = 4 //              u32 I  LAT_* (a copy, on the hot line)
+export const CPU_CLOCK = 8 //            u32 I  CLOCK_*
+export const CPU_PLUG = 12 //            u32 S  depth of blk_start_plug
+export const CPU_NOW = 16 //             u64 S  the time of this batch; in virtual time this CPU's clock
+export const CPU_PLUG_RQ = 24 //         u32 S  head of the plug list (requests, oldest first)
+export const CPU_PLUG_TAIL = 28 //       u32 S
+export const CPU_PLUG_COUNT = 32 //      u32 S
+export const CPU_SLOW = 36 //            u32 S  1: something waits for TypeScript (slow list, log full, ...)
+export const CPU_JOB = 40 //             u32 I  first job that runs here (JOB_NEXT links them)
+export const CPU_CUR_JOB = 44 //         u32 S  whose turn it is
+export const CPU_HCTX = 48 //            u32 I  first hardware queue that this CPU owns (HC_NEXT_OWNED)
+export const CPU_EV_ARMED = 52 //        u32 S  virtual: 1 when an EV_CPU event for it is queued
+export const CPU_IRQ_PENDING = 56 //     u32 S  virtual: head of the list of completion queues that interrupt it
+export const CPU_BELL = 60 //            u32 S  head of the list of NVMe queues with an unrung doorbell
+export const CPU_DEPTH = 64 //           u32 S  trace nesting of the running context
+export const CPU_SEQ = 68 //             u32 S  counter for LAT_SAMPLED
+export const CPU_CTX_ID = 72 //          u32 S  trace id of the running context
+export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
+export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
+export const CPU_ENDED = 136 //          u64 S  bios ended here without error
+export const CPU_FAILED = 144 //         u64 S  bios ended here with an error
+export const CPU_DOORBELLS = 152 //      u64 S  submission doorbells written
+export const CPU_INLINE = 160 //         u64 S  completions found after an inline device ran
+export const CPU_POLLED = 168 //         u64 S  completions found by polling
+export const CPU_IRQS = 176 //           u64 S  interrupts taken
+export const CPU_IRQ_DONE = 184 //       u64 S  completions found by an interrupt
+export const CPU_SPINS = 192 //          u64 S  looks at an empty completion queue
+export const CPU_SLEEPS = 200 //         u64 S  times the thread went to sleep for an interrupt
+export const CPU_SWITCHES = 208 //       u64 S  emulated task switches
+export const CPU_IPIS = 216 //           u64 S  completions handed to another CPU
+export const CPU_NOTAG = 224 //          u64 S  times no tag was free
+export const CPU_CQ_DOORBELLS = 232 //   u64 S  completion doorbells written
+export const CPU_BELLS_SAVED = 240 //    u64 S  register writes that shadow doorbells saved
+export const CPU_EPOCH = 256 //          u32 S  odd while the thread is inside WASM
+export const CPU_DONE_LIST = 384 //      u32 A  requests completed by another CPU for this one (stack)
+export const CPU_WAKE = 512 //           u32 A  event count that the sleeping thread waits on
+export const CPU_WAITING = 516 //        u32 A  1 while the thread sleeps or is about to
+export const CPU_SIZE = 640
+
+// ---------------------------------------------------------------- sbitmap_queue (lib/sbitmap.c)
+export const SBQ_DEPTH = 0 //            u32 I
+export const SBQ_SHIFT = 4 //            u32 I  log2 of bits used per word
+export const SBQ_MAP_NR = 8 //           u32 I  words
+export const SBQ_MAP = 12 //             u32 I  address of the words, SBW_SIZE apart
+export const SBQ_HINTS = 16 //           u32 I  address of the per-CPU hints, SBQ_HINT_SIZE apart
+export const SBQ_ROUND_ROBIN = 20 //     u32 I
+export const SBQ_MIN_SHALLOW = 24 //     u32 I
+export const SBQ_SHARED = 28 //          u32 I  1: several threads use it, bits change atomically
+export const SBQ_WAKE_BATCH = 32 //      u32 A
+export const SBQ_SEED = 36 //            u32 A  for the random hint after a shrink
+export const SBQ_WAKE_INDEX = 64 //      u32 A
+export const SBQ_WAITERS = 68 //         u32 A  sleepers on all wait queues together
+export const SBQ_WS_LOCK = 72 //         u32 A  guards the waiter lists
+export const SBQ_WS = 128 //             the 8 wait queues, WS_SIZE apart
+export const SBQ_WAIT_QUEUES = 8
+export const SBQ_WAKE_BATCH_MAX = 8
+export const SBQ_SIZE = 640
+export const SBQ_HINT_SIZE = 64
+export const WS_WAIT_CNT = 0 //          i32 A
+export const WS_HEAD = 4 //              u32 A  waiters, oldest first (under SBQ_WS_LOCK)
+export const WS_TAIL = 8 //              u32 A
+export const WS_SIZE = 64
+// one word of the map
+export const SBW_WORD = 0 //             u64 A
+export const SBW_DEPTH = 8 //            u32 I  bits used in this word
+export const SBW_SIZE = 64
+// one waiter (a job, or a TypeScript task)
+export const WT_NEXT = 0 //              u32 A
+export const WT_PREV = 4 //              u32 A
+export const WT_WS = 8 //                u32 A  wait queue it sleeps on, 0 = none
+export const WT_CPU = 12 //              u32 I  CPU block to wake
+export const WT_WOKEN = 16 //            u32 A
+export const WT_EXCLUSIVE = 20 //        u32 I
+export const WT_SIZE = 32
+
+// ---------------------------------------------------------------- blk_mq_tags
+export const TAGS_NR = 0 //              u32 I  nr_tags, reserved included
+export const TAGS_RESERVED = 4 //        u32 I
+export const TAGS_RQS = 8 //             u32 I  rqs[tag]: u32 addresses
+export const TAGS_STATIC_RQS = 12 //     u32 I  the slots, RQ_SIZE apart
+export const TAGS_ACTIVE_QUEUES = 64 //  u32 A
+export const TAGS_BITMAP = 128 //        sbitmap_queue of the normal tags
+export const TAGS_BRESERVED = 768 //     sbitmap_queue of the reserved tags
+export const TAGS_SIZE = 1408
+
+// ---------------------------------------------------------------- request (include/linux/blkdev.h)
+export const RQ_STATE = 0 //             u32 A  MQ_RQ_*
+export const RQ_TAG = 4 //               i32 S
+export const RQ_INTERNAL_TAG = 8 //      i32 S
+export const RQ_CMD_FLAGS = 12 //        u32 S  op in the low 8 bits, REQ_* above
+export const RQ_SECTOR = 16 //           u64 S
+export const RQ_DATA_LEN = 24 //         u32 S  bytes
+export const RQ_FLAGS = 28 //            u32 S  RQF_*
+export const RQ_BIO = 32 //              u32 S
+export const RQ_BIOTAIL = 36 //          u32 S
+export const RQ_CTX = 40 //              u32 S  mq_ctx
+export const RQ_HCTX = 44 //             u32 S  hardware queue of mq_ctx
+export const RQ_DEADLINE = 48 //         u32 S  jiffies
+export const RQ_TIMEOUT = 52 //          u32 S  jiffies, 0 = the queue's
+export const RQ_GEN = 56 //              u32 S  incremented at every start
+export const RQ_REF = 60 //              u32 A
+export const RQ_START_NS = 64 //         u64 S  start_time_ns (allocation); 0 when no stage is stamped
+export const RQ_IO_START_NS = 72 //      u64 S  io_start_time_ns (issue)
+export const RQ_NEXT = 80 //             u32 S  queuelist: plug, software queue, dispatch, slow or done list
+export const RQ_PREV = 84 //             u32 S
+export const RQ_Q = 88 //                u32 I  request_queue
+export const RQ_NR_SEGS = 92 //          u32 S  physical segments
+export const RQ_STATUS = 96 //           u32 S  the driver's status (NVMe: status field without phase)
+export const RQ_RESULT = 100 //          u32 S  NVMe: DW0 of the completion
+export const RQ_RETRIES = 104 //         u32 S
+export const RQ_END_IO = 108 //          u32 S  0 none, else a TypeScript callback's number
+export const RQ_FLUSH_SEQ = 112 //       u32 S  flush machinery; the scheduler's data share these words
+export const RQ_FLUSH_NEXT = 116 //      u32 S
+export const RQ_FLUSH_PREV = 120 //      u32 S
+export const RQ_SAVED_END_IO = 124 //    u32 S
+export const RQ_ELV0 = 112 //            u32 S  scheduler: fifo time
+export const RQ_ELV1 = 116 //            u32 S
+export const RQ_PRP_LIST = 128 //        u32 S  first page of the PRP list or discard ranges, 0 = none
+export const RQ_SQE = 132 //             u32 S  TypeScript's own command (passthrough), 64 bytes, 0 = none
+export const RQ_IOPRIO = 136 //          u32 S
+export const RQ_GOT_TAG_NS = 144 //      u64 S  stage stamps
+export const RQ_INSERT_NS = 152 //       u64 S
+export const RQ_CPU = 160 //             u32 S  CPU block of mq_ctx
+export const RQ_SIZE = 192
+
+export const MQ_RQ_IDLE = 0
+export const MQ_RQ_IN_FLIGHT = 1
+export const MQ_RQ_COMPLETE = 2
+
+// ---------------------------------------------------------------- bio (include/linux/blk_types.h)
+// One contiguous buffer per bio; merged requests chain several bios.
+export const BIO_OPF = 0 //              u32 S
+export const BIO_STATUS = 4 //           u32 S  blk_status_t
+export const BIO_SECTOR = 8 //           u64 S
+export const BIO_SIZE = 16 //            u32 S  bytes left
+export const BIO_DATA = 20 //            u32 S  address of the first byte left
+export const BIO_NEXT = 24 //            u32 S  next in the request
+export const BIO_END_IO = 28 //          u32 S  END_IO_*
+export const BIO_PRIVATE = 32 //         u32 S  the owner's (a parent bio, a TypeScript cookie)
+export const BIO_DISK = 36 //            u32 S  request_queue
+export const BIO_CPU = 40 //             u32 S  submitting CPU
+export const BIO_REMAINING = 44 //       u32 S  __bi_remaining of a split bio
+export const BIO_COOKIE = 48 //          u32 S  blk_qc_t of the last submission
+export const BIO_BYTES = 64
+
+export const END_IO_JOB = 0 //      the bio is the head of an io_u
+export const END_IO_RING = 1 //     goes to the CPU's completion ring, for TypeScript
+export const END_IO_CHAIN = 2 //    part of a split bio: BIO_PRIVATE is the parent
+
+// ---------------------------------------------------------------- blk_mq_ctx, one per CPU and disk
+export const CTX_CPU = 0 //              u32 I  CPU block
+export const CTX_HCTX = 4 //             u32 I
+export const CTX_INDEX_HW = 8 //         u32 I
+export const CTX_HEAD = 12 //            u32 S  rq_list
+export const CTX_TAIL = 16 //            u32 S
+export const CTX_LOCK = 20 //            u32 A
+export const CTX_DISPATCHED_ASYNC = 24 // u64 S  rq_dispatched[0]
+export const CTX_DISPATCHED_SYNC = 32 //  u64 S  rq_dispatched[1]
+export const CTX_COMPLETED_ASYNC = 40 //  u64 S
+export const CTX_COMPLETED_SYNC = 48 //   u64 S
+export const CTX_MERGED = 56 //          u64 S
+// per-CPU part of the disk's statistics (part_stat): by direction read, write, discard, flush
+export const CTX_STAT_IOS = 64 //        4 x u64 S
+export const CTX_STAT_SECTORS = 96 //    4 x u64 S
+export const CTX_STAT_MERGES = 128 //    4 x u64 S
+export const CTX_STAT_TICKS = 160 //     4 x u64 S  ns
+export const CTX_SIZE = 256
+
+// ---------------------------------------------------------------- blk_mq_hw_ctx
+export const HC_INDEX = 0 //             u32 I  queue_num
+export const HC_Q = 4 //                 u32 I
+export const HC_TAGS = 8 //              u32 I
+export const HC_SCHED_TAGS = 12 //       u32 I
+export const HC_DRIVER = 16 //           u32 I  DRIVER_*
+export const HC_DRIVER_DATA = 20 //      u32 I  NVMe: the NQ block; null_blk: the NULLB block
+export const HC_OWNER = 24 //            u32 I  CPU block of the owner
+export const HC_FLAGS = 28 //            u32 I  BLK_MQ_F_*
+export const HC_SHARED = 32 //           u32 I  1: more than one CPU maps to it
+export const HC_NEXT_OWNED = 36 //       u32 I  next hardware queue of the same owner
+export const HC_NR_CTX = 40 //           u32 I
+export const HC_DISPATCH_BUSY = 44 //    u32 S
+export const HC_NR_ACTIVE = 48 //        u32 A
+export const HC_WAIT_INDEX = 52 //       u32 A
+export const HC_STATE = 56 //            u32 A  BLK_MQ_S_*
+export const HC_QUEUED = 64 //           u64 S
+export const HC_RUN = 72 //              u64 S
+export const HC_DISPATCHED = 80 //       7 x u32 S
+export const HC_SLOW_HEAD = 108 //       u32 S  requests filled but not started, in order of submission
+export const HC_SLOW_TAIL = 112 //       u32 S
+export const HC_DISPATCH_HEAD = 116 //   u32 S  hctx->dispatch
+export const HC_DISPATCH_TAIL = 120 //   u32 S
+export const HC_SLOW_LOCK = 124 //       u32 A
+export const HC_GATE = 128 //            u32 A  GATE_* bits; zero = the fast half may go on
+export const HC_POLL_CONSIDERED = 192 // u64 S
+export const HC_POLL_INVOKED = 200 //    u64 S
+export const HC_POLL_SUCCESS = 208 //    u64 S
+export const HC_SIZE = 256
+
+export const GATE_STOPPED = 1
+export const GATE_QUIESCED = 2
+export const GATE_FROZEN = 4
+export const GATE_DISPATCH = 8 //    hctx->dispatch or the slow list is not empty
+export const GATE_SCHED = 16 //      a scheduler is attached
+export const GATE_WAITERS = 32 //    tasks wait for a tag
+export const GATE_MAIL = 64 //       the owner's mailbox holds a message
+
+export const DRIVER_NVME = 0
+export const DRIVER_NULL_BLK = 1
+
+// ---------------------------------------------------------------- request_queue
+export const Q_FLAGS = 0 //              u32 A  QUEUE_FLAG_* bits
+export const Q_NR_HW = 4 //              u32 I
+export const Q_MAP = 8 //                u32 I  mq_map: u32 hctx address per CPU
+export const Q_CTXS = 12 //              u32 I  software queues, CTX_SIZE apart, one per CPU
+export const Q_HCTXS = 16 //             u32 I  hardware queues, HC_SIZE apart
+export const Q_TIMEOUT = 20 //           u32 I  rq_timeout, jiffies
+export const Q_CAPACITY = 24 //          u64 I  sectors
+export const Q_MAX_SECTORS = 32 //       u32 I
+export const Q_MAX_SEGMENTS = 36 //      u32 I
+export const Q_LBA_SHIFT = 40 //         u32 I
+export const Q_VIRT_BOUNDARY = 44 //     u32 I  mask, 0 = none
+export const Q_NSID = 48 //              u32 I
+export const Q_ELEVATOR = 52 //          u32 I  0 none, else a scheduler's number
+export const Q_NR_REQUESTS = 56 //       u32 I
+export const Q_BIO_BASED = 60 //         u32 I  1: make_request is TypeScript's
+export const Q_MAX_DISCARD = 64 //       u32 I  sectors, 0 = no discard
+export const Q_MAX_ZEROES = 68 //        u32 I  sectors
+export const Q_INDEX = 72 //             u32 I  number of the disk
+export const Q_TIMER_NEXT = 128 //       u32 A  jiffies at which the rolling timer fires, valid if armed
+export const Q_TIMER_ARMED = 132 //      u32 A
+export const Q_SIZE = 256
+
+// ---------------------------------------------------------------- struct nvme_queue (host side)
+export const NQ_SQ = 0 //                u32 I  sq_cmds
+export const NQ_CQ = 4 //                u32 I  cqes
+export const NQ_DEPTH = 8 //             u32 I  q_depth
+export const NQ_QID = 12 //              u32 I
+export const NQ_SQ_DB = 16 //            u32 I  address of the SQ tail doorbell
+export const NQ_CQ_DB = 20 //            u32 I  address of the CQ head doorbell
+export const NQ_SHADOW_SQ = 24 //        u32 I  dbbuf_sq_db, 0 = no shadow doorbells
+export const NQ_SHADOW_CQ = 28 //        u32 I
+export const NQ_EI_SQ = 32 //            u32 I  dbbuf_sq_ei
+export const NQ_EI_CQ = 36 //            u32 I
+export const NQ_TAGS = 40 //             u32 I  blk_mq_tags whose rqs[] the CQ's cids name
+export const NQ_DSQ = 44 //              u32 I  the device's queue, when it runs inline; else 0
+export const NQ_SHARED = 48 //           u32 I  1: take NQ_SQ_LOCK
+export const NQ_IRQ = 52 //              u32 I  interrupt word of its vector (IRQ_* block)
+export const NQ_HCTX = 56 //             u32 I
+export const NQ_WAIT = 60 //             u32 I  WAIT_*
+export const NQ_SQ_TAIL = 64 //          u32 S
+export const NQ_LAST_SQ_TAIL = 68 //     u32 S  what the doorbell was last told
+export const NQ_BELL_NEXT = 72 //        u32 S  link in CPU_BELL
+export const NQ_BELL_LISTED = 76 //      u32 S
+export const NQ_PRP_FREE = 80 //         u32 S  free PRP pages, linked through their first word
+export const NQ_CQ_HEAD = 128 //         u32 S
+export const NQ_CQ_PHASE = 132 //        u32 S
+export const NQ_IRQ_NEXT = 136 //        u32 S  virtual: link in CPU_IRQ_PENDING
+export const NQ_IRQ_LISTED = 140 //      u32 S
+export const NQ_IN_FLIGHT = 144 //       u32 S  commands started and not yet reaped (owner only)
+export const NQ_SPURIOUS = 148 //        u32 S  completions whose cid names nothing in flight
+export const NQ_SQ_LOCK = 192 //         u32 A
+export const NQ_SIZE = 256
+
+export const WAIT_INLINE = 0 //  the device runs in this thread
+export const WAIT_POLL = 1
+export const WAIT_IRQ = 2
+export const WAIT_HYBRID = 3
+
+// an interrupt vector
+export const IRQ_WORD = 0 //             u32 D  counts interrupts raised
+export const IRQ_WAITING = 64 //         u32 S  1 while the host sleeps on IRQ_WORD
+export const IRQ_CPU = 128 //            u32 I  CPU block it is delivered to
+export const IRQ_SIZE = 192
+
+// ---------------------------------------------------------------- device side
+export const DEV_INDEX = 0 //            u32 I
+export const DEV_MODEL = 4 //            u32 I  MODEL_*
+export const DEV_WHERE = 8 //            u32 I  0 inline, 1 on a thread of its own
+export const DEV_NN = 12 //              u32 I  namespaces
+export const DEV_NS = 16 //              u32 I  namespace blocks, NS_SIZE apart
+export const DEV_NR_SQ = 20 //           u32 I  I/O submission queues
+export const DEV_SQS = 24 //             u32 I  DSQ blocks, DSQ_SIZE apart
+export const DEV_UNITS = 28 //           u32 I  commands served at once
+export const DEV_UNIT_FREE = 32 //       u32 D  u64 per unit: when it is free
+export const DEV_NEXT_UNIT = 36 //       u32 D
+export const DEV_SERVICE_NS = 40 //      u64 I  mean service time
+export const DEV_SIGMA_NS = 48 //        f64 I  spread of normal and lognormal
+export const DEV_LOCK = 56 //            u32 A  unit table, when several threads run the device inline
+export const DEV_MAX_LBAS = 60 //        u32 I  MDTS in bytes, 0 = no limit
+export const DEV_SEED = 64 //            u64 D  its own random numbers
+export const DEV_EMPIRICAL = 72 //       u32 I  table of u64 latencies
+export const DEV_EMPIRICAL_N = 76 //     u32 I
+export const DEV_FAULTS = 80 //          u32 I  first fault rule, 0 = none
+export const DEV_COMMANDS = 128 //       u64 D  commands executed
+export const DEV_ERRORS = 136 //         u64 D
+export const DEV_SIZE = 256
+
+export const MODEL_NULL = 0
+export const MODEL_RAM = 1 //        completes at once, keeps data
+export const MODEL_FIXED = 2
+export const MODEL_NORMAL = 3
+export const MODEL_LOGNORMAL = 4
+export const MODEL_EMPIRICAL = 5
+
+// a namespace
+export const NS_NSZE = 0 //              u64 I  logical blocks
+export const NS_LBADS = 8 //             u32 I  log2 of the block size
+export const NS_STORE = 12 //            u32 I  data store, 0 = none (model null)
+export const NS_SIZE = 64
+
+// a submission queue as the controller sees it
+export const DSQ_BASE = 0 //             u32 I  entries
+export const DSQ_ENTRIES = 4 //          u32 I
+export const DSQ_DB = 8 //               u32 I  tail doorbell
+export const DSQ_CQ = 12 //              u32 I  its completion queue (DCQ block)
+export const DSQ_DEV = 16 //             u32 I
+export const DSQ_ID = 20 //              u32 I
+export const DSQ_SHADOW = 24 //          u32 I  shadow tail, 0 = none
+export const DSQ_EI = 28 //              u32 I
+export const DSQ_HEAD = 64 //            u32 D
+export const DSQ_FIFO_HEAD = 68 //       u32 D  commands in service, in order of their due time
+export const DSQ_FIFO_COUNT = 72 //      u32 D
+export const DSQ_FIFO = 76 //            u32 I  DSQ_ENTRIES records, FIFO_SIZE apart
+export const DSQ_EV_ARMED = 80 //        u32 D  virtual: an EV_SQ event is queued
+export const DSQ_SIZE = 128
+export const FIFO_DUE = 0 //             u64 D
+export const FIFO_CID = 8 //             u32 D
+export const FIFO_STATUS = 12 //         u32 D
+export const FIFO_SIZE = 16
+
+// a completion queue as the controller sees it
+export const DCQ_BASE = 0 //             u32 I
+export const DCQ_ENTRIES = 4 //          u32 I
+export const DCQ_DB = 8 //               u32 I  head doorbell
+export const DCQ_IEN = 12 //             u32 I
+export const DCQ_IRQ = 16 //             u32 I  IRQ block
+export const DCQ_SHADOW = 20 //          u32 I  shadow head, 0 = none
+export const DCQ_EI = 24 //              u32 I
+export const DCQ_COAL_N = 28 //          u32 I  interrupt after this many entries (1 = each)
+export const DCQ_COAL_NS = 32 //         u64 I  ... or this long after the first
+export const DCQ_NQ = 40 //              u32 I  virtual: the host queue to put on CPU_IRQ_PENDING
+export const DCQ_TAIL = 64 //            u32 D
+export const DCQ_PHASE = 68 //           u32 D
+export const DCQ_PEND = 72 //            u32 D  entries posted since the last interrupt
+export const DCQ_EV_ARMED = 76 //        u32 D  virtual: a coalescing event is queued
+export const DCQ_PEND_NS = 80 //         u64 D  when the first of them was posted
+export const DCQ_RAISED = 88 //          u64 D  interrupts raised
+export const DCQ_NOTIFY = 96 //          u32 D  1: the thread shall notify IRQ_WORD (done in TypeScript)
+export const DCQ_SIZE = 128
+
+// a data store: sparse 4 KiB pages, two levels
+export const ST_DIR = 0 //               u32 I  u32 per leaf: address of 1024 page addresses, or 0
+export const ST_DIRS = 4 //              u32 I  leaves
+export const ST_SHARED = 8 //            u32 I  1: several threads, pages appear by compare-and-swap
+export const ST_POOL = 12 //             u32 I  page pool block
+export const ST_SIZE = 64
+// the pool of pages that all stores share (mem= is its budget)
+export const POOL_NEXT = 0 //            u32 A  first page never used
+export const POOL_END = 4 //             u32 I
+export const POOL_FREE = 8 //            u32 A  head of the list of freed pages (shared: under POOL_LOCK)
+export const POOL_LOCK = 12 //           u32 A
+export const POOL_FULL = 16 //           u32 A  1 after a write found no page
+export const POOL_USED = 20 //           u32 A  pages handed out and not freed
+export const POOL_SIZE = 128
+
+// ---------------------------------------------------------------- events of virtual time
+export const EVQ_COUNT = 0 //            u32 S
+export const EVQ_CAP = 4 //              u32 I
+export const EVQ_HEAP = 8 //             u32 I  EV_SIZE apart, a 4-ary heap
+export const EVQ_SEQ = 16 //             u64 S  breaks ties: first in, first out
+export const EVQ_DONE = 24 //            u64 S  events handled
+export const EVQ_SIZE = 64
+export const EV_TIME = 0 //              u64 S
+export const EV_KEY = 8 //               u64 S  sequence << 32 | kind << 28 | address >> 6 (address is 64-byte aligned)
+export const EV_SIZE = 16
+export const EV_CPU = 0 //               a CPU has something to do
+export const EV_SQ = 1 //                a doorbell write reaches the device
+export const EV_DONE = 2 //              the oldest command in service of a queue is due
+export const EV_COALESCE = 3 //          a coalescing time is over
+export const EV_HOST = 4 //              TypeScript's next deadline
+
+// ---------------------------------------------------------------- the ring of finished bios, per CPU
+export const RING_HEAD = 0 //            u32 S  next to read (TypeScript)
+export const RING_TAIL = 4 //            u32 S  next to write (WASM)
+export const RING_MASK = 8 //            u32 I
+export const RING_BASE = 12 //           u32 I  u32 bio addresses
+export const RING_SIZE = 64
+
+// ---------------------------------------------------------------- io_u: one I/O of a job
+export const IOU_BIO = 0 //              the bio, BIO_BYTES long
+export const IOU_JOB = 64 //             u32 I
+export const IOU_BUF = 68 //             u32 I  its buffer, page aligned
+export const IOU_DDIR = 72 //            u32 S  DDIR_*
+export const IOU_LEN = 76 //             u32 S  bytes
+export const IOU_OFFSET = 80 //          u64 S  bytes, from the start of the disk
+export const IOU_START_NS = 88 //        u64 S  start_time; 0 = not timed
+export const IOU_ISSUE_NS = 96 //        u64 S  issue_time
+export const IOU_NEXT = 104 //           u32 S  free, done or verify list
+export const IOU_NUMBER = 108 //         u32 S  how many-th write of the job (verify: numberio)
+export const IOU_STATE = 112 //          u32 S  IOU_*
+export const IOU_FLAGS = 116 //          u32 S
+export const IOU_INDEX = 120 //          u32 I
+export const IOU_SIZE = 128
+
+export const DDIR_READ = 0
+export const DDIR_WRITE = 1
+export const DDIR_TRIM = 2
+export const DDIR_SYNC = 3
+
+// ---------------------------------------------------------------- job: one clone of a fio job
+export const JOB_STATE = 0 //            u32 A  JOB_*
+export const JOB_NEXT = 4 //             u32 I  next job of the same CPU
+export const JOB_CPU = 8 //              u32 I
+export const JOB_Q = 12 //               u32 I  request_queue, 0 = engine null
+export const JOB_IODEPTH = 16 //         u32 A  TypeScript lowers it for latency_target
+export const JOB_BATCH = 20 //           u32 I  iodepth_batch
+export const JOB_REAP_MIN = 24 //        u32 I  iodepth_batch_complete_min
+export const JOB_REAP_MAX = 28 //        u32 I  iodepth_batch_complete_max
+export const JOB_LOW = 32 //             u32 I  iodepth_low
+export const JOB_IN_FLIGHT = 36 //       u32 S
+export const JOB_FREE = 40 //            u32 S  free io_u
+export const JOB_FEATURES = 44 //        u32 I  JF_*: what the plain loop must look at; 0 = nothing
+export const JOB_POLLED = 48 //          u32 I  0 waits, 1 polls (hipri), 2 polls a share (JOB_POLL_PCT)
+export const JOB_REAPED = 52 //          u32 S  completions since the job last looked
+export const JOB_RETRY = 56 //           u32 S  io_u that found no tag
+export const JOB_INDEX = 60 //           u32 I
+export const JOB_ISSUED = 64 //          u64 S  I/Os issued (read, write, trim)
+export const JOB_NUMBER_IOS = 72 //      u64 I  stop after so many, 2^63 = no limit
+export const JOB_BYTES = 80 //           u64 S  bytes issued
+export const JOB_IO_LIMIT = 88 //        u64 I  stop at so many bytes, 2^63 = no limit
+export const JOB_END_NS = 96 //          u64 I  stop at this time, 2^63 = no limit
+export const JOB_WAKE_NS = 104 //        u64 S  not before this time (thinktime, rate, TypeScript's tick)
+export const JOB_MEASURED = 112 //       u64 S  I/Os completed since the ramp ended
+export const JOB_MAX_IO = 120 //         u64 I  --max-io, 2^63 = no limit
+export const JOB_ERROR = 128 //          u32 S  first errno
+export const JOB_WAITER = 132 //         u32 I  its WT block
+export const JOB_RECORD = 136 //         u32 A  1: statistics count (0 during the ramp)
+export const JOB_POLL_PCT = 140 //       u32 I
+export const JOB_DONE_HEAD = 144 //      u32 S  io_us that TypeScript must see (verify by a host library, errors)
+export const JOB_DONE_TAIL = 148 //      u32 S
+export const JOB_SINCE_THINK = 152 //    u32 S
+export const JOB_THINK_BLOCKS = 156 //   u32 I
+export const JOB_THINK_NS = 160 //       u64 I
+export const JOB_THINK_SPIN_NS = 168 //  u64 I
+export const JOB_RATE_NS = 176 //        3 x f64 I  ns per byte by direction, 0 = unlimited
+export const JOB_RATE_IO_NS = 200 //     3 x f64 I  ns per I/O by direction, 0 = unlimited
+export const JOB_RATE_NEXT = 224 //      3 x f64 S  when the direction may go on
+export const JOB_RATE_POISSON = 248 //   u32 I
+export const JOB_STOP = 252 //           u32 A  1: end the job (exitall, SIGINT, steady state)
+export const JOB_FSYNC_EVERY = 256 //    u32 I  writes between fsyncs, 0 = none
+export const JOB_SINCE_SYNC = 260 //     u32 S
+export const JOB_SYNC_FUA = 264 //       u32 I  1: every write carries FUA (sync=1)
+export const JOB_CONTINUE = 268 //       u32 I  continue_on_error bits: 1 read, 2 write, 4 verify
+export const JOB_ERRORS = 272 //         u64 S  I/Os that failed
+export const JOB_FSYNCS = 280 //         u64 S  syncs issued
+export const JOB_LAT_TARGET_NS = 288 //  u64 I  latency_target, 0 = none
+export const JOB_LAT_BAD = 296 //        u64 S  I/Os over the target in this window
+export const JOB_LAT_SEEN = 304 //       u64 S
+export const JOB_MAX_LAT_NS = 312 //     u64 I  max_latency, 0 = none
+export const JOB_LOG = 320 //            u32 I  buffer of log records, 0 = none
+export const JOB_LOG_CAP = 324 //        u32 I  records
+export const JOB_LOG_COUNT = 328 //      u32 S
+export const JOB_DEPTHS = 336 //         7 x u64 S  fio's IO depths: 1 2 4 8 16 32 >=64
+export const JOB_SUBMITS = 392 //        7 x u64 S  0 4 8 16 32 64 >=64
+export const JOB_COMPLETES = 448 //      7 x u64 S
+export const JOB_STATS = 512 //          4 STAT blocks by DDIR_*
+export const JOB_GEN = 1536 //           what the next I/O is (JG_*)
+export const JOB_VER = 2560 //           verify (JV_*)
+export const JOB_SIZE = 3072
+
+export const JOB_IDLE = 0 //       not started, or done and collected
+export const JOB_RUN = 1
+export const JOB_WAIT_TIME = 2 //  JOB_WAKE_NS is in the future
+export const JOB_WAIT_TAG = 3
+export const JOB_WAIT_IO = 4 //    depth is full or a sync waits for its writes; completions wake it
+export const JOB_WAIT_HOST = 5 //  TypeScript must look (log full, verify queue, verify phase, ...)
+export const JOB_DRAIN = 6 //      issues nothing more
+export const JOB_DONE = 7 //       nothing in flight any more
+
+export const JF_RATE = 1
+export const JF_THINK = 2
+export const JF_SYNC = 4 //       fsync, fdatasync counts
+export const JF_VERIFY = 8
+export const JF_LOG = 16
+export const JF_LAT_TARGET = 32
+export const JF_MAX_LAT = 64
+export const JF_REPLAY = 128 //   TypeScript hands in every I/O (read_iolog)
+export const JF_FILL = 256 //     buffers are filled anew for each write
+
+// statistics of one direction
+export const STAT_IOS = 0 //             u64 S
+export const STAT_BYTES = 8 //           u64 S
+export const STAT_SHORT = 16 //          u64 S
+export const STAT_DROP = 24 //           u64 S
+export const STAT_CLAT = 32 //           LATSTAT
+export const STAT_SLAT = 96 //           LATSTAT
+export const STAT_LAT = 160 //           LATSTAT
+export const STAT_SIZE = 256
+export const LS_N = 0 //                 u64 S
+export const LS_MIN = 8 //               u64 S
+export const LS_MAX = 16 //              u64 S
+export const LS_SUM = 24 //              f64 S
+export const LS_SUMSQ = 32 //            f64 S  of (value - shift)
+export const LS_SHIFT = 40 //            f64 S  the first value
+export const LS_HIST = 48 //             u32 I  address of HIST_BUCKETS u32 counters, 0 = not recorded
+export const LS_SIZE = 64
+export const HIST_BITS = 6
+export const HIST_BUCKETS = 1856
+
+// one record of a log (bw, lat, iops logs; iolog)
+export const LOG_TIME = 0 //             u64 S  completion (or issue, for an iolog), ns
+export const LOG_LAT = 8 //              u64 S  ns
+export const LOG_SLAT = 16 //            u64 S
+export const LOG_OFFSET = 24 //          u64 S
+export const LOG_BYTES = 32 //           u32 S
+export const LOG_DDIR = 36 //            u32 S
+export const LOG_SIZE = 40
+
+// what the next I/O is: direction, size, offset. Offsets are bytes within the job's region.
+export const JG_RNG_OFF = 0 //           u64 x 2 S  generator of offsets (PRNG_SIZE)
+export const JG_RNG_BS = 16 //           u64 x 2 S  ... of block sizes
+export const JG_RNG_MIX = 32 //          u64 x 2 S  ... of directions
+export const JG_RNG_DATA = 48 //         u64 x 2 S  ... of buffer contents
+export const JG_RNG_RATE = 64 //         u64 x 2 S  ... of arrival times
+export const JG_RW = 80 //               u32 I  bit 0 reads, 1 writes, 2 trims, 3 random, 4 trim then write
+export const JG_MIX_READ = 84 //         u32 I  percent of reads in a mix
+export const JG_RANDOM_PCT = 88 //       3 x u32 I  percentage_random
+export const JG_REGION = 104 //          u64 I  bytes from the start of the disk to the region
+export const JG_REGION_SIZE = 112 //     u64 I  bytes
+export const JG_MIN_BS = 120 //          3 x u32 I
+export const JG_MAX_BS = 132 //          3 x u32 I
+export const JG_ALIGN = 144 //           3 x u32 I  blockalign (bytes)
+export const JG_BSSPLIT_N = 156 //       3 x u32 I  entries, 0 = none
+export const JG_BSSPLIT = 168 //         3 x u32 I  address of {u32 size, u32 cumulative weight of 2^32 - 1}
+export const JG_SKIP = 184 //            i64 I  rw=read:112k: added after each I/O
+export const JG_SEQ_NR = 192 //          u32 I  rw=randread:8: I/Os per new offset (0 = 1)
+export const JG_SEQ_LEFT = 196 //        u32 S
+export const JG_SEQ_IDENTICAL = 200 //   u32 I  rw_sequencer=identical
+export const JG_DIST = 204 //            u32 I  DIST_*
+export const JG_LAST = 208 //            3 x u64 S  next sequential offset by direction
+export const JG_MAP = 232 //             u32 I  bitmap of blocks seen, 0 = none
+export const JG_MAP_MODE = 236 //        u32 I  MAP_*
+export const JG_PASS = 240 //            u64 S  position in the permutation, or blocks marked
+export const JG_BLOCKS = 248 //          u64 I  blocks of JG_MIN_BS in the region
+export const JG_PERM_KEY = 256 //        4 x u32 S  round keys of the permutation of this pass
+export const JG_PERM_BITS = 272 //       u32 I
+export const JG_ZONE_N = 276 //          u32 I  zones of random_distribution=zoned
+export const JG_ZONES = 280 //           u32 I  address of zone records (ZN_*)
+export const JG_DIST_A = 288 //          f64 I  parameters of the distribution
+export const JG_DIST_B = 296 //          f64 I
+export const JG_DIST_C = 304 //          f64 I
+export const JG_DIST_D = 312 //          f64 I
+export const JG_DIST_CENTER = 320 //     f64 I  0..1, or -1
+export const JG_DIST_HASH = 328 //       u64 I  scatters zipf and pareto ranks over the region
+export const JG_STRIDE_ZONE = 336 //     u64 I  zonesize (strided), 0 = none
+export const JG_STRIDE_RANGE = 344 //    u64 I  zonerange
+export const JG_STRIDE_SKIP = 352 //     u64 I  zoneskip
+export const JG_STRIDE_BASE = 360 //     u64 S  start of the current zone
+export const JG_STRIDE_DONE = 368 //     u64 S  bytes done in it
+export const JG_LOOPS_DONE = 376 //      u32 S  passes finished
+export const JG_TIME_BASED = 380 //      u32 I  1: begin again at the end of a pass
+export const JG_NEXT_DDIR = 384 //       u32 S  the I/O chosen: direction,
+export const JG_NEXT_LEN = 388 //        u32 S  bytes,
+export const JG_NEXT_OFFSET = 392 //     u64 S  offset in the region
+export const JG_TRIM_PENDING = 400 //    u32 S  trimwrite: 1 = the write of the trimmed block is next
+export const JG_FREE = 408 //            to JG_SIZE: for the generator's own use
+export const JG_SIZE = 1024
+
+export const RW_READ = 1
+export const RW_WRITE = 2
+export const RW_TRIM = 4
+export const RW_RANDOM = 8
+export const RW_TRIMWRITE = 16
+
+export const DIST_UNIFORM = 0
+export const DIST_ZIPF = 1
+export const DIST_PARETO = 2
+export const DIST_NORMAL = 3
+export const DIST_ZONED = 4
+export const DIST_ZONED_ABS = 5
+export const DIST_SEQUENCE = 6
+
+export const MAP_NONE = 0 //     norandommap: any block at any time
+export const MAP_PERM = 1 //     one size: a permutation of the blocks, no memory
+export const MAP_BITS = 2 //     mixed sizes: a bitmap of JG_MIN_BS blocks
+
+// a zone of random_distribution=zoned: share of the accesses and of the region
+export const ZN_ACCESS = 0 //            u32 I  cumulative share of accesses of 2^32 - 1
+export const ZN_START = 8 //             u64 I  bytes
+export const ZN_LENGTH = 16 //           u64 I  bytes
+export const ZN_SIZE = 24
+
+// verify: a header before the data of every verify_interval
+export const JV_KIND = 0 //              u32 I  VERIFY_*
+export const JV_INTERVAL = 4 //          u32 I  bytes, 0 = the block size
+export const JV_HEADER = 8 //            u32 I  bytes between the start of the interval and the data
+export const JV_OFFSET = 12 //           u32 I  verify_offset
+export const JV_PATTERN = 16 //          u32 I  address of the pattern
+export const JV_PATTERN_LEN = 20 //      u32 I
+export const JV_TABLES = 24 //           u32 I  checksum tables (VT_SIZE)
+export const JV_FATAL = 28 //            u32 I
+export const JV_BACKLOG = 32 //          u32 I  verify_backlog
+export const JV_BACKLOG_BATCH = 36 //    u32 I
+export const JV_PHASE = 40 //            u32 S  0 writing, 1 reading back
+export const JV_LIST = 44 //             u32 I  records of blocks written (VP_*)
+export const JV_LIST_CAP = 48 //         u32 I
+export const JV_LIST_HEAD = 52 //        u32 S  next to verify
+export const JV_LIST_TAIL = 56 //        u32 S  next to fill
+export const JV_LEFT = 60 //             u32 S  reads left in this backlog batch
+export const JV_ERRORS = 64 //           u64 S  intervals that failed
+export const JV_CHECKED = 72 //          u64 S  intervals checked
+export const JV_BAD_OFFSET = 80 //       u64 S  disk offset of the first bad interval
+export const JV_BAD_WHY = 88 //          u32 S  BAD_*
+export const JV_SEED = 96 //             u64 I
+export const JV_WRITES = 104 //          u32 S  number of the next write
+export const JV_EXPECT = 108 //          u32 I  u32 per JG_MIN_BS block: number of its last write + 1; 0 = none
+export const JV_BAD_GOT = 112 //         u64 S
+export const JV_BAD_WANT = 120 //        u64 S
+export const JV_SIZE = 512
+export const VP_OFFSET = 0 //            u64 S  in the region
+export const VP_LEN = 8 //               u32 S
+export const VP_NUMBER = 12 //           u32 S
+export const VP_SIZE = 16
+
+export const VERIFY_NONE = 0
+export const VERIFY_META = 1
+export const VERIFY_PATTERN = 2
+export const VERIFY_CRC32C = 3
+export const VERIFY_CRC32 = 4
+export const VERIFY_CRC16 = 5
+export const VERIFY_CRC64 = 6
+export const VERIFY_CRC7 = 7
+export const VERIFY_XXHASH = 8
+export const VERIFY_HOST = 9 //   a checksum of node:crypto (md5, sha*): TypeScript fills and checks
+export const VERIFY_NULL = 10
