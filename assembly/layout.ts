@@ -80,7 +80,10 @@ export const CPU_BELL = 60 //            u32 S  head of the list of NVMe queues 
 export const CPU_DEPTH = 64 //           u32 S  trace nesting of the running context
 export const CPU_SEQ = 68 //             u32 S  counter for LAT_SAMPLED
 export const CPU_CTX_ID = 72 //          u32 S  trace id of the running context
+export const CPU_RING = 76 //            u32 I  ring of finished bios for TypeScript (RING_*)
 export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
+export const CPU_ERR = 88 //             u32 S  requests that ended with a bad status, for TypeScript (RQ_NEXT)
+export const CPU_ERR_TAIL = 92 //        u32 S
 export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
 export const CPU_ENDED = 136 //          u64 S  bios ended here without error
 export const CPU_FAILED = 144 //         u64 S  bios ended here with an error
@@ -101,6 +104,15 @@ export const CPU_DONE_LIST = 384 //      u32 A  requests completed by another CP
 export const CPU_WAKE = 512 //           u32 A  event count that the sleeping thread waits on
 export const CPU_WAITING = 516 //        u32 A  1 while the thread sleeps or is about to
 export const CPU_SIZE = 640
+
+// why cpu_run and virtual_run return
+export const RUN_MORE = 0 //   the budget is spent
+export const RUN_POLL = 1 //   in flight; the bound on empty polls is reached
+export const RUN_SLEEP = 2 //  in flight; an interrupt will come
+export const RUN_TIMER = 3 //  nothing before the next deadline
+export const RUN_IDLE = 4 //   nothing at all
+export const RUN_REASON = 7 // mask of the reason
+export const RUN_SLOW = 8 //   flag: TypeScript has something to do
 
 // ---------------------------------------------------------------- sbitmap_queue (lib/sbitmap.c)
 export const SBQ_DEPTH = 0 //            u32 I
@@ -358,7 +370,9 @@ export const DEV_EMPIRICAL_N = 76 //     u32 I
 export const DEV_FAULTS = 80 //          u32 I  first fault rule, 0 = none
 export const DEV_COMMANDS = 128 //       u64 D  commands executed
 export const DEV_ERRORS = 136 //         u64 D
-export const DEV_SIZE = 256
+export const DEV_WAKE = 256 //           u32 A  event count that the device's thread sleeps on
+export const DEV_WAITING = 260 //        u32 A
+export const DEV_SIZE = 384
 
 export const MODEL_NULL = 0
 export const MODEL_RAM = 1 //        completes at once, keeps data
@@ -410,7 +424,6 @@ export const DCQ_PEND = 72 //            u32 D  entries posted since the last in
 export const DCQ_EV_ARMED = 76 //        u32 D  virtual: a coalescing event is queued
 export const DCQ_PEND_NS = 80 //         u64 D  when the first of them was posted
 export const DCQ_RAISED = 88 //          u64 D  interrupts raised
-export const DCQ_NOTIFY = 96 //          u32 D  1: the thread shall notify IRQ_WORD (done in TypeScript)
 export const DCQ_SIZE = 128
 
 // a data store: sparse 4 KiB pages, two levels
@@ -525,13 +538,21 @@ export const JOB_MAX_LAT_NS = 312 //     u64 I  max_latency, 0 = none
 export const JOB_LOG = 320 //            u32 I  buffer of log records, 0 = none
 export const JOB_LOG_CAP = 324 //        u32 I  records
 export const JOB_LOG_COUNT = 328 //      u32 S
+export const JOB_HOST_WHY = 332 //       u32 S  HOST_*: what TypeScript must do
 export const JOB_DEPTHS = 336 //         7 x u64 S  fio's IO depths: 1 2 4 8 16 32 >=64
 export const JOB_SUBMITS = 392 //        7 x u64 S  0 4 8 16 32 64 >=64
 export const JOB_COMPLETES = 448 //      7 x u64 S
+export const JOB_START_NS = 504 //       u64 I  when it began
 export const JOB_STATS = 512 //          4 STAT blocks by DDIR_*
 export const JOB_GEN = 1536 //           what the next I/O is (JG_*)
 export const JOB_VER = 2560 //           verify (JV_*)
-export const JOB_SIZE = 3072
+export const JOB_RAMP_NS = 3072 //       u64 I  statistics begin at this time; 0 once they have
+export const JOB_FINISH_NS = 3080 //     u64 S  when it became JOB_DONE
+export const JOB_MEASURE_NS = 3088 //    u64 S  when its statistics began
+export const JOB_TICK_NS = 3096 //       u64 I  hand control to TypeScript at this time, 2^63 = never
+export const JOB_FIRST_NS = 3104 //      3 x u64 S  by direction: when its first measured I/O was issued
+export const JOB_LAST_NS = 3128 //       3 x u64 S  ... and its last one ended
+export const JOB_SIZE = 3200
 
 export const JOB_IDLE = 0 //       not started, or done and collected
 export const JOB_RUN = 1
@@ -541,6 +562,12 @@ export const JOB_WAIT_IO = 4 //    depth is full or a sync waits for its writes;
 export const JOB_WAIT_HOST = 5 //  TypeScript must look (log full, verify queue, verify phase, ...)
 export const JOB_DRAIN = 6 //      issues nothing more
 export const JOB_DONE = 7 //       nothing in flight any more
+
+export const HOST_NONE = 0
+export const HOST_LOG = 1 //    the log buffer is full
+export const HOST_FILL = 2 //   JOB_RETRY wants its digest before it is written (VERIFY_HOST)
+export const HOST_CHECK = 3 //  the io_us of JOB_DONE_HEAD want their digests checked
+export const HOST_REPLAY = 4 // the replay needs more entries
 
 export const JF_RATE = 1
 export const JF_THINK = 2
