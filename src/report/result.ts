@@ -17,6 +17,9 @@
 /** Counts per bucket of fio's latency histogram: 29 groups of 64 buckets (histogram.ts maps nanoseconds to buckets). */
 export const HISTOGRAM_BUCKETS: 1856 = 1856
 
+/** The fio version whose output forms are followed; importers look at the digits. */
+export const FIO_VERSION: string = 'fio-3.33'
+
 export type Direction = 'read' | 'write' | 'trim'
 
 /** The order in which fio reports directions. */
@@ -50,6 +53,9 @@ export interface PriorityLatency {
   priohint: number
   latency: LatencyStat
 }
+
+/** The I/O priority of a job whose I/Os all carry the same one. */
+export type Priority = Omit<PriorityLatency, 'latency'>
 
 /** What one job did in one direction, after the ramp. */
 export interface DirectionResult {
@@ -121,11 +127,11 @@ export interface SteadyStateResult {
   /** ss_dur in seconds. */
   durationS: number
   attained: boolean
-  /** Largest deviation from the mean (percent or absolute, as the limit), 0 for slopes. */
+  /** Largest deviation from the mean of the window, in the unit of the data; 0 for the slope criteria. */
   maxDeviation: number
-  /** Slope of the regression line (percent of the mean or absolute, as the limit), 0 for means. */
+  /** Slope of the regression line, in the unit of the data per check interval; 0 for the mean criteria. */
   slope: number
-  /** One entry per check interval of the window, oldest first; KiB/s. */
+  /** One entry per check interval of the window, oldest first; bytes per second. */
   bw: number[]
   iops: number[]
   /** ns; only for the lat criteria. */
@@ -242,6 +248,8 @@ export interface JobResult {
   /** numjobs of the section. */
   numjobs: number
   report: JobReportOptions
+  /** prioclass= and prio=, when set; a group tells its clones apart by it. */
+  priority?: Priority
   read: DirectionResult
   write: DirectionResult
   trim: DirectionResult
