@@ -1,0 +1,253 @@
+// What the executor asks of a machine, and what it gets back: types only.
+//
+// Units: bytes, nanoseconds on the machine's clock (0 = boot). Addresses are byte offsets into the shared memory.
+
+import type { Worker } from 'node:worker_threads'
+import type { View } from '../core/view.js'
+import type { Core, CoreTarget } from '../core/wasm.js'
+import type { Books } from './books.js'
+import type { QueueMemory } from './memory-report.js'
+
+/** How long a command takes on the media, and whether data is kept. */
+export type MediaModel = 'null' | 'ram' | 'fixed' | 'normal' | 'lognormal' | 'empirical'
+
+/** One disk: a controller with one namespace, and its request queue. */
+export interface DiskConfig {
+  /** Such as `nvme0n1`. */
+  readonly name: string
+  readonly driver: 'nvme'
+  readonly sizeBytes: number
+  readonly lbaShift: 9 | 12
+  /** I/O queue pairs in all, polled ones included. The machine takes at most one for each CPU. */
+  readonly queues: number
+  /** How many of them, counted from the last, have no interrupt and are polled. */
+  readonly pollQueues: number
+  /** Entries of each queue; gives depth - 1 tags. 2..65536, tags at most 10240. */
+  readonly depth: number
+  readonly model: MediaModel
+  /** Mean service time of the timed models. */
+  readonly serviceNs: number
+  /** Standard deviation (normal), of the logarithm's exponential form (lognormal). */
+  readonly sigmaNs?: number
+  /** Commands served at the same time. */
+  readonly units: number
+  /** Latencies in ns of model `empirical`, drawn uniformly. */
+  readonly empirical?: readonly number[]
+  /** Device in the submitting thread, or in a thread of its own. Real clock only. */
+  readonly where: 'inline' | 'thread'
+  /** How the host learns of completions, where there is something to wait for. */
+  readonly wait: 'poll' | 'irq' | 'hybrid'
+  /** Interrupt after this many entries (1 = each) ... */
+  readonly coalesceCount: number
+  /** ... or this long after the first. */
+  readonly coalesceNs: number
+  /** CAP.DSTRD: doorbells are 4 << stride bytes apart, 0..15. */
+  readonly stride: number
+  /** Shadow doorbells (Doorbell Buffer Config). */
+  readonly shadow: boolean
+  /** Largest transfer of one command, 0 = no limit. */
+  readonly mdtsBytes: number
+  /** Volatile write cache: flushes reach the device. */
+  readonly wc: boolean
+  /** Pages for PRP lists of each queue; absent = one for each tag as long as that stays small. */
+  readonly prpPages?: number
+}
+
+/** Everything that is fixed at boot. */
+export interface MachineConfig {
+  readonly clock: 'real' | 'virtual'
+  readonly cpus: number
+  /** Ticks of jiffies in a second: 100, 250, 300 or 1000. */
+  readonly hz: number
+  /** Seeds the devices' random numbers and the tag hints; 0 leaves the hints at 0. */
+  readonly seed: number
+  readonly lat: 'none' | 'sampled' | 'batch' | 'every'
+  readonly stages: boolean
+  readonly trace: boolean
+  /** Budget of all data stores together (`mem=`). */
+  readonly memBytes: number
+  readonly disks: readonly DiskConfig[]
+  /** For alloc(): blocks, io_us, buffers, histograms, tables. */
+  readonly extraBytes: number
+  /** Job blocks to reserve. */
+  readonly jobs: number
+  /** Costs of virtual time that differ from src/machine/costs.ts, in ns. */
+  readonly costs?: Readonly<Partial<Record<CostKey, number>>>
+  /** SMT siblings: first CPU of the group of each CPU. Absent = no SMT. */
+  readonly siblings?: readonly number[]
+  /** Build of the core; absent = `trace` if trace is set, else `release`. */
+  readonly core?: CoreTarget
+}
+
+export type CostKey =
+  | 'submit'
+  | 'complete'
+  | 'doorbell'
+  | 'irq'
+  | 'switch'
+  | 'ipi'
+  | 'poll'
+  | 'syscall'
+
+/** Where the blocks of one disk are. */
+export interface Disk {
+  readonly config: DiskConfig
+  readonly index: number
+  /** request_queue (Q_*). */
+  readonly q: number
+  /** Device (DEV_*), namespace (NS_*), data store (ST_*, 0 for model null). */
+  readonly dev: number
+  readonly ns: number
+  readonly store: number
+  /** Doorbell registers. */
+  readonly bar: number
+  readonly nrHw: number
+  readonly tags: number
+  /** Hardware queue number of each CPU. */
+  readonly map: readonly number[]
+  readonly queues: readonly DiskQueue[]
+}
+
+/** One hardware queue of a disk. */
+export interface DiskQueue {
+  readonly index: number
+  /** blk_mq_hw_ctx (HC_*), blk_mq_tags (TAGS_*), nvme_queue (NQ_*). */
+  readonly hctx: number
+  readonly tags: number
+  readonly nq: number
+  /** The controller's side (DSQ_*, DCQ_*) and the interrupt vector (IRQ_*). */
+  readonly dsq: number
+  readonly dcq: number
+  readonly irq: number
+  readonly owner: number
+  readonly shared: boolean
+  /** What is really done: `inline` when the device runs in the submitting thread and there is nothing to wait for. */
+  readonly wait: 'inline' | 'poll' | 'irq' | 'hybrid'
+}
+
+/** Counters of one CPU; all are totals since boot. */
+export interface CpuCounters {
+  readonly submitted: number
+  readonly ended: number
+  readonly failed: number
+  readonly doorbells: number
+  readonly cqDoorbells: number
+  readonly bellsSaved: number
+  readonly inline: number
+  readonly polled: number
+  readonly irqs: number
+  readonly irqDone: number
+  readonly spins: number
+  readonly sleeps: number
+  readonly switches: number
+  readonly ipis: number
+  readonly noTag: number
+  /** Virtual time: time not idle, ns. */
+  readonly busyNs: number
+}
+
+/** How one hardware queue completed its I/O, as far as the queue itself knows. */
+export interface QueueFacts {
+  readonly disk: string
+  /** NVMe queue identifier: hardware queue number + 1. */
+  readonly qid: number
+  readonly owner: number
+  readonly cpus: readonly number[]
+  readonly completion: 'inline' | 'poll' | 'irq' | 'hybrid'
+  readonly queued: number
+  readonly interruptsRaised: number
+  readonly spurious: number
+}
+
+/** What a slow handler works with. It runs on the thread of its CPU (virtual time: on the one thread there is). */
+export interface SlowContext {
+  readonly core: Core
+  readonly view: View
+  /** CPU block and number. */
+  readonly cpu: number
+  readonly index: number
+  /** ns on the machine's clock. */
+  now(): number
+  /** To the main thread: arrives at Machine.onMessage. */
+  post(message: unknown): void
+}
+
+/** What TypeScript does when the core asks for it (RUN_SLOW). An absent handler makes the request a failure of the machine. */
+export interface SlowHandlers {
+  /** A job is in JOB_WAIT_HOST; `why` is HOST_*. The handler sets its state again. */
+  readonly job?: (context: SlowContext, job: number, why: number) => void
+  /** A finished bio of TypeScript's own. */
+  readonly bio?: (context: SlowContext, bio: number) => void
+  /** Requests wait on slow, dispatch or error lists of this CPU. */
+  readonly block?: (context: SlowContext) => void
+}
+
+/** Why Machine.run returned. */
+export type RunEnd =
+  /** The clock reached the time asked for. */
+  | 'time'
+  /** A job became JOB_DONE, a message came, or interrupt() was called. */
+  | 'event'
+  /** Virtual time: nothing will ever happen again unless something is started. */
+  | 'idle'
+
+/** How the machine's threads are started. */
+export interface StartOptions {
+  /** Built file whose default export is a thread's life; absent = this package's src/machine/cpu.worker.js. */
+  readonly workerFile?: URL
+  /** Virtual time: handlers on the main thread. In real time the worker file brings its own. */
+  readonly handlers?: SlowHandlers
+}
+
+/** A booted computer. */
+export interface Machine {
+  readonly config: MachineConfig
+  readonly memory: WebAssembly.Memory
+  readonly buffer: SharedArrayBuffer
+  readonly view: View
+  /** Exports of this thread's instance. */
+  readonly core: Core
+  readonly disks: readonly Disk[]
+  /** One line each for the user, such as more CPUs than the host has. */
+  readonly notes: readonly string[]
+  /**
+   * Takes zeroed memory out of extraBytes, at boot time.
+   * @throws UserError when extraBytes is used up
+   */
+  alloc(bytes: number, align?: number): number
+  cpuAddress(index: number): number
+  jobAddress(index: number): number
+  /** @throws UserError that lists the disks there are */
+  disk(name: string): Disk
+  /** ns on the machine's clock; real: since boot, exact enough to a few dozen ns and equal on all threads. */
+  now(): number
+  /** Real clock: starts one worker for each CPU and each device thread. Virtual clock: installs the handlers. */
+  start(options?: StartOptions): Promise<void>
+  /** Appends a job to the list of a CPU and fills JOB_CPU, JOB_NEXT. Before the job is made runnable. */
+  linkJob(job: number, cpu: number): void
+  /** Wakes a CPU after a job of it was made runnable. */
+  kick(cpu: number): void
+  /** Sets JOB_STOP in all linked jobs and wakes their CPUs. */
+  stopJobs(): void
+  /**
+   * Lets time pass until `untilNs`, or until something happens.
+   * @throws the failure of a thread, with everything torn down
+   */
+  run(untilNs?: number): Promise<RunEnd>
+  /** Makes a pending run() return 'event' soon. */
+  interrupt(): void
+  /** Called once for each job that became JOB_DONE, before run() returns. */
+  onJobDone(callback: (job: number) => void): void
+  /** What slow handlers post. */
+  onMessage(callback: (message: unknown, cpu: number) => void): void
+  /** Ends all threads; at most 200 ms, then by force. Idempotent. */
+  stop(): Promise<void>
+  /** Counts everything again and compares (design: nothing lost). Nobody may be running. */
+  books(): Books
+  cpuCounters(index: number): CpuCounters
+  queueFacts(): QueueFacts[]
+  /** Bytes of each queue, by what they are for. */
+  memoryReport(): QueueMemory[]
+  /** The threads there are, for tests that kill one. Empty in virtual time. */
+  threads(): readonly Worker[]
+}
