@@ -48,6 +48,7 @@ export const M_COST_SWITCH = 80 //       u32 I  sleep and wake-up of the submitt
 export const M_COST_IPI = 84 //          u32 I  completion handed to another CPU
 export const M_COST_POLL = 88 //         u32 I  one look at an empty completion queue
 export const M_COST_SYSCALL = 92 //      u32 I  entry and exit of one io_submit or read call
+export const M_TRAP = 96 //              u32 A  the broken invariant (BUG_*), 0 = none
 export const M_STOP = 128 //             u32 A  nonzero: every run loop returns at once
 export const M_JIFFIES = 256 //          u32 A  low word of jiffies
 export const M_NOW = 264 //              u64 S  the virtual clock
@@ -74,7 +75,7 @@ export const CPU_SLOW = 36 //            u32 S  1: something waits for TypeScrip
 export const CPU_JOB = 40 //             u32 I  first job that runs here (JOB_NEXT links them)
 export const CPU_CUR_JOB = 44 //         u32 S  whose turn it is
 export const CPU_HCTX = 48 //            u32 I  first hardware queue that this CPU owns (HC_NEXT_OWNED)
-export const CPU_EV_ARMED = 52 //        u32 S  virtual: 1 when an EV_CPU event for it is queued
+export const CPU_STAGES = 52 //          u32 I  1: stamp request stages
 export const CPU_IRQ_PENDING = 56 //     u32 S  virtual: head of the list of completion queues that interrupt it
 export const CPU_BELL = 60 //            u32 S  head of the list of NVMe queues with an unrung doorbell
 export const CPU_DEPTH = 64 //           u32 S  trace nesting of the running context
@@ -83,7 +84,10 @@ export const CPU_CTX_ID = 72 //          u32 S  trace id of the running context
 export const CPU_RING = 76 //            u32 I  ring of finished bios for TypeScript (RING_*)
 export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
 export const CPU_ERR = 88 //             u32 S  requests that ended with a bad status, for TypeScript (RQ_NEXT)
-export const CPU_ERR_TAIL = 92 //        u32 S
+export const CPU_EV_TIME = 96 //         u64 S  virtual: time of its next EV_CPU event, 2^64 - 1 = none
+export const CPU_BIO_FREE = 104 //       u32 S  bios for splitting (BIO_NEXT links them)
+export const CPU_DONE_COUNT = 108 //     u32 S  requests ended since cpu_run began
+export const CPU_ENDIO = 112 //          u32 S  requests whose end_io is TypeScript's (RQ_NEXT)
 export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
 export const CPU_ENDED = 136 //          u64 S  bios ended here without error
 export const CPU_FAILED = 144 //         u64 S  bios ended here with an error
@@ -103,7 +107,14 @@ export const CPU_EPOCH = 256 //          u32 S  odd while the thread is inside W
 export const CPU_DONE_LIST = 384 //      u32 A  requests completed by another CPU for this one (stack)
 export const CPU_WAKE = 512 //           u32 A  event count that the sleeping thread waits on
 export const CPU_WAITING = 516 //        u32 A  1 while the thread sleeps or is about to
-export const CPU_SIZE = 640
+export const CPU_MAIL = 520 //           u32 A  1: TypeScript of this CPU shall look at its hardware queues
+export const CPU_STAGE_N = 640 //        u64 S  requests whose stages are summed below
+export const CPU_STAGE_Q2G = 648 //      f64 S  ns: queued to tag
+export const CPU_STAGE_G2I = 656 //      f64 S  tag to inserted or issued
+export const CPU_STAGE_I2D = 664 //      f64 S  ... to given to the driver
+export const CPU_STAGE_D2C = 672 //      f64 S  driver to completion
+export const CPU_STAGE_Q2C = 680 //      f64 S  all of it
+export const CPU_SIZE = 768
 
 // why cpu_run and virtual_run return
 export const RUN_MORE = 0 //   the budget is spent
@@ -328,7 +339,9 @@ export const NQ_SQ_TAIL = 64 //          u32 S
 export const NQ_LAST_SQ_TAIL = 68 //     u32 S  what the doorbell was last told
 export const NQ_BELL_NEXT = 72 //        u32 S  link in CPU_BELL
 export const NQ_BELL_LISTED = 76 //      u32 S
-export const NQ_PRP_FREE = 80 //         u32 S  free PRP pages, linked through their first word
+export const NQ_PRP_FREE = 80 //         u32 S  free PRP list pages
+export const NQ_PRP_BASE = 84 //         u32 I  the pages, PAGE_SIZE apart
+export const NQ_PRP_LINKS = 88 //        u32 I  u32 per page: the next of its list
 export const NQ_CQ_HEAD = 128 //         u32 S
 export const NQ_CQ_PHASE = 132 //        u32 S
 export const NQ_IRQ_NEXT = 136 //        u32 S  virtual: link in CPU_IRQ_PENDING
@@ -368,8 +381,7 @@ export const DEV_SEED = 64 //            u64 D  its own random numbers
 export const DEV_EMPIRICAL = 72 //       u32 I  table of u64 latencies
 export const DEV_EMPIRICAL_N = 76 //     u32 I
 export const DEV_FAULTS = 80 //          u32 I  first fault rule, 0 = none
-export const DEV_COMMANDS = 128 //       u64 D  commands executed
-export const DEV_ERRORS = 136 //         u64 D
+export const DEV_SHARED = 84 //          u32 I  1: several threads run its queues inline
 export const DEV_WAKE = 256 //           u32 A  event count that the device's thread sleeps on
 export const DEV_WAITING = 260 //        u32 A
 export const DEV_SIZE = 384
@@ -380,6 +392,22 @@ export const MODEL_FIXED = 2
 export const MODEL_NORMAL = 3
 export const MODEL_LOGNORMAL = 4
 export const MODEL_EMPIRICAL = 5
+
+// a fault: which commands it meets, and what then happens (DEV_FAULTS, FLT_NEXT)
+export const FLT_NEXT = 0 //             u32 I
+export const FLT_OPCODE = 4 //           u32 I  0xffffffff = any
+export const FLT_SQ = 8 //               u32 I  queue identifier, 0 = any
+export const FLT_ACTION = 12 //          u32 I  FAULT_*
+export const FLT_FROM = 16 //            u64 I  first logical block
+export const FLT_TO = 24 //              u64 I  one past the last
+export const FLT_NTH = 32 //             u32 I  the n-th command met, counted from 1; 0 = every one
+export const FLT_MET = 36 //             u32 A
+export const FLT_VALUE = 40 //           u64 I  status, delay in ns, or byte to spoil
+export const FLT_HITS = 48 //            u32 A  times it acted
+export const FLT_SIZE = 64
+export const FAULT_STATUS = 1 //   completes with a status, moves no data
+export const FAULT_DELAY = 2 //    takes longer
+export const FAULT_CORRUPT = 3 //  one byte of the data is changed on its way
 
 // a namespace
 export const NS_NSZE = 0 //              u64 I  logical blocks
@@ -400,7 +428,10 @@ export const DSQ_HEAD = 64 //            u32 D
 export const DSQ_FIFO_HEAD = 68 //       u32 D  commands in service, in order of their due time
 export const DSQ_FIFO_COUNT = 72 //      u32 D
 export const DSQ_FIFO = 76 //            u32 I  DSQ_ENTRIES records, FIFO_SIZE apart
-export const DSQ_EV_ARMED = 80 //        u32 D  virtual: an EV_SQ event is queued
+export const DSQ_EV_ARMED = 80 //        u32 D  virtual: an EV_DONE event is queued
+export const DSQ_EV_TIME = 88 //         u64 D  virtual: for which time
+export const DSQ_COMMANDS = 96 //        u64 D  commands executed
+export const DSQ_ERRORS = 104 //         u64 D  ... that ended with an error
 export const DSQ_SIZE = 128
 export const FIFO_DUE = 0 //             u64 D
 export const FIFO_CID = 8 //             u32 D
@@ -424,6 +455,7 @@ export const DCQ_PEND = 72 //            u32 D  entries posted since the last in
 export const DCQ_EV_ARMED = 76 //        u32 D  virtual: a coalescing event is queued
 export const DCQ_PEND_NS = 80 //         u64 D  when the first of them was posted
 export const DCQ_RAISED = 88 //          u64 D  interrupts raised
+export const DCQ_HEAD_SEEN = 96 //       u32 D  the host's head when last read
 export const DCQ_SIZE = 128
 
 // a data store: sparse 4 KiB pages, two levels
@@ -449,13 +481,12 @@ export const EVQ_SEQ = 16 //             u64 S  breaks ties: first in, first out
 export const EVQ_DONE = 24 //            u64 S  events handled
 export const EVQ_SIZE = 64
 export const EV_TIME = 0 //              u64 S
-export const EV_KEY = 8 //               u64 S  sequence << 32 | kind << 28 | address >> 6 (address is 64-byte aligned)
+export const EV_KEY = 8 //               u64 S  sequence << 32 | kind << 28 | address >> 4 (16-byte aligned)
 export const EV_SIZE = 16
 export const EV_CPU = 0 //               a CPU has something to do
 export const EV_SQ = 1 //                a doorbell write reaches the device
 export const EV_DONE = 2 //              the oldest command in service of a queue is due
 export const EV_COALESCE = 3 //          a coalescing time is over
-export const EV_HOST = 4 //              TypeScript's next deadline
 
 // ---------------------------------------------------------------- the ring of finished bios, per CPU
 export const RING_HEAD = 0 //            u32 S  next to read (TypeScript)
@@ -499,7 +530,7 @@ export const JOB_IN_FLIGHT = 36 //       u32 S
 export const JOB_FREE = 40 //            u32 S  free io_u
 export const JOB_FEATURES = 44 //        u32 I  JF_*: what the plain loop must look at; 0 = nothing
 export const JOB_POLLED = 48 //          u32 I  0 waits, 1 polls (hipri), 2 polls a share (JOB_POLL_PCT)
-export const JOB_REAPED = 52 //          u32 S  completions since the job last looked
+export const JOB_ENDED = 52 //           u32 S  io_us whose bios ended, newest first (IOU_NEXT)
 export const JOB_RETRY = 56 //           u32 S  io_u that found no tag
 export const JOB_INDEX = 60 //           u32 I
 export const JOB_ISSUED = 64 //          u64 S  I/Os issued (read, write, trim)
@@ -608,55 +639,55 @@ export const LOG_BYTES = 32 //           u32 S
 export const LOG_DDIR = 36 //            u32 S
 export const LOG_SIZE = 40
 
-// what the next I/O is: direction, size, offset. Offsets are bytes within the job's region.
-export const JG_RNG_OFF = 0 //           u64 x 2 S  generator of offsets (PRNG_SIZE)
-export const JG_RNG_BS = 16 //           u64 x 2 S  ... of block sizes
-export const JG_RNG_MIX = 32 //          u64 x 2 S  ... of directions
-export const JG_RNG_DATA = 48 //         u64 x 2 S  ... of buffer contents
-export const JG_RNG_RATE = 64 //         u64 x 2 S  ... of arrival times
-export const JG_RW = 80 //               u32 I  bit 0 reads, 1 writes, 2 trims, 3 random, 4 trim then write
-export const JG_MIX_READ = 84 //         u32 I  percent of reads in a mix
-export const JG_RANDOM_PCT = 88 //       3 x u32 I  percentage_random
-export const JG_REGION = 104 //          u64 I  bytes from the start of the disk to the region
-export const JG_REGION_SIZE = 112 //     u64 I  bytes
-export const JG_MIN_BS = 120 //          3 x u32 I
-export const JG_MAX_BS = 132 //          3 x u32 I
-export const JG_ALIGN = 144 //           3 x u32 I  blockalign (bytes)
-export const JG_BSSPLIT_N = 156 //       3 x u32 I  entries, 0 = none
-export const JG_BSSPLIT = 168 //         3 x u32 I  address of {u32 size, u32 cumulative weight of 2^32 - 1}
-export const JG_SKIP = 184 //            i64 I  rw=read:112k: added after each I/O
-export const JG_SEQ_NR = 192 //          u32 I  rw=randread:8: I/Os per new offset (0 = 1)
-export const JG_SEQ_LEFT = 196 //        u32 S
-export const JG_SEQ_IDENTICAL = 200 //   u32 I  rw_sequencer=identical
-export const JG_DIST = 204 //            u32 I  DIST_*
-export const JG_LAST = 208 //            3 x u64 S  next sequential offset by direction
-export const JG_MAP = 232 //             u32 I  bitmap of blocks seen, 0 = none
-export const JG_MAP_MODE = 236 //        u32 I  MAP_*
-export const JG_PASS = 240 //            u64 S  position in the permutation, or blocks marked
-export const JG_BLOCKS = 248 //          u64 I  blocks of JG_MIN_BS in the region
-export const JG_PERM_KEY = 256 //        4 x u32 S  round keys of the permutation of this pass
-export const JG_PERM_BITS = 272 //       u32 I
-export const JG_ZONE_N = 276 //          u32 I  zones of random_distribution=zoned
-export const JG_ZONES = 280 //           u32 I  address of zone records (ZN_*)
-export const JG_DIST_A = 288 //          f64 I  parameters of the distribution
-export const JG_DIST_B = 296 //          f64 I
-export const JG_DIST_C = 304 //          f64 I
-export const JG_DIST_D = 312 //          f64 I
-export const JG_DIST_CENTER = 320 //     f64 I  0..1, or -1
-export const JG_DIST_HASH = 328 //       u64 I  scatters zipf and pareto ranks over the region
-export const JG_STRIDE_ZONE = 336 //     u64 I  zonesize (strided), 0 = none
-export const JG_STRIDE_RANGE = 344 //    u64 I  zonerange
-export const JG_STRIDE_SKIP = 352 //     u64 I  zoneskip
-export const JG_STRIDE_BASE = 360 //     u64 S  start of the current zone
-export const JG_STRIDE_DONE = 368 //     u64 S  bytes done in it
-export const JG_LOOPS_DONE = 376 //      u32 S  passes finished
-export const JG_TIME_BASED = 380 //      u32 I  1: begin again at the end of a pass
-export const JG_NEXT_DDIR = 384 //       u32 S  the I/O chosen: direction,
-export const JG_NEXT_LEN = 388 //        u32 S  bytes,
-export const JG_NEXT_OFFSET = 392 //     u64 S  offset in the region
-export const JG_TRIM_PENDING = 400 //    u32 S  trimwrite: 1 = the write of the trimmed block is next
-export const JG_FREE = 408 //            to JG_SIZE: for the generator's own use
+// what the next I/O is: direction, size, offset. The state of each region (file) is an FL block.
+export const JG_MODE = 0 //              u32 S  GEN_*: how the next I/O is found
+export const JG_RW = 4 //                u32 I  RW_* bits
+export const JG_NEXT_DDIR = 8 //         u32 S  the I/O chosen: direction,
+export const JG_NEXT_LEN = 12 //         u32 S  bytes,
+export const JG_NEXT_OFFSET = 16 //      u64 S  offset in the region,
+export const JG_NEXT_DISK = 24 //        u64 S  offset from the start of the disk,
+export const JG_NEXT_FILE = 32 //        u32 S  number of the region
+export const JG_FILE = 36 //             u32 S  FL block of the region in turn
+export const JG_REGION = 40 //           u64 S  where that region starts on its disk, bytes
+export const JG_RNG_OFF = 48 //          2 x u64 S  generator of offsets (PRNG_SIZE)
+export const JG_RNG_BS = 64 //           2 x u64 S  ... of block sizes
+export const JG_RNG_MIX = 80 //          2 x u64 S  ... of directions
+export const JG_RNG_DATA = 96 //         2 x u64 S  ... of buffer contents
+export const JG_RNG_RATE = 112 //        2 x u64 S  ... of arrival times
+export const JG_MIX_READ = 128 //        u32 I  percent of reads in a mix
+export const JG_RANDOM_PCT = 132 //      3 x u32 I  percentage_random
+export const JG_MIN_BS = 144 //          3 x u32 I  bytes
+export const JG_MAX_BS = 156 //          3 x u32 I  bytes
+export const JG_BS_STEP = 168 //         3 x u32 I  sizes between them are multiples of this
+export const JG_ALIGN = 180 //           3 x u32 I  blockalign, bytes
+export const JG_BSSPLIT_N = 192 //       3 x u32 I  entries, 0 = none
+export const JG_BSSPLIT = 204 //         3 x u32 I  address of BS_ records
+export const JG_SKIP = 216 //            i64 I  rw=read:112k: added after each I/O
+export const JG_SEQ_NR = 224 //          u32 I  rw=randread:8: I/Os per new offset, at least 1
+export const JG_SEQ_LEFT = 228 //        u32 S
+export const JG_SEQ_IDENTICAL = 232 //   u32 I  rw_sequencer=identical
+export const JG_SEQ_WRAP = 236 //        u32 I  1: a sequential direction starts again by itself
+export const JG_MAP_MODE = 240 //        u32 I  MAP_*
+export const JG_MAP_UNIT = 244 //        u32 I  bytes of a block of the map
+export const JG_FILE_N = 248 //          u32 I  regions
+export const JG_FILES = 252 //           u32 I  FL blocks of all regions but the first
+export const JG_FILES_DONE = 256 //      u32 S  regions whose pass is over
+export const JG_LOOPS_DONE = 260 //      u32 S  passes begun again
+export const JG_TIME_BASED = 264 //      u32 I  1: the caller begins again at the end of a pass
+export const JG_FILE_TURN = 268 //       u32 S  number of the region whose turn is next
+export const JG_STRIDE_ZONE = 272 //     u64 I  zonesize (strided): bytes done in a zone, 0 = none
+export const JG_STRIDE_RANGE = 280 //    u64 I  zonerange: bytes of a zone
+export const JG_STRIDE_SKIP = 288 //     u64 I  zoneskip: bytes between zones
+export const JG_SEQ_AT = 296 //          3 x u32 S  DIST_SEQUENCE: next entry of the list
+export const JG_BUF_MODE = 308 //        u32 I  BUF_*: what buffers hold when nothing verifies
+export const JG_BUF_PATTERN = 312 //     u32 I  buffer_pattern (PT_*)
+export const JG_FILE0 = 512 //           the first region's FL block
 export const JG_SIZE = 1024
+
+export const GEN_NEW = 0 //      not started
+export const GEN_GENERAL = 1
+export const GEN_RANDOM = 2 //   one direction, size and region, uniform, no map
+export const GEN_PERM = 3 //     ... with the map
 
 export const RW_READ = 1
 export const RW_WRITE = 2
@@ -664,64 +695,167 @@ export const RW_TRIM = 4
 export const RW_RANDOM = 8
 export const RW_TRIMWRITE = 16
 
+// one entry of bssplit
+export const BS_BYTES = 0 //             u32 I
+export const BS_SHARE = 4 //             u32 I  share of the I/Os, of 2^24
+export const BS_SIZE = 8
+
+// one region that a job works on
+export const FL_REGION = 0 //            u64 I  bytes from the start of its disk
+export const FL_BYTES = 8 //             u64 I  length of the region
+export const FL_INDEX = 16 //            u32 I
+export const FL_DONE = 20 //             u32 S  1: its pass is over
+export const FL_UNIT0 = 24 //            u32 I  verify: its first interval in JV_EXPECT
+export const FL_MAP = 28 //              u32 I  bitmap (MAP_BITS)
+export const FL_PERM_BITS = 32 //        u32 S  the permutation is of 2^bits blocks
+export const FL_TRIMMED = 36 //          u32 S  randtrimwrite: 1 = the write of the trimmed block is next
+export const FL_PASS = 40 //             u64 S  blocks drawn from the permutation
+export const FL_LAST = 48 //             3 x u64 S  next sequential offset by direction
+export const FL_START = 72 //            3 x u64 S  offset of the last I/O, 2^64 - 1 = none yet
+export const FL_BLOCKS = 96 //           3 x u64 S  random offsets to choose from, JG_ALIGN apart
+export const FL_UNITS = 120 //           u64 S  blocks of the bitmap
+export const FL_PERM_KEY = 128 //        3 x u64 S  keys of this pass's permutation
+export const FL_ZONE = 152 //            u64 S  strided: start of the zone,
+export const FL_ZONE_BYTES = 160 //      u64 S  its length (not strided: the region's),
+export const FL_ZONE_DONE = 168 //       u64 S  and the bytes done in it
+export const FL_DIST = 176 //            3 DS blocks by direction
+export const FL_SIZE = 512
+
+// where the random offsets of one direction fall
+export const DS_KIND = 0 //              u32 I  DIST_*
+export const DS_N = 4 //                 u32 I  zones, or entries of the sequence
+export const DS_TABLE = 8 //             u32 I  ZN records, or u64 block numbers
+export const DS_PERM_BITS = 12 //        u32 S  permutation that scatters the ranks of zipf and pareto
+export const DS_PARAM = 16 //            f64 I  theta, h or deviation in percent
+export const DS_CENTRE = 24 //           f64 I  0..1, or -1
+export const DS_A = 32 //                f64 S  what dist_init works out
+export const DS_B = 40 //                f64 S
+export const DS_C = 48 //                f64 S
+export const DS_SHIFT = 56 //            u64 S  added to the scattered rank
+export const DS_KEY = 64 //              3 x u64 S
+export const DS_SIZE = 96
+
 export const DIST_UNIFORM = 0
 export const DIST_ZIPF = 1
 export const DIST_PARETO = 2
 export const DIST_NORMAL = 3
-export const DIST_ZONED = 4
-export const DIST_ZONED_ABS = 5
-export const DIST_SEQUENCE = 6
+export const DIST_ZONED = 4 //     shares of the region, or bytes (zoned_abs): the table holds blocks
+export const DIST_SEQUENCE = 5
 
 export const MAP_NONE = 0 //     norandommap: any block at any time
 export const MAP_PERM = 1 //     one size: a permutation of the blocks, no memory
-export const MAP_BITS = 2 //     mixed sizes: a bitmap of JG_MIN_BS blocks
+export const MAP_BITS = 2 //     mixed sizes: a bitmap
 
 // a zone of random_distribution=zoned: share of the accesses and of the region
-export const ZN_ACCESS = 0 //            u32 I  cumulative share of accesses of 2^32 - 1
-export const ZN_START = 8 //             u64 I  bytes
-export const ZN_LENGTH = 16 //           u64 I  bytes
+export const ZN_ACCESS = 0 //            u32 I  accesses of this zone and those before it, of 2^32 - 1
+export const ZN_START = 8 //             u64 I  blocks
+export const ZN_LENGTH = 16 //           u64 I  blocks, at least 1
 export const ZN_SIZE = 24
 
-// verify: a header before the data of every verify_interval
+// what buffers hold
+export const BUF_RANDOM = 0
+export const BUF_PATTERN = 1
+export const BUF_ZERO = 2
+
+// a pattern: this header, u32 positions of the 8-byte offsets in it (%o), then its bytes
+export const PT_LEN = 0 //               u32 I  bytes, 0 = none
+export const PT_OFFSETS = 4 //           u32 I  how many %o
+export const PT_BYTES = 8 //             u32 I  address of the bytes
+export const PT_AT = 16 //               u32 I  the first position
+export const PT_SIZE = 16
+
+// verify: a header before the data of every interval
 export const JV_KIND = 0 //              u32 I  VERIFY_*
-export const JV_INTERVAL = 4 //          u32 I  bytes, 0 = the block size
-export const JV_HEADER = 8 //            u32 I  bytes between the start of the interval and the data
-export const JV_OFFSET = 12 //           u32 I  verify_offset
-export const JV_PATTERN = 16 //          u32 I  address of the pattern
-export const JV_PATTERN_LEN = 20 //      u32 I
-export const JV_TABLES = 24 //           u32 I  checksum tables (VT_SIZE)
-export const JV_FATAL = 28 //            u32 I
-export const JV_BACKLOG = 32 //          u32 I  verify_backlog
-export const JV_BACKLOG_BATCH = 36 //    u32 I
-export const JV_PHASE = 40 //            u32 S  0 writing, 1 reading back
-export const JV_LIST = 44 //             u32 I  records of blocks written (VP_*)
-export const JV_LIST_CAP = 48 //         u32 I
-export const JV_LIST_HEAD = 52 //        u32 S  next to verify
-export const JV_LIST_TAIL = 56 //        u32 S  next to fill
-export const JV_LEFT = 60 //             u32 S  reads left in this backlog batch
-export const JV_ERRORS = 64 //           u64 S  intervals that failed
-export const JV_CHECKED = 72 //          u64 S  intervals checked
-export const JV_BAD_OFFSET = 80 //       u64 S  disk offset of the first bad interval
-export const JV_BAD_WHY = 88 //          u32 S  BAD_*
-export const JV_SEED = 96 //             u64 I
-export const JV_WRITES = 104 //          u32 S  number of the next write
-export const JV_EXPECT = 108 //          u32 I  u32 per JG_MIN_BS block: number of its last write + 1; 0 = none
-export const JV_BAD_GOT = 112 //         u64 S
-export const JV_BAD_WANT = 120 //        u64 S
+export const JV_INTERVAL = 4 //          u32 I  bytes; divides every write's length and offset
+export const JV_HEADER = 8 //            u32 I  bytes of the header with its digest, 0 = none
+export const JV_OFFSET = 12 //           u32 I  verify_offset: where the header stands in the interval
+export const JV_PATTERN = 16 //          u32 I  verify_pattern (PT_*), 0 = random data
+export const JV_TABLES = 20 //           u32 I  checksum tables (VT_SIZE)
+export const JV_FATAL = 24 //            u32 I
+export const JV_BACKLOG = 28 //          u32 I  verify_backlog
+export const JV_BACKLOG_BATCH = 32 //    u32 I  pieces read each time
+export const JV_TRIM_ZERO = 36 //        u32 I  1: trimmed blocks are read back and must be zero
+export const JV_SEED = 40 //             u64 I
+export const JV_PHASE = 48 //            u32 S  0 writing, 1 reading back
+export const JV_WRITES = 52 //           u32 S  number of the next write
+export const JV_EXPECT = 56 //           u32 I  a VX word per interval of all regions
+export const JV_UNITS = 60 //            u32 I  intervals of all regions
+export const JV_LOW = 64 //              u32 S  first interval written
+export const JV_HIGH = 68 //             u32 S  one past the last interval written
+export const JV_CURSOR = 72 //           u32 S  reading back: next interval to look at
+export const JV_MAX_LEN = 76 //          u32 I  bytes of the largest write
+export const JV_LIST = 80 //             u32 I  ring of pieces written and not yet read back (VP_*)
+export const JV_LIST_CAP = 84 //         u32 I  records, a power of two
+export const JV_LIST_HEAD = 88 //        u32 S  counts on: the oldest record,
+export const JV_LIST_TAIL = 92 //        u32 S  one past the newest
+export const JV_LEFT = 96 //             u32 S  pieces left in this backlog batch
+export const JV_NEXT_NUMBER = 100 //     u32 S  number expected in the piece that verify_next chose
+export const JV_ERRORS = 104 //          u64 S  intervals that failed
+export const JV_CHECKED = 112 //         u64 S  intervals checked
+export const JV_BAD_OFFSET = 120 //      u64 S  the first that failed: offset on the disk,
+export const JV_BAD_GOT = 128 //         u64 S  what was read,
+export const JV_BAD_WANT = 136 //        u64 S  what was expected,
+export const JV_BAD_WHY = 144 //         u32 S  BAD_*,
+export const JV_BAD_FILE = 148 //        u32 S  and its region
+export const JV_GOT = 152 //             u64 S  what the latest check found,
+export const JV_WANT = 160 //            u64 S  and should have found
 export const JV_SIZE = 512
+
+// one piece of JV_LIST
 export const VP_OFFSET = 0 //            u64 S  in the region
 export const VP_LEN = 8 //               u32 S
 export const VP_NUMBER = 12 //           u32 S
-export const VP_SIZE = 16
+export const VP_FILE = 16 //             u32 S
+export const VP_SIZE = 24
+
+// a word of JV_EXPECT: (number of the interval's last write + 1) << 1 | in flight; 0 = nothing to check
+export const VX_IN_FLIGHT = 1
+export const VX_SHIFT = 1
+export const VERIFY_NUMBERS = 0x7ffffffd // writes are numbered modulo this
+export const VERIFY_ZEROES = 0x7ffffffe //  in place of a number: the interval was trimmed
+export const VERIFY_ANY = 0x7fffffff //     in place of a number: not known
+
+// the header of an interval, little-endian
+export const VH_MAGIC = 0 //             u16 S
+export const VH_KIND = 2 //              u16 S
+export const VH_LEN = 4 //               u32 S  bytes of the interval
+export const VH_SEED = 8 //              u64 S  of the data
+export const VH_OFFSET = 16 //           u64 S  on the disk, bytes
+export const VH_NUMBER = 24 //           u32 S  number of the write
+export const VH_CRC = 28 //              u32 S  crc32c of all before
+export const VH_DIGEST = 32 //           of the interval without its header: u64, or the host's
+export const VH_SIZE = 32
+export const VH_MAGIC_VALUE = 0xacca
 
 export const VERIFY_NONE = 0
-export const VERIFY_META = 1
-export const VERIFY_PATTERN = 2
+export const VERIFY_META = 1 //        header only
+export const VERIFY_PATTERN = 2 //     no header, the data is the pattern
 export const VERIFY_CRC32C = 3
 export const VERIFY_CRC32 = 4
 export const VERIFY_CRC16 = 5
 export const VERIFY_CRC64 = 6
 export const VERIFY_CRC7 = 7
 export const VERIFY_XXHASH = 8
-export const VERIFY_HOST = 9 //   a checksum of node:crypto (md5, sha*): TypeScript fills and checks
-export const VERIFY_NULL = 10
+export const VERIFY_HOST = 9 //        a checksum of node:crypto (md5, sha*): TypeScript fills and checks it
+export const VERIFY_NULL = 10 //       read back, nothing checked
+export const VERIFY_PATTERN_HDR = 11 // header, then the pattern
+
+// why an interval failed
+export const BAD_MAGIC = 1
+export const BAD_HEADER = 2 //   the header's own checksum
+export const BAD_KIND = 3
+export const BAD_LENGTH = 4
+export const BAD_OFFSET = 5
+export const BAD_SEED = 6
+export const BAD_NUMBER = 7
+export const BAD_DATA = 8
+export const BAD_PATTERN = 9
+export const BAD_ZEROES = 10 //  a trimmed interval holds data
+
+// checksum tables (checksum_tables fills them): eight tables of 256 for each kind
+export const VT_CRC32C = 0 //            u32 x 2048 I
+export const VT_CRC32 = 8192 //          u32 x 2048 I
+export const VT_CRC16 = 16384 //         u32 x 2048 I
+export const VT_CRC64 = 24576 //         u64 x 2048 I
+export const VT_CRC7 = 40960 //          u8 x 256 I
+export const VT_SIZE = 41216

@@ -1,0 +1,242 @@
+// The NVMe driver's way down: drivers/nvme/host/pci.c and core.c of Linux 4.19, from queue_rq to the
+// submission ring.
+//
+//   nvme_queue_rq      a request becomes a command
+//   nvme_setup_cmd     opcode, blocks, flags (Read, Write, Flush, Dataset Management, Write Zeroes)
+//   nvme_setup_prps    where its data lie
+//   nvme_submit_cmd    the entry is complete: the tail moves on
+//
+// The entry is built in place, in the ring. A queue that several CPUs fill takes sq_lock from the
+// choice of the slot to the doorbell; a queue with one CPU has no lock, and its doorbell waits for
+// the end of the batch. Ring rule: of N entries N - 1 may be in use; the number of tags sees to it.
+
+import {
+  BIO_DATA, BIO_NEXT, BIO_SECTOR, BIO_SIZE, HC_DRIVER_DATA, NQ_DEPTH,
+  NQ_PRP_BASE, NQ_PRP_FREE, NQ_PRP_LINKS, NQ_SHARED, NQ_SQ, NQ_SQ_LOCK, NQ_SQ_TAIL, PAGE_SHIFT, PAGE_SIZE, Q_LBA_SHIFT, Q_NSID,
+  RQ_BIO, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_FLAGS, RQ_PRP_LIST, RQ_Q, RQ_SECTOR, RQ_SQE, RQ_TAG,
+  SECTOR_SHIFT,
+} from './layout'
+import {
+  BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, DSM_RANGE_BYTES, NVME_CMD_DSM, NVME_CMD_FLUSH,
+  NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES, NVME_DSMGMT_AD, NVME_RW_FUA, REQ_FUA,
+  REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE,
+  REQ_OP_WRITE_ZEROES, RQF_SPECIAL_PAYLOAD, SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_CDW14,
+  SQE_CDW2, SQE_MPTR, SQE_NSID, SQE_PRP1, SQE_PRP2,
+} from './nvme'
+
+import { nvme_list_doorbell, nvme_write_sq_db } from './doorbell'
+import { lock, unlock } from './lock'
+import { blk_mq_start_request } from './request'
+
+const PAGE_MASK: u32 = PAGE_SIZE - 1
+const LAST_SLOT: u32 = PAGE_SIZE - 8
+
+// ---------------------------------------------------------------- list pages
+
+/** Where the link of a list page stands: links are kept apart, the device owns the page itself. */
+function prp_link(nq: u32, page: u32): u32 {
+  return load<u32>(nq, NQ_PRP_LINKS) + (((page - load<u32>(nq, NQ_PRP_BASE)) >> PAGE_SHIFT) << 2)
+}
+
+/** Makes `count` list pages at `base` free; `links` has a u32 for each. */
+export function nvme_init_prp_pool(nq: u32, base: u32, links: u32, count: u32): void {
+  store<u32>(nq, base, NQ_PRP_BASE)
+  store<u32>(nq, links, NQ_PRP_LINKS)
+  store<u32>(nq, 0, NQ_PRP_FREE)
+  for (let i = count; i; i--) {
+    store<u32>(links + ((i - 1) << 2), load<u32>(nq, NQ_PRP_FREE))
+    store<u32>(nq, base + ((i - 1) << PAGE_SHIFT), NQ_PRP_FREE)
+  }
+}
+
+/** Takes one more page for a request; 0 when none is free. The queue's lock is held. */
+function prp_page_add(nq: u32, rq: u32): u32 {
+  const page = load<u32>(nq, NQ_PRP_FREE)
+  if (!page) return 0
+  const link = prp_link(nq, page)
+  store<u32>(nq, load<u32>(link), NQ_PRP_FREE)
+  store<u32>(link, load<u32>(rq, RQ_PRP_LIST))
+  store<u32>(rq, page, RQ_PRP_LIST)
+  return page
+}
+
+/** Gives back the list pages of a request (nvme_unmap_data). */
+export function nvme_unmap_data(nq: u32, rq: u32): void {
+  let page = load<u32>(rq, RQ_PRP_LIST)
+  if (!page) return
+  store<u32>(rq, 0, RQ_PRP_LIST)
+  const shared = load<u32>(nq, NQ_SHARED)
+  if (shared) lock(nq + NQ_SQ_LOCK)
+  while (page) {
+    const link = prp_link(nq, page)
+    const next = load<u32>(link)
+    store<u32>(link, load<u32>(nq, NQ_PRP_FREE))
+    store<u32>(nq, page, NQ_PRP_FREE)
+    page = next
+  }
+  if (shared) unlock(nq + NQ_SQ_LOCK)
+}
+
+// ---------------------------------------------------------------- data
+
+/** One bio in one or two pages: PRP1 and PRP2 hold it. */
+function nvme_setup_prp_simple(sqe: u32, addr: u32, len: u32): void {
+  const first = PAGE_SIZE - (addr & PAGE_MASK)
+  store<u64>(sqe, addr, SQE_PRP1)
+  store<u64>(sqe, len > first ? addr + first : 0, SQE_PRP2)
+}
+
+/** Writes a list entry, going on in a fresh page if this one is full. Returns the next slot, 0: none. */
+function prp_list_add(nq: u32, rq: u32, slot: u32, addr: u32, more: bool): u32 {
+  if ((slot & PAGE_MASK) == LAST_SLOT && more) {
+    const page = prp_page_add(nq, rq)
+    if (!page) return 0
+    store<u64>(slot, page)
+    slot = page
+  }
+  store<u64>(slot, addr)
+  return slot + 8
+}
+
+/** Any number of pages from any number of bios (they begin and end on page boundaries inside). */
+function nvme_setup_prps(nq: u32, rq: u32, sqe: u32, len: u32): bool {
+  let bio = load<u32>(rq, RQ_BIO)
+  let addr = load<u32>(bio, BIO_DATA)
+  let left = load<u32>(bio, BIO_SIZE)
+  store<u64>(sqe, addr, SQE_PRP1)
+  let part = min<u32>(left, PAGE_SIZE - (addr & PAGE_MASK))
+  let rest = len - part
+  const single = rest <= PAGE_SIZE
+  let slot = sqe + SQE_PRP2
+  if (!single) {
+    slot = prp_page_add(nq, rq)
+    if (!slot) return false
+    store<u64>(sqe, slot, SQE_PRP2)
+  } else store<u64>(slot, 0)
+  while (rest) {
+    left -= part
+    addr += part
+    if (!left) {
+      bio = load<u32>(bio, BIO_NEXT)
+      addr = load<u32>(bio, BIO_DATA)
+      left = load<u32>(bio, BIO_SIZE)
+    }
+    part = min<u32>(left, PAGE_SIZE)
+    if (single) store<u64>(slot, addr)
+    else {
+      slot = prp_list_add(nq, rq, slot, addr, rest > PAGE_SIZE)
+      if (!slot) return false
+    }
+    rest -= part
+  }
+  return true
+}
+
+function nvme_map_data(nq: u32, rq: u32, sqe: u32): bool {
+  const len = load<u32>(rq, RQ_DATA_LEN)
+  const bio = load<u32>(rq, RQ_BIO)
+  const addr = load<u32>(bio, BIO_DATA)
+  if (load<u32>(bio, BIO_SIZE) == len && (addr & PAGE_MASK) + len <= 2 * PAGE_SIZE) {
+    nvme_setup_prp_simple(sqe, addr, len)
+    return true
+  }
+  return nvme_setup_prps(nq, rq, sqe, len)
+}
+
+// ---------------------------------------------------------------- commands
+
+function blocks_of(q: u32, sectors: u64): u64 {
+  return sectors >> (load<u32>(q, Q_LBA_SHIFT) - SECTOR_SHIFT)
+}
+
+function nvme_setup_rw(q: u32, rq: u32, sqe: u32, opcode: u32): void {
+  store<u32>(sqe, opcode | (load<u32>(rq, RQ_TAG) << 16), SQE_CDW0)
+  store<u64>(sqe, blocks_of(q, load<u64>(rq, RQ_SECTOR)), SQE_CDW10)
+  const blocks = load<u32>(rq, RQ_DATA_LEN) >> load<u32>(q, Q_LBA_SHIFT)
+  const fua: u32 = load<u32>(rq, RQ_CMD_FLAGS) & REQ_FUA ? NVME_RW_FUA : 0
+  store<u64>(sqe, <u64>((blocks - 1) | fua), SQE_CDW12)
+  store<u64>(sqe, 0, SQE_CDW14)
+}
+
+function nvme_setup_flush(rq: u32, sqe: u32): void {
+  store<u32>(sqe, NVME_CMD_FLUSH | (load<u32>(rq, RQ_TAG) << 16), SQE_CDW0)
+  memory.fill(sqe + SQE_PRP1, 0, SQE_BYTES - SQE_PRP1)
+}
+
+/** A discard carries a page of ranges, one for each of its bios. */
+function nvme_setup_discard(nq: u32, q: u32, rq: u32, sqe: u32): bool {
+  const page = prp_page_add(nq, rq)
+  if (!page) return false
+  let ranges: u32 = 0
+  let bio = load<u32>(rq, RQ_BIO)
+  while (bio) {
+    const range = page + ranges * DSM_RANGE_BYTES
+    store<u32>(range, 0)
+    store<u32>(range, load<u32>(bio, BIO_SIZE) >> load<u32>(q, Q_LBA_SHIFT), 4)
+    store<u64>(range, blocks_of(q, load<u64>(bio, BIO_SECTOR)), 8)
+    ranges++
+    bio = load<u32>(bio, BIO_NEXT)
+  }
+  memory.fill(sqe + SQE_PRP2, 0, SQE_BYTES - SQE_PRP2)
+  store<u32>(sqe, NVME_CMD_DSM | (load<u32>(rq, RQ_TAG) << 16), SQE_CDW0)
+  store<u64>(sqe, page, SQE_PRP1)
+  store<u32>(sqe, ranges - 1, SQE_CDW10)
+  store<u32>(sqe, NVME_DSMGMT_AD, SQE_CDW10 + 4)
+  store<u32>(rq, load<u32>(rq, RQ_FLAGS) | RQF_SPECIAL_PAYLOAD, RQ_FLAGS)
+  return true
+}
+
+/** A command that TypeScript built (passthrough): only the identifier is ours. */
+function nvme_setup_passthrough(rq: u32, sqe: u32): void {
+  memory.copy(sqe, load<u32>(rq, RQ_SQE), SQE_BYTES)
+  store<u16>(sqe, <u16>load<u32>(rq, RQ_TAG), SQE_CDW0 + 2)
+}
+
+/** Fills the entry. Returns a blk_status_t; RESOURCE when no list page is free. */
+function nvme_setup_cmd(nq: u32, rq: u32, sqe: u32): u32 {
+  const q = load<u32>(rq, RQ_Q)
+  const op = load<u32>(rq, RQ_CMD_FLAGS) & REQ_OP_MASK
+  store<u32>(sqe, load<u32>(q, Q_NSID), SQE_NSID)
+  store<u64>(sqe, 0, SQE_CDW2)
+  store<u64>(sqe, 0, SQE_MPTR)
+  if (op == REQ_OP_READ || op == REQ_OP_WRITE) {
+    nvme_setup_rw(q, rq, sqe, op == REQ_OP_READ ? NVME_CMD_READ : NVME_CMD_WRITE)
+    return nvme_map_data(nq, rq, sqe) ? BLK_STS_OK : BLK_STS_RESOURCE
+  }
+  if (op == REQ_OP_FLUSH) {
+    nvme_setup_flush(rq, sqe)
+  } else if (op == REQ_OP_DISCARD) {
+    return nvme_setup_discard(nq, q, rq, sqe) ? BLK_STS_OK : BLK_STS_RESOURCE
+  } else if (op == REQ_OP_WRITE_ZEROES) {
+    store<u64>(sqe, 0, SQE_PRP1)
+    store<u64>(sqe, 0, SQE_PRP2)
+    nvme_setup_rw(q, rq, sqe, NVME_CMD_WRITE_ZEROES)
+  } else if (op == REQ_OP_DRV_IN || op == REQ_OP_DRV_OUT) {
+    nvme_setup_passthrough(rq, sqe)
+  } else return BLK_STS_IOERR
+  return BLK_STS_OK
+}
+
+/** The entry at the tail is complete. */
+function nvme_submit_cmd(nq: u32, tail: u32): void {
+  const next = tail + 1 == load<u32>(nq, NQ_DEPTH) ? 0 : tail + 1
+  store<u32>(nq, next, NQ_SQ_TAIL)
+}
+
+/** Gives a request to the drive. Returns a blk_status_t; the doorbell is the batch's. */
+export function nvme_queue_rq(cpu: u32, hctx: u32, rq: u32): u32 {
+  const nq = load<u32>(hctx, HC_DRIVER_DATA)
+  const shared = load<u32>(nq, NQ_SHARED)
+  if (shared) lock(nq + NQ_SQ_LOCK)
+  const tail = load<u32>(nq, NQ_SQ_TAIL)
+  const status = nvme_setup_cmd(nq, rq, load<u32>(nq, NQ_SQ) + tail * SQE_BYTES)
+  if (status == BLK_STS_OK) {
+    blk_mq_start_request(cpu, rq)
+    nvme_submit_cmd(nq, tail)
+    if (shared) nvme_write_sq_db(cpu, nq)
+    else nvme_list_doorbell(cpu, nq)
+  }
+  if (shared) unlock(nq + NQ_SQ_LOCK)
+  if (status != BLK_STS_OK) nvme_unmap_data(nq, rq)
+  return status
+}

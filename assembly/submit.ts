@@ -1,0 +1,406 @@
+// From a bio to the driver: block/blk-core.c and block/blk-mq.c of Linux 4.19, the path of scheduler
+// "none".
+//
+//   submit_bio -> generic_make_request -> blk_mq_make_request
+//     split        a bio above max_sectors goes down in chained parts
+//     plug merge   a bio that continues a plugged request joins it
+//     get request  one try for a tag; without one the caller waits and tries again
+//     flush, FUA   TypeScript's: blk_insert_flush
+//     plugged      one hardware queue: up to 16 requests, sorted at the flush; more queues: the
+//                  newest request only, the one before it is issued
+//     direct       queue_rq at once
+//
+// The gate word of the hardware queue is looked at before a request is issued. If it is not zero (a
+// scheduler, a stopped, quiesced or frozen queue, requests already waiting) the filled request goes
+// to the slow list, in order of submission, and TypeScript decides.
+
+import {
+  BIO_CPU, BIO_DATA, BIO_DISK, BIO_NEXT, BIO_OPF, BIO_REMAINING, BIO_SECTOR, BIO_SIZE,
+  BIO_STATUS, CPU_INDEX, CPU_NOTAG, CPU_NOW, CPU_PLUG, CPU_PLUG_COUNT, CPU_PLUG_RQ, CPU_PLUG_TAIL,
+  CPU_STAGES, CPU_SUBMITTED, CTX_HCTX, CTX_MERGED, CTX_SIZE, CTX_STAT_MERGES, DRIVER_NVME,
+  GATE_DISPATCH, HC_DISPATCH_BUSY, HC_DISPATCH_HEAD, HC_DISPATCH_TAIL, HC_DRIVER, HC_GATE, HC_INDEX,
+  HC_QUEUED, HC_SHARED, HC_SLOW_HEAD, HC_SLOW_LOCK, HC_SLOW_TAIL, M_BASE, M_COST_SUBMIT, Q_CAPACITY,
+  Q_CTXS, Q_FLAGS, Q_MAX_DISCARD, Q_MAX_SECTORS, Q_MAX_SEGMENTS, Q_MAX_ZEROES, Q_NR_HW,
+  Q_VIRT_BOUNDARY, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_CTX, RQ_DATA_LEN, RQ_GOT_TAG_NS, RQ_HCTX,
+  RQ_INSERT_NS, RQ_NEXT, RQ_NR_SEGS, RQ_PREV, RQ_Q, RQ_SECTOR, RQ_START_NS, RQ_TAG, SECTOR_SHIFT,
+} from './layout'
+import {
+  BLK_QC_T_NONE, BLK_QC_T_SHIFT, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK,
+  BLK_STS_RESOURCE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_WC, REQ_FUA, REQ_NOMERGE, REQ_OP_DISCARD,
+  REQ_OP_MASK, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH,
+} from './nvme'
+import { spend } from './clock'
+import { nvme_ring_doorbells } from './doorbell'
+import { lock, unlock } from './lock'
+import {
+  __blk_mq_requeue_request, bio_endio, bio_put, bio_split, blk_mq_bio_to_request, blk_mq_call_slow,
+  blk_mq_end_request, blk_mq_rq_ctx_init, op_is_flush, op_is_sync, stat_group,
+} from './request'
+import { nvme_queue_rq } from './sq'
+import { blk_mq_get_tag } from './tag'
+
+/** submit_bio's answer when no tag was free: wait for one (or for a bio to split with), try again. */
+export const SUBMIT_AGAIN: i32 = -2
+
+const BLK_MAX_REQUEST_COUNT: u32 = 16
+const BLK_PLUG_FLUSH_SIZE: u32 = 128 * 1024
+
+// ---------------------------------------------------------------- issue
+
+/** Gives a request to its driver: a blk_status_t. */
+export function queue_rq(cpu: u32, hctx: u32, rq: u32): u32 {
+  if (load<u32>(hctx, HC_DRIVER) == DRIVER_NVME) return nvme_queue_rq(cpu, hctx, rq)
+  return BLK_STS_IOERR
+}
+
+/** A filled request that may not go on: to the slow list, in order of submission. */
+export function blk_mq_slow_insert(cpu: u32, hctx: u32, rq: u32): void {
+  const shared = load<u32>(hctx, HC_SHARED)
+  if (shared) lock(hctx + HC_SLOW_LOCK)
+  store<u32>(rq, 0, RQ_NEXT)
+  const tail = load<u32>(hctx, HC_SLOW_TAIL)
+  if (tail) store<u32>(tail, rq, RQ_NEXT)
+  else store<u32>(hctx, rq, HC_SLOW_HEAD)
+  store<u32>(hctx, rq, HC_SLOW_TAIL)
+  atomic.or<u32>(hctx, GATE_DISPATCH, HC_GATE)
+  if (shared) unlock(hctx + HC_SLOW_LOCK)
+  blk_mq_call_slow(cpu, hctx)
+}
+
+/** To the tail of hctx->dispatch: it goes out before anything else, when TypeScript runs the queue. */
+export function blk_mq_request_bypass_insert(cpu: u32, hctx: u32, rq: u32): void {
+  const shared = load<u32>(hctx, HC_SHARED)
+  if (shared) lock(hctx + HC_SLOW_LOCK)
+  const tail = load<u32>(hctx, HC_DISPATCH_TAIL)
+  store<u32>(rq, 0, RQ_NEXT)
+  store<u32>(rq, tail, RQ_PREV)
+  if (tail) store<u32>(tail, rq, RQ_NEXT)
+  else store<u32>(hctx, rq, HC_DISPATCH_HEAD)
+  store<u32>(hctx, rq, HC_DISPATCH_TAIL)
+  atomic.or<u32>(hctx, GATE_DISPATCH, HC_GATE)
+  if (shared) unlock(hctx + HC_SLOW_LOCK)
+  blk_mq_call_slow(cpu, hctx)
+}
+
+/** EWMA of "the driver was busy", weight 8 (no scheduler attached). */
+export function blk_mq_update_dispatch_busy(hctx: u32, busy: bool): void {
+  const old = load<u32>(hctx, HC_DISPATCH_BUSY)
+  if (!old && !busy) return
+  store<u32>(hctx, (old * 7 + (busy ? 16 : 0)) >> 3, HC_DISPATCH_BUSY)
+}
+
+function __blk_mq_issue_directly(cpu: u32, hctx: u32, rq: u32): void {
+  const status = queue_rq(cpu, hctx, rq)
+  if (status == BLK_STS_OK) {
+    blk_mq_update_dispatch_busy(hctx, false)
+  } else if (status == BLK_STS_RESOURCE || status == BLK_STS_DEV_RESOURCE) {
+    blk_mq_update_dispatch_busy(hctx, true)
+    __blk_mq_requeue_request(rq)
+    blk_mq_request_bypass_insert(cpu, hctx, rq)
+  } else {
+    blk_mq_update_dispatch_busy(hctx, false)
+    blk_mq_end_request(cpu, rq, status)
+  }
+}
+
+export function blk_mq_try_issue_directly(cpu: u32, hctx: u32, rq: u32): void {
+  if (load<u32>(cpu, CPU_STAGES)) store<u64>(rq, load<u64>(cpu, CPU_NOW), RQ_INSERT_NS)
+  if (atomic.load<u32>(hctx, HC_GATE)) blk_mq_slow_insert(cpu, hctx, rq)
+  else __blk_mq_issue_directly(cpu, hctx, rq)
+}
+
+// ---------------------------------------------------------------- plug
+
+export function blk_start_plug(cpu: u32): void {
+  store<u32>(cpu, load<u32>(cpu, CPU_PLUG) + 1, CPU_PLUG)
+}
+
+export function blk_finish_plug(cpu: u32): void {
+  const depth = load<u32>(cpu, CPU_PLUG) - 1
+  store<u32>(cpu, depth, CPU_PLUG)
+  if (depth) return
+  blk_flush_plug_list(cpu)
+  nvme_ring_doorbells(cpu)
+}
+
+function plug_add(cpu: u32, rq: u32): void {
+  const tail = load<u32>(cpu, CPU_PLUG_TAIL)
+  store<u32>(rq, 0, RQ_NEXT)
+  store<u32>(rq, tail, RQ_PREV)
+  if (tail) store<u32>(tail, rq, RQ_NEXT)
+  else store<u32>(cpu, rq, CPU_PLUG_RQ)
+  store<u32>(cpu, rq, CPU_PLUG_TAIL)
+  store<u32>(cpu, load<u32>(cpu, CPU_PLUG_COUNT) + 1, CPU_PLUG_COUNT)
+}
+
+function plug_del(cpu: u32, rq: u32): void {
+  const next = load<u32>(rq, RQ_NEXT)
+  const prev = load<u32>(rq, RQ_PREV)
+  if (next) store<u32>(next, prev, RQ_PREV)
+  else store<u32>(cpu, prev, CPU_PLUG_TAIL)
+  if (prev) store<u32>(prev, next, RQ_NEXT)
+  else store<u32>(cpu, next, CPU_PLUG_RQ)
+  store<u32>(cpu, load<u32>(cpu, CPU_PLUG_COUNT) - 1, CPU_PLUG_COUNT)
+}
+
+/** The order of a plug flush: by software queue, then by sector. */
+function plug_rq_before(a: u32, b: u32): bool {
+  const ca = load<u32>(a, RQ_CTX)
+  const cb = load<u32>(b, RQ_CTX)
+  return ca < cb || (ca == cb && load<u64>(a, RQ_SECTOR) < load<u64>(b, RQ_SECTOR))
+}
+
+/** Sorts a list linked by RQ_NEXT (insertion from the tail end: lists are short). Returns the head. */
+function plug_sort(head: u32): u32 {
+  let sorted: u32 = 0
+  let last: u32 = 0
+  while (head) {
+    const rq = head
+    head = load<u32>(rq, RQ_NEXT)
+    let after = last
+    while (after && plug_rq_before(rq, after)) after = load<u32>(after, RQ_PREV)
+    const next = after ? load<u32>(after, RQ_NEXT) : sorted
+    store<u32>(rq, after, RQ_PREV)
+    store<u32>(rq, next, RQ_NEXT)
+    if (after) store<u32>(after, rq, RQ_NEXT)
+    else sorted = rq
+    if (next) store<u32>(next, rq, RQ_PREV)
+    else last = rq
+  }
+  return sorted
+}
+
+/** Issues what is plugged, sorted. */
+export function blk_flush_plug_list(cpu: u32): void {
+  let rq = load<u32>(cpu, CPU_PLUG_RQ)
+  if (!rq) return
+  store<u32>(cpu, 0, CPU_PLUG_RQ)
+  store<u32>(cpu, 0, CPU_PLUG_TAIL)
+  store<u32>(cpu, 0, CPU_PLUG_COUNT)
+  if (load<u32>(rq, RQ_NEXT)) rq = plug_sort(rq)
+  while (rq) {
+    const next = load<u32>(rq, RQ_NEXT)
+    blk_mq_try_issue_directly(cpu, load<u32>(rq, RQ_HCTX), rq)
+    rq = next
+  }
+}
+
+// ---------------------------------------------------------------- merge
+
+function bio_mergeable(opf: u32): bool {
+  return !(opf & (REQ_NOMERGE | REQ_FUA | REQ_PREFLUSH)) && (opf & REQ_OP_MASK) <= REQ_OP_WRITE
+}
+
+/** A boundary inside the request must be a boundary of the device's pages (PRPs have no gaps). */
+function bio_will_gap(mask: u32, before: u32, after: u32): bool {
+  const end = load<u32>(before, BIO_DATA) + load<u32>(before, BIO_SIZE)
+  return ((end | load<u32>(after, BIO_DATA)) & mask) != 0
+}
+
+function fits(q: u32, rq: u32, bio: u32): bool {
+  const sectors = (load<u32>(rq, RQ_DATA_LEN) + load<u32>(bio, BIO_SIZE)) >> SECTOR_SHIFT
+  return sectors <= load<u32>(q, Q_MAX_SECTORS) && load<u32>(rq, RQ_NR_SEGS) < load<u32>(q, Q_MAX_SEGMENTS)
+}
+
+function bio_attempt_back_merge(q: u32, rq: u32, bio: u32): bool {
+  const tail = load<u32>(rq, RQ_BIOTAIL)
+  if (!fits(q, rq, bio) || bio_will_gap(load<u32>(q, Q_VIRT_BOUNDARY), tail, bio)) return false
+  store<u32>(tail, bio, BIO_NEXT)
+  store<u32>(rq, bio, RQ_BIOTAIL)
+  return true
+}
+
+function bio_attempt_front_merge(q: u32, rq: u32, bio: u32): bool {
+  const head = load<u32>(rq, RQ_BIO)
+  if (!fits(q, rq, bio) || bio_will_gap(load<u32>(q, Q_VIRT_BOUNDARY), bio, head)) return false
+  store<u32>(bio, head, BIO_NEXT)
+  store<u32>(rq, bio, RQ_BIO)
+  store<u64>(rq, load<u64>(bio, BIO_SECTOR), RQ_SECTOR)
+  return true
+}
+
+/** Tries to add a bio to a request that was not issued yet: back, then front. */
+export function blk_try_merge(q: u32, rq: u32, bio: u32): bool {
+  const opf = load<u32>(rq, RQ_CMD_FLAGS)
+  if (!bio_mergeable(opf) || (opf & REQ_OP_MASK) != (load<u32>(bio, BIO_OPF) & REQ_OP_MASK)) return false
+  const start = load<u64>(rq, RQ_SECTOR)
+  const len = load<u32>(rq, RQ_DATA_LEN)
+  const at = load<u64>(bio, BIO_SECTOR)
+  const size = load<u32>(bio, BIO_SIZE)
+  let merged = false
+  if (start + (len >> SECTOR_SHIFT) == at) merged = bio_attempt_back_merge(q, rq, bio)
+  else if (at + (size >> SECTOR_SHIFT) == start) merged = bio_attempt_front_merge(q, rq, bio)
+  if (!merged) return false
+  store<u32>(rq, len + size, RQ_DATA_LEN)
+  store<u32>(rq, load<u32>(rq, RQ_NR_SEGS) + 1, RQ_NR_SEGS)
+  const ctx = load<u32>(rq, RQ_CTX)
+  store<u64>(ctx, load<u64>(ctx, CTX_MERGED) + 1, CTX_MERGED)
+  const stat = ctx + CTX_STAT_MERGES + (stat_group(opf) << 3)
+  store<u64>(stat, load<u64>(stat) + 1)
+  return true
+}
+
+/** Walks the plug from the newest request to the oldest. */
+function blk_attempt_plug_merge(cpu: u32, q: u32, bio: u32): bool {
+  let rq = load<u32>(cpu, CPU_PLUG_TAIL)
+  while (rq) {
+    if (load<u32>(rq, RQ_Q) == q && blk_try_merge(q, rq, bio)) return true
+    rq = load<u32>(rq, RQ_PREV)
+  }
+  return false
+}
+
+/** The oldest plugged request of a queue, 0 if there is none. */
+function plug_same_queue(cpu: u32, q: u32): u32 {
+  let rq = load<u32>(cpu, CPU_PLUG_RQ)
+  while (rq && load<u32>(rq, RQ_Q) != q) rq = load<u32>(rq, RQ_NEXT)
+  return rq
+}
+
+// ---------------------------------------------------------------- bio to request
+
+/** One try for a request of the submitting CPU's queue; 0 if no tag is free. */
+function blk_mq_get_request(cpu: u32, q: u32, bio: u32): u32 {
+  const ctx = load<u32>(q, Q_CTXS) + load<u32>(cpu, CPU_INDEX) * CTX_SIZE
+  const hctx = load<u32>(ctx, CTX_HCTX)
+  const tag = blk_mq_get_tag(hctx, load<u32>(cpu, CPU_INDEX), 0)
+  if (tag < 0) {
+    store<u64>(cpu, load<u64>(cpu, CPU_NOTAG) + 1, CPU_NOTAG)
+    return 0
+  }
+  const rq = blk_mq_rq_ctx_init(hctx, ctx, cpu, tag, load<u32>(bio, BIO_OPF))
+  blk_mq_bio_to_request(rq, bio)
+  store<u32>(rq, 1, RQ_NR_SEGS)
+  store<u64>(hctx, load<u64>(hctx, HC_QUEUED) + 1, HC_QUEUED)
+  return rq
+}
+
+function plug_full(cpu: u32, rq: u32): void {
+  const last = load<u32>(cpu, CPU_PLUG_TAIL)
+  if (last && (load<u32>(cpu, CPU_PLUG_COUNT) >= BLK_MAX_REQUEST_COUNT ||
+    load<u32>(last, RQ_DATA_LEN) >= BLK_PLUG_FLUSH_SIZE)) blk_flush_plug_list(cpu)
+  plug_add(cpu, rq)
+}
+
+function plug_limited(cpu: u32, q: u32, rq: u32): void {
+  const same = plug_same_queue(cpu, q)
+  if (same) plug_del(cpu, same)
+  plug_add(cpu, rq)
+  if (same) blk_mq_try_issue_directly(cpu, load<u32>(same, RQ_HCTX), same)
+}
+
+/** A bio within the limits: a cookie, or SUBMIT_AGAIN. */
+function blk_mq_submit_part(cpu: u32, q: u32, bio: u32): i32 {
+  const opf = load<u32>(bio, BIO_OPF)
+  const plugged = load<u32>(cpu, CPU_PLUG)
+  const nomerges = load<u32>(q, Q_FLAGS) & (1 << QUEUE_FLAG_NOMERGES)
+  const queued = load<u64>(cpu, CPU_NOW)
+  if (plugged && !nomerges && bio_mergeable(opf) && blk_attempt_plug_merge(cpu, q, bio)) return BLK_QC_T_NONE
+  const rq = blk_mq_get_request(cpu, q, bio)
+  if (!rq) return SUBMIT_AGAIN
+  const hctx = load<u32>(rq, RQ_HCTX)
+  store<u64>(rq, queued, RQ_START_NS)
+  spend(cpu, load<u32>(M_BASE, M_COST_SUBMIT))
+  if (load<u32>(cpu, CPU_STAGES)) {
+    store<u64>(rq, load<u64>(cpu, CPU_NOW), RQ_GOT_TAG_NS)
+    store<u64>(rq, load<u64>(cpu, CPU_NOW), RQ_INSERT_NS)
+  }
+  const cookie = load<u32>(rq, RQ_TAG) | (load<u32>(hctx, HC_INDEX) << BLK_QC_T_SHIFT)
+  if (op_is_flush(opf)) blk_mq_slow_insert(cpu, hctx, rq)
+  else if (plugged && load<u32>(q, Q_NR_HW) == 1) plug_full(cpu, rq)
+  else if (plugged && !nomerges) plug_limited(cpu, q, rq)
+  else if (issues_directly(q, hctx, opf)) blk_mq_try_issue_directly(cpu, hctx, rq)
+  else blk_mq_slow_insert(cpu, hctx, rq)
+  return <i32>cookie
+}
+
+function issues_directly(q: u32, hctx: u32, opf: u32): bool {
+  return (load<u32>(q, Q_NR_HW) > 1 && op_is_sync(opf)) || !load<u32>(hctx, HC_DISPATCH_BUSY)
+}
+
+/** Bytes that one request of this kind may carry. */
+function max_bytes(q: u32, opf: u32): u64 {
+  const op = opf & REQ_OP_MASK
+  if (op == REQ_OP_DISCARD) return <u64>load<u32>(q, Q_MAX_DISCARD) << SECTOR_SHIFT
+  if (op == REQ_OP_WRITE_ZEROES) return <u64>load<u32>(q, Q_MAX_ZEROES) << SECTOR_SHIFT
+  return <u64>load<u32>(q, Q_MAX_SECTORS) << SECTOR_SHIFT
+}
+
+export function blk_mq_make_request(cpu: u32, q: u32, bio: u32): i32 {
+  const most = max_bytes(q, load<u32>(bio, BIO_OPF))
+  while (<u64>load<u32>(bio, BIO_SIZE) > most) {
+    const part = bio_split(cpu, bio, <u32>most)
+    if (!part) return SUBMIT_AGAIN
+    if (blk_mq_submit_part(cpu, q, part) == SUBMIT_AGAIN) {
+      bio_unsplit(cpu, bio, part)
+      return SUBMIT_AGAIN
+    }
+  }
+  return blk_mq_submit_part(cpu, q, bio)
+}
+
+/** Puts a part that found no tag back in front of the rest. */
+function bio_unsplit(cpu: u32, bio: u32, part: u32): void {
+  const bytes = load<u32>(part, BIO_SIZE)
+  store<u32>(bio, load<u32>(bio, BIO_SIZE) + bytes, BIO_SIZE)
+  store<u32>(bio, load<u32>(bio, BIO_DATA) - bytes, BIO_DATA)
+  store<u64>(bio, load<u64>(bio, BIO_SECTOR) - (bytes >> SECTOR_SHIFT), BIO_SECTOR)
+  store<u32>(bio, load<u32>(bio, BIO_REMAINING) - 1, BIO_REMAINING)
+  bio_put(cpu, part)
+}
+
+function end_with(cpu: u32, bio: u32, status: u32): i32 {
+  store<u32>(bio, status, BIO_STATUS)
+  bio_endio(cpu, bio)
+  return BLK_QC_T_NONE
+}
+
+/** What a bio must fulfil before a disk sees it; false: it has been ended. */
+function generic_make_request_checks(cpu: u32, q: u32, bio: u32): bool {
+  const sectors = <u64>(load<u32>(bio, BIO_SIZE) >> SECTOR_SHIFT)
+  const capacity = load<u64>(q, Q_CAPACITY)
+  const opf = load<u32>(bio, BIO_OPF)
+  if (sectors && (load<u64>(bio, BIO_SECTOR) > capacity || sectors > capacity - load<u64>(bio, BIO_SECTOR))) {
+    end_with(cpu, bio, BLK_STS_IOERR)
+    return false
+  }
+  if (op_is_flush(opf) && !(load<u32>(q, Q_FLAGS) & (1 << QUEUE_FLAG_WC))) {
+    store<u32>(bio, opf & ~(REQ_PREFLUSH | REQ_FUA), BIO_OPF)
+    if (!sectors) {
+      end_with(cpu, bio, BLK_STS_OK)
+      return false
+    }
+  }
+  if (sectors && !max_bytes(q, opf)) {
+    end_with(cpu, bio, BLK_STS_NOTSUPP)
+    return false
+  }
+  return true
+}
+
+export function generic_make_request(cpu: u32, bio: u32): i32 {
+  const q = load<u32>(bio, BIO_DISK)
+  if (!generic_make_request_checks(cpu, q, bio)) return BLK_QC_T_NONE
+  return blk_mq_make_request(cpu, q, bio)
+}
+
+/**
+ * Gives a bio to its disk. Returns a cookie (hardware queue << 16 | tag), BLK_QC_T_NONE, or
+ * SUBMIT_AGAIN when no tag was free: then the bio is untouched, or shortened by what went down
+ * already, and the same call is made again later (submit_bio_again).
+ */
+export function submit_bio(cpu: u32, bio: u32): i32 {
+  store<u64>(cpu, load<u64>(cpu, CPU_SUBMITTED) + 1, CPU_SUBMITTED)
+  store<u32>(bio, BLK_STS_OK, BIO_STATUS)
+  store<u32>(bio, 0, BIO_NEXT)
+  store<u32>(bio, 1, BIO_REMAINING)
+  store<u32>(bio, cpu, BIO_CPU)
+  return submit_bio_again(cpu, bio)
+}
+
+/** The second and later tries of a bio for which no tag was free. */
+export function submit_bio_again(cpu: u32, bio: u32): i32 {
+  const cookie = generic_make_request(cpu, bio)
+  if (!load<u32>(cpu, CPU_PLUG)) nvme_ring_doorbells(cpu)
+  return cookie
+}
