@@ -116,7 +116,7 @@ function newWindow(): Window {
 
 function close(window: Window, timeMs: number, direction: 0 | 1 | 2, out: LogSample[]): void {
   if (window.count === 0) return
-  const value = Math.floor(window.sum / window.count + 0.5)
+  const value = Math.round(window.sum / window.count)
   out.push({ timeMs, value, direction, bs: 0, offset: 0, ioprio: 0 })
   window.sum = 0
   window.count = 0
