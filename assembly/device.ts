@@ -34,6 +34,7 @@ import { lock, unlock } from './lock'
 import { serve, service_time } from './media'
 import { store_equals, store_read, store_write, store_zero } from './store'
 
+const PAGE: u32 = PAGE_SIZE
 const PAGE_MASK: u32 = PAGE_SIZE - 1
 const ANY: u32 = 0xffffffff
 const LAST_SLOT: u32 = PAGE_SIZE - 8
@@ -46,7 +47,7 @@ const LAST_SLOT: u32 = PAGE_SIZE - 8
 /** Moves one piece between memory and the medium. Returns a status. */
 function move_piece(opcode: u32, st: u32, at: u64, mem: u32, len: u32): u32 {
   while (len) {
-    const part = min<u32>(len, PAGE_SIZE - (<u32>at & PAGE_MASK))
+    const part = min<u32>(len, PAGE - (<u32>at & PAGE_MASK))
     if (opcode == NVME_CMD_READ) store_read(st, at, mem, part)
     else if (opcode == NVME_CMD_WRITE) {
       if (!store_write(st, at, mem, part)) return NVME_SC_CAP_EXCEEDED | NVME_SC_DNR
@@ -61,17 +62,17 @@ function move_piece(opcode: u32, st: u32, at: u64, mem: u32, len: u32): u32 {
 /** Moves `len` bytes at byte `at` of the namespace as the command's PRPs say. */
 function move_data(sqe: u32, opcode: u32, st: u32, at: u64, len: u32): u32 {
   const prp1 = <u32>load<u64>(sqe, SQE_PRP1)
-  const first = min<u32>(len, PAGE_SIZE - (prp1 & PAGE_MASK))
+  const first = min<u32>(len, PAGE - (prp1 & PAGE_MASK))
   let status = move_piece(opcode, st, at, prp1, first)
   let done = first
   let cursor = sqe + SQE_PRP2
-  if (len - first > PAGE_SIZE) cursor = <u32>load<u64>(sqe, SQE_PRP2)
+  if (len - first > PAGE) cursor = <u32>load<u64>(sqe, SQE_PRP2)
   while (done < len && status == NVME_SC_SUCCESS) {
     // The last slot of a list page leads on when more than one page of data is left.
-    if ((cursor & PAGE_MASK) == LAST_SLOT && len - done > PAGE_SIZE) cursor = <u32>load<u64>(cursor)
+    if ((cursor & PAGE_MASK) == LAST_SLOT && len - done > PAGE) cursor = <u32>load<u64>(cursor)
     const page = <u32>load<u64>(cursor)
     if (page & PAGE_MASK) return NVME_SC_PRP_OFFSET_INVALID | NVME_SC_DNR
-    const part = min<u32>(len - done, PAGE_SIZE)
+    const part = min<u32>(len - done, PAGE)
     status = move_piece(opcode, st, at + done, page, part)
     done += part
     cursor += 8
@@ -317,7 +318,7 @@ export function dev_run_sq(dsq: u32, max: u32, now: u64): u32 {
   const dcq = load<u32>(dsq, DSQ_CQ)
   const base = load<u32>(dsq, DSQ_BASE)
   const entries = load<u32>(dsq, DSQ_ENTRIES)
-  const timed = load<u32>(dev, DEV_MODEL) >= MODEL_FIXED
+  const timed = load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED
   const faults = load<u32>(dev, DEV_FAULTS)
   const threaded = load<u32>(dev, DEV_WHERE)
   const sq = load<u32>(dsq, DSQ_ID)

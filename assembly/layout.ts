@@ -52,6 +52,8 @@ export const M_TRAP = 96 //              u32 A  the broken invariant (BUG_*), 0 
 export const M_STOP = 128 //             u32 A  nonzero: every run loop returns at once
 export const M_JIFFIES = 256 //          u32 A  low word of jiffies
 export const M_NOW = 264 //              u64 S  the virtual clock
+export const M_NEXT_JIFFY = 272 //       u64 S  virtual: when jiffies goes on
+export const M_JIFFY_NS = 280 //         u64 I  1e9 / HZ
 export const M_SIZE = 384
 
 export const CLOCK_REAL = 0
@@ -346,7 +348,7 @@ export const NQ_CQ_HEAD = 128 //         u32 S
 export const NQ_CQ_PHASE = 132 //        u32 S
 export const NQ_IRQ_NEXT = 136 //        u32 S  virtual: link in CPU_IRQ_PENDING
 export const NQ_IRQ_LISTED = 140 //      u32 S
-export const NQ_IN_FLIGHT = 144 //       u32 S  commands started and not yet reaped (owner only)
+export const NQ_IRQ_SEEN = 144 //        u32 S  IRQ_WORD at the last interrupt
 export const NQ_SPURIOUS = 148 //        u32 S  completions whose cid names nothing in flight
 export const NQ_SQ_LOCK = 192 //         u32 A
 export const NQ_SIZE = 256
@@ -509,6 +511,13 @@ export const IOU_NUMBER = 108 //         u32 S  how many-th write of the job (ve
 export const IOU_STATE = 112 //          u32 S  IOU_*
 export const IOU_FLAGS = 116 //          u32 S
 export const IOU_INDEX = 120 //          u32 I
+export const IOU_FRESH = 1 //     IOU_STATE: filled, never submitted
+export const IOU_AGAIN = 2 //     found no tag
+export const IOU_ACTIVE = 3 //    with the block layer
+export const IOU_FILE = 124 //           u32 S  number of the region
+export const IOUF_MEASURED = 1 // IOU_FLAGS: counts in the statistics
+export const IOUF_NOTED = 4 //    verify_note_write knows of it
+export const IOUF_VERIFY = 2 //   its data are checked when it completes
 export const IOU_SIZE = 128
 
 export const DDIR_READ = 0
@@ -581,8 +590,16 @@ export const JOB_RAMP_NS = 3072 //       u64 I  statistics begin at this time; 0
 export const JOB_FINISH_NS = 3080 //     u64 S  when it became JOB_DONE
 export const JOB_MEASURE_NS = 3088 //    u64 S  when its statistics began
 export const JOB_TICK_NS = 3096 //       u64 I  hand control to TypeScript at this time, 2^63 = never
-export const JOB_FIRST_NS = 3104 //      3 x u64 S  by direction: when its first measured I/O was issued
-export const JOB_LAST_NS = 3128 //       3 x u64 S  ... and its last one ended
+export const JOB_FIRST_NS = 3104 //      3 x u64 S  by direction: start of its first measured I/O
+export const JOB_LAST_NS = 3128 //       3 x u64 S  ... and end of its last
+export const JOB_FULL = 3152 //          u32 S  1: depth was reached, and not yet iodepth_low again
+export const JOB_PENDING = 3156 //       u32 S  1: JG_NEXT_* holds an I/O that had to wait for its rate
+export const JOB_ISSUED_MEASURED = 3160 // u64 S  I/Os issued since the ramp ended
+export const JOB_VERIFY_AFTER = 3168 //  u32 I  1: what was written is read back at the end (do_verify)
+export const JOB_VERIFYING = 3172 //     u32 S  1: it is being read back now
+export const JOB_LAST_END_NS = 3184 //   u64 S  completion time of the last I/O (thinktime)
+export const JOB_LBA_MASK = 3192 //      u32 I  logical block size - 1: offsets and sizes must be multiples
+export const JOB_WRITE_FLAGS = 3196 //   u32 I  REQ_* of its writes
 export const JOB_SIZE = 3200
 
 export const JOB_IDLE = 0 //       not started, or done and collected
@@ -647,7 +664,6 @@ export const JG_NEXT_LEN = 12 //         u32 S  bytes,
 export const JG_NEXT_OFFSET = 16 //      u64 S  offset in the region,
 export const JG_NEXT_DISK = 24 //        u64 S  offset from the start of the disk,
 export const JG_NEXT_FILE = 32 //        u32 S  number of the region
-export const JG_FILE = 36 //             u32 S  FL block of the region in turn
 export const JG_REGION = 40 //           u64 S  where that region starts on its disk, bytes
 export const JG_RNG_OFF = 48 //          2 x u64 S  generator of offsets (PRNG_SIZE)
 export const JG_RNG_BS = 64 //           2 x u64 S  ... of block sizes
@@ -681,6 +697,7 @@ export const JG_STRIDE_SKIP = 288 //     u64 I  zoneskip: bytes between zones
 export const JG_SEQ_AT = 296 //          3 x u32 S  DIST_SEQUENCE: next entry of the list
 export const JG_BUF_MODE = 308 //        u32 I  BUF_*: what buffers hold when nothing verifies
 export const JG_BUF_PATTERN = 312 //     u32 I  buffer_pattern (PT_*)
+export const JG_ONLY = 316 //            u32 S  1 + direction that a mix must take now (rates), 0 = any
 export const JG_FILE0 = 512 //           the first region's FL block
 export const JG_SIZE = 1024
 

@@ -48,7 +48,7 @@ function lognormal(dev: u32, mean: f64, sigma: f64): f64 {
 export function service_time(dev: u32): u64 {
   const model = load<u32>(dev, DEV_MODEL)
   const mean = load<u64>(dev, DEV_SERVICE_NS)
-  if (model <= MODEL_FIXED) return mean
+  if (model <= <u32>MODEL_FIXED) return mean
   if (model == MODEL_EMPIRICAL) {
     const at = <u32>(next_random(dev) % <u64>load<u32>(dev, DEV_EMPIRICAL_N))
     return load<u64>(load<u32>(dev, DEV_EMPIRICAL) + at * 8)

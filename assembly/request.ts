@@ -257,10 +257,10 @@ export function blk_mq_free_request(cpu: u32, rq: u32): void {
   store<u64>(counter, load<u64>(counter) + 1)
   if (load<u32>(rq, RQ_FLAGS) & RQF_MQ_INFLIGHT) atomic.sub<u32>(hctx, 1, HC_NR_ACTIVE)
   store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
-  const of = load<u32>(load<u32>(rq, RQ_CPU), CPU_INDEX)
+  const index = load<u32>(load<u32>(rq, RQ_CPU), CPU_INDEX)
   const tag = load<i32>(rq, RQ_TAG)
   const internal = load<i32>(rq, RQ_INTERNAL_TAG)
-  if (tag >= 0) blk_mq_put_tag(load<u32>(hctx, HC_TAGS), of, tag)
-  if (internal >= 0) blk_mq_put_tag(load<u32>(hctx, HC_SCHED_TAGS), of, internal)
+  if (tag >= 0) blk_mq_put_tag(load<u32>(hctx, HC_TAGS), index, tag)
+  if (internal >= 0) blk_mq_put_tag(load<u32>(hctx, HC_SCHED_TAGS), index, internal)
   if (atomic.load<u32>(hctx, HC_GATE)) blk_mq_call_slow(cpu, hctx)
 }

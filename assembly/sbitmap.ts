@@ -79,7 +79,7 @@ export function sbitmap_queue_init_node(
   set_word_depths(sbq, depth)
   const batch = sbq_calc_wake_batch(sbq)
   store<u32>(sbq, batch, SBQ_WAKE_BATCH)
-  for (let i: u32 = 0; i < SBQ_WAIT_QUEUES; i++) {
+  for (let i = 0; i < SBQ_WAIT_QUEUES; i++) {
     store<u32>(sbq + SBQ_WS + i * WS_SIZE, batch, WS_WAIT_CNT)
   }
   for (let cpu: u32 = 0; cpu < nr_cpus; cpu++) {
@@ -105,7 +105,7 @@ function sbq_update_wake_batch(sbq: u32): void {
   if (batch == load<u32>(sbq, SBQ_WAKE_BATCH)) return
   // The batch is stored before the counters: a freer must not re-arm with the larger one.
   atomic.store<u32>(sbq, batch, SBQ_WAKE_BATCH)
-  for (let i: u32 = 0; i < SBQ_WAIT_QUEUES; i++) {
+  for (let i = 0; i < SBQ_WAIT_QUEUES; i++) {
     atomic.store<u32>(sbq + SBQ_WS + i * WS_SIZE, 1, WS_WAIT_CNT)
   }
 }

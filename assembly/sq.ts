@@ -28,6 +28,7 @@ import { nvme_list_doorbell, nvme_write_sq_db } from './doorbell'
 import { lock, unlock } from './lock'
 import { blk_mq_start_request } from './request'
 
+const PAGE: u32 = PAGE_SIZE
 const PAGE_MASK: u32 = PAGE_SIZE - 1
 const LAST_SLOT: u32 = PAGE_SIZE - 8
 
@@ -81,7 +82,7 @@ export function nvme_unmap_data(nq: u32, rq: u32): void {
 
 /** One bio in one or two pages: PRP1 and PRP2 hold it. */
 function nvme_setup_prp_simple(sqe: u32, addr: u32, len: u32): void {
-  const first = PAGE_SIZE - (addr & PAGE_MASK)
+  const first = PAGE - (addr & PAGE_MASK)
   store<u64>(sqe, addr, SQE_PRP1)
   store<u64>(sqe, len > first ? addr + first : 0, SQE_PRP2)
 }
@@ -106,7 +107,7 @@ function nvme_setup_prps(nq: u32, rq: u32, sqe: u32, len: u32): bool {
   store<u64>(sqe, addr, SQE_PRP1)
   let part = min<u32>(left, PAGE_SIZE - (addr & PAGE_MASK))
   let rest = len - part
-  const single = rest <= PAGE_SIZE
+  const single = rest <= PAGE
   let slot = sqe + SQE_PRP2
   if (!single) {
     slot = prp_page_add(nq, rq)
@@ -124,7 +125,7 @@ function nvme_setup_prps(nq: u32, rq: u32, sqe: u32, len: u32): bool {
     part = min<u32>(left, PAGE_SIZE)
     if (single) store<u64>(slot, addr)
     else {
-      slot = prp_list_add(nq, rq, slot, addr, rest > PAGE_SIZE)
+      slot = prp_list_add(nq, rq, slot, addr, rest > PAGE)
       if (!slot) return false
     }
     rest -= part
@@ -136,7 +137,7 @@ function nvme_map_data(nq: u32, rq: u32, sqe: u32): bool {
   const len = load<u32>(rq, RQ_DATA_LEN)
   const bio = load<u32>(rq, RQ_BIO)
   const addr = load<u32>(bio, BIO_DATA)
-  if (load<u32>(bio, BIO_SIZE) == len && (addr & PAGE_MASK) + len <= 2 * PAGE_SIZE) {
+  if (load<u32>(bio, BIO_SIZE) == len && (addr & PAGE_MASK) + len <= 2 * PAGE) {
     nvme_setup_prp_simple(sqe, addr, len)
     return true
   }

@@ -124,7 +124,7 @@ function skip_empty(st: u32, at: u64, end: u64): u64 {
 function zero_in_page(st: u32, at: u64, len: u32): void {
   const page = find_page(st, at)
   if (!page) return
-  if (len < PAGE_SIZE || load<u32>(st, ST_SHARED)) {
+  if (len < <u32>PAGE_SIZE || load<u32>(st, ST_SHARED)) {
     memory.fill(page + (<u32>at & OFFSET_MASK), 0, len)
     return
   }

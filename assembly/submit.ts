@@ -39,8 +39,10 @@ import {
 import { nvme_queue_rq } from './sq'
 import { blk_mq_get_tag } from './tag'
 
-/** submit_bio's answer when no tag was free: wait for one (or for a bio to split with), try again. */
+/** submit_bio's answer when no tag was free: wait for one and try again. */
 export const SUBMIT_AGAIN: i32 = -2
+/** ... and when no bio was free to split with: try again when something has ended. */
+export const SUBMIT_NO_BIO: i32 = -3
 
 const BLK_MAX_REQUEST_COUNT: u32 = 16
 const BLK_PLUG_FLUSH_SIZE: u32 = 128 * 1024
@@ -188,7 +190,7 @@ export function blk_flush_plug_list(cpu: u32): void {
 // ---------------------------------------------------------------- merge
 
 function bio_mergeable(opf: u32): bool {
-  return !(opf & (REQ_NOMERGE | REQ_FUA | REQ_PREFLUSH)) && (opf & REQ_OP_MASK) <= REQ_OP_WRITE
+  return !(opf & (REQ_NOMERGE | REQ_FUA | REQ_PREFLUSH)) && (opf & REQ_OP_MASK) <= <u32>REQ_OP_WRITE
 }
 
 /** A boundary inside the request must be a boundary of the device's pages (PRPs have no gaps). */
@@ -330,7 +332,7 @@ export function blk_mq_make_request(cpu: u32, q: u32, bio: u32): i32 {
   const most = max_bytes(q, load<u32>(bio, BIO_OPF))
   while (<u64>load<u32>(bio, BIO_SIZE) > most) {
     const part = bio_split(cpu, bio, <u32>most)
-    if (!part) return SUBMIT_AGAIN
+    if (!part) return SUBMIT_NO_BIO
     if (blk_mq_submit_part(cpu, q, part) == SUBMIT_AGAIN) {
       bio_unsplit(cpu, bio, part)
       return SUBMIT_AGAIN

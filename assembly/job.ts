@@ -1,0 +1,631 @@
+// The generator: one fio job's loop inside the core. What the next I/O is (direction, size, offset)
+// is offset.ts's; here it becomes a bio, goes down through submit_bio, and is counted when it ends.
+//
+//   job_issue   up to iodepth_batch I/Os between blk_start_plug and blk_finish_plug, until the depth
+//               is reached or something makes the job wait
+//   job_reap    ends I/Os: errors, verification, latency, histograms, logs
+//
+// A job is in one state (JOB_*). Waiting is never done here: the job says what it waits for, the
+// caller looks at other jobs, and in the end TypeScript sleeps. Each CPU runs its jobs in turn.
+
+import {
+  BIO_DATA, BIO_DISK, BIO_END_IO, BIO_OPF, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CPU_CLOCK, CPU_INDEX,
+  CPU_LAT, CPU_NOW, CPU_SEQ, CPU_SLOW, CLOCK_VIRTUAL, CTX_HCTX, CTX_SIZE, DDIR_READ, DDIR_SYNC,
+  DDIR_TRIM, DDIR_WRITE, END_IO_JOB, HC_TAGS, HC_WAIT_INDEX, HOST_CHECK, HOST_FILL, HOST_LOG,
+  HOST_NONE, HOST_REPLAY, IOUF_MEASURED, IOUF_NOTED, IOUF_VERIFY, IOU_ACTIVE, IOU_AGAIN, IOU_BUF, IOU_DDIR, IOU_FILE,
+  IOU_FLAGS, IOU_FRESH, IOU_ISSUE_NS, IOU_LEN, IOU_NEXT, IOU_NUMBER, IOU_OFFSET, IOU_START_NS,
+  IOU_STATE, JF_FILL, JF_LAT_TARGET, JF_LOG, JF_MAX_LAT, JF_RATE, JF_REPLAY, JF_SYNC, JF_THINK,
+  JF_VERIFY, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN, JG_ONLY, JG_RW, JG_TIME_BASED,
+  JOB_BATCH, JOB_BYTES, JOB_COMPLETES, JOB_CONTINUE, JOB_DEPTHS, JOB_DONE, JOB_DONE_HEAD,
+  JOB_DONE_TAIL, JOB_DRAIN, JOB_ENDED, JOB_END_NS, JOB_ERROR, JOB_ERRORS, JOB_FEATURES,
+  JOB_FINISH_NS, JOB_FIRST_NS, JOB_FREE, JOB_FSYNCS, JOB_FSYNC_EVERY, JOB_FULL, JOB_GEN, JOB_HOST_WHY,
+  JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS,
+  JOB_LAST_NS, JOB_LAT_BAD, JOB_LAT_SEEN, JOB_LAT_TARGET_NS, JOB_LOG, JOB_LOG_CAP, JOB_LOG_COUNT,
+  JOB_LOW, JOB_MAX_IO, JOB_MAX_LAT_NS, JOB_MEASURED, JOB_MEASURE_NS, JOB_NUMBER_IOS, JOB_PENDING,
+  JOB_Q, JOB_RAMP_NS, JOB_RATE_IO_NS, JOB_RATE_NEXT, JOB_RATE_NS, JOB_RATE_POISSON, JOB_RECORD,
+  JOB_RETRY, JOB_RUN, JOB_SINCE_SYNC, JOB_SINCE_THINK, JOB_START_NS, JOB_STATE, JOB_STATS, JOB_STOP,
+  JOB_SUBMITS, JOB_THINK_BLOCKS, JOB_THINK_NS, JOB_VER, JOB_VERIFYING, JOB_VERIFY_AFTER, JOB_WAITER,
+  JOB_WAIT_HOST, JOB_WAIT_IO, JOB_WAIT_TAG, JOB_WAIT_TIME, JOB_WAKE_NS,
+  JOB_WRITE_FLAGS, JV_FATAL, JV_KIND, JV_NEXT_NUMBER,
+  LAT_BATCH, LAT_EVERY, LAT_NONE, LAT_SAMPLED, LOG_BYTES, LOG_DDIR, LOG_LAT, LOG_OFFSET, LOG_SIZE,
+  LOG_SLAT, LOG_TIME, M_BASE, M_COST_SYSCALL, M_STOP, Q_CTXS, RW_READ, RW_TRIM, RW_TRIMWRITE, RW_WRITE, SECTOR_SHIFT,
+  STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_LAT, STAT_SIZE, STAT_SLAT, TAGS_BITMAP, VERIFY_ANY, VERIFY_HOST, VERIFY_ZEROES, WT_WOKEN,
+} from './layout'
+import {
+  BLK_STS_NOSPC, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC,
+} from './nvme'
+import { read_clock, spend } from './clock'
+import { lat_record, lat_reset } from './hist'
+import { exp_interval } from './distribution'
+import { gen_next, gen_restart } from './offset'
+import { sbitmap_finish_wait, sbitmap_prepare_to_wait, sbq_wait_ptr } from './sbitmap'
+import { SUBMIT_AGAIN, SUBMIT_NO_BIO, blk_finish_plug, blk_start_plug, submit_bio, submit_bio_again } from './submit'
+import { fill_buffer } from './buffer'
+import { verify_begin, verify_busy, verify_next, verify_note_write, verify_number, verify_write_done } from './readback'
+import { verify_check, verify_fill } from './verify'
+
+const EIO: u32 = 5
+const ENOSPC: u32 = 28
+const ETIME: u32 = 62
+const EILSEQ: u32 = 84
+
+// ---------------------------------------------------------------- small things
+
+function bump(counter: u32): void {
+  store<u64>(counter, load<u64>(counter) + 1)
+}
+
+/** fio's buckets of depths: 1, 2, 4, 8, 16, 32, >= 64. */
+function depth_bucket(depth: u32): u32 {
+  return min<u32>(6, 31 - <u32>clz<u32>(depth | 1))
+}
+
+/** fio's buckets of batch sizes: 0, up to 4, 8, 16, 32, 64, more. */
+function batch_bucket(n: u32): u32 {
+  if (n <= 4) return n ? 1 : 0
+  return min<u32>(6, 31 - <u32>clz<u32>(n - 1))
+}
+
+/** Remembers the first error; the job stops as soon as it holds no io_u that waits for a tag. */
+function fail(job: u32, error: u32): void {
+  if (!load<u32>(job, JOB_ERROR)) store<u32>(job, error, JOB_ERROR)
+  atomic.store<u32>(job, 1, JOB_STOP)
+}
+
+/** Hands the job to TypeScript, which sets its state when it has done its part. */
+function ask_host(cpu: u32, job: u32, why: u32): void {
+  store<u32>(job, why, JOB_HOST_WHY)
+  store<u32>(job, JOB_WAIT_HOST, JOB_STATE)
+  store<u32>(cpu, 1, CPU_SLOW)
+}
+
+function wait_until(job: u32, when: u64): void {
+  store<u64>(job, when, JOB_WAKE_NS)
+  store<u32>(job, JOB_WAIT_TIME, JOB_STATE)
+}
+
+/** The ramp is over: everything recorded so far is forgotten. */
+function end_ramp(job: u32, now: u64): void {
+  store<u64>(job, 0, JOB_RAMP_NS)
+  store<u32>(job, 1, JOB_RECORD)
+  store<u64>(job, now, JOB_MEASURE_NS)
+  store<u64>(job, 0, JOB_MEASURED)
+  memory.fill(job + JOB_DEPTHS, 0, 3 * 56)
+  for (let ddir: u32 = 0; ddir < 4; ddir++) {
+    const stat = job + JOB_STATS + ddir * STAT_SIZE
+    memory.fill(stat, 0, STAT_CLAT)
+    lat_reset(stat + STAT_CLAT)
+    lat_reset(stat + STAT_SLAT)
+    lat_reset(stat + STAT_LAT)
+  }
+}
+
+// ---------------------------------------------------------------- what is next
+
+/** Limits, in the order in which fio looks at them; true: the job issues nothing more. */
+function finished_issuing(job: u32, now: u64): bool {
+  return (
+    now >= load<u64>(job, JOB_END_NS) ||
+    load<u64>(job, JOB_ISSUED) >= load<u64>(job, JOB_NUMBER_IOS) ||
+    load<u64>(job, JOB_BYTES) >= load<u64>(job, JOB_IO_LIMIT) ||
+    load<u64>(job, JOB_ISSUED_MEASURED) >= load<u64>(job, JOB_MAX_IO)
+  )
+}
+
+/** Chooses the next I/O (JG_NEXT_*); false: there is none. */
+function choose(job: u32): bool {
+  if (gen_next(job)) return true
+  // A pass is over. More is wanted while a time or an amount is left: the limits are the caller's.
+  const again =
+    load<u32>(job + JOB_GEN, JG_TIME_BASED) || load<u64>(job, JOB_BYTES) < load<u64>(job, JOB_IO_LIMIT)
+  if (!again) return false
+  gen_restart(job)
+  return gen_next(job) != 0
+}
+
+/** When the rate lets a direction go on, ns. */
+function rate_due(job: u32, ddir: u32): u64 {
+  return <u64>load<f64>(job + (ddir << 3), JOB_RATE_NEXT)
+}
+
+/** Charges an I/O to the rate of its direction. */
+function rate_charge(job: u32, ddir: u32, len: u32): void {
+  const at = job + (ddir << 3)
+  const mean = load<f64>(at, JOB_RATE_NS) * <f64>len + load<f64>(at, JOB_RATE_IO_NS)
+  if (mean == 0.0) return
+  const gap = load<u32>(job, JOB_RATE_POISSON) ? exp_interval(job, mean) : mean
+  store<f64>(at, load<f64>(at, JOB_RATE_NEXT) + gap, JOB_RATE_NEXT)
+}
+
+/** When the rate of a job with one kind of I/O lets it go on. */
+function rate_due_single(job: u32, rw: u32): u64 {
+  if (rw & RW_TRIMWRITE) return max<u64>(rate_due(job, DDIR_WRITE), rate_due(job, DDIR_TRIM))
+  if (rw & RW_WRITE) return rate_due(job, DDIR_WRITE)
+  return rate_due(job, rw & RW_TRIM ? DDIR_TRIM : DDIR_READ)
+}
+
+/** True if the rate lets the job issue now; a mix goes on with the direction that may. */
+function rate_allows(job: u32, now: u64): bool {
+  const gen = job + JOB_GEN
+  const rw = load<u32>(gen, JG_RW)
+  if ((rw & (RW_READ | RW_WRITE)) != (RW_READ | RW_WRITE)) {
+    const due = rate_due_single(job, rw)
+    if (due > now) wait_until(job, due)
+    return due <= now
+  }
+  const read = rate_due(job, DDIR_READ)
+  const write = rate_due(job, DDIR_WRITE)
+  if (read > now && write > now) {
+    wait_until(job, min<u64>(read, write))
+    return false
+  }
+  store<u32>(gen, read > now ? DDIR_WRITE + 1 : write > now ? DDIR_READ + 1 : 0, JG_ONLY)
+  return true
+}
+
+/** Think time: after so many blocks the job lets everything finish, then waits. */
+function thinks(job: u32): bool {
+  if (load<u32>(job, JOB_SINCE_THINK) < load<u32>(job, JOB_THINK_BLOCKS)) return false
+  if (load<u32>(job, JOB_IN_FLIGHT)) {
+    store<u32>(job, JOB_WAIT_IO, JOB_STATE)
+    return true
+  }
+  store<u32>(job, 0, JOB_SINCE_THINK)
+  wait_until(job, load<u64>(job, JOB_LAST_END_NS) + load<u64>(job, JOB_THINK_NS))
+  return true
+}
+
+/** Room for the records of everything in flight and of one more batch. */
+function log_has_room(job: u32): bool {
+  const used = load<u32>(job, JOB_LOG_COUNT) + load<u32>(job, JOB_IN_FLIGHT) + load<u32>(job, JOB_BATCH)
+  return used < load<u32>(job, JOB_LOG_CAP)
+}
+
+/** A write must not go down while another one to the same bytes is in flight. */
+function verify_holds(job: u32): bool {
+  const gen = job + JOB_GEN
+  const ddir = load<u32>(gen, JG_NEXT_DDIR)
+  if (ddir == DDIR_READ || !load<u32>(job, JOB_IN_FLIGHT)) return false
+  const len = load<u32>(gen, JG_NEXT_LEN)
+  if (!verify_busy(job, load<u32>(gen, JG_NEXT_FILE), load<u64>(gen, JG_NEXT_DISK), len)) return false
+  store<u32>(job, 1, JOB_PENDING)
+  store<u32>(job, JOB_WAIT_IO, JOB_STATE)
+  return true
+}
+
+/** Nothing more to write: read back, or drain. */
+function pass_over(job: u32): void {
+  if ((load<u32>(job, JOB_FEATURES) & JF_VERIFY) && load<u32>(job, JOB_VERIFY_AFTER)) {
+    // Reads must not overtake the writes that they check.
+    if (load<u32>(job, JOB_IN_FLIGHT)) {
+      store<u32>(job, JOB_WAIT_IO, JOB_STATE)
+      return
+    }
+    if (!load<u32>(job, JOB_VERIFYING)) {
+      store<u32>(job, 1, JOB_VERIFYING)
+      verify_begin(job)
+      return
+    }
+  }
+  store<u32>(job, JOB_DRAIN, JOB_STATE)
+}
+
+// ---------------------------------------------------------------- one I/O
+
+/** Fills an io_u for the I/O in JG_NEXT_*. */
+function prepare(cpu: u32, job: u32, iou: u32, ddir: u32): void {
+  const gen = job + JOB_GEN
+  const sync = ddir == DDIR_SYNC
+  const offset: u64 = sync ? 0 : load<u64>(gen, JG_NEXT_DISK)
+  const len: u32 = sync ? 0 : load<u32>(gen, JG_NEXT_LEN)
+  store<u32>(iou, ddir, IOU_DDIR)
+  store<u32>(iou, len, IOU_LEN)
+  store<u64>(iou, offset, IOU_OFFSET)
+  store<u32>(iou, load<u32>(gen, JG_NEXT_FILE), IOU_FILE)
+  store<u32>(iou, load<u32>(job, JOB_RECORD) ? IOUF_MEASURED : 0, IOU_FLAGS)
+  store<u32>(iou, IOU_FRESH, IOU_STATE)
+  let opf: u32 = REQ_OP_READ
+  if (ddir == DDIR_WRITE) opf = REQ_OP_WRITE | load<u32>(job, JOB_WRITE_FLAGS)
+  else if (ddir == DDIR_TRIM) opf = REQ_OP_DISCARD | REQ_SYNC
+  else if (sync) opf = REQ_OP_WRITE | REQ_PREFLUSH
+  store<u32>(iou, opf, BIO_OPF)
+  store<u64>(iou, offset >> SECTOR_SHIFT, BIO_SECTOR)
+  store<u32>(iou, len, BIO_SIZE)
+  store<u32>(iou, load<u32>(iou, IOU_BUF), BIO_DATA)
+}
+
+/** Stamps the start of an I/O as the latency mode says; 0 = this one is not timed. */
+function stamp_start(cpu: u32, iou: u32): void {
+  const lat = load<u32>(cpu, CPU_LAT)
+  let start: u64 = 0
+  if (lat == LAT_BATCH) start = load<u64>(cpu, CPU_NOW)
+  else if (lat == LAT_EVERY) start = read_clock(cpu)
+  else if (lat == LAT_SAMPLED) {
+    const seq = load<u32>(cpu, CPU_SEQ)
+    store<u32>(cpu, seq + 1, CPU_SEQ)
+    if (!(seq & 63)) start = read_clock(cpu)
+  }
+  store<u64>(iou, start, IOU_START_NS)
+  store<u64>(iou, start, IOU_ISSUE_NS)
+}
+
+/** Fills what a verifying job writes and notes it. True: TypeScript has to add the digest. */
+function fill_verified(job: u32, iou: u32): bool {
+  const ver = job + JOB_VER
+  const len = load<u32>(iou, IOU_LEN)
+  const disk = load<u64>(iou, IOU_OFFSET)
+  const write = load<u32>(iou, IOU_DDIR) == DDIR_WRITE
+  const number = write ? verify_number(job) : VERIFY_ZEROES
+  store<u32>(iou, number, IOU_NUMBER)
+  store<u32>(iou, load<u32>(iou, IOU_FLAGS) | IOUF_NOTED, IOU_FLAGS)
+  verify_note_write(job, load<u32>(iou, IOU_FILE), disk, len, number)
+  if (!write) return false
+  verify_fill(job, load<u32>(iou, IOU_BUF), disk, len, number)
+  return load<u32>(ver, JV_KIND) == VERIFY_HOST
+}
+
+/** Puts a finished io_u on the list of those that never met the block layer (engine null). */
+function end_at_once(job: u32, iou: u32): void {
+  store<u32>(iou, 0, BIO_STATUS)
+  store<u32>(iou, load<u32>(job, JOB_ENDED), IOU_NEXT)
+  store<u32>(job, iou, JOB_ENDED)
+}
+
+function count_issue(job: u32, iou: u32): void {
+  const ddir = load<u32>(iou, IOU_DDIR)
+  const depth = load<u32>(job, JOB_IN_FLIGHT) + 1
+  store<u32>(job, depth, JOB_IN_FLIGHT)
+  store<u32>(iou, IOU_ACTIVE, IOU_STATE)
+  bump(job + JOB_DEPTHS + (depth_bucket(depth) << 3))
+  if (ddir == DDIR_SYNC) bump(job + JOB_FSYNCS)
+}
+
+/** True when the job must wait for a tag; the waiter is queued and one more try was made. */
+function wait_for_tag(cpu: u32, job: u32, iou: u32): bool {
+  const q = load<u32>(job, JOB_Q)
+  const hctx = load<u32>(load<u32>(q, Q_CTXS) + load<u32>(cpu, CPU_INDEX) * CTX_SIZE, CTX_HCTX)
+  const sbq = load<u32>(hctx, HC_TAGS) + TAGS_BITMAP
+  const waiter = load<u32>(job, JOB_WAITER)
+  sbitmap_prepare_to_wait(sbq, sbq_wait_ptr(sbq, hctx + HC_WAIT_INDEX), waiter)
+  if (submit_bio_again(cpu, iou) != SUBMIT_AGAIN) {
+    sbitmap_finish_wait(sbq, waiter)
+    return false
+  }
+  store<u32>(job, iou, JOB_RETRY)
+  store<u32>(job, JOB_WAIT_TAG, JOB_STATE)
+  return true
+}
+
+/** Gives an io_u to the block layer; false: it is kept in JOB_RETRY and the job waits. */
+function submit(cpu: u32, job: u32, iou: u32): bool {
+  if (!load<u32>(job, JOB_Q)) {
+    count_issue(job, iou)
+    end_at_once(job, iou)
+    return true
+  }
+  const again = load<u32>(iou, IOU_STATE) == IOU_AGAIN
+  if (!again) stamp_start(cpu, iou)
+  store<u32>(iou, IOU_AGAIN, IOU_STATE)
+  const cookie = again ? submit_bio_again(cpu, iou) : submit_bio(cpu, iou)
+  if (cookie == SUBMIT_NO_BIO) {
+    store<u32>(job, iou, JOB_RETRY)
+    if (load<u32>(job, JOB_IN_FLIGHT)) store<u32>(job, JOB_WAIT_IO, JOB_STATE)
+    return false
+  }
+  if (cookie == SUBMIT_AGAIN && wait_for_tag(cpu, job, iou)) return false
+  if (load<u32>(cpu, CPU_LAT) == LAT_EVERY) store<u64>(iou, read_clock(cpu), IOU_ISSUE_NS)
+  count_issue(job, iou)
+  return true
+}
+
+function take_iou(job: u32): u32 {
+  const iou = load<u32>(job, JOB_FREE)
+  store<u32>(job, load<u32>(iou, IOU_NEXT), JOB_FREE)
+  return iou
+}
+
+function put_iou(job: u32, iou: u32): void {
+  store<u32>(iou, load<u32>(job, JOB_FREE), IOU_NEXT)
+  store<u32>(job, iou, JOB_FREE)
+}
+
+/** Books a fresh read, write or trim against the job's limits. */
+function count_chosen(job: u32, iou: u32): void {
+  bump(job + JOB_ISSUED)
+  store<u64>(job, load<u64>(job, JOB_BYTES) + load<u32>(iou, IOU_LEN), JOB_BYTES)
+  if (load<u32>(iou, IOU_FLAGS) & IOUF_MEASURED) bump(job + JOB_ISSUED_MEASURED)
+}
+
+/** An fsync or fdatasync, when enough writes have gone before. */
+function issue_sync(cpu: u32, job: u32): bool {
+  store<u32>(job, 0, JOB_SINCE_SYNC)
+  const iou = take_iou(job)
+  prepare(cpu, job, iou, DDIR_SYNC)
+  return submit(cpu, job, iou)
+}
+
+/** A read that checks what was written before. */
+function issue_verify(cpu: u32, job: u32): bool {
+  const iou = take_iou(job)
+  prepare(cpu, job, iou, DDIR_READ)
+  store<u32>(iou, load<u32>(iou, IOU_FLAGS) | IOUF_VERIFY, IOU_FLAGS)
+  store<u32>(iou, load<u32>(job + JOB_VER, JV_NEXT_NUMBER), IOU_NUMBER)
+  return submit(cpu, job, iou)
+}
+
+/** The I/O that the generator has chosen. */
+function issue_chosen(cpu: u32, job: u32, features: u32): bool {
+  const ddir = load<u32>(job + JOB_GEN, JG_NEXT_DDIR)
+  const iou = take_iou(job)
+  prepare(cpu, job, iou, ddir)
+  count_chosen(job, iou)
+  if (features) {
+    if (features & JF_RATE) rate_charge(job, ddir, load<u32>(iou, IOU_LEN))
+    if (features & JF_THINK) store<u32>(job, load<u32>(job, JOB_SINCE_THINK) + 1, JOB_SINCE_THINK)
+    if (ddir == DDIR_WRITE) store<u32>(job, load<u32>(job, JOB_SINCE_SYNC) + 1, JOB_SINCE_SYNC)
+    if (features & JF_VERIFY) {
+      if (ddir == DDIR_READ) {
+        store<u32>(iou, load<u32>(iou, IOU_FLAGS) | IOUF_VERIFY, IOU_FLAGS)
+        store<u32>(iou, VERIFY_ANY, IOU_NUMBER)
+      } else if (fill_verified(job, iou)) {
+        store<u32>(job, iou, JOB_RETRY)
+        ask_host(cpu, job, HOST_FILL)
+        return false
+      }
+    } else if ((features & JF_FILL) && ddir == DDIR_WRITE) {
+      fill_buffer(job, load<u32>(iou, IOU_BUF), load<u32>(iou, IOU_LEN))
+    }
+  }
+  return submit(cpu, job, iou)
+}
+
+/** One more I/O of whatever kind is due; false: none, and the state says why. */
+function issue_one(cpu: u32, job: u32, features: u32): bool {
+  const retry = load<u32>(job, JOB_RETRY)
+  if (retry) {
+    store<u32>(job, 0, JOB_RETRY)
+    return submit(cpu, job, retry)
+  }
+  if (atomic.load<u32>(job, JOB_STOP)) {
+    store<u32>(job, JOB_DRAIN, JOB_STATE)
+    return false
+  }
+  if (features) {
+    if ((features & JF_VERIFY) && verify_next(job)) return issue_verify(cpu, job)
+    if (load<u32>(job, JOB_VERIFYING)) {
+      pass_over(job)
+      return false
+    }
+    if ((features & JF_SYNC) && load<u32>(job, JOB_SINCE_SYNC) >= load<u32>(job, JOB_FSYNC_EVERY)) {
+      return issue_sync(cpu, job)
+    }
+    if ((features & JF_THINK) && thinks(job)) return false
+  }
+  const now = load<u64>(cpu, CPU_NOW)
+  if (finished_issuing(job, now)) {
+    pass_over(job)
+    return false
+  }
+  if (load<u32>(job, JOB_PENDING)) store<u32>(job, 0, JOB_PENDING)
+  else {
+    if ((features & JF_RATE) && !rate_allows(job, now)) return false
+    if (!choose(job)) {
+      pass_over(job)
+      return false
+    }
+  }
+  if ((features & JF_VERIFY) && verify_holds(job)) return false
+  return issue_chosen(cpu, job, features)
+}
+
+// ---------------------------------------------------------------- a batch
+
+/** How many I/Os the next batch may hold. */
+function batch_room(job: u32): u32 {
+  const depth = atomic.load<u32>(job, JOB_IODEPTH)
+  const in_flight = load<u32>(job, JOB_IN_FLIGHT)
+  if (in_flight >= depth) {
+    store<u32>(job, 1, JOB_FULL)
+    return 0
+  }
+  if (load<u32>(job, JOB_FULL)) {
+    if (in_flight > min<u32>(load<u32>(job, JOB_LOW), depth)) return 0
+    store<u32>(job, 0, JOB_FULL)
+  }
+  return min<u32>(depth - in_flight, load<u32>(job, JOB_BATCH))
+}
+
+/** Issues one batch: how many I/Os went down. */
+function job_batch(cpu: u32, job: u32, room: u32): u32 {
+  const features = load<u32>(job, JOB_FEATURES)
+  if ((features & JF_LOG) && !log_has_room(job)) {
+    ask_host(cpu, job, HOST_LOG)
+    return 0
+  }
+  if (load<u32>(cpu, CPU_LAT) == LAT_BATCH) read_clock(cpu)
+  spend(cpu, load<u32>(M_BASE, M_COST_SYSCALL))
+  blk_start_plug(cpu)
+  let n: u32 = 0
+  while (n < room && load<u32>(job, JOB_STATE) == JOB_RUN && issue_one(cpu, job, features)) n++
+  blk_finish_plug(cpu)
+  if (n) bump(job + JOB_SUBMITS + (batch_bucket(n) << 3))
+  return n
+}
+
+/** Fills the job up to its depth, batch by batch (virtual time: one batch a step). */
+export function job_issue(cpu: u32, job: u32): u32 {
+  const ramp = load<u64>(job, JOB_RAMP_NS)
+  if (ramp && load<u64>(cpu, CPU_NOW) >= ramp) end_ramp(job, load<u64>(cpu, CPU_NOW))
+  const once = load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL
+  let total: u32 = 0
+  do {
+    const room = batch_room(job)
+    if (!room) break
+    const n = job_batch(cpu, job, room)
+    total += n
+    if (!n) break
+  } while (!once && load<u32>(job, JOB_STATE) == JOB_RUN)
+  return total
+}
+
+// ---------------------------------------------------------------- the end of an I/O
+
+function log_io(job: u32, iou: u32, now: u64): void {
+  const count = load<u32>(job, JOB_LOG_COUNT)
+  const record = load<u32>(job, JOB_LOG) + count * LOG_SIZE
+  const start = load<u64>(iou, IOU_START_NS)
+  const issue = load<u64>(iou, IOU_ISSUE_NS)
+  store<u64>(record, now, LOG_TIME)
+  store<u64>(record, start ? now - issue : 0, LOG_LAT)
+  store<u64>(record, issue - start, LOG_SLAT)
+  store<u64>(record, load<u64>(iou, IOU_OFFSET), LOG_OFFSET)
+  store<u32>(record, load<u32>(iou, IOU_LEN), LOG_BYTES)
+  store<u32>(record, load<u32>(iou, IOU_DDIR), LOG_DDIR)
+  store<u32>(job, count + 1, JOB_LOG_COUNT)
+}
+
+function watch_latency(job: u32, features: u32, lat: u64): void {
+  if (features & JF_LAT_TARGET) {
+    bump(job + JOB_LAT_SEEN)
+    if (lat > load<u64>(job, JOB_LAT_TARGET_NS)) bump(job + JOB_LAT_BAD)
+  }
+  if ((features & JF_MAX_LAT) && lat > load<u64>(job, JOB_MAX_LAT_NS)) fail(job, ETIME)
+}
+
+function record_latency(cpu: u32, stat: u32, iou: u32, now: u64): void {
+  const start = load<u64>(iou, IOU_START_NS)
+  const issue = load<u64>(iou, IOU_ISSUE_NS)
+  lat_record(stat + STAT_CLAT, now - issue)
+  if (load<u32>(cpu, CPU_LAT) != LAT_EVERY) return
+  lat_record(stat + STAT_SLAT, issue - start)
+  lat_record(stat + STAT_LAT, now - start)
+}
+
+/** Counts a good I/O. */
+function account(cpu: u32, job: u32, iou: u32): void {
+  const ddir = load<u32>(iou, IOU_DDIR)
+  const features = load<u32>(job, JOB_FEATURES)
+  const timed = load<u64>(iou, IOU_START_NS)
+  const lat = load<u32>(cpu, CPU_LAT)
+  const now = timed != 0 && lat != LAT_BATCH ? read_clock(cpu) : load<u64>(cpu, CPU_NOW)
+  if (features & JF_LOG) log_io(job, iou, now)
+  if (timed != 0 && (features & (JF_LAT_TARGET | JF_MAX_LAT)) != 0) watch_latency(job, features, now - timed)
+  if (!(load<u32>(iou, IOU_FLAGS) & IOUF_MEASURED)) return
+  const stat = job + JOB_STATS + ddir * STAT_SIZE
+  if (ddir <= <u32>DDIR_TRIM) {
+    const span = job + (ddir << 3)
+    if (!load<u64>(stat, STAT_IOS)) store<u64>(span, timed ? timed : now, JOB_FIRST_NS)
+    store<u64>(span, now, JOB_LAST_NS)
+  }
+  bump(stat + STAT_IOS)
+  store<u64>(stat, load<u64>(stat, STAT_BYTES) + load<u32>(iou, IOU_LEN), STAT_BYTES)
+  if (timed != 0 && lat != LAT_NONE) record_latency(cpu, stat, iou, now)
+  bump(job + JOB_MEASURED)
+}
+
+/** A failed I/O: the job goes on only if continue_on_error says so. */
+function account_error(job: u32, iou: u32, error: u32, kind: u32): void {
+  bump(job + JOB_ERRORS)
+  if (!(load<u32>(job, JOB_CONTINUE) & kind)) fail(job, error)
+  else if (!load<u32>(job, JOB_ERROR)) store<u32>(job, error, JOB_ERROR)
+}
+
+function errno_of(status: u32): u32 {
+  return status == BLK_STS_NOSPC ? ENOSPC : EIO
+}
+
+/** Checks the data of a read; true: TypeScript must look at the digest first. */
+function check_data(cpu: u32, job: u32, iou: u32): bool {
+  const buf = load<u32>(iou, IOU_BUF)
+  const bad = verify_check(
+    job, load<u32>(iou, IOU_FILE), buf, load<u64>(iou, IOU_OFFSET), load<u32>(iou, IOU_LEN), load<u32>(iou, IOU_NUMBER),
+  )
+  if (bad) {
+    verify_failed(job, iou)
+    return false
+  }
+  if (load<u32>(job + JOB_VER, JV_KIND) != VERIFY_HOST) return false
+  const tail = load<u32>(job, JOB_DONE_TAIL)
+  store<u32>(iou, 0, IOU_NEXT)
+  if (tail) store<u32>(tail, iou, IOU_NEXT)
+  else store<u32>(job, iou, JOB_DONE_HEAD)
+  store<u32>(job, iou, JOB_DONE_TAIL)
+  store<u32>(cpu, 1, CPU_SLOW)
+  return true
+}
+
+/** A write that verification had noted is over. */
+function write_done(job: u32, iou: u32): void {
+  const ok: u32 = load<u32>(iou, BIO_STATUS) ? 0 : 1
+  const disk = load<u64>(iou, IOU_OFFSET)
+  verify_write_done(job, load<u32>(iou, IOU_FILE), disk, load<u32>(iou, IOU_LEN), load<u32>(iou, IOU_NUMBER), ok)
+}
+
+/** The data of a read were not what was written. */
+function verify_failed(job: u32, iou: u32): void {
+  bump(job + JOB_ERRORS)
+  if (!load<u32>(job, JOB_ERROR)) store<u32>(job, EILSEQ, JOB_ERROR)
+  if (load<u32>(job + JOB_VER, JV_FATAL)) atomic.store<u32>(job, 1, JOB_STOP)
+}
+
+function retire(cpu: u32, job: u32, iou: u32): void {
+  put_iou(job, iou)
+  store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) - 1, JOB_IN_FLIGHT)
+}
+
+/** TypeScript has compared the digest of an io_u that JOB_DONE_HEAD held. */
+export function job_checked(cpu: u32, job: u32, iou: u32, bad: u32): void {
+  if (bad) verify_failed(job, iou)
+  retire(cpu, job, iou)
+}
+
+/** Ends the I/Os whose bios are over: how many. */
+export function job_reap(cpu: u32, job: u32): u32 {
+  let iou = load<u32>(job, JOB_ENDED)
+  if (!iou) return 0
+  store<u32>(job, 0, JOB_ENDED)
+  if (load<u32>(cpu, CPU_LAT) == LAT_BATCH) read_clock(cpu)
+  store<u64>(job, load<u64>(cpu, CPU_NOW), JOB_LAST_END_NS)
+  let n: u32 = 0
+  while (iou) {
+    const next = load<u32>(iou, IOU_NEXT)
+    const status = load<u32>(iou, BIO_STATUS)
+    n++
+    if (load<u32>(iou, IOU_FLAGS) & IOUF_NOTED) write_done(job, iou)
+    let held = false
+    if (status) account_error(job, iou, errno_of(status), 1 << min<u32>(load<u32>(iou, IOU_DDIR), DDIR_WRITE))
+    else {
+      account(cpu, job, iou)
+      if (load<u32>(iou, IOU_FLAGS) & IOUF_VERIFY) held = check_data(cpu, job, iou)
+    }
+    if (!held) retire(cpu, job, iou)
+    iou = next
+  }
+  bump(job + JOB_COMPLETES + (batch_bucket(n) << 3))
+  const state = load<u32>(job, JOB_STATE)
+  if (state == JOB_WAIT_IO) store<u32>(job, JOB_RUN, JOB_STATE)
+  return n
+}
+
+/** Looks whether what a job waits for has come; true if it may issue. */
+export function job_runnable(cpu: u32, job: u32): bool {
+  const state = atomic.load<u32>(job, JOB_STATE)
+  if (state == JOB_RUN) return true
+  if (state == JOB_WAIT_TIME) {
+    if (load<u64>(cpu, CPU_NOW) < load<u64>(job, JOB_WAKE_NS) && !load<u32>(job, JOB_STOP)) return false
+  } else if (state == JOB_WAIT_TAG) {
+    if (!atomic.load<u32>(load<u32>(job, JOB_WAITER), WT_WOKEN)) return false
+  } else {
+    if (state == JOB_DRAIN && !load<u32>(job, JOB_IN_FLIGHT)) job_end(cpu, job)
+    return false
+  }
+  store<u32>(job, JOB_RUN, JOB_STATE)
+  return true
+}
+
+/** Nothing in flight any more: the job is over, TypeScript is told. */
+function job_end(cpu: u32, job: u32): void {
+  store<u64>(job, load<u64>(cpu, CPU_NOW), JOB_FINISH_NS)
+  atomic.store<u32>(job, JOB_DONE, JOB_STATE)
+  store<u32>(cpu, 1, CPU_SLOW)
+}

@@ -1,0 +1,226 @@
+// Virtual time: one thread serves all CPUs and devices as actors of a discrete-event loop.
+//
+//   EV_CPU       a CPU takes its interrupts, ends I/Os, issues one batch; each of these adds its
+//                cost to the CPU's own clock CPU_NOW, and the CPU is busy until then
+//   EV_SQ        a doorbell write reaches the device: it fetches and starts what is new
+//   EV_DONE      the oldest command of a queue is due: it is posted, and the interrupt raised
+//   EV_COALESCE  a coalescing time is over
+//
+// A CPU acts at its event's time and thereby reaches into its own future only; what it does to others
+// (doorbells, wake-ups) becomes an event at the time reached. A CPU that polls is not simulated look
+// by look: it is asleep until the entry is posted, and then charged the looks of the time between.
+
+import {
+  CPU_BUSY_NS, CPU_EV_TIME, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
+  CPU_NOW, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EV_ARMED, DCQ_IEN,
+  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_TAIL, DSQ_CQ, DSQ_EV_ARMED, DSQ_EV_TIME, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ,
+  HC_OWNER, IRQ_CPU, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
+  M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW, NQ_HCTX,
+  NQ_IRQ, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_IRQ,
+} from './layout'
+import { complete_done_list, nvme_process_cq } from './cq'
+import { cpu_wants_host } from './cpu'
+import { spend } from './clock'
+import { dev_coalesce, dev_next_due, dev_post_due, dev_run_sq } from './device'
+import { NEVER, event_add, event_cpu_at, event_key, event_pop, event_time } from './events'
+import { job_issue, job_reap, job_runnable } from './job'
+
+function add(counter: u32, n: u64): void {
+  store<u64>(counter, load<u64>(counter) + n)
+}
+
+// ---------------------------------------------------------------- the device's side
+
+/** A queue whose completions a CPU shall look at: by interrupt, or because it polls. */
+function signal_host(dcq: u32, now: u64): void {
+  const nq = load<u32>(dcq, DCQ_NQ)
+  const cpu = load<u32>(dcq, DCQ_IEN) ? load<u32>(load<u32>(nq, NQ_IRQ), IRQ_CPU) : load<u32>(load<u32>(nq, NQ_HCTX), HC_OWNER)
+  if (!load<u32>(nq, NQ_IRQ_LISTED)) {
+    store<u32>(nq, 1, NQ_IRQ_LISTED)
+    store<u32>(nq, load<u32>(cpu, CPU_IRQ_PENDING), NQ_IRQ_NEXT)
+    store<u32>(cpu, nq, CPU_IRQ_PENDING)
+  }
+  event_cpu_at(cpu, now)
+}
+
+/** After entries were posted: the interrupt, now or when its coalescing says. */
+function posted(dsq: u32, n: u32, now: u64): void {
+  const dcq = load<u32>(dsq, DSQ_CQ)
+  if (!load<u32>(dcq, DCQ_IEN) || dev_coalesce(dcq, n, now)) {
+    if (n || load<u32>(dcq, DCQ_IEN)) signal_host(dcq, now)
+  } else if (load<u32>(dcq, DCQ_PEND) && !load<u32>(dcq, DCQ_EV_ARMED)) {
+    store<u32>(dcq, 1, DCQ_EV_ARMED)
+    event_add(load<u64>(dcq, DCQ_PEND_NS) + load<u64>(dcq, DCQ_COAL_NS), EV_COALESCE, dcq)
+  }
+}
+
+/** Sees to it that an event stands for the oldest command in service. */
+function arm_done(dsq: u32): void {
+  const due = dev_next_due(dsq)
+  if (due == NEVER) return
+  if (load<u32>(dsq, DSQ_EV_ARMED) && load<u64>(dsq, DSQ_EV_TIME) <= due) return
+  store<u32>(dsq, 1, DSQ_EV_ARMED)
+  store<u64>(dsq, due, DSQ_EV_TIME)
+  event_add(due, EV_DONE, dsq)
+}
+
+const FETCH_ALL: u32 = u32.MAX_VALUE
+
+/** Fetches what is new, posts what is due, and looks again later for the rest. */
+function device_step(dsq: u32, now: u64): void {
+  const before = load<u32>(load<u32>(dsq, DSQ_CQ), DCQ_TAIL)
+  dev_run_sq(dsq, FETCH_ALL, now)
+  dev_post_due(dsq, now)
+  const dcq = load<u32>(dsq, DSQ_CQ)
+  const entries = load<u32>(dcq, DCQ_ENTRIES)
+  const tail = load<u32>(dcq, DCQ_TAIL)
+  const n = tail >= before ? tail - before : tail + entries - before
+  if (n) posted(dsq, n, now)
+  arm_done(dsq)
+}
+
+function device_done(dsq: u32, now: u64): void {
+  if (load<u64>(dsq, DSQ_EV_TIME) != now) return // an earlier event took its place
+  store<u32>(dsq, 0, DSQ_EV_ARMED)
+  device_step(dsq, now)
+}
+
+function coalesce_over(dcq: u32, now: u64): void {
+  store<u32>(dcq, 0, DCQ_EV_ARMED)
+  if (!load<u32>(dcq, DCQ_PEND)) return
+  const due = load<u64>(dcq, DCQ_PEND_NS) + load<u64>(dcq, DCQ_COAL_NS)
+  if (due > now) {
+    store<u32>(dcq, 1, DCQ_EV_ARMED)
+    event_add(due, EV_COALESCE, dcq)
+  } else if (dev_coalesce(dcq, 0, now)) signal_host(dcq, now)
+}
+
+// ---------------------------------------------------------------- the CPU's side
+
+/** Charges a polling CPU for the looks since it last did something. */
+function charge_polls(cpu: u32, idle_since: u64): void {
+  const cost = load<u32>(M_BASE, M_COST_POLL)
+  const now = load<u64>(cpu, CPU_NOW)
+  if (!cost || now <= idle_since) return
+  const looks = (now - idle_since + cost - 1) / cost
+  add(cpu + CPU_SPINS, looks)
+  store<u64>(cpu, idle_since + looks * cost, CPU_NOW)
+  add(cpu + CPU_BUSY_NS, looks * cost)
+}
+
+/** Takes the completion queues that called. */
+function take_completions(cpu: u32, idle_since: u64): void {
+  let nq = load<u32>(cpu, CPU_IRQ_PENDING)
+  store<u32>(cpu, 0, CPU_IRQ_PENDING)
+  while (nq) {
+    const next = load<u32>(nq, NQ_IRQ_NEXT)
+    store<u32>(nq, 0, NQ_IRQ_LISTED)
+    if (load<u32>(nq, NQ_WAIT) == WAIT_IRQ) {
+      add(cpu + CPU_IRQS, 1)
+      spend(cpu, load<u32>(M_BASE, M_COST_IRQ))
+      add(cpu + CPU_IRQ_DONE, nvme_process_cq(cpu, nq, FETCH_ALL))
+    } else {
+      charge_polls(cpu, idle_since)
+      add(cpu + CPU_POLLED, nvme_process_cq(cpu, nq, FETCH_ALL))
+    }
+    nq = next
+  }
+}
+
+/** Ends and issues I/Os of every job; true if one of them can go on at once. */
+function run_jobs(cpu: u32, woken: bool): bool {
+  let more = false
+  let job = load<u32>(cpu, CPU_JOB)
+  while (job) {
+    const was_waiting = load<u32>(job, JOB_STATE) != JOB_RUN || load<u32>(job, JOB_IN_FLIGHT) != 0
+    const ended = job_reap(cpu, job)
+    if (job_runnable(cpu, job)) {
+      if (ended && woken && was_waiting) {
+        spend(cpu, load<u32>(M_BASE, M_COST_SWITCH))
+        add(cpu + CPU_SWITCHES, 1)
+      }
+      if (job_issue(cpu, job)) more = true
+    }
+    job = load<u32>(job, JOB_NEXT)
+  }
+  return more
+}
+
+/** The next time at which a job of this CPU wakes by itself. */
+function next_wake(cpu: u32): u64 {
+  let when = NEVER
+  let job = load<u32>(cpu, CPU_JOB)
+  while (job) {
+    if (load<u32>(job, JOB_STATE) == JOB_WAIT_TIME) when = min<u64>(when, load<u64>(job, JOB_WAKE_NS))
+    job = load<u32>(job, JOB_NEXT)
+  }
+  return when
+}
+
+function cpu_step(cpu: u32, now: u64): void {
+  if (load<u64>(cpu, CPU_EV_TIME) != now) return // an earlier event took its place
+  store<u64>(cpu, NEVER, CPU_EV_TIME)
+  const idle_since = load<u64>(cpu, CPU_NOW)
+  const from = max<u64>(idle_since, now)
+  store<u64>(cpu, from, CPU_NOW)
+  const woken = now > idle_since
+  take_completions(cpu, idle_since)
+  complete_done_list(cpu)
+  const more = run_jobs(cpu, woken)
+  add(cpu + CPU_BUSY_NS, load<u64>(cpu, CPU_NOW) - from)
+  if (more) event_cpu_at(cpu, load<u64>(cpu, CPU_NOW))
+  const wake = next_wake(cpu)
+  if (wake != NEVER) event_cpu_at(cpu, wake)
+}
+
+// ---------------------------------------------------------------- the loop
+
+function set_now(now: u64): void {
+  store<u64>(M_BASE, now, M_NOW)
+  if (now < load<u64>(M_BASE, M_NEXT_JIFFY)) return
+  const jiffy = load<u64>(M_BASE, M_JIFFY_NS)
+  const steps = (now - load<u64>(M_BASE, M_NEXT_JIFFY)) / jiffy + 1
+  store<u64>(M_BASE, load<u64>(M_BASE, M_NEXT_JIFFY) + steps * jiffy, M_NEXT_JIFFY)
+  store<u32>(M_BASE, load<u32>(M_BASE, M_JIFFIES) + <u32>steps, M_JIFFIES)
+}
+
+/** Handles one event; returns the CPU that acted, 0 for a device. */
+function dispatch(key: u64, now: u64): u32 {
+  const kind = <u32>(key >> 28) & 15
+  const address = (<u32>key & 0xfffffff) << 4
+  if (kind == EV_CPU) {
+    cpu_step(address, now)
+    return address
+  }
+  if (kind == EV_SQ) device_step(address, now)
+  else if (kind == EV_DONE) device_done(address, now)
+  else coalesce_over(address, now)
+  return 0
+}
+
+/**
+ * Handles events until `budget` of them are done, none is left, or the next is later than `until`
+ * (ns; the clock then moves there). Returns RUN_* (layout.ts).
+ */
+export function virtual_run(budget: u32, until: f64): i32 {
+  const evq = load<u32>(M_BASE, M_EVENTS)
+  const limit: u64 = until >= 1.8e19 ? NEVER : <u64>until
+  for (let n: u32 = 0; n < budget; n++) {
+    const now = event_time(evq)
+    if (now > limit || now == NEVER) {
+      if (limit != NEVER) set_now(limit)
+      return now == NEVER ? RUN_IDLE : RUN_TIMER
+    }
+    const key = event_key(evq)
+    event_pop(evq)
+    set_now(now)
+    const cpu = dispatch(key, now)
+    if (cpu && cpu_wants_host(cpu)) return RUN_MORE | RUN_SLOW
+  }
+  return RUN_MORE
+}
+
+/** TypeScript gave a CPU something to do: it runs as soon as it is free. */
+export function virtual_kick(cpu: u32): void {
+  event_cpu_at(cpu, 0)
+}
