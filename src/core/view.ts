@@ -53,6 +53,11 @@ export class View {
     this.words[i + 1] = Math.floor(value / TWO_32)
   }
 
+  /** 2^64 - 1: the time that never comes. */
+  setNever(address: number): void {
+    this.words.fill(0xffffffff, address >>> 2, (address >>> 2) + 2)
+  }
+
   f64(address: number): number {
     return this.doubles[address / 8]!
   }

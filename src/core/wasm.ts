@@ -8,11 +8,15 @@ import { existsSync, readFileSync } from 'node:fs'
 /** Which build of the core: `trace` has the function hooks, `debug` has assertions. */
 export type CoreTarget = 'release' | 'debug' | 'trace'
 
-/** What the core exports. Addresses are byte offsets into the memory; RUN_* of assembly/layout.ts are the results of a run. */
+/**
+ * What the core exports. Addresses are byte offsets into the memory; RUN_* of assembly/layout.ts are the results of a
+ * run; booleans are 0 or 1.
+ */
 export interface Core {
-  /** Real clock: runs the jobs of one CPU for at most `budget` completed I/Os. Returns RUN_* and the flag RUN_SLOW. */
+  // --- running
+  /** Real clock: runs the jobs of one CPU for about `budget` ended bios. Returns RUN_* and the flag RUN_SLOW. */
   cpu_run(cpu: number, budget: number): number
-  /** When the CPU must look again though nothing is in flight, in ns; valid after RUN_TIMER. */
+  /** When the CPU has something to do by itself, ns; Infinity = never. */
   cpu_deadline(cpu: number): number
   /** 1 if the CPU has something to do now. */
   cpu_pending(cpu: number): number
@@ -20,10 +24,14 @@ export interface Core {
   cpu_set_now(cpu: number, ns: number): void
   /** Runs all queues of a device that has its own thread; returns the number of entries handled. */
   device_run(dev: number, budget: number): number
-  /** Virtual clock: handles events. Returns RUN_* and the flag RUN_SLOW. */
+  /** 1 if a doorbell moved, a command is in service, or an interrupt is held back. */
+  device_pending(dev: number): number
+  /** Virtual clock: handles events. Returns RUN_* and the flag RUN_SLOW. `untilNs` from 2^64 on is no limit. */
   virtual_run(budget: number, untilNs: number): number
   /** Virtual clock: puts an event for this CPU at the present time. */
   virtual_kick(cpu: number): void
+
+  // --- boot
   sbitmap_words(depth: number, shift: number): number
   sbitmap_queue_init_node(
     sbq: number,
@@ -35,13 +43,47 @@ export interface Core {
     nrCpus: number,
     shared: number,
     seed: number,
-  ): void
-  blk_mq_init_tags(tags: number): void
-  /** Submits a filled bio; returns its cookie, -1 when there is nothing to poll for. */
+  ): number
+  nvme_init_prp_pool(nq: number, base: number, links: number, count: number): void
+  verify_make_tables(tables: number): void
+
+  // --- bios
+  /** Submits a filled bio: its cookie, -1 = nothing to poll for, -2 = no tag free, call submit_bio_again later. */
   submit_bio(cpu: number, bio: number): number
+  submit_bio_again(cpu: number, bio: number): number
   blk_start_plug(cpu: number): void
   blk_finish_plug(cpu: number): void
-  blk_poll(cpu: number, hctx: number): number
+  bio_endio(cpu: number, bio: number): void
+
+  // --- requests
+  blk_mq_get_tag(hctx: number, cpu: number, flags: number): number
+  blk_mq_put_tag(tags: number, cpu: number, tag: number): void
+  blk_mq_rq_ctx_init(hctx: number, ctx: number, cpu: number, tag: number, opf: number): number
+  blk_mq_start_request(cpu: number, rq: number): void
+  __blk_mq_requeue_request(rq: number): void
+  /** `status` is a blk_status_t. */
+  blk_mq_end_request(cpu: number, rq: number, status: number): void
+  blk_mq_free_request(cpu: number, rq: number): void
+  blk_mq_slow_insert(cpu: number, hctx: number, rq: number): void
+  blk_mq_request_bypass_insert(cpu: number, hctx: number, rq: number): void
+  blk_mq_try_issue_directly(cpu: number, hctx: number, rq: number): void
+  blk_mq_update_dispatch_busy(hctx: number, busy: number): void
+  blk_try_merge(q: number, rq: number, bio: number): number
+  /** Returns a blk_status_t. */
+  queue_rq(cpu: number, hctx: number, rq: number): number
+  complete_done_list(cpu: number): number
+
+  // --- the NVMe driver
+  nvme_queue_rq(cpu: number, hctx: number, rq: number): number
+  nvme_unmap_data(nq: number, rq: number): void
+  nvme_ring_doorbells(cpu: number): void
+  nvme_cqe_pending(nq: number): number
+  nvme_complete_rq(cpu: number, rq: number): void
+  nvme_process_cq(cpu: number, nq: number, max: number): number
+
+  // --- jobs
+  /** TypeScript has compared the digest of an io_u that JOB_DONE_HEAD held. */
+  job_checked(cpu: number, job: number, iou: number, bad: number): void
 }
 
 const here = new URL('.', import.meta.url)
@@ -62,20 +104,42 @@ export function compileCore(target: CoreTarget): WebAssembly.Module {
   return new WebAssembly.Module(readFileSync(file))
 }
 
-/**
- * This thread's instance.
- * @param now the real clock in ns; called only where a time must be read in the middle of a batch
- */
+/** What the core calls. */
+export interface CoreImports {
+  /** The real clock in ns; read only where a time is needed in the middle of a batch. */
+  readonly now: () => number
+  /** Gives the core away for some tens of microseconds: another thread holds a lock. */
+  readonly relax: () => void
+}
+
+/** This thread's instance. */
 export function instantiateCore(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
-  now: () => number,
+  imports: CoreImports,
 ): Core {
-  const instance = new WebAssembly.Instance(module, { env: { memory, now, abort: coreAbort } })
-  return instance.exports as unknown as Core
+  const env = { memory, now: imports.now, relax: imports.relax, abort: coreAbort }
+  return new WebAssembly.Instance(module, { env }).exports as unknown as Core
 }
 
 /** Called by the debug build when an assertion fails; the position is all that crosses without reading strings. */
 function coreAbort(_message: number, _file: number, line: number, column: number): never {
   throw new Error(`assertion in the core failed at line ${line}, column ${column}`)
+}
+
+/** The rules whose breach stops the machine, by the code in M_TRAP (assembly/bug.ts). */
+const TRAPS = [
+  'the core trapped',
+  'a tag outside of its map was freed',
+  'a free tag was freed again',
+  'a request was started twice',
+  'a submission queue overflowed',
+  'no PRP page was left',
+  'the event queue overflowed',
+  'more completions than commands',
+]
+
+/** What a trap code means. */
+export function trapText(code: number): string {
+  return TRAPS[code] ?? `broken invariant ${code}`
 }

@@ -27,7 +27,7 @@ export interface DiskConfig {
   readonly model: MediaModel
   /** Mean service time of the timed models. */
   readonly serviceNs: number
-  /** Standard deviation (normal), of the logarithm's exponential form (lognormal). */
+  /** Standard deviation of normal and lognormal. */
   readonly sigmaNs?: number
   /** Commands served at the same time. */
   readonly units: number
@@ -41,16 +41,35 @@ export interface DiskConfig {
   readonly coalesceCount: number
   /** ... or this long after the first. */
   readonly coalesceNs: number
-  /** CAP.DSTRD: doorbells are 4 << stride bytes apart, 0..15. */
-  readonly stride: number
+  /** CAP.DSTRD: doorbells are 4 << stride bytes apart, 0..15. Null = 4 (a line each) for a device thread, else 0. */
+  readonly stride: number | null
   /** Shadow doorbells (Doorbell Buffer Config). */
   readonly shadow: boolean
   /** Largest transfer of one command, 0 = no limit. */
   readonly mdtsBytes: number
   /** Volatile write cache: flushes reach the device. */
   readonly wc: boolean
-  /** Pages for PRP lists of each queue; absent = one for each tag as long as that stays small. */
+  /**
+   * Pages for PRP lists of each queue. A request of more than two pages takes one while it is in flight.
+   * Absent = enough for every tag, or, where that is over 256 MiB for the disk, an equal share of that.
+   */
   readonly prpPages?: number
+  /** What goes wrong on purpose, in order of precedence. */
+  readonly faults?: readonly FaultConfig[]
+}
+
+/** One fault rule of a device. Absent members match every command. */
+export interface FaultConfig {
+  readonly opcode?: number
+  /** Queue identifier, from 1. */
+  readonly qid?: number
+  /** First and last logical block. */
+  readonly lba?: readonly [first: number, last: number]
+  /** Only the n-th command that matches, from 1. */
+  readonly nth?: number
+  readonly action: 'status' | 'delay' | 'corrupt'
+  /** NVMe status, ns, or the byte to spoil. */
+  readonly value: number
 }
 
 /** Everything that is fixed at boot. */
@@ -119,7 +138,12 @@ export interface DiskQueue {
   readonly dsq: number
   readonly dcq: number
   readonly irq: number
+  /** Room for the queue's flush request, behind the requests of the tags (RQ_*). */
+  readonly flushRq: number
+  /** Number of the CPU that reaps it: the first one mapped to it. */
   readonly owner: number
+  readonly cpus: readonly number[]
+  /** More than one CPU maps to it. */
   readonly shared: boolean
   /** What is really done: `inline` when the device runs in the submitting thread and there is nothing to wait for. */
   readonly wait: 'inline' | 'poll' | 'irq' | 'hybrid'
@@ -188,7 +212,7 @@ export type RunEnd =
   | 'time'
   /** A job became JOB_DONE, a message came, or interrupt() was called. */
   | 'event'
-  /** Virtual time: nothing will ever happen again unless something is started. */
+  /** Virtual time: nothing will ever happen again unless something is started. The clock stands at `untilNs` if it was given. */
   | 'idle'
 
 /** How the machine's threads are started. */

@@ -1,4 +1,75 @@
 // The machine: boots the computer and runs it under one of two clocks.
+//
+//   bootMachine   plan (plan.ts) -> memory -> core -> blocks (boot.ts)
+//   start         real clock: a thread for each CPU and device thread (threads.ts, cpu.ts); virtual clock: nothing to start
+//   linkJob, kick the executor gives a CPU a job, and wakes the CPU when the job may run
+//   run           time passes until a deadline, an event, or (virtual) the end of all events
+//   stop          M_STOP, everybody woken, threads ended
+//   books         the proof that nothing was lost (books.ts)
+//
+// The main thread never sits in the I/O path. In real time it waits for messages; in virtual time it calls the core in
+// slices of about 2 ms and gives the event loop a turn between them.
+
+import type { Worker } from 'node:worker_threads'
+import {
+  CPU_BELLS_SAVED,
+  CPU_BUSY_NS,
+  CPU_CQ_DOORBELLS,
+  CPU_DOORBELLS,
+  CPU_ENDED,
+  CPU_FAILED,
+  CPU_INLINE,
+  CPU_IPIS,
+  CPU_IRQ_DONE,
+  CPU_IRQS,
+  CPU_JOB,
+  CPU_NOTAG,
+  CPU_POLLED,
+  CPU_SLEEPS,
+  CPU_SPINS,
+  CPU_SUBMITTED,
+  CPU_SWITCHES,
+  CPU_WAITING,
+  CPU_WAKE,
+  DCQ_RAISED,
+  DEV_SIZE,
+  DEV_WAKE,
+  HC_QUEUED,
+  HC_SIZE,
+  JOB_CPU,
+  JOB_NEXT,
+  JOB_SIZE,
+  JOB_STOP,
+  JOB_WAITER,
+  LINE,
+  M_BASE,
+  M_STOP,
+  NQ_SPURIOUS,
+  RQ_SIZE,
+  WT_CPU,
+} from '../../assembly/layout.js'
+import { UserError } from '../core/errors.js'
+import { alignUp, createMemory, formatBytes } from '../core/memory.js'
+import { View } from '../core/view.js'
+import { type Core, compileCore, distUrl } from '../core/wasm.js'
+import { type Books, takeBooks } from './books.js'
+import { bootBlocks, waitOf } from './boot.js'
+import { type ClockOrigin, clockOrigin, realClock } from './clock.js'
+import type {
+  CpuCounters,
+  Disk,
+  Machine,
+  MachineConfig,
+  QueueFacts,
+  RunEnd,
+  StartOptions,
+} from './config.js'
+import { threadCore } from './cpu.js'
+import { memoryReport, type QueueMemory } from './memory-report.js'
+import { cpuOf, type DiskPlan, type MachinePlan, planMachine, WAITER_STRIDE } from './plan.js'
+import { hostCores, Threads } from './threads.js'
+import { validateConfig } from './validate.js'
+import { VirtualTime } from './virtual.js'
 
 export type {
   CostKey,
@@ -6,6 +77,7 @@ export type {
   Disk,
   DiskConfig,
   DiskQueue,
+  FaultConfig,
   Machine,
   MachineConfig,
   MediaModel,
@@ -15,3 +87,371 @@ export type {
   SlowHandlers,
   StartOptions,
 } from './config.js'
+
+const COUNTERS: Readonly<Record<keyof CpuCounters, number>> = {
+  submitted: CPU_SUBMITTED,
+  ended: CPU_ENDED,
+  failed: CPU_FAILED,
+  doorbells: CPU_DOORBELLS,
+  cqDoorbells: CPU_CQ_DOORBELLS,
+  bellsSaved: CPU_BELLS_SAVED,
+  inline: CPU_INLINE,
+  polled: CPU_POLLED,
+  irqs: CPU_IRQS,
+  irqDone: CPU_IRQ_DONE,
+  spins: CPU_SPINS,
+  sleeps: CPU_SLEEPS,
+  switches: CPU_SWITCHES,
+  ipis: CPU_IPIS,
+  noTag: CPU_NOTAG,
+  busyNs: CPU_BUSY_NS,
+}
+
+/** Longest timer that the host knows, ms. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** A slice of virtual time is over: the event loop gets a turn. */
+function turn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve))
+}
+
+/**
+ * Boots a machine. Nothing runs before start().
+ * @throws UserError when the configuration contradicts itself or does not fit into memory
+ */
+export function bootMachine(config: MachineConfig): Machine {
+  validateConfig(config)
+  const plan = planMachine(config)
+  const origin = clockOrigin()
+  const module = compileCore(config.core ?? (config.trace ? 'trace' : 'release'))
+  const memory = createMemory(plan.bytes)
+  return new BootedMachine(plan, origin, module, memory)
+}
+
+function diskOf(plan: MachinePlan, disk: DiskPlan, index: number): Disk {
+  const { config } = disk
+  return {
+    config,
+    index,
+    q: disk.q,
+    dev: disk.dev,
+    ns: disk.ns,
+    store: disk.store,
+    bar: disk.bar,
+    nrHw: disk.nrHw,
+    tags: disk.nrTags,
+    map: disk.map,
+    queues: disk.queues.map((queue, i) => ({
+      index: i,
+      hctx: disk.hctxs + i * HC_SIZE,
+      tags: queue.tags,
+      nq: queue.nq,
+      dsq: queue.dsq,
+      dcq: queue.dcq,
+      irq: queue.irq,
+      flushRq: queue.requests + disk.nrTags * RQ_SIZE,
+      owner: queue.owner,
+      cpus: queue.cpus,
+      shared: queue.cpus.length > 1,
+      wait: waitOf(config, plan.config.clock, i, disk.nrHw),
+    })),
+  }
+}
+
+class BootedMachine implements Machine {
+  readonly config: MachineConfig
+  readonly memory: WebAssembly.Memory
+  readonly buffer: SharedArrayBuffer
+  readonly view: View
+  readonly core: Core
+  readonly disks: readonly Disk[]
+  readonly notes: readonly string[]
+  readonly now: () => number
+  readonly #plan: MachinePlan
+  readonly #origin: ClockOrigin
+  readonly #module: WebAssembly.Module
+  readonly #virtual: VirtualTime | undefined
+  readonly #linked: number[] = []
+  readonly #lastJob = new Map<number, number>()
+  #threads: Threads | undefined
+  #allocated = 0
+  #event = false
+  #failure: Error | undefined
+  #wake: (() => void) | undefined
+  #stopped: Promise<void> | undefined
+  #onJobDone: (job: number) => void = () => {}
+  #onMessage: (message: unknown, cpu: number) => void = () => {}
+
+  constructor(
+    plan: MachinePlan,
+    origin: ClockOrigin,
+    module: WebAssembly.Module,
+    memory: WebAssembly.Memory,
+  ) {
+    const { config } = plan
+    this.#plan = plan
+    this.#origin = origin
+    this.#module = module
+    this.config = config
+    this.memory = memory
+    this.buffer = memory.buffer as unknown as SharedArrayBuffer
+    this.view = new View(this.buffer)
+    const clock = realClock(origin)
+    this.core = threadCore(module, memory, clock)
+    bootBlocks(this.view, this.core, plan)
+    this.disks = plan.disks.map((disk, i) => diskOf(plan, disk, i))
+    this.#virtual = config.clock === 'virtual' ? this.#virtualTime() : undefined
+    this.now = this.#virtual ? () => this.#virtual!.now() : clock
+    this.notes = [...plan.notes, ...this.#crowdNotes()]
+  }
+
+  #virtualTime(): VirtualTime {
+    return new VirtualTime(
+      this.view,
+      this.core,
+      { first: this.#plan.cpus, count: this.config.cpus },
+      job => this.#jobDone(job),
+      (message, cpu) => this.#message(message, cpu),
+    )
+  }
+
+  /** Disks whose device runs on a thread of its own. */
+  #threadedDevices(): number[] {
+    return this.disks.filter(d => d.config.where === 'thread').map(d => d.index)
+  }
+
+  #crowdNotes(): string[] {
+    if (this.config.clock === 'virtual') return []
+    const devices = this.#threadedDevices().length
+    const wanted = this.config.cpus + devices
+    const cores = hostCores()
+    if (wanted <= cores) return []
+    const threads = devices
+      ? `${this.config.cpus} CPUs and ${devices} device threads`
+      : `${wanted} CPUs`
+    return [
+      `${threads} share the ${cores} cores of this host: they take turns, and times say little`,
+    ]
+  }
+
+  // ---------------------------------------------------------------- memory
+
+  alloc(bytes: number, align: number = LINE): number {
+    const address = alignUp(this.#plan.extra + this.#allocated, align)
+    const end = address + bytes - this.#plan.extra
+    if (end > this.config.extraBytes)
+      throw new UserError(
+        `the jobs need more than the ${formatBytes(this.config.extraBytes)} of memory set aside for them`,
+      )
+    this.#allocated = end
+    return address
+  }
+
+  cpuAddress(index: number): number {
+    if (!(index >= 0 && index < this.config.cpus)) throw new RangeError(`no CPU ${index}`)
+    return cpuOf(this.#plan, index)
+  }
+
+  jobAddress(index: number): number {
+    if (!(index >= 0 && index < this.config.jobs)) throw new RangeError(`no job ${index}`)
+    return this.#plan.jobs + index * JOB_SIZE
+  }
+
+  disk(name: string): Disk {
+    const disk = this.disks.find(d => d.config.name === name)
+    if (disk) return disk
+    const names = this.disks.map(d => d.config.name).join(', ')
+    throw new UserError(`there is no disk ${name}; this machine has ${names || 'none'}`)
+  }
+
+  // ---------------------------------------------------------------- running
+
+  async start(options: StartOptions = {}): Promise<void> {
+    if (this.#virtual) {
+      this.#virtual.install(options.handlers ?? {})
+      return
+    }
+    this.#threads = new Threads(
+      {
+        workerFile: options.workerFile ?? distUrl('src/machine/cpu.worker.js'),
+        module: this.#module,
+        memory: this.memory,
+        origin: this.#origin,
+        cpus: this.config.cpus,
+        devices: this.#threadedDevices(),
+      },
+      {
+        done: job => this.#jobDone(job),
+        message: (message, cpu) => this.#message(message, cpu),
+        failed: error => this.#fail(error),
+      },
+    )
+    await this.#threads.start()
+    if (this.#failure) throw await this.#tornDown()
+  }
+
+  linkJob(job: number, cpu: number): void {
+    const { view } = this
+    const block = this.cpuAddress(cpu)
+    const waiter = this.#plan.waiters + ((job - this.#plan.jobs) / JOB_SIZE) * WAITER_STRIDE
+    view.setU32(job + JOB_CPU, block)
+    view.setU32(job + JOB_NEXT, 0)
+    view.setU32(job + JOB_WAITER, waiter)
+    view.setU32(waiter + WT_CPU, block)
+    const last = this.#lastJob.get(cpu)
+    view.store(last === undefined ? block + CPU_JOB : last + JOB_NEXT, job)
+    this.#lastJob.set(cpu, job)
+    this.#linked.push(job)
+  }
+
+  kick(cpu: number): void {
+    const block = this.cpuAddress(cpu)
+    if (this.#virtual) this.core.virtual_kick(block)
+    else this.#wakeCpu(block)
+  }
+
+  #wakeCpu(block: number): void {
+    this.view.add(block + CPU_WAKE, 1)
+    if (this.view.load(block + CPU_WAITING)) this.view.notify(block + CPU_WAKE)
+  }
+
+  stopJobs(): void {
+    for (const job of this.#linked) this.view.store(job + JOB_STOP, 1)
+    for (let i = 0; i < this.config.cpus; i++) this.kick(i)
+  }
+
+  async run(untilNs: number = Number.POSITIVE_INFINITY): Promise<RunEnd> {
+    const end = this.#virtual
+      ? await this.#runVirtual(this.#virtual, untilNs)
+      : await this.#runReal(untilNs)
+    if (this.#failure) throw await this.#tornDown()
+    return end
+  }
+
+  async #runVirtual(virtual: VirtualTime, untilNs: number): Promise<RunEnd> {
+    for (;;) {
+      if (this.#takeEvent()) return 'event'
+      const end = virtual.slice(untilNs)
+      if (this.#takeEvent()) return 'event'
+      if (end === 'time' || end === 'idle') return end
+      if (end === 'more') await turn()
+    }
+  }
+
+  async #runReal(untilNs: number): Promise<RunEnd> {
+    for (;;) {
+      if (this.#takeEvent()) return 'event'
+      const rest = (untilNs - this.now()) / 1e6
+      if (rest <= 0) return 'time'
+      await this.#pause(Math.min(rest, MAX_TIMER_MS))
+    }
+  }
+
+  /** Waits for so many ms, or until something happens. */
+  async #pause(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    await new Promise<void>(resolve => {
+      this.#wake = resolve
+      timer = setTimeout(resolve, Math.ceil(ms))
+    })
+    clearTimeout(timer)
+    this.#wake = undefined
+  }
+
+  #takeEvent(): boolean {
+    const event = this.#event || this.#failure !== undefined
+    this.#event = false
+    return event
+  }
+
+  interrupt(): void {
+    this.#event = true
+    this.#wake?.()
+  }
+
+  #jobDone(job: number): void {
+    this.#onJobDone(job)
+    this.interrupt()
+  }
+
+  #message(message: unknown, cpu: number): void {
+    this.#onMessage(message, cpu)
+    this.interrupt()
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error
+    this.#wake?.()
+  }
+
+  /** After a failure: the rest is stopped, then the failure may be thrown. */
+  async #tornDown(): Promise<Error> {
+    await this.stop()
+    return this.#failure as Error
+  }
+
+  onJobDone(callback: (job: number) => void): void {
+    this.#onJobDone = callback
+  }
+
+  onMessage(callback: (message: unknown, cpu: number) => void): void {
+    this.#onMessage = callback
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  async #stop(): Promise<void> {
+    const { view } = this
+    view.store(M_BASE + M_STOP, 1)
+    for (let i = 0; i < this.config.cpus; i++) this.#wakeCpu(cpuOf(this.#plan, i))
+    for (let i = 0; i < this.disks.length; i++) {
+      const word = this.#plan.devs + i * DEV_SIZE + DEV_WAKE
+      view.add(word, 1)
+      view.notify(word)
+    }
+    await this.#threads?.stop()
+  }
+
+  threads(): readonly Worker[] {
+    return this.#threads?.workers ?? []
+  }
+
+  // ---------------------------------------------------------------- what happened
+
+  books(): Books {
+    const cpus = Array.from({ length: this.config.cpus }, (_, i) => cpuOf(this.#plan, i))
+    return takeBooks(this.view, cpus, this.disks)
+  }
+
+  cpuCounters(index: number): CpuCounters {
+    const cpu = this.cpuAddress(index)
+    const entries = Object.entries(COUNTERS).map(([name, field]) => [
+      name,
+      this.view.u64(cpu + field),
+    ])
+    return Object.fromEntries(entries) as CpuCounters
+  }
+
+  queueFacts(): QueueFacts[] {
+    const { view } = this
+    return this.disks.flatMap(disk =>
+      disk.queues.map(queue => ({
+        disk: disk.config.name,
+        qid: queue.index + 1,
+        owner: queue.owner,
+        cpus: queue.cpus,
+        completion: queue.wait,
+        queued: view.u64(queue.hctx + HC_QUEUED),
+        interruptsRaised: view.u64(queue.dcq + DCQ_RAISED),
+        spurious: view.u32(queue.nq + NQ_SPURIOUS),
+      })),
+    )
+  }
+
+  memoryReport(): QueueMemory[] {
+    return memoryReport(this.#plan.disks, this.config.cpus)
+  }
+}

@@ -1,12 +1,62 @@
+// What each hardware queue costs in memory, for reports.
+
+import {
+  CTX_SIZE,
+  DCQ_SIZE,
+  DSQ_SIZE,
+  FIFO_SIZE,
+  HC_SIZE,
+  IRQ_SIZE,
+  NQ_SIZE,
+  PAGE_SIZE,
+  RQ_SIZE,
+  SBQ_HINT_SIZE,
+  SBW_SIZE,
+  TAGS_SIZE,
+} from '../../assembly/layout.js'
+import { CQE_BYTES, SQE_BYTES } from '../../assembly/nvme.js'
+import { type DiskPlan, type QueuePlan, tagWords } from './plan.js'
+
 /** Bytes that one hardware queue takes. */
 export interface QueueMemory {
   readonly disk: string
+  /** NVMe queue identifier. */
   readonly qid: number
   readonly submission: number
   readonly completion: number
+  /** Requests, rqs[] and the device's records of commands in service. */
   readonly requests: number
   readonly tags: number
   readonly prpPages: number
+  /** Control blocks of both sides, and the software queues mapped to it. */
   readonly control: number
   readonly total: number
+}
+
+function queueMemory(disk: DiskPlan, queue: QueuePlan, index: number, cpus: number): QueueMemory {
+  const { depth } = disk.config
+  const submission = depth * SQE_BYTES
+  const completion = depth * CQE_BYTES
+  const requests = (disk.nrTags + 1) * RQ_SIZE + disk.nrTags * 4 + depth * FIFO_SIZE
+  const tags = TAGS_SIZE + tagWords(disk.nrTags) * SBW_SIZE + cpus * SBQ_HINT_SIZE
+  const prpPages = disk.nrPrp * (PAGE_SIZE + 4)
+  const control = HC_SIZE + NQ_SIZE + DSQ_SIZE + DCQ_SIZE + IRQ_SIZE + queue.cpus.length * CTX_SIZE
+  const total = submission + completion + requests + tags + prpPages + control
+  const { name } = disk.config
+  return {
+    disk: name,
+    qid: index + 1,
+    submission,
+    completion,
+    requests,
+    tags,
+    prpPages,
+    control,
+    total,
+  }
+}
+
+/** One line for each hardware queue of each disk. */
+export function memoryReport(disks: readonly DiskPlan[], cpus: number): QueueMemory[] {
+  return disks.flatMap(disk => disk.queues.map((queue, i) => queueMemory(disk, queue, i, cpus)))
 }

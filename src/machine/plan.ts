@@ -1,0 +1,340 @@
+// The memory plan of a machine: every block, ring and table gets its address before anything exists.
+//
+//   machine    M_ block, CPU blocks, rings of finished bios, split bios, the event queue, tables of queues and devices
+//   queues     for each disk: request queue, software and hardware queues, tags and requests, rings, doorbells,
+//              the controller's side, PRP pages
+//   jobs       job blocks and their waiters
+//   buffers    what the executor takes with alloc()
+//   store      directories of the data stores, then their pages to the end of the memory
+//
+// Blocks begin on 128-byte boundaries, rings and doorbells on pages. Nothing here touches memory.
+
+import {
+  BIO_BYTES,
+  CPU_SIZE,
+  CTX_SIZE,
+  DCQ_SIZE,
+  DEV_SIZE,
+  DSQ_SIZE,
+  EVQ_SIZE,
+  EV_SIZE,
+  FIFO_SIZE,
+  FLT_SIZE,
+  HC_SIZE,
+  IRQ_SIZE,
+  JOB_SIZE,
+  LINE_PAIR,
+  M_SIZE,
+  NQ_SIZE,
+  NS_SIZE,
+  PAGE_SIZE,
+  POOL_SIZE,
+  Q_SIZE,
+  RING_SIZE,
+  RQ_SIZE,
+  SBQ_HINT_SIZE,
+  SBW_SIZE,
+  ST_SIZE,
+  TAGS_SIZE,
+} from '../../assembly/layout.js'
+import { BLK_MQ_MAX_DEPTH, CQE_BYTES, DOORBELLS, SQE_BYTES } from '../../assembly/nvme.js'
+import { blk_mq_map_queues } from '../block/blk-mq-cpumap.js'
+import { alignUp, MEMORY_LIMIT, MemoryPlan } from '../core/memory.js'
+import type { DiskConfig, MachineConfig } from './config.js'
+
+/** Finished bios of TypeScript's own that a CPU's ring holds. */
+export const RING_ENTRIES = 1024
+
+/** Bytes of PRP pages that a disk takes at most unless told. */
+const PRP_BUDGET = 256 * 2 ** 20
+
+/** blk_queue_max_hw_sectors leaves max_sectors at BLK_DEF_MAX_SECTORS: 1280 KiB a request. */
+export const MAX_REQUEST_BYTES: number = 1280 * 1024
+
+/** Pages below one directory entry of a data store. */
+export const LEAF_PAGES = 1024
+
+/** Where the blocks of one hardware queue are. */
+export interface QueuePlan {
+  readonly tags: number
+  readonly tagMap: number
+  readonly tagHints: number
+  readonly rqs: number
+  readonly requests: number
+  readonly nq: number
+  readonly sq: number
+  readonly cq: number
+  readonly dsq: number
+  readonly dcq: number
+  readonly fifo: number
+  readonly irq: number
+  readonly prp: number
+  readonly prpLinks: number
+  readonly owner: number
+  readonly cpus: readonly number[]
+}
+
+/** Where the blocks of one disk are, and the numbers they follow from. */
+export interface DiskPlan {
+  readonly config: DiskConfig
+  readonly nrHw: number
+  /** Tags of each hardware queue; rings have one entry more. */
+  readonly nrTags: number
+  readonly nrPrp: number
+  readonly stride: number
+  readonly map: readonly number[]
+  readonly q: number
+  readonly mqMap: number
+  readonly ctxs: number
+  readonly hctxs: number
+  readonly dev: number
+  readonly ns: number
+  readonly units: number
+  readonly empirical: number
+  readonly faults: number
+  readonly bar: number
+  /** Shadow doorbells and event indices; 0 = none. */
+  readonly shadow: number
+  readonly eventIndex: number
+  /** Data store and its directory; 0 for model null. */
+  readonly store: number
+  readonly dir: number
+  readonly leaves: number
+  readonly queues: readonly QueuePlan[]
+}
+
+/** Where everything is. */
+export interface MachinePlan {
+  readonly memory: MemoryPlan
+  readonly config: MachineConfig
+  readonly cpus: number
+  readonly rings: number
+  readonly splitBios: number
+  readonly nrSplitBios: number
+  readonly events: number
+  readonly eventHeap: number
+  readonly eventCap: number
+  readonly hctxTable: number
+  readonly nrHctx: number
+  readonly devs: number
+  readonly jobs: number
+  readonly waiters: number
+  readonly extra: number
+  readonly disks: readonly DiskPlan[]
+  readonly pool: number
+  readonly poolStart: number
+  readonly poolPages: number
+  /** Bytes of the memory to make. */
+  readonly bytes: number
+  readonly notes: readonly string[]
+}
+
+/** From one CPU's ring to the next. */
+export const RING_STRIDE: number = alignUp(RING_SIZE + RING_ENTRIES * 4, LINE_PAIR)
+
+/** From one job's waiter to the next: two lines, since the freeing CPU writes them. */
+export const WAITER_STRIDE: number = LINE_PAIR
+
+/** Tags of a disk's hardware queues: the driver keeps one ring slot free and Linux has no more than 10240. */
+export function tagsOf(disk: DiskConfig): number {
+  return Math.min(disk.depth, BLK_MQ_MAX_DEPTH) - 1
+}
+
+/** Hardware queues that a disk gets: never more than CPUs. */
+export function queuesOf(disk: DiskConfig, cpus: number): number {
+  return Math.min(disk.queues, cpus)
+}
+
+/** Address of a CPU's block. */
+export function cpuOf(plan: MachinePlan, index: number): number {
+  return plan.cpus + index * CPU_SIZE
+}
+
+/** Words of the tag map: at least four as long as there are tags enough (`sbitmap_init_node`). */
+export function tagWords(nrTags: number): number {
+  let shift = 6
+  if (nrTags >= 4) while (4 << shift > nrTags) shift--
+  return Math.ceil(nrTags / 2 ** shift)
+}
+
+/** PRP pages of each hardware queue. */
+function prpPagesOf(disk: DiskConfig, nrHw: number, nrTags: number): number {
+  if (disk.prpPages !== undefined) return disk.prpPages
+  const share = Math.floor(PRP_BUDGET / PAGE_SIZE / nrHw)
+  return Math.min(nrTags, Math.max(share, 1))
+}
+
+function eventCapacity(config: MachineConfig): number {
+  if (config.clock !== 'virtual') return 0
+  const queues = config.disks.reduce((n, d) => n + queuesOf(d, config.cpus), 0)
+  // Earlier wake-ups leave stale CPU events behind until their time; a queue has a doorbell, a due and a coalescing event.
+  return 1024 + config.cpus * 64 + queues * 64
+}
+
+/** Lays out one disk's hardware queues; the arrays that the layout wants side by side come first. */
+function planQueues(memory: MemoryPlan, disk: DiskConfig, map: readonly number[]): QueuePlan[] {
+  const cpus = map.length
+  const nrHw = queuesOf(disk, cpus)
+  const nrTags = tagsOf(disk)
+  const nrPrp = prpPagesOf(disk, nrHw, nrTags)
+  const owner = `queues of ${disk.name}`
+  const take = (name: string, bytes: number, align?: number): number =>
+    memory.take(owner, name, bytes, align)
+  const nqs = take('nvme_queue', nrHw * NQ_SIZE)
+  const dsqs = take('submission queues, device side', nrHw * DSQ_SIZE)
+  const dcqs = take('completion queues, device side', nrHw * DCQ_SIZE)
+  const irqStride = alignUp(IRQ_SIZE, LINE_PAIR)
+  const irqs = take('interrupt vectors', nrHw * irqStride)
+  const mapped: number[][] = Array.from({ length: nrHw }, () => [])
+  map.forEach((queue, cpu) => {
+    mapped[queue]!.push(cpu)
+  })
+  return mapped.map((cpusOfQueue, i) => {
+    return {
+      tags: take('blk_mq_tags', TAGS_SIZE),
+      tagMap: take('tag map', tagWords(nrTags) * SBW_SIZE),
+      tagHints: take('tag hints', cpus * SBQ_HINT_SIZE),
+      rqs: take('rqs', nrTags * 4),
+      requests: take('requests', (nrTags + 1) * RQ_SIZE),
+      nq: nqs + i * NQ_SIZE,
+      sq: take('submission ring', disk.depth * SQE_BYTES, PAGE_SIZE),
+      cq: take('completion ring', disk.depth * CQE_BYTES, PAGE_SIZE),
+      dsq: dsqs + i * DSQ_SIZE,
+      dcq: dcqs + i * DCQ_SIZE,
+      fifo: take('commands in service', disk.depth * FIFO_SIZE),
+      irq: irqs + i * irqStride,
+      prp: nrPrp ? take('PRP pages', nrPrp * PAGE_SIZE, PAGE_SIZE) : 0,
+      prpLinks: nrPrp ? take('links of PRP pages', nrPrp * 4) : 0,
+      owner: cpusOfQueue[0]!,
+      cpus: cpusOfQueue,
+    }
+  })
+}
+
+/** The CPU map of a disk. */
+function mapOf(disk: DiskConfig, config: MachineConfig): number[] {
+  const map = new Uint32Array(config.cpus)
+  blk_mq_map_queues(map, queuesOf(disk, config.cpus), config.siblings)
+  return [...map]
+}
+
+function planDisk(
+  memory: MemoryPlan,
+  disk: DiskConfig,
+  config: MachineConfig,
+  dev: number,
+): DiskPlan {
+  const owner = `queues of ${disk.name}`
+  const nrHw = queuesOf(disk, config.cpus)
+  const nrTags = tagsOf(disk)
+  const stride = disk.stride ?? (disk.where === 'thread' ? 4 : 0)
+  const doorbells = (nrHw + 1) * 8 * 2 ** stride
+  const leaves = Math.ceil(disk.sizeBytes / PAGE_SIZE / LEAF_PAGES)
+  const kept = disk.model !== 'null'
+  const map = mapOf(disk, config)
+  const take = (name: string, bytes: number, align?: number): number =>
+    memory.take(owner, name, bytes, align)
+  const faults = disk.faults?.length ?? 0
+  const empirical = disk.empirical?.length ?? 0
+  return {
+    config: disk,
+    nrHw,
+    nrTags,
+    nrPrp: prpPagesOf(disk, nrHw, nrTags),
+    stride,
+    map,
+    dev,
+    q: take('request_queue', Q_SIZE),
+    mqMap: take('mq_map', config.cpus * 4),
+    ctxs: take('software queues', config.cpus * CTX_SIZE),
+    hctxs: take('hardware queues', nrHw * HC_SIZE),
+    ns: take('namespaces', NS_SIZE),
+    units: take('units of the medium', disk.units * 8),
+    empirical: empirical ? take('measured latencies', empirical * 8) : 0,
+    faults: faults ? take('faults', faults * FLT_SIZE) : 0,
+    bar: take('doorbells', DOORBELLS + doorbells, PAGE_SIZE),
+    shadow: disk.shadow ? take('shadow doorbells', doorbells, PAGE_SIZE) : 0,
+    eventIndex: disk.shadow ? take('event indices', doorbells, PAGE_SIZE) : 0,
+    store: kept ? take('data store', ST_SIZE) : 0,
+    dir: kept ? memory.take(`page directory of ${disk.name}`, 'directory', leaves * 4) : 0,
+    leaves: kept ? leaves : 0,
+    queues: planQueues(memory, disk, map),
+  }
+}
+
+/** Pages of all stores together: the budget, but no more than the disks have, with the leaves above them. */
+function poolPagesWanted(config: MachineConfig): number {
+  const kept = config.disks.filter(d => d.model !== 'null')
+  const whole = kept.reduce((n, d) => n + Math.ceil(d.sizeBytes / PAGE_SIZE), 0)
+  const data = Math.min(Math.floor(config.memBytes / PAGE_SIZE), whole)
+  // Sequential data need one leaf for 1024 pages; more leaves, for scattered data, come out of the budget.
+  return data + (kept.length ? Math.ceil(data / LEAF_PAGES) + kept.length : 0)
+}
+
+/** Least pool that makes a machine with a data store worth starting, bytes. */
+const POOL_MIN = 16 * 2 ** 20
+
+/**
+ * Gives everything its address.
+ * @throws UserError when it does not fit into 4 GiB, naming what is too big
+ */
+export function planMachine(config: MachineConfig): MachinePlan {
+  const memory = new MemoryPlan()
+  const take = (name: string, bytes: number, align?: number): number =>
+    memory.take('CPUs', name, bytes, align)
+  take('machine', M_SIZE)
+  const nrHctx = config.disks.reduce((n, d) => n + queuesOf(d, config.cpus), 0)
+  const nrSplitBios = config.cpus > 64 ? 128 : 1024
+  const cpus = take('CPU blocks', config.cpus * CPU_SIZE)
+  const rings = take('rings of finished bios', config.cpus * RING_STRIDE)
+  const splitBios = take('bios for splitting', config.cpus * nrSplitBios * BIO_BYTES)
+  const eventCap = eventCapacity(config)
+  const events = take('event queue', EVQ_SIZE)
+  const eventHeap = take('events', eventCap * EV_SIZE)
+  const hctxTable = take('table of hardware queues', nrHctx * 4)
+  const devs = take('devices', config.disks.length * DEV_SIZE)
+  const disks = config.disks.map((d, i) => planDisk(memory, d, config, devs + i * DEV_SIZE))
+  const jobs = memory.take('jobs', 'job blocks', config.jobs * JOB_SIZE)
+  const waiters = memory.take('jobs', 'waiters', config.jobs * WAITER_STRIDE)
+  const extra = memory.take("jobs' buffers and tables", 'extra', config.extraBytes, PAGE_SIZE)
+  const pool = memory.take('CPUs', 'page pool', POOL_SIZE)
+  const notes: string[] = []
+  const poolPages = fitPool(memory, config, notes)
+  const poolStart = memory.take('data stores', 'pages', poolPages * PAGE_SIZE, PAGE_SIZE)
+  return {
+    memory,
+    config,
+    cpus,
+    rings,
+    splitBios,
+    nrSplitBios,
+    events,
+    eventHeap,
+    eventCap,
+    hctxTable,
+    nrHctx,
+    devs,
+    jobs,
+    waiters,
+    extra,
+    disks,
+    pool,
+    poolStart,
+    poolPages,
+    bytes: memory.end,
+    notes,
+  }
+}
+
+/** Pages that the pool gets: what is wanted, or what the rest of 4 GiB holds, which is then said. */
+function fitPool(memory: MemoryPlan, config: MachineConfig, notes: string[]): number {
+  const wanted = poolPagesWanted(config) * PAGE_SIZE
+  memory.fits(PAGE_SIZE + Math.min(wanted, POOL_MIN))
+  const room = MEMORY_LIMIT - alignUp(memory.end, PAGE_SIZE)
+  if (wanted <= room) return wanted / PAGE_SIZE
+  const mib = Math.floor(room / 2 ** 20)
+  notes.push(
+    `mem=${config.memBytes} does not fit beside queues and jobs: data stores have ${mib} MiB`,
+  )
+  return Math.floor(room / PAGE_SIZE)
+}

@@ -1,0 +1,99 @@
+// The slow half's door: what a CPU's thread does when the core says RUN_SLOW, or when another CPU has put a note into
+// its CPU_MAIL.
+//
+//   1  finished bios of TypeScript's own leave the CPU's ring             handlers.bio
+//   2  jobs in JOB_WAIT_HOST get what they wait for                       handlers.job
+//   3  slow, dispatch, error and end_io lists, the rolling timer          handlers.block
+//
+// The flags are cleared first, so that a note that arrives meanwhile is seen the next time. Without a block handler
+// nobody expires requests: the rolling timers are marked as running, and any request on a list is an error.
+
+import {
+  CPU_ENDIO,
+  CPU_ERR,
+  CPU_HCTX,
+  CPU_JOB,
+  CPU_MAIL,
+  CPU_RING,
+  CPU_SLOW,
+  HC_DISPATCH_HEAD,
+  HC_NEXT_OWNED,
+  HC_Q,
+  HC_SLOW_HEAD,
+  JOB_HOST_WHY,
+  JOB_NEXT,
+  JOB_STATE,
+  JOB_WAIT_HOST,
+  M_BASE,
+  M_JIFFIES,
+  Q_TIMEOUT,
+  Q_TIMER_ARMED,
+  Q_TIMER_NEXT,
+  RING_BASE,
+  RING_HEAD,
+  RING_MASK,
+  RING_TAIL,
+} from '../../assembly/layout.js'
+import type { View } from '../core/view.js'
+import type { SlowContext, SlowHandlers } from './config.js'
+
+/** True when something waits for serviceSlow. */
+export function slowPending(view: View, cpu: number): boolean {
+  return view.u32(cpu + CPU_SLOW) !== 0 || view.load(cpu + CPU_MAIL) !== 0
+}
+
+/** The jobs of a CPU, in the order in which they were linked. */
+export function* jobsOf(view: View, cpu: number): Generator<number> {
+  for (let job = view.u32(cpu + CPU_JOB); job; job = view.u32(job + JOB_NEXT)) yield job
+}
+
+/** The hardware queues that a CPU owns. */
+export function* queuesOwned(view: View, cpu: number): Generator<number> {
+  for (let hctx = view.u32(cpu + CPU_HCTX); hctx; hctx = view.u32(hctx + HC_NEXT_OWNED)) yield hctx
+}
+
+/**
+ * Does everything that waits for TypeScript on this CPU.
+ * @throws Error when something waits that no handler takes
+ */
+export function serviceSlow(context: SlowContext, handlers: SlowHandlers): void {
+  const { view, cpu } = context
+  view.setU32(cpu + CPU_SLOW, 0)
+  view.store(cpu + CPU_MAIL, 0)
+  drainRing(context, handlers)
+  for (const job of jobsOf(view, cpu)) {
+    if (view.load(job + JOB_STATE) !== JOB_WAIT_HOST) continue
+    const why = view.u32(job + JOB_HOST_WHY)
+    if (!handlers.job) throw new Error(`CPU ${context.index}: nobody serves host request ${why}`)
+    handlers.job(context, job, why)
+  }
+  if (handlers.block) handlers.block(context)
+  else withoutBlockLayer(context)
+}
+
+function drainRing(context: SlowContext, handlers: SlowHandlers): void {
+  const { view, cpu } = context
+  const ring = view.u32(cpu + CPU_RING)
+  const base = view.u32(ring + RING_BASE)
+  const mask = view.u32(ring + RING_MASK)
+  for (;;) {
+    const head = view.u32(ring + RING_HEAD)
+    if (head === view.u32(ring + RING_TAIL)) return
+    if (!handlers.bio) throw new Error(`CPU ${context.index}: nobody takes finished bios`)
+    view.setU32(ring + RING_HEAD, head + 1)
+    handlers.bio(context, view.u32(base + (head & mask) * 4))
+  }
+}
+
+function withoutBlockLayer({ view, cpu, index }: SlowContext): void {
+  if (view.u32(cpu + CPU_ERR) || view.u32(cpu + CPU_ENDIO))
+    throw new Error(`CPU ${index}: a request failed and no block layer decides about it`)
+  for (const hctx of queuesOwned(view, cpu)) {
+    if (view.u32(hctx + HC_SLOW_HEAD) || view.u32(hctx + HC_DISPATCH_HEAD))
+      throw new Error(`CPU ${index}: requests wait and no block layer issues them`)
+    const q = view.u32(hctx + HC_Q)
+    if (view.load(q + Q_TIMER_ARMED)) continue
+    view.store(q + Q_TIMER_NEXT, view.load(M_BASE + M_JIFFIES) + view.u32(q + Q_TIMEOUT))
+    view.store(q + Q_TIMER_ARMED, 1)
+  }
+}

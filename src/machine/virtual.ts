@@ -1,0 +1,123 @@
+// Virtual time: one thread, one instance, and the core's queue of events. The clock jumps to the next event.
+//
+// The core is called in slices of about 2 ms of the host's time, and between two slices the event loop gets a turn, so
+// that signals, timers and progress work. How long a slice is cannot be seen from inside: TypeScript acts only where the
+// core asks for it (RUN_SLOW), at the deadline it gave itself, or when everything is over; all three are moments of
+// virtual time.
+
+import {
+  CPU_SIZE,
+  JOB_DONE,
+  JOB_STATE,
+  M_BASE,
+  M_NOW,
+  M_TRAP,
+  RUN_IDLE,
+  RUN_MORE,
+  RUN_REASON,
+  RUN_SLOW,
+  RUN_TIMER,
+} from '../../assembly/layout.js'
+import type { View } from '../core/view.js'
+import { type Core, trapText } from '../core/wasm.js'
+import type { SlowContext, SlowHandlers } from './config.js'
+import { jobsOf, serviceSlow, slowPending } from './slow.js'
+
+const FIRST_BUDGET = 256
+const MAX_BUDGET = 65536
+const SHORT_SLICE_MS = 1
+const LONG_SLICE_MS = 2.5
+
+/** The core takes this for no limit. */
+const FOR_EVER = 2 ** 64
+
+/** Why a slice ended. */
+export type SliceEnd = 'more' | 'slow' | 'time' | 'idle'
+
+/** Runs all CPUs and devices on this thread. */
+export class VirtualTime {
+  readonly #view: View
+  readonly #core: Core
+  readonly #contexts: readonly SlowContext[]
+  readonly #done: (job: number) => void
+  readonly #reported = new Set<number>()
+  #handlers: SlowHandlers = {}
+  #budget = FIRST_BUDGET
+
+  constructor(
+    view: View,
+    core: Core,
+    cpus: { readonly first: number; readonly count: number },
+    done: (job: number) => void,
+    message: (message: unknown, cpu: number) => void,
+  ) {
+    this.#view = view
+    this.#core = core
+    this.#done = done
+    this.#contexts = Array.from({ length: cpus.count }, (_, index) => ({
+      core,
+      view,
+      cpu: cpus.first + index * CPU_SIZE,
+      index,
+      now: () => this.now(),
+      post: (what: unknown) => message(what, index),
+    }))
+  }
+
+  install(handlers: SlowHandlers): void {
+    this.#handlers = handlers
+  }
+
+  now(): number {
+    return this.#view.u64(M_BASE + M_NOW)
+  }
+
+  /** Handles one slice of events, and whatever TypeScript is asked for in it. */
+  slice(untilNs: number): SliceEnd {
+    const began = performance.now()
+    const result = this.#call(Math.min(untilNs, FOR_EVER))
+    const took = performance.now() - began
+    const reason = result & RUN_REASON
+    if (reason === RUN_MORE && !(result & RUN_SLOW)) this.#adapt(took)
+    if (result & RUN_SLOW) {
+      this.#service()
+      return 'slow'
+    }
+    if (reason === RUN_TIMER) return 'time'
+    return reason === RUN_IDLE ? 'idle' : 'more'
+  }
+
+  #call(untilNs: number): number {
+    try {
+      return this.#core.virtual_run(this.#budget, untilNs)
+    } catch (error) {
+      if (!(error instanceof WebAssembly.RuntimeError)) throw error
+      const why = trapText(this.#view.load(M_BASE + M_TRAP))
+      throw new Error(`${why} (${error.message})`, { cause: error })
+    }
+  }
+
+  #adapt(tookMs: number): void {
+    if (tookMs < SHORT_SLICE_MS) this.#budget = Math.min(this.#budget * 2, MAX_BUDGET)
+    else if (tookMs > LONG_SLICE_MS) this.#budget = Math.max(this.#budget >>> 1, 1)
+  }
+
+  #service(): void {
+    for (const context of this.#contexts) {
+      if (!slowPending(this.#view, context.cpu)) continue
+      serviceSlow(context, this.#handlers)
+      this.#reportDone(context.cpu)
+    }
+  }
+
+  #reportDone(cpu: number): void {
+    for (const job of jobsOf(this.#view, cpu)) {
+      const done = this.#view.load(job + JOB_STATE) === JOB_DONE
+      if (done === this.#reported.has(job)) continue
+      if (done) {
+        this.#reported.add(job)
+        this.#done(job)
+      } else this.#reported.delete(job)
+    }
+  }
+}
