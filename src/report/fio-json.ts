@@ -41,8 +41,7 @@ export function fioJson(run: RunResult, plus: boolean): string {
   return `${jsonText(fioJsonTree(run, plus))}\n`
 }
 
-/** The document as a tree. */
-export function fioJsonTree(run: RunResult, plus: boolean): JsonObject {
+function fioJsonTree(run: RunResult, plus: boolean): JsonObject {
   const units = reportUnits(run.jobs)
   const groups = groupTotals(units)
   const totals = (unit: ReportUnit): GroupTotals => groups.find(g => g.groupid === unit.groupid)!

@@ -423,10 +423,16 @@ export function fromSums(
   return { n, min, max, mean, m2: Math.max(0, sumOfSquares - sum * mean) }
 }
 
-/** Statistics of a short list of samples (two passes, exact order independent of magnitude). */
+/** Statistics of a list of samples, in two passes. */
 export function fromSamples(samples: readonly number[]): RunningStat {
-  if (samples.length === 0) return emptyStat()
-  const mean = samples.reduce((a, b) => a + b, 0) / samples.length
-  const m2 = samples.reduce((a, b) => a + (b - mean) ** 2, 0)
-  return { n: samples.length, min: Math.min(...samples), max: Math.max(...samples), mean, m2 }
+  const n = samples.length
+  if (n === 0) return emptyStat()
+  const mean = samples.reduce((a, b) => a + b, 0) / n
+  return {
+    n,
+    min: samples.reduce((a, b) => Math.min(a, b)),
+    max: samples.reduce((a, b) => Math.max(a, b)),
+    mean,
+    m2: samples.reduce((a, b) => a + (b - mean) ** 2, 0),
+  }
 }

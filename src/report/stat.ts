@@ -6,7 +6,7 @@
 //
 // Everything is mutable in place, because a histogram is large and merging a thousand clones should not copy it each time.
 
-import { emptyStat, type RunningStat } from './result.js'
+import type { RunningStat } from './result.js'
 
 /** Sample standard deviation (n - 1); 0 for fewer than two samples. */
 export function stddev(stat: RunningStat): number {
@@ -46,13 +46,6 @@ export function sumSamples(into: RunningStat, other: Readonly<RunningStat>): voi
   into.max += other.max
   into.mean += other.mean
   into.m2 += other.m2
-}
-
-/** A copy of the five numbers alone. */
-export function cloneStat(stat: Readonly<RunningStat>): RunningStat {
-  const copy = emptyStat()
-  copyStat(copy, stat)
-  return copy
 }
 
 function copyStat(into: RunningStat, from: Readonly<RunningStat>): void {
