@@ -110,6 +110,13 @@ describe('a unit', () => {
     )
   })
 
+  test('a latency target in ns, its window in us', () => {
+    const latencyTarget = { targetNs: 200_000, windowUs: 250_000, percentile: 99, depth: 12 }
+    expect(normalReport(run([job({ latencyTarget })]))).toContain(
+      '     latency   : target=200000, window=250000, percentile=99.00%, depth=12\n',
+    )
+  })
+
   test('mixed and both', () => {
     expect(lines({ unifiedRw: 'mixed' }).filter(line => line.includes('IOPS='))).toEqual([
       '  mixed: IOPS=800, BW=3200KiB/s (3277kB/s)(6400KiB/2000msec)',

@@ -30,6 +30,8 @@ export type FioDirection = Record<string, number> &
 export interface FioJob extends Record<Direction, FioDirection> {
   jobname: string
   groupid: number
+  /** Later than 3.33. */
+  job_start?: number
   error: number
   eta: number
   elapsed: number
@@ -83,6 +85,7 @@ function jobFromFio(f: FioJob, options: Record<string, string>): JobResult {
       error: f.error,
       etaS: f.eta,
       elapsedS: f.elapsed,
+      jobStartMs: f.job_start ?? 0,
       jobOptions: f['job options'],
       jobRuntimeNs: f.job_runtime * 1e6,
       usrNs: (f.usr_cpu / 100) * f.job_runtime * 1e6,
