@@ -5,6 +5,8 @@
 //
 // Units: bytes, nanoseconds, percent.
 
+import type { CostKey } from './config.js'
+
 /** What a controller's media costs, by operation. Mean and deviation in ns; `fixed` has deviation 0. */
 export interface LatencySpec {
   readonly meanNs: number
@@ -253,16 +255,6 @@ export interface TargetSpec {
 /** One device of the machine. `/dev/` + `name` is its path. */
 export type DeviceSpec = NvmeSpec | OcssdSpec | NullBlkSpec | TargetSpec
 
-/** Named CPU costs of the virtual clock that a machine file may change, in ns. */
-export type CostName =
-  | 'submit'
-  | 'complete'
-  | 'doorbell_write'
-  | 'poll_iteration'
-  | 'interrupt_entry'
-  | 'context_switch'
-  | 'ipi'
-
 /** A whole machine. Null = not said. */
 export interface MachineSpec {
   readonly cpus: number | null
@@ -271,7 +263,10 @@ export interface MachineSpec {
   readonly seed: number | null
   /** Budget of the data store; default 2 GiB. */
   readonly memBytes: number
-  readonly costs: Readonly<Partial<Record<CostName, number>>>
+  /** Ticks of jiffies in a second. */
+  readonly hz: 100 | 250 | 300 | 1000 | null
+  /** Costs of virtual time that differ from the machine's own, in ns. */
+  readonly costs: Readonly<Partial<Record<CostKey, number>>>
   /** Empty = the default devices. */
   readonly devices: readonly DeviceSpec[]
 }
