@@ -9,12 +9,13 @@ import {
   JOB_COMPLETES,
   JOB_DEPTHS,
   JOB_ERRORS,
-  JOB_FINISH_NS,
   JOB_FIRST_NS,
   JOB_LAST_NS,
   JOB_MEASURE_NS,
+  JOB_RECORD,
   JOB_START_NS,
   JOB_SUBMITS,
+  STAT_CLAT,
   STAT_IOS,
   STAT_LAT,
 } from '../../assembly/layout.js'
@@ -47,7 +48,9 @@ const FIRST_PID = 1000
 export interface JobFacts {
   /** Address of its block; 0 for a job that never ran. */
   readonly address: number
+  /** What ended it, and the first error even if it survived that. */
   readonly errno: number
+  readonly firstErrno: number
   readonly samples: RateSamples | null
   /** The depth that latency_target has come to, or null. */
   readonly depth: number | null
@@ -55,6 +58,10 @@ export interface JobFacts {
   readonly usrNs: number
   readonly sysNs: number
   readonly switches: number
+  /** When the job ended, or now if it still runs, on the machine's clock. */
+  readonly endNs: number
+  /** Every I/O has its own submission time; otherwise latencies begin with the completion's. */
+  readonly submissionTimed: boolean
   /** From the start of the run to its end. */
   readonly elapsedNs: number
   /** Start of the run, ms since the epoch of its clock. */
@@ -63,7 +70,7 @@ export interface JobFacts {
 
 /** The result of `job`. */
 export function collectJob(view: View, job: JobSpec, facts: JobFacts): JobResult {
-  const { address, errno } = facts
+  const { address, errno, firstErrno } = facts
   const seen = address === 0 ? 0 : view.u64(address + JOB_ERRORS)
   return {
     jobname: job.name,
@@ -72,14 +79,14 @@ export function collectJob(view: View, job: JobSpec, facts: JobFacts): JobResult
     pid: FIRST_PID + job.index,
     error: errno,
     errorText: errorText(errno),
-    totalErrors: Math.max(seen, errno === 0 ? 0 : 1),
-    firstError: errno,
-    firstErrorText: errorText(errno),
+    totalErrors: Math.max(seen, firstErrno === 0 ? 0 : 1),
+    firstError: firstErrno,
+    firstErrorText: errorText(firstErrno),
     etaS: ETA_UNKNOWN,
     elapsedS: Math.ceil(facts.elapsedNs / 1e9),
     jobStartMs:
       facts.epochMs + (address === 0 ? 0 : Math.floor(view.u64(address + JOB_START_NS) / 1e6)),
-    jobRuntimeNs: address === 0 ? 0 : measuredNs(view, address),
+    jobRuntimeNs: measuredNs(view, facts),
     usrNs: facts.usrNs,
     sysNs: facts.sysNs,
     ctx: facts.switches,
@@ -92,23 +99,24 @@ export function collectJob(view: View, job: JobSpec, facts: JobFacts): JobResult
     read: directionResult(view, job, facts, 0),
     write: directionResult(view, job, facts, 1),
     trim: directionResult(view, job, facts, 2),
-    sync: syncResult(view, address),
+    sync: syncResult(view, facts),
     depth: depthCounts(view, address),
     latencyTarget: latencyTarget(job, facts.depth),
     ...(facts.steady ? { steadystate: facts.steady } : {}),
   }
 }
 
-/** Measured time of a job that has ended. */
-export function measuredNs(view: View, address: number): number {
-  const begun = view.u64(address + JOB_MEASURE_NS)
-  return begun === 0 ? 0 : Math.max(0, view.u64(address + JOB_FINISH_NS) - begun)
+/** Measured time of a job. */
+function measuredNs(view: View, { address, endNs }: JobFacts): number {
+  if (address === 0 || view.load(address + JOB_RECORD) === 0) return 0
+  return Math.max(0, endNs - view.u64(address + JOB_MEASURE_NS))
 }
 
 function directionResult(view: View, job: JobSpec, facts: JobFacts, d: number): DirectionResult {
   if (facts.address === 0) return emptyDirection()
   const result = readDirection(view, facts.address, d)
-  result.runtimeNs = result.totalIos > 0 ? directionNs(view, job, facts.address, d) : 0
+  result.runtimeNs = result.totalIos > 0 ? directionNs(view, job, facts, d) : 0
+  if (!facts.submissionTimed && !job.disableLat && !job.gtodReduce) result.lat = result.clat
   if (facts.samples && !job.disableBw && !job.gtodReduce) {
     result.bw = facts.samples.bw.stat(d)
     result.iops = facts.samples.iops.stat(d)
@@ -116,19 +124,21 @@ function directionResult(view: View, job: JobSpec, facts: JobFacts, d: number): 
   return result
 }
 
-function directionNs(view: View, job: JobSpec, address: number, d: number): number {
-  const begun = view.u64(address + JOB_MEASURE_NS)
-  const last = view.u64(address + JOB_LAST_NS + 8 * d)
+function directionNs(view: View, job: JobSpec, facts: JobFacts, d: number): number {
+  const { address } = facts
   const readBack = job.uses[1] && job.verify.method !== 'none' && job.verify.atEnd
-  if (!readBack) return measuredNs(view, address)
-  if (d !== DDIR_READ || job.uses[DDIR_READ]) return Math.max(0, last - begun)
-  return Math.max(0, last - view.u64(address + JOB_FIRST_NS + 8 * d))
+  if (!readBack) return measuredNs(view, facts)
+  const last = view.u64(address + JOB_LAST_NS + 8 * d)
+  const only = d === DDIR_READ && !job.uses[DDIR_READ]
+  const first = view.u64(address + (only ? JOB_FIRST_NS + 8 * d : JOB_MEASURE_NS))
+  return Math.max(0, last - first)
 }
 
-function syncResult(view: View, address: number): SyncResult {
+function syncResult(view: View, { address, submissionTimed }: JobFacts): SyncResult {
   if (address === 0) return { totalIos: 0, lat: emptyLatency() }
   const stat = statAddress(address, DDIR_SYNC)
-  return { totalIos: view.u64(stat + STAT_IOS), lat: readLatency(view, stat + STAT_LAT) }
+  const lat = stat + (submissionTimed ? STAT_LAT : STAT_CLAT)
+  return { totalIos: view.u64(stat + STAT_IOS), lat: readLatency(view, lat) }
 }
 
 function depthCounts(view: View, address: number): DepthCounts {

@@ -9,8 +9,6 @@
 import {
   DDIR_TRIM,
   HIST_BUCKETS,
-  JOB_FIRST_NS,
-  JOB_LAST_NS,
   JOB_LAT_BAD,
   JOB_LAT_SEEN,
   JOB_STATS,
@@ -91,18 +89,15 @@ export function readHistogram(view: View, ls: number): Float64Array {
   return Float64Array.from(view.words.subarray(first, first + HIST_BUCKETS))
 }
 
-/** Everything recorded about one direction but its samples. Its time runs from its first issue to its last completion. */
+/** Everything recorded about one direction but its time and its samples. */
 export function readDirection(view: View, job: number, ddir: number): DirectionResult {
   const stat = statAddress(job, ddir)
-  const first = view.u64(job + JOB_FIRST_NS + 8 * ddir)
-  const last = view.u64(job + JOB_LAST_NS + 8 * ddir)
-  const totalIos = view.u64(stat + STAT_IOS)
   return {
     ioBytes: view.u64(stat + STAT_BYTES),
-    totalIos,
+    totalIos: view.u64(stat + STAT_IOS),
     shortIos: view.u64(stat + STAT_SHORT),
     dropIos: view.u64(stat + STAT_DROP),
-    runtimeNs: totalIos > 0 ? Math.max(0, last - first) : 0,
+    runtimeNs: 0,
     slat: readLatency(view, stat + STAT_SLAT),
     clat: readLatency(view, stat + STAT_CLAT),
     lat: readLatency(view, stat + STAT_LAT),

@@ -9,8 +9,9 @@
 
 import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
-import type { DiskConfig, MachineConfig } from '../machine/config.js'
-import type { DeviceSpec, LatencyPoint, LatencySpec, MediaSpec, NvmeSpec } from '../machine/spec.js'
+import type { DiskConfig, FaultConfig, MachineConfig } from '../machine/config.js'
+import type { DeviceSpec, FaultSpec, LatencyPoint, LatencySpec, NvmeSpec } from '../machine/spec.js'
+import { formatDevice, parseDevices } from '../machine/spec-parse.js'
 import type { RunPlan } from './job.js'
 
 const GIB = 2 ** 30
@@ -19,7 +20,7 @@ const LARGEST_DISK = 16 * 2 ** 40
 /** Media of the default disk in virtual time. */
 const DEFAULT_SERVICE_NS = 10_000
 const DEFAULT_UNITS = 8
-const DEFAULT_DEPTH = 1024
+const DEFAULT_DISK = '/dev/nvme0n1'
 const DEFAULT_HZ = 250
 /** Entries of the table that an empirical curve becomes. */
 const EMPIRICAL = 1000
@@ -29,6 +30,11 @@ export interface MachineNeeds {
   readonly nrCpus: number
   readonly jobs: number
   readonly extraBytes: number
+}
+
+/** The devices of a plan in full, as `--device` texts. */
+export function deviceTexts(plan: RunPlan): string[] {
+  return (plan.devices.length > 0 ? plan.devices : [defaultDisk(plan)]).map(formatDevice)
 }
 
 /**
@@ -43,15 +49,27 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
     cpus: needs.nrCpus,
     hz: plan.machine.hz ?? DEFAULT_HZ,
     seed: plan.seed,
-    lat: plan.lat,
+    lat: latencyMode(plan),
     stages: plan.stages || plan.clock === 'virtual',
     trace: false,
-    memBytes: plan.machine.memBytes,
+    memBytes: memBytes(plan, specs),
     disks: specs.map(spec => diskConfig(spec, plan, needs.nrCpus)),
     extraBytes: needs.extraBytes,
     jobs: needs.jobs,
     costs: plan.machine.costs,
   }
+}
+
+/** In virtual time a stamp is a load, so that every I/O gets its own. Jobs that all time nothing need no stamps at all. */
+function latencyMode(plan: RunPlan): MachineConfig['lat'] {
+  if (plan.jobs.every(job => job.gtodReduce)) return 'none'
+  return plan.clock === 'virtual' && plan.lat === 'batch' ? 'every' : plan.lat
+}
+
+/** Budget of all data stores: what the devices ask for, or the machine's. */
+function memBytes(plan: RunPlan, specs: readonly NvmeSpec[]): number {
+  const asked = specs.reduce((sum, spec) => sum + (spec.memBytes ?? 0), 0)
+  return asked > 0 ? asked : plan.machine.memBytes
 }
 
 function nvmeOnly(spec: DeviceSpec): NvmeSpec {
@@ -80,25 +98,10 @@ function checkNeeds(plan: RunPlan, specs: readonly NvmeSpec[]): void {
   }
 }
 
+/** The one disk of a machine that was not described, as large as it needs to be. */
 function defaultDisk(plan: RunPlan): NvmeSpec {
-  const media: MediaSpec = { model: 'ram' }
-  return {
-    kind: 'nvme',
-    name: 'nvme0n1',
-    sizeBytes: null,
-    lbaBytes: 512,
-    media: plan.clock === 'real' ? media : null,
-    writeCache: true,
-    queues: null,
-    pollQueues: 0,
-    depth: DEFAULT_DEPTH,
-    stride: null,
-    where: null,
-    wait: null,
-    coalesce: null,
-    memBytes: null,
-    faults: [],
-  } as unknown as NvmeSpec
+  const size = sizeFor(plan.diskNeeds.get(DEFAULT_DISK) ?? 0)
+  return parseDevices([`nvme,size=${size}`])[0] as NvmeSpec
 }
 
 function diskConfig(spec: NvmeSpec, plan: RunPlan, nrCpus: number): DiskConfig {
@@ -107,7 +110,7 @@ function diskConfig(spec: NvmeSpec, plan: RunPlan, nrCpus: number): DiskConfig {
     name: spec.name,
     driver: 'nvme',
     sizeBytes: spec.sizeBytes ?? sizeFor(plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0),
-    lbaShift: spec.lbaBytes === 4096 ? 12 : 9,
+    lbaShift: lbaShift(spec),
     queues: spec.queues ?? nrCpus,
     pollQueues: spec.pollQueues,
     depth: spec.depth,
@@ -116,11 +119,38 @@ function diskConfig(spec: NvmeSpec, plan: RunPlan, nrCpus: number): DiskConfig {
     wait: spec.wait ?? 'irq',
     coalesceCount: spec.coalesce?.entries ?? 1,
     coalesceNs: spec.coalesce?.ns ?? 0,
-    stride: spec.stride,
+    // a device on a thread of its own wants each doorbell on its own line unless told otherwise
+    stride: spec.stride === 0 ? null : spec.stride,
     shadow: false,
     mdtsBytes: 0,
     wc: spec.writeCache,
+    faults: spec.faults.map(fault => faultConfig(spec.name, fault)),
   }
+}
+
+function lbaShift({ name, lbaBytes }: NvmeSpec): 9 | 12 {
+  if (lbaBytes === 512) return 9
+  if (lbaBytes === 4096) return 12
+  throw new UserError(`${name}: lba=${lbaBytes}: not built yet; 512 and 4096 are`)
+}
+
+function faultConfig(name: string, { match, action }: FaultSpec): FaultConfig {
+  const refuse = (what: string): never => {
+    throw new UserError(`${name}: fault ${what}: not built yet`)
+  }
+  if (match.admin) refuse('of admin commands')
+  if (match.count !== undefined && (match.nth === undefined || match.count !== 1)) refuse('count=')
+  const { opcode, queue: qid, lba, nth } = match
+  const where = {
+    ...(opcode === undefined ? {} : { opcode }),
+    ...(qid === undefined ? {} : { qid }),
+    ...(lba === undefined ? {} : { lba }),
+    ...(nth === undefined ? {} : { nth }),
+  }
+  if (action.kind === 'status') return { ...where, action: 'status', value: action.status }
+  if (action.kind === 'delay') return { ...where, action: 'delay', value: action.ns }
+  if (action.kind === 'corrupt') return { ...where, action: 'corrupt', value: 0 }
+  return refuse(action.kind)
 }
 
 /** A disk of its own size: what the jobs need, at least 1 GiB, whole gibibytes. */

@@ -46,7 +46,8 @@ export class RateFloor {
   #judge(spentNs: number, now: JobCounters): string | null {
     const { rateMin, rateIopsMin, uses } = this.#job
     for (let d = 0; d < 3; d++) {
-      if (!uses[d]) continue
+      // fewer than before: the statistics were begun anew
+      if (!uses[d] || now.ios[d] < this.#ios[d]) continue
       const bytes = ((now.bytes[d] - this.#bytes![d]) * 1e9) / spentNs
       const ios = ((now.ios[d] - this.#ios[d]) * 1e9) / spentNs
       if (rateMin[d] > 0 && bytes < rateMin[d])

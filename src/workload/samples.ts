@@ -32,6 +32,7 @@ export class Sampler {
     const seconds = (nowNs - this.#lastNs) / 1e9
     const closed = DIRECTIONS.map((_, d) => {
       const delta = counts[d] - this.#last[d]
+      // none, or fewer than before because the statistics were begun anew
       if (delta <= 0) return null
       const value = Math.floor(delta / seconds / this.#unit)
       this.#values[d].push(value)

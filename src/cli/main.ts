@@ -1,0 +1,89 @@
+// Which command, and what its outcome means to the shell.
+//
+//   0   success
+//   1   the run started and something failed, or an output could not be written
+//   64  anything wrong with what the user wrote
+//   70  our own fault (NODE_DEBUG=phasebit shows where)
+//
+// An error is one line on standard error.
+
+import { readFileSync } from 'node:fs'
+import { OutputError, UserError } from '../core/errors.js'
+import { distUrl } from '../core/wasm.js'
+import { printErr, printOut } from './output.js'
+
+/** A command: what --help says about it, and what runs it. The result is the exit status. */
+interface Command {
+  readonly summary: string
+  readonly run: (args: readonly string[]) => Promise<number>
+  readonly help: () => Promise<string>
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  run: {
+    summary: 'run fio job files on the emulated machine',
+    run: async args => (await import('./run.js')).runCommand(args),
+    help: async () => (await import('./run-help.js')).runHelp(),
+  },
+}
+
+const INTERNAL_ERROR = 70
+
+/** Runs `phasebit` with these arguments and sets the exit status. */
+export async function main(args: readonly string[]): Promise<void> {
+  try {
+    process.exitCode = await dispatch(args)
+  } catch (error) {
+    process.exitCode = reportError(error)
+  }
+}
+
+async function dispatch(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args
+  if (name === '--version' || name === '-V') return printOut(`phasebit ${version()}\n`)
+  if (name === '--help' || name === '-h') return printOut(overview())
+  const command = find(name === 'help' ? (rest[0] ?? name) : name)
+  if (name === 'help') return printOut(command === null ? overview() : await command.help())
+  if (rest.includes('--help') || rest.includes('-h')) return printOut(await command!.help())
+  return command!.run(rest)
+}
+
+/** The command of that name; null for `help` itself. */
+function find(name: string | undefined): Command | null {
+  if (name === 'help') return null
+  if (name !== undefined && Object.hasOwn(COMMANDS, name)) return COMMANDS[name]!
+  const what = name === undefined ? 'no command given' : `unknown command '${name}'`
+  throw new UserError(`${what}; the commands are ${Object.keys(COMMANDS).join(', ')}, help`)
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map(name => name.length))
+  const commands = Object.entries(COMMANDS).map(
+    ([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`,
+  )
+  return [
+    'phasebit: an emulated computer with the Linux 4.19 storage stack and NVMe disks',
+    '',
+    'usage: phasebit COMMAND [ARGUMENTS]',
+    '',
+    ...commands,
+    '',
+    'phasebit COMMAND --help says more; phasebit --version names the version.',
+    '',
+  ].join('\n')
+}
+
+function version(): string {
+  const file = readFileSync(distUrl('../package.json'), 'utf8')
+  return (JSON.parse(file) as { version: string }).version
+}
+
+/** One line on standard error; returns the exit status. */
+export function reportError(error: unknown): number {
+  const own = error instanceof UserError || error instanceof OutputError
+  const text = error instanceof Error ? error.message : String(error)
+  const debug = /\bphasebit\b/.test(process.env['NODE_DEBUG'] ?? '')
+  printErr(`phasebit: ${own ? '' : 'internal error: '}${text.replace(/\s*\n\s*/g, ' ')}\n`)
+  if (debug && error instanceof Error) printErr(`${error.stack}\n`)
+  return own ? error.exitStatus : INTERNAL_ERROR
+}

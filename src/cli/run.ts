@@ -1,0 +1,126 @@
+// `phasebit run`: the plan, the run, the report.
+//
+//   standard output   the report, or nothing with --output; the status line on a terminal
+//   standard error    notes before the run, then one line for each thing that fails
+//
+// SIGINT and SIGTERM end the run; it still has its report. The second one ends the process at once.
+
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { normalHeader } from '../report/fio-normal.js'
+import { formatReport } from '../report/report.js'
+import type { JobResult, RunResult } from '../report/result.js'
+import { type Progress, statusLine } from '../report/status-line.js'
+import type { RunPlan } from '../workload/job.js'
+import { executePlan } from '../workload/run.js'
+import { parseRun } from '../workload/run-command.js'
+import { printErr, printOut } from './output.js'
+import { ReportSink } from './report-sink.js'
+
+/** Runs `phasebit run ARGS...`; the result is the exit status. */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  const plan = parseRun(args, {
+    readFile: path => readFileSync(path),
+    env: process.env,
+    hostCpus: availableParallelism(),
+  })
+  if (plan.showcmd) return printOut(`${plan.showcmdLines.join('\n')}\n`)
+  if (plan.parseOnly) {
+    printNotes(plan.notes)
+    return 0
+  }
+  return runPlan(plan)
+}
+
+async function runPlan(plan: RunPlan): Promise<number> {
+  const sink = new ReportSink(plan.output)
+  const line = showsProgress(plan) ? new StatusLine() : null
+  const signals = new Signals()
+  try {
+    const { result, failures } = await executePlan(plan, {
+      signal: signals.signal,
+      onStart: (jobs, notes) => begin(plan, sink, jobs, notes),
+      onStatus: status => sink.write(report(plan, status)),
+      onFailure: text => {
+        line?.clear()
+        printErr(`phasebit: ${text}\n`)
+      },
+      ...(line ? { onProgress: (progress: Progress) => line.show(progress) } : {}),
+    })
+    line?.clear()
+    sink.write(report(plan, result))
+    await sink.finish()
+    return failures.length === 0 ? 0 : 1
+  } finally {
+    signals.restore()
+    sink.discard()
+  }
+}
+
+function begin(
+  plan: RunPlan,
+  sink: ReportSink,
+  jobs: readonly JobResult[],
+  notes: readonly string[],
+): void {
+  printNotes(notes)
+  if (plan.outputFormats.includes('normal')) sink.write(normalHeader(jobs))
+}
+
+function report(plan: RunPlan, result: RunResult): string {
+  const { outputFormats: formats, terseVersion } = plan
+  // version 2 is refused before the run
+  const version = terseVersion === 2 ? {} : { terseVersion }
+  return formatReport(result, { formats, ...version, header: false })
+}
+
+function printNotes(notes: readonly string[]): void {
+  for (const note of notes) printErr(`phasebit: note: ${note}\n`)
+}
+
+/** As fio: on a terminal, unless the report itself is a machine's and goes there too. */
+function showsProgress(plan: RunPlan): boolean {
+  if (plan.eta === 'never') return false
+  if (plan.output === null && !plan.outputFormats.includes('normal')) return false
+  return plan.eta === 'always' || process.stdout.isTTY === true
+}
+
+/** One line that is written over again and again. */
+class StatusLine {
+  #length = 0
+
+  show(progress: Progress): void {
+    const text = statusLine(progress)
+    void printOut(`${text.padEnd(this.#length)}\r`)
+    this.#length = text.length
+  }
+
+  clear(): void {
+    if (this.#length > 0) void printOut(`${' '.repeat(this.#length)}\r`)
+    this.#length = 0
+  }
+}
+
+/** Turns the first SIGINT or SIGTERM into an abort; the next has its usual effect. */
+class Signals {
+  readonly #controller = new AbortController()
+  readonly #handler = (name: NodeJS.Signals): void => {
+    this.restore()
+    printErr(`phasebit: ${name}: ending the run\n`)
+    this.#controller.abort()
+  }
+
+  constructor() {
+    process.on('SIGINT', this.#handler)
+    process.on('SIGTERM', this.#handler)
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  restore(): void {
+    process.off('SIGINT', this.#handler)
+    process.off('SIGTERM', this.#handler)
+  }
+}

@@ -1,0 +1,63 @@
+// Who used how much of the CPUs: fio's usr, sys and ctx figures of each job.
+//
+//   virtual clock   what the job's CPU was busy, shared equally among the jobs that ran there; all of it is the kernel's
+//   real clock      what this process used, shared equally among the jobs that ran; a host fact, and only a rough one,
+//                   because polling threads are busy whatever they do
+//   switches        emulated task switches and sleeps of the job's CPU, shared the same way
+//
+// Shares change when a job starts or ends: account() is called just before.
+
+import type { Machine } from '../machine/machine.js'
+
+/** CPU time in ns, and switches. */
+export interface Used {
+  usrNs: number
+  sysNs: number
+  switches: number
+}
+
+/** Keeps the accounts of a run. */
+export class CpuTime {
+  readonly #machine: Machine
+  readonly #cpuOfJob: readonly number[]
+  readonly #jobs: readonly Used[]
+  readonly #cpus: { busyNs: number; switches: number }[]
+  #process: NodeJS.CpuUsage
+
+  constructor(machine: Machine, cpuOfJob: readonly number[]) {
+    this.#machine = machine
+    this.#cpuOfJob = cpuOfJob
+    this.#jobs = cpuOfJob.map(() => ({ usrNs: 0, sysNs: 0, switches: 0 }))
+    this.#cpus = Array.from({ length: machine.config.cpus }, () => ({ busyNs: 0, switches: 0 }))
+    this.#process = process.cpuUsage()
+  }
+
+  /** Charges what was used since the last call to the jobs that have been running. */
+  account(running: readonly number[]): void {
+    if (this.#machine.config.clock === 'real') this.#accountProcess(running)
+    this.#cpus.forEach((before, cpu) => {
+      const { busyNs, switches, sleeps } = this.#machine.cpuCounters(cpu)
+      const here = running.filter(i => this.#cpuOfJob[i] === cpu)
+      for (const i of here) {
+        this.#jobs[i]!.sysNs += (busyNs - before.busyNs) / here.length
+        this.#jobs[i]!.switches += (switches + sleeps - before.switches) / here.length
+      }
+      before.busyNs = busyNs
+      before.switches = switches + sleeps
+    })
+  }
+
+  of(job: number): Used {
+    const { usrNs, sysNs, switches } = this.#jobs[job]!
+    return { usrNs, sysNs, switches: Math.round(switches) }
+  }
+
+  #accountProcess(running: readonly number[]): void {
+    const used = process.cpuUsage(this.#process)
+    this.#process = process.cpuUsage()
+    for (const i of running) {
+      this.#jobs[i]!.usrNs += (used.user * 1000) / running.length
+      this.#jobs[i]!.sysNs += (used.system * 1000) / running.length
+    }
+  }
+}

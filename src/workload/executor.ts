@@ -1,0 +1,139 @@
+// The loop of a run, the same for both clocks:
+//
+//   start what is due -> let the machine run until something ends or is due -> collect what ended -> tick the policies
+//
+// Times are the machine's. Jobs run in the core; this loop wakes only at job ends, at the deadlines of policies, log
+// windows and progress, and when a job wants its log emptied. An interrupt stops every job and starts nothing more; the
+// loop then goes on until nothing is in flight, so that the books balance.
+
+import type { SlowContext } from '../machine/machine.js'
+import type { Machine } from '../machine/machine.js'
+import { CpuTime } from './cpu-time.js'
+import { type HostRequest, resumeJob, waitsForHost } from './host.js'
+import type { Phases } from './phases.js'
+import type { RunningJob } from './running-job.js'
+import { SteadyGroups } from './steady-groups.js'
+
+/** Something that wants to be called at regular times while jobs run. */
+export interface Periodic {
+  readonly everyNs: number
+  readonly call: (nowNs: number) => void
+}
+
+/** Runs the jobs of a plan on a booted machine. */
+export class Executor {
+  readonly jobs: readonly RunningJob[]
+  readonly steady: SteadyGroups
+  readonly cpuTime: CpuTime
+  readonly #machine: Machine
+  readonly #phases: Phases
+  readonly #periodic: { readonly what: Periodic; nextNs: number }[]
+  readonly #byAddress: ReadonlyMap<number, RunningJob>
+  readonly #ended: RunningJob[] = []
+  readonly #failed: (job: RunningJob) => void
+  interrupted = false
+
+  constructor(
+    machine: Machine,
+    jobs: readonly RunningJob[],
+    phases: Phases,
+    periodic: readonly Periodic[],
+    failed: (job: RunningJob) => void,
+  ) {
+    this.#machine = machine
+    this.jobs = jobs
+    this.#phases = phases
+    this.#periodic = periodic.map(what => ({ what, nextNs: machine.now() + what.everyNs }))
+    this.#failed = failed
+    this.#byAddress = new Map(jobs.map(job => [job.address, job]))
+    this.steady = new SteadyGroups(jobs)
+    this.cpuTime = new CpuTime(
+      machine,
+      jobs.map(job => job.cpu),
+    )
+    machine.onJobDone(address => this.#ended.push(this.#byAddress.get(address)!))
+    machine.onMessage(message => this.serve((message as HostRequest).job))
+  }
+
+  /** Runs everything. @throws the failure of a thread */
+  async run(): Promise<void> {
+    while (!this.#phases.finished) {
+      this.#startDue()
+      await this.#machine.run(this.#deadline())
+      this.#collectEnded()
+      this.#tick()
+    }
+  }
+
+  /** Ends the run as soon as nothing is in flight any more. */
+  interrupt(): void {
+    if (this.interrupted) return
+    this.interrupted = true
+    this.#phases.stopAll()
+    this.#machine.stopJobs()
+    this.#machine.interrupt()
+  }
+
+  /** A job waits for the main thread: its log is full. */
+  serve(address: number): void {
+    const job = this.#byAddress.get(address)
+    if (!job || !waitsForHost(this.#machine.view, address)) return
+    job.drain()
+    resumeJob(this.#machine.view, address)
+    this.#machine.kick(job.cpu)
+  }
+
+  /** The handler of virtual time, where the main thread is the only one. */
+  readonly serveHere = (_context: SlowContext, job: number): void => this.serve(job)
+
+  #startDue(): void {
+    const due = this.#phases.due(this.#machine.now())
+    if (due.length === 0) return
+    this.#account()
+    for (const i of due) {
+      const job = this.jobs[i]!
+      job.start(this.#machine.now())
+      this.#machine.kick(job.cpu)
+    }
+  }
+
+  #deadline(): number {
+    const times = this.jobs.map(job => job.nextNs)
+    const periodic = this.#periodic.map(p => p.nextNs)
+    return Math.min(this.#phases.nextStartNs, this.steady.nextNs, ...times, ...periodic)
+  }
+
+  #collectEnded(): void {
+    if (this.#ended.length > 0) this.#account()
+    for (const job of this.#ended.splice(0)) {
+      job.finish()
+      const failed = job.errno !== 0
+      if (failed) this.#failed(job)
+      for (const i of this.#phases.ended(job.spec.index, this.#machine.now(), failed))
+        this.#stop(this.jobs[i]!)
+    }
+  }
+
+  #tick(): void {
+    const now = this.#machine.now()
+    for (const job of this.jobs) {
+      const { depth, restart, stop } = job.tick(now)
+      if (depth !== undefined || restart || stop) this.#machine.kick(job.cpu)
+    }
+    for (const job of this.steady.tick(now)) this.#stop(job)
+    for (const periodic of this.#periodic) {
+      if (now < periodic.nextNs) continue
+      periodic.what.call(now)
+      periodic.nextNs = now + periodic.what.everyNs
+    }
+  }
+
+  #stop(job: RunningJob): void {
+    job.stop()
+    this.#machine.kick(job.cpu)
+  }
+
+  #account(): void {
+    this.cpuTime.account(this.jobs.flatMap((job, i) => (job.running ? [i] : [])))
+  }
+}

@@ -1,0 +1,241 @@
+// A plan, run: from the machine's description to the result.
+//
+//   placement, limits, memory    before anything exists: what cannot work is refused here
+//   files                        logs are opened, so that a place that cannot be written stops the run before any I/O
+//   boot, fill, start            the machine, the blocks of all jobs, the threads
+//   Executor.run                 the jobs
+//   stop, books, result          nobody runs any more: everything is counted again
+//
+// The caller writes the report. Logs take their places when the run has ended well enough to have a result.
+
+import { availableParallelism } from 'node:os'
+import { UserError } from '../core/errors.js'
+import { distUrl } from '../core/wasm.js'
+import type { Books as TakenBooks } from '../machine/books.js'
+import { bootMachine, type Disk, type Machine } from '../machine/machine.js'
+import { epochMs } from '../machine/wall-clock.js'
+import type { JobResult, RunResult } from '../report/result.js'
+import type { Progress } from '../report/status-line.js'
+import { type Placement, placeJobs } from './cpus.js'
+import { Executor, type Periodic } from './executor.js'
+import { failureLine } from './failures.js'
+import { hostHandlers, noteMethod } from './host.js'
+import type { JobSpec, RunPlan } from './job.js'
+import { fillJob, type JobSite } from './job-block.js'
+import { type JobMemory, planJobMemory } from './job-memory.js'
+import { jobLimits } from './limits.js'
+import { LogFiles } from './log-files.js'
+import { machineConfig } from './machine-config.js'
+import { Phases } from './phases.js'
+import { ProgressMeter } from './progress.js'
+import { RunningJob } from './running-job.js'
+import { jobResult, type RunState, runResult } from './run-result.js'
+import { refuseUnbuilt } from './unbuilt.js'
+
+const PAGE = 4096
+const PROGRESS_NS = 1e9
+
+/** What a caller may watch. */
+export interface RunHooks {
+  /** Everything is ready; the jobs as they stand in a report, without figures. */
+  readonly onStart?: (jobs: readonly JobResult[], notes: readonly string[]) => void
+  /** Each status interval of the plan. */
+  readonly onStatus?: (result: RunResult) => void
+  /** About once a second of the machine's clock. */
+  readonly onProgress?: (progress: Progress) => void
+  /** A job failed, or the books do not balance: one line. */
+  readonly onFailure?: (line: string) => void
+  /** Ends the run early; it still has a result. */
+  readonly signal?: AbortSignal
+}
+
+/** How a run ended. */
+export interface RunOutcome {
+  readonly result: RunResult
+  /** One line for each thing that went wrong; none = success. */
+  readonly failures: readonly string[]
+}
+
+/**
+ * Runs a plan.
+ * @throws UserError before any I/O for what cannot work; OutputError when a file cannot be written or a thread dies
+ */
+export async function executePlan(plan: RunPlan, hooks: RunHooks = {}): Promise<RunOutcome> {
+  refuseUnbuilt(plan)
+  const cores = plan.clock === 'real' ? availableParallelism() : null
+  const placement = placeJobs(plan.jobs, plan.cpus, cores)
+  const memory = planJobMemory(plan.jobs)
+  const config = machineConfig(plan, {
+    nrCpus: placement.nrCpus,
+    jobs: plan.jobs.length,
+    extraBytes: memory.bytes + PAGE,
+  })
+  const files = new LogFiles(plan.jobs)
+  try {
+    const outcome = await new Run(plan, bootMachine(config), placement, memory, files, hooks).go()
+    files.commit()
+    return outcome
+  } finally {
+    files.discard()
+  }
+}
+
+/** One run of one plan. */
+class Run {
+  readonly #plan: RunPlan
+  readonly #machine: Machine
+  readonly #hooks: RunHooks
+  readonly #executor: Executor
+  readonly #state: RunState
+  readonly #failures: string[] = []
+
+  constructor(
+    plan: RunPlan,
+    machine: Machine,
+    placement: Placement,
+    memory: JobMemory,
+    files: LogFiles,
+    hooks: RunHooks,
+  ) {
+    this.#plan = plan
+    this.#machine = machine
+    this.#hooks = hooks
+    const jobs = prepareJobs(plan, machine, placement, memory, files)
+    this.#executor = new Executor(
+      machine,
+      jobs,
+      new Phases(plan.jobs, machine.now()),
+      this.#periodic(jobs),
+      job => this.#jobFailed(job),
+    )
+    this.#state = {
+      plan,
+      machine,
+      executor: this.#executor,
+      notes: [...plan.notes, ...machine.notes, ...pollingNotes(plan, machine)],
+      epochMs: plan.clock === 'virtual' ? 0 : epochMs() - Math.floor(machine.now() / 1e6),
+    }
+  }
+
+  async go(): Promise<RunOutcome> {
+    const { signal } = this.#hooks
+    const interrupt = (): void => this.#executor.interrupt()
+    try {
+      await this.#machine.start({
+        workerFile: distUrl('src/workload/cpu.worker.js'),
+        handlers: hostHandlers(this.#executor.serveHere),
+      })
+      this.#announce()
+      if (signal?.aborted) interrupt()
+      signal?.addEventListener('abort', interrupt)
+      await this.#executor.run()
+    } finally {
+      signal?.removeEventListener('abort', interrupt)
+      await this.#machine.stop()
+    }
+    const books = this.#machine.books()
+    this.#checkBooks(books)
+    return { result: runResult(this.#state, books), failures: this.#failures }
+  }
+
+  #announce(): void {
+    const jobs = this.#executor.jobs.map(job => jobResult(this.#state, job, 0))
+    this.#hooks.onStart?.(jobs, this.#state.notes)
+  }
+
+  #periodic(jobs: readonly RunningJob[]): Periodic[] {
+    const { onProgress, onStatus } = this.#hooks
+    const periodic: Periodic[] = []
+    if (onProgress) {
+      const meter = new ProgressMeter(this.#machine.view, jobs, this.#machine.now())
+      periodic.push({ everyNs: PROGRESS_NS, call: now => onProgress(meter.take(now)) })
+    }
+    const everyNs = this.#plan.statusIntervalNs
+    if (onStatus && everyNs !== null)
+      periodic.push({ everyNs, call: () => onStatus(runResult(this.#state, null)) })
+    return periodic
+  }
+
+  #jobFailed(job: RunningJob): void {
+    const { view, disks } = this.#machine
+    const own = job.policyError?.text ?? null
+    this.#fail(failureLine(view, job.spec, job.address, job.errno, disks, own))
+  }
+
+  #checkBooks(books: TakenBooks): void {
+    if (!books.balanced) this.#fail(`the books do not balance: ${books.problems.join('; ')}`)
+  }
+
+  #fail(line: string): void {
+    this.#failures.push(line)
+    this.#hooks.onFailure?.(line)
+  }
+}
+
+/** Fills the blocks of all jobs and gives each to its CPU. */
+function prepareJobs(
+  plan: RunPlan,
+  machine: Machine,
+  placement: Placement,
+  memory: JobMemory,
+  files: LogFiles,
+): RunningJob[] {
+  const { view } = machine
+  const base = machine.alloc(memory.bytes, PAGE)
+  const tables = memory.tables === 0 ? 0 : base + memory.tables
+  if (tables !== 0) machine.core.verify_make_tables(tables)
+  return plan.jobs.map((spec, i) => {
+    const cpu = placement.cpuOfJob[i]!
+    const site = siteOf(machine, spec, i, base, memory, tables)
+    const limits = jobLimits(spec, plan)
+    fillJob(view, spec, limits, site)
+    if (tables !== 0) noteMethod(view, tables, i, spec.verify.method)
+    machine.linkJob(site.job, cpu)
+    return new RunningJob(view, spec, limits, site, cpu, files)
+  })
+}
+
+function siteOf(
+  machine: Machine,
+  spec: JobSpec,
+  index: number,
+  base: number,
+  memory: JobMemory,
+  tables: number,
+): JobSite {
+  const disk = diskOf(machine, spec)
+  return {
+    job: machine.jobAddress(index),
+    q: disk?.q ?? 0,
+    lbaBytes: 2 ** (disk?.config.lbaShift ?? 9),
+    base,
+    places: memory.jobs[index]!,
+    tables,
+  }
+}
+
+/** The disk of a job; undefined for engine null. */
+function diskOf(machine: Machine, spec: JobSpec): Disk | undefined {
+  const name = spec.files[0]?.disk ?? ''
+  if (spec.engineKind === 'null' || name === '') return undefined
+  const disk = machine.disk(name.replace(/^\/dev\//, ''))
+  const lba = 2 ** disk.config.lbaShift
+  for (const d of [0, 1, 2] as const) {
+    if (!spec.uses[d] || (spec.bsMin[d] % lba === 0 && spec.blockAlign[d] % lba === 0)) continue
+    throw new UserError(
+      `${spec.source}: bs=${spec.bsMin[d]}: ${name} takes whole blocks of ${lba} bytes only`,
+    )
+  }
+  return disk
+}
+
+/** Polling or waiting makes no difference where the device has completed before anyone could wait. */
+function pollingNotes(plan: RunPlan, machine: Machine): string[] {
+  const inline = machine.disks.some(disk => disk.queues.some(queue => queue.wait === 'inline'))
+  const polled = plan.jobs.some(job => job.hipriPercentage > 0)
+  return inline && polled
+    ? [
+        'hipri: the device runs in the submitting thread, nothing is waited for; where=thread makes a difference',
+      ]
+    : []
+}
