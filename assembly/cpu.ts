@@ -3,7 +3,7 @@
 // replacement for WASM) and sleeps when the answer says that there is nothing to do.
 
 import {
-  CPU_DONE_COUNT, CPU_DONE_LIST, CPU_HCTX, CPU_INLINE, CPU_IRQS, CPU_IRQ_DONE, CPU_JOB, CPU_MAIL,
+  CPU_DONE_LIST, CPU_ENDED, CPU_FAILED, CPU_HCTX, CPU_INLINE, CPU_IRQS, CPU_IRQ_DONE, CPU_JOB, CPU_MAIL,
   CPU_NOW, CPU_POLLED, CPU_SLOW, CPU_SPINS, DEV_FAULTS, DEV_MODEL, DSQ_DEV, DSQ_FIFO_COUNT, DSQ_HEAD,
   HC_DRIVER, HC_DRIVER_DATA, HC_NEXT_OWNED, HC_TAGS, IRQ_WORD, JOB_ENDED, JOB_IN_FLIGHT, JOB_NEXT,
   JOB_RUN, JOB_STATE, JOB_STOP, JOB_WAITER, JOB_WAIT_TAG, JOB_WAIT_TIME, JOB_WAKE_NS,
@@ -122,6 +122,10 @@ function why_idle(cpu: u32): i32 {
   return reason
 }
 
+function bios_ended(cpu: u32): u64 {
+  return load<u64>(cpu, CPU_ENDED) + load<u64>(cpu, CPU_FAILED)
+}
+
 /** True when TypeScript has to act for this CPU. */
 export function cpu_wants_host(cpu: u32): bool {
   return load<u32>(cpu, CPU_SLOW) != 0 || atomic.load<u32>(cpu, CPU_MAIL) != 0
@@ -129,13 +133,13 @@ export function cpu_wants_host(cpu: u32): bool {
 
 /** Runs one CPU for about `budget` ended bios. Returns RUN_* (layout.ts). */
 export function cpu_run(cpu: u32, budget: u32): i32 {
-  store<u32>(cpu, 0, CPU_DONE_COUNT)
+  const enough = bios_ended(cpu) + budget
   let empty: u32 = 0
   let rounds: u32 = 0
   while (!atomic.load<u32>(M_BASE, M_STOP)) {
     const n = cpu_pass(cpu)
     if (cpu_wants_host(cpu)) return RUN_MORE | RUN_SLOW
-    if (load<u32>(cpu, CPU_DONE_COUNT) >= budget || ++rounds >= budget) return RUN_MORE
+    if (bios_ended(cpu) >= enough || ++rounds >= budget) return RUN_MORE
     if (n) {
       empty = 0
       continue

@@ -11,12 +11,12 @@
 import {
   CPU_DONE_LIST, CPU_ERR, CPU_IPIS, CPU_SLOW, HC_DRIVER_DATA, M_BASE, M_COST_COMPLETE, M_COST_IPI,
   NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_SPURIOUS, NQ_TAGS, RQ_CPU, RQ_HCTX, RQ_NEXT,
-  RQ_PRP_LIST, RQ_RESULT, RQ_STATUS, TAGS_NR, TAGS_RQS,
+  RQ_PRP_LIST, RQ_STATUS, TAGS_NR, TAGS_RQS,
 } from './layout'
 import { BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW3 } from './nvme'
 import { spend } from './clock'
 import { nvme_ring_cq_doorbell } from './doorbell'
-import { blk_mq_end_request, blk_mq_mark_complete, rq_push } from './request'
+import { blk_mq_end_request, blk_mq_mark_complete, pair, rq_push } from './request'
 import { nvme_unmap_data } from './sq'
 import { wake_cpu } from './wake'
 
@@ -27,9 +27,11 @@ export function nvme_cqe_pending(nq: u32): bool {
 }
 
 /** The driver is done with a request, on the CPU that submitted it. */
-export function nvme_complete_rq(cpu: u32, rq: u32): void {
+// @ts-ignore: decorator
+@inline
+export function nvme_complete_rq(cpu: u32, rq: u32, status: u32): void {
   if (load<u32>(rq, RQ_PRP_LIST)) nvme_unmap_data(load<u32>(load<u32>(rq, RQ_HCTX), HC_DRIVER_DATA), rq)
-  if (load<u32>(rq, RQ_STATUS)) {
+  if (status) {
     rq_push(cpu + CPU_ERR, rq)
     store<u32>(cpu, 1, CPU_SLOW)
     return
@@ -51,10 +53,12 @@ function complete_remote(cpu: u32, to: u32, rq: u32): void {
 }
 
 /** Once for each start of a request; a second completion changes nothing. */
-function blk_mq_complete_request(cpu: u32, rq: u32): bool {
+// @ts-ignore: decorator
+@inline
+function blk_mq_complete_request(cpu: u32, rq: u32, status: u32): bool {
   if (!blk_mq_mark_complete(rq)) return false
   const to = load<u32>(rq, RQ_CPU)
-  if (to == cpu) nvme_complete_rq(cpu, rq)
+  if (to == cpu) nvme_complete_rq(cpu, rq, status)
   else complete_remote(cpu, to, rq)
   return true
 }
@@ -66,22 +70,23 @@ export function complete_done_list(cpu: u32): u32 {
   let n: u32 = 0
   while (rq) {
     const next = load<u32>(rq, RQ_NEXT)
-    nvme_complete_rq(cpu, rq)
+    nvme_complete_rq(cpu, rq, load<u32>(rq, RQ_STATUS))
     rq = next
     n++
   }
   return n
 }
 
-function nvme_handle_cqe(cpu: u32, nq: u32, cqe: u32, dw3: u32): void {
+// @ts-ignore: decorator
+@inline
+function nvme_handle_cqe(cpu: u32, nq: u32, tags: u32, cqe: u32, dw3: u32): void {
   spend(cpu, load<u32>(M_BASE, M_COST_COMPLETE))
   const cid = dw3 & 0xffff
-  const tags = load<u32>(nq, NQ_TAGS)
   const rq: u32 = cid < load<u32>(tags, TAGS_NR) ? load<u32>(load<u32>(tags, TAGS_RQS) + (cid << 2)) : 0
   if (rq) {
-    store<u32>(rq, dw3 >> 17, RQ_STATUS)
-    store<u32>(rq, load<u32>(cqe, CQE_DW0), RQ_RESULT)
-    if (blk_mq_complete_request(cpu, rq)) return
+    const status = dw3 >> 17
+    store<u64>(rq, pair(status, load<u32>(cqe, CQE_DW0)), RQ_STATUS) // and RQ_RESULT
+    if (blk_mq_complete_request(cpu, rq, status)) return
   }
   store<u32>(nq, load<u32>(nq, NQ_SPURIOUS) + 1, NQ_SPURIOUS)
 }
@@ -89,6 +94,7 @@ function nvme_handle_cqe(cpu: u32, nq: u32, cqe: u32, dw3: u32): void {
 /** Takes up to `max` new entries: how many there were. Owner of the queue only. */
 export function nvme_process_cq(cpu: u32, nq: u32, max: u32): u32 {
   const base = load<u32>(nq, NQ_CQ)
+  const tags = load<u32>(nq, NQ_TAGS)
   const depth = load<u32>(nq, NQ_DEPTH)
   let head = load<u32>(nq, NQ_CQ_HEAD)
   let phase = load<u32>(nq, NQ_CQ_PHASE)
@@ -102,7 +108,7 @@ export function nvme_process_cq(cpu: u32, nq: u32, max: u32): u32 {
       head = 0
       phase ^= 1
     }
-    nvme_handle_cqe(cpu, nq, cqe, dw3)
+    nvme_handle_cqe(cpu, nq, tags, cqe, dw3)
     found++
   }
   if (!found) return 0

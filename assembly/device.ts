@@ -82,11 +82,15 @@ function move_data(sqe: u32, opcode: u32, st: u32, at: u64, len: u32): u32 {
 
 // ---------------------------------------------------------------- commands
 
+// @ts-ignore: decorator
+@inline
 function out_of_range(ns: u32, slba: u64, blocks: u64): bool {
   const nsze = load<u64>(ns, NS_NSZE)
   return slba >= nsze || blocks > nsze - slba
 }
 
+// @ts-ignore: decorator
+@inline
 function read_write(ns: u32, sqe: u32, opcode: u32): u32 {
   const slba = load<u64>(sqe, SQE_CDW10)
   const blocks: u32 = <u32>load<u16>(sqe, SQE_CDW12) + 1
@@ -120,6 +124,8 @@ function deallocate(ns: u32, sqe: u32): u32 {
 }
 
 /** Executes one command: its status. Data are moved at once; the time it takes is the medium's. */
+// @ts-ignore: decorator
+@inline
 function execute(dev: u32, sqe: u32): u32 {
   const opcode = load<u32>(sqe, SQE_CDW0) & 0xff
   const nsid = load<u32>(sqe, SQE_NSID)
@@ -302,6 +308,84 @@ function start_service(dev: u32, dsq: u32, cid: u32, status: u32, now: u64, extr
   fifo_insert(dsq, due, cid, status)
 }
 
+/** One entry of a device with faults or a timed medium. */
+function run_entry(dev: u32, dsq: u32, dcq: u32, sqe: u32, now: u64): void {
+  const cid = load<u32>(sqe, SQE_CDW0) >> 16
+  const faults = load<u32>(dev, DEV_FAULTS)
+  const fault: u32 = faults ? find_fault(dev, load<u32>(dsq, DSQ_ID), sqe) : 0
+  const status = fault ? execute_faulty(dev, sqe, fault) : execute(dev, sqe)
+  if (status) store<u64>(dsq, load<u64>(dsq, DSQ_ERRORS) + 1, DSQ_ERRORS)
+  const delay: u64 =
+    fault != 0 && load<u32>(fault, FLT_ACTION) == FAULT_DELAY ? load<u64>(fault, FLT_VALUE) : 0
+  if (load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED || delay) start_service(dev, dsq, cid, status, now, delay)
+  else dev_post(dsq, dcq, cid, status, load<u32>(dev, DEV_WHERE))
+}
+
+/** Fetches one by one: each command may take its time. */
+function run_timed(dev: u32, dsq: u32, tail: u32, max: u32, now: u64): u32 {
+  const dcq = load<u32>(dsq, DSQ_CQ)
+  const base = load<u32>(dsq, DSQ_BASE)
+  const entries = load<u32>(dsq, DSQ_ENTRIES)
+  let head = load<u32>(dsq, DSQ_HEAD)
+  let n: u32 = 0
+  while (head != tail && n < max && cq_has_room(dcq)) {
+    const sqe = base + head * SQE_BYTES
+    if (++head == entries) head = 0
+    store<u32>(dsq, head, DSQ_HEAD)
+    run_entry(dev, dsq, dcq, sqe, now)
+    n++
+  }
+  return n
+}
+
+/** How many completions the queue has room for, without looking further than the host's known head. */
+function cq_room(dcq: u32): u32 {
+  if (!cq_has_room(dcq)) return 0
+  const entries = load<u32>(dcq, DCQ_ENTRIES)
+  const used = load<u32>(dcq, DCQ_TAIL) + entries - load<u32>(dcq, DCQ_HEAD_SEEN)
+  return entries - 1 - (used >= entries ? used - entries : used)
+}
+
+/** Fetches, executes and posts a run of commands of a medium that takes no time. */
+function run_untimed(dev: u32, dsq: u32, tail: u32, max: u32): u32 {
+  const dcq = load<u32>(dsq, DSQ_CQ)
+  const base = load<u32>(dsq, DSQ_BASE)
+  const entries = load<u32>(dsq, DSQ_ENTRIES)
+  const cq = load<u32>(dcq, DCQ_BASE)
+  const cq_entries = load<u32>(dcq, DCQ_ENTRIES)
+  const threaded = load<u32>(dev, DEV_WHERE)
+  const id = load<u32>(dsq, DSQ_ID) << 16
+  let head = load<u32>(dsq, DSQ_HEAD)
+  let cq_tail = load<u32>(dcq, DCQ_TAIL)
+  let phase = load<u32>(dcq, DCQ_PHASE)
+  let errors: u32 = 0
+  let n: u32 = 0
+  max = min<u32>(max, cq_room(dcq))
+  while (head != tail && n < max) {
+    const sqe = base + head * SQE_BYTES
+    const status = execute(dev, sqe)
+    if (status) errors++
+    if (++head == entries) head = 0
+    const cqe = cq + cq_tail * CQE_BYTES
+    store<u64>(cqe, 0, CQE_DW0)
+    store<u32>(cqe, head | id, CQE_SQHD)
+    const dw3 = (load<u32>(sqe, SQE_CDW0) >> 16) | (phase << 16) | (status << 17)
+    // The word with the phase bit is stored last: whoever sees the phase sees the rest.
+    if (threaded) atomic.store<u32>(cqe, dw3, CQE_DW3)
+    else store<u32>(cqe, dw3, CQE_DW3)
+    if (++cq_tail == cq_entries) {
+      cq_tail = 0
+      phase ^= 1
+    }
+    n++
+  }
+  store<u32>(dsq, head, DSQ_HEAD)
+  store<u32>(dcq, cq_tail, DCQ_TAIL)
+  store<u32>(dcq, phase, DCQ_PHASE)
+  if (errors) store<u64>(dsq, load<u64>(dsq, DSQ_ERRORS) + errors, DSQ_ERRORS)
+  return n
+}
+
 /**
  * Fetches and executes up to `max` new entries; completions of untimed models are posted at once.
  * Returns how many were fetched. `now` matters to timed models only.
@@ -309,35 +393,13 @@ function start_service(dev: u32, dsq: u32, cid: u32, status: u32, now: u64, extr
 export function dev_run_sq(dsq: u32, max: u32, now: u64): u32 {
   const tail = dev_sq_tail(dsq)
   if (tail >= load<u32>(dsq, DSQ_ENTRIES)) return 0
-  let head = load<u32>(dsq, DSQ_HEAD)
-  if (head == tail) {
+  if (load<u32>(dsq, DSQ_HEAD) == tail) {
     dev_publish_event_index(dsq)
     return 0
   }
   const dev = load<u32>(dsq, DSQ_DEV)
-  const dcq = load<u32>(dsq, DSQ_CQ)
-  const base = load<u32>(dsq, DSQ_BASE)
-  const entries = load<u32>(dsq, DSQ_ENTRIES)
-  const timed = load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED
-  const faults = load<u32>(dev, DEV_FAULTS)
-  const threaded = load<u32>(dev, DEV_WHERE)
-  const sq = load<u32>(dsq, DSQ_ID)
-  let n: u32 = 0
-  let errors: u32 = 0
-  while (head != tail && n < max && cq_has_room(dcq)) {
-    const sqe = base + head * SQE_BYTES
-    const cid = load<u32>(sqe, SQE_CDW0) >> 16
-    const fault: u32 = faults ? find_fault(dev, sq, sqe) : 0
-    const status = fault ? execute_faulty(dev, sqe, fault) : execute(dev, sqe)
-    if (++head == entries) head = 0
-    store<u32>(dsq, head, DSQ_HEAD)
-    if (status) errors++
-    const delay: u64 = fault && load<u32>(fault, FLT_ACTION) == FAULT_DELAY ? load<u64>(fault, FLT_VALUE) : 0
-    if (timed || delay) start_service(dev, dsq, cid, status, now, delay)
-    else dev_post(dsq, dcq, cid, status, threaded)
-    n++
-  }
+  const plain = load<u32>(dev, DEV_MODEL) < <u32>MODEL_FIXED && !load<u32>(dev, DEV_FAULTS)
+  const n = plain ? run_untimed(dev, dsq, tail, max) : run_timed(dev, dsq, tail, max, now)
   store<u64>(dsq, load<u64>(dsq, DSQ_COMMANDS) + n, DSQ_COMMANDS)
-  store<u64>(dsq, load<u64>(dsq, DSQ_ERRORS) + errors, DSQ_ERRORS)
   return n
 }

@@ -68,6 +68,8 @@ export function nvme_ring_cq_doorbell(cpu: u32, nq: u32): void {
 }
 
 /** Remembers that a queue of this CPU has entries to commit. */
+// @ts-ignore: decorator
+@inline
 export function nvme_list_doorbell(cpu: u32, nq: u32): void {
   if (load<u32>(nq, NQ_BELL_LISTED)) return
   store<u32>(nq, 1, NQ_BELL_LISTED)

@@ -6,6 +6,8 @@ import {
 } from './layout'
 
 /** The bucket of a value in ns. */
+// @ts-ignore: decorator
+@inline
 export function plat_val_to_idx(value: u64): u32 {
   if (value < 2 << HIST_BITS) return <u32>value
   const shift: u32 = 63 - <u32>clz<u64>(value) - HIST_BITS

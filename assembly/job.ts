@@ -32,10 +32,11 @@ import {
   STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_LAT, STAT_SIZE, STAT_SLAT, TAGS_BITMAP, VERIFY_ANY, VERIFY_HOST, VERIFY_ZEROES, WT_WOKEN,
 } from './layout'
 import {
-  BLK_STS_NOSPC, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC,
+  BLK_QC_T_NONE, BLK_STS_NOSPC, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC,
 } from './nvme'
 import { read_clock, spend } from './clock'
 import { lat_record, lat_reset } from './hist'
+import { pair } from './request'
 import { exp_interval } from './distribution'
 import { gen_next, gen_restart } from './offset'
 import { sbitmap_finish_wait, sbitmap_prepare_to_wait, sbq_wait_ptr } from './sbitmap'
@@ -212,26 +213,35 @@ function pass_over(job: u32): void {
 
 // ---------------------------------------------------------------- one I/O
 
-/** Fills an io_u for the I/O in JG_NEXT_*. */
-function prepare(cpu: u32, job: u32, iou: u32, ddir: u32): void {
-  const gen = job + JOB_GEN
-  const sync = ddir == DDIR_SYNC
-  const offset: u64 = sync ? 0 : load<u64>(gen, JG_NEXT_DISK)
-  const len: u32 = sync ? 0 : load<u32>(gen, JG_NEXT_LEN)
-  store<u32>(iou, ddir, IOU_DDIR)
-  store<u32>(iou, len, IOU_LEN)
+/** What a direction is to the block layer. */
+// @ts-ignore: decorator
+@inline
+function opf_of(job: u32, ddir: u32): u32 {
+  if (ddir == DDIR_READ) return REQ_OP_READ
+  if (ddir == DDIR_WRITE) return REQ_OP_WRITE | load<u32>(job, JOB_WRITE_FLAGS)
+  return ddir == DDIR_TRIM ? REQ_OP_DISCARD | REQ_SYNC : REQ_OP_WRITE | REQ_PREFLUSH
+}
+
+/** Fills an io_u: direction, bytes, offset on the disk. */
+// @ts-ignore: decorator
+@inline
+function fill_iou(job: u32, iou: u32, ddir: u32, len: u32, offset: u64): void {
+  const flags: u32 = load<u32>(job, JOB_RECORD) ? IOUF_MEASURED : 0
+  store<u64>(iou, pair(ddir, len), IOU_DDIR) // and IOU_LEN
   store<u64>(iou, offset, IOU_OFFSET)
-  store<u32>(iou, load<u32>(gen, JG_NEXT_FILE), IOU_FILE)
-  store<u32>(iou, load<u32>(job, JOB_RECORD) ? IOUF_MEASURED : 0, IOU_FLAGS)
-  store<u32>(iou, IOU_FRESH, IOU_STATE)
-  let opf: u32 = REQ_OP_READ
-  if (ddir == DDIR_WRITE) opf = REQ_OP_WRITE | load<u32>(job, JOB_WRITE_FLAGS)
-  else if (ddir == DDIR_TRIM) opf = REQ_OP_DISCARD | REQ_SYNC
-  else if (sync) opf = REQ_OP_WRITE | REQ_PREFLUSH
-  store<u32>(iou, opf, BIO_OPF)
+  store<u64>(iou, pair(IOU_FRESH, flags), IOU_STATE) // and IOU_FLAGS
+  store<u32>(iou, opf_of(job, ddir), BIO_OPF)
   store<u64>(iou, offset >> SECTOR_SHIFT, BIO_SECTOR)
-  store<u32>(iou, len, BIO_SIZE)
-  store<u32>(iou, load<u32>(iou, IOU_BUF), BIO_DATA)
+  store<u64>(iou, pair(len, load<u32>(iou, IOU_BUF)), BIO_SIZE) // and BIO_DATA
+}
+
+/** Fills an io_u for the I/O in JG_NEXT_*. */
+// @ts-ignore: decorator
+@inline
+function prepare(job: u32, iou: u32, ddir: u32): void {
+  const gen = job + JOB_GEN
+  fill_iou(job, iou, ddir, load<u32>(gen, JG_NEXT_LEN), load<u64>(gen, JG_NEXT_DISK))
+  store<u32>(iou, load<u32>(gen, JG_NEXT_FILE), IOU_FILE)
 }
 
 /** Stamps the start of an I/O as the latency mode says; 0 = this one is not timed. */
@@ -273,10 +283,8 @@ function end_at_once(job: u32, iou: u32): void {
 
 function count_issue(job: u32, iou: u32): void {
   const ddir = load<u32>(iou, IOU_DDIR)
-  const depth = load<u32>(job, JOB_IN_FLIGHT) + 1
-  store<u32>(job, depth, JOB_IN_FLIGHT)
+  store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) + 1, JOB_IN_FLIGHT)
   store<u32>(iou, IOU_ACTIVE, IOU_STATE)
-  bump(job + JOB_DEPTHS + (depth_bucket(depth) << 3))
   if (ddir == DDIR_SYNC) bump(job + JOB_FSYNCS)
 }
 
@@ -296,6 +304,32 @@ function wait_for_tag(cpu: u32, job: u32, iou: u32): bool {
   return true
 }
 
+/** Gives a fresh io_u to the block layer; false: it is kept in JOB_RETRY and the job waits. */
+// @ts-ignore: decorator
+@inline
+function submit_stamped(cpu: u32, job: u32, iou: u32, lat: u32): bool {
+  const cookie = submit_bio(cpu, iou)
+  if (cookie < BLK_QC_T_NONE) return submit_failed(cpu, job, iou, cookie)
+  if (lat == LAT_EVERY) store<u64>(iou, read_clock(cpu), IOU_ISSUE_NS)
+  store<u32>(iou, IOU_ACTIVE, IOU_STATE)
+  store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) + 1, JOB_IN_FLIGHT)
+  return true
+}
+
+/** No tag, or no bio to split with: true if it went down after all. */
+function submit_failed(cpu: u32, job: u32, iou: u32, cookie: i32): bool {
+  store<u32>(iou, IOU_AGAIN, IOU_STATE)
+  if (cookie == SUBMIT_NO_BIO) {
+    store<u32>(job, iou, JOB_RETRY)
+    if (load<u32>(job, JOB_IN_FLIGHT)) store<u32>(job, JOB_WAIT_IO, JOB_STATE)
+    return false
+  }
+  if (wait_for_tag(cpu, job, iou)) return false
+  if (load<u32>(cpu, CPU_LAT) == LAT_EVERY) store<u64>(iou, read_clock(cpu), IOU_ISSUE_NS)
+  count_issue(job, iou)
+  return true
+}
+
 /** Gives an io_u to the block layer; false: it is kept in JOB_RETRY and the job waits. */
 function submit(cpu: u32, job: u32, iou: u32): bool {
   if (!load<u32>(job, JOB_Q)) {
@@ -305,25 +339,23 @@ function submit(cpu: u32, job: u32, iou: u32): bool {
   }
   const again = load<u32>(iou, IOU_STATE) == IOU_AGAIN
   if (!again) stamp_start(cpu, iou)
-  store<u32>(iou, IOU_AGAIN, IOU_STATE)
   const cookie = again ? submit_bio_again(cpu, iou) : submit_bio(cpu, iou)
-  if (cookie == SUBMIT_NO_BIO) {
-    store<u32>(job, iou, JOB_RETRY)
-    if (load<u32>(job, JOB_IN_FLIGHT)) store<u32>(job, JOB_WAIT_IO, JOB_STATE)
-    return false
-  }
-  if (cookie == SUBMIT_AGAIN && wait_for_tag(cpu, job, iou)) return false
+  if (cookie < BLK_QC_T_NONE) return submit_failed(cpu, job, iou, cookie)
   if (load<u32>(cpu, CPU_LAT) == LAT_EVERY) store<u64>(iou, read_clock(cpu), IOU_ISSUE_NS)
   count_issue(job, iou)
   return true
 }
 
+// @ts-ignore: decorator
+@inline
 function take_iou(job: u32): u32 {
   const iou = load<u32>(job, JOB_FREE)
   store<u32>(job, load<u32>(iou, IOU_NEXT), JOB_FREE)
   return iou
 }
 
+// @ts-ignore: decorator
+@inline
 function put_iou(job: u32, iou: u32): void {
   store<u32>(iou, load<u32>(job, JOB_FREE), IOU_NEXT)
   store<u32>(job, iou, JOB_FREE)
@@ -340,14 +372,14 @@ function count_chosen(job: u32, iou: u32): void {
 function issue_sync(cpu: u32, job: u32): bool {
   store<u32>(job, 0, JOB_SINCE_SYNC)
   const iou = take_iou(job)
-  prepare(cpu, job, iou, DDIR_SYNC)
+  fill_iou(job, iou, DDIR_SYNC, 0, 0)
   return submit(cpu, job, iou)
 }
 
 /** A read that checks what was written before. */
 function issue_verify(cpu: u32, job: u32): bool {
   const iou = take_iou(job)
-  prepare(cpu, job, iou, DDIR_READ)
+  prepare(job, iou, DDIR_READ)
   store<u32>(iou, load<u32>(iou, IOU_FLAGS) | IOUF_VERIFY, IOU_FLAGS)
   store<u32>(iou, load<u32>(job + JOB_VER, JV_NEXT_NUMBER), IOU_NUMBER)
   return submit(cpu, job, iou)
@@ -357,7 +389,7 @@ function issue_verify(cpu: u32, job: u32): bool {
 function issue_chosen(cpu: u32, job: u32, features: u32): bool {
   const ddir = load<u32>(job + JOB_GEN, JG_NEXT_DDIR)
   const iou = take_iou(job)
-  prepare(cpu, job, iou, ddir)
+  prepare(job, iou, ddir)
   count_chosen(job, iou)
   if (features) {
     if (features & JF_RATE) rate_charge(job, ddir, load<u32>(iou, IOU_LEN))
@@ -435,6 +467,58 @@ function batch_room(job: u32): u32 {
   return min<u32>(depth - in_flight, load<u32>(job, JOB_BATCH))
 }
 
+/** fio's IO depths: the depth that each of `n` I/Os found itself at, from `depth` on. */
+function count_depths(job: u32, depth: u32, n: u32): void {
+  while (n) {
+    const bucket = depth_bucket(depth)
+    const here = bucket == 6 ? n : min<u32>(n, (2 << bucket) - depth)
+    const counter = job + JOB_DEPTHS + (bucket << 3)
+    store<u64>(counter, load<u64>(counter) + here)
+    depth += here
+    n -= here
+  }
+}
+
+/** How many I/Os the limits that count I/Os leave. */
+function ios_left(job: u32): u64 {
+  const issued = load<u64>(job, JOB_ISSUED)
+  const number = load<u64>(job, JOB_NUMBER_IOS)
+  const measured = load<u64>(job, JOB_ISSUED_MEASURED)
+  const most = load<u64>(job, JOB_MAX_IO)
+  return min<u64>(number > issued ? number - issued : 0, most > measured ? most - measured : 0)
+}
+
+/** A batch of a job that asks for nothing special: no rate, think time, sync, verification or log. */
+function issue_plain(cpu: u32, job: u32, room: u32): u32 {
+  if (finished_issuing(job, load<u64>(cpu, CPU_NOW)) || atomic.load<u32>(job, JOB_STOP)) return 0
+  const most = <u32>min<u64>(room, ios_left(job))
+  const bytes_limit = load<u64>(job, JOB_IO_LIMIT)
+  const lat = load<u32>(cpu, CPU_LAT)
+  const now = load<u64>(cpu, CPU_NOW)
+  const first = load<u32>(job, JOB_IN_FLIGHT)
+  let bytes = load<u64>(job, JOB_BYTES)
+  let chosen: u32 = 0
+  let waits = false
+  while (chosen < most && bytes < bytes_limit && !waits && choose(job)) {
+    const iou = take_iou(job)
+    prepare(job, iou, load<u32>(job + JOB_GEN, JG_NEXT_DDIR))
+    bytes += load<u32>(iou, IOU_LEN)
+    store<u64>(job, bytes, JOB_BYTES)
+    chosen++
+    if (lat == LAT_BATCH || lat == LAT_NONE) {
+      const start: u64 = lat ? now : 0
+      store<u64>(iou, start, IOU_START_NS)
+      store<u64>(iou, start, IOU_ISSUE_NS)
+    } else stamp_start(cpu, iou)
+    waits = !submit_stamped(cpu, job, iou, lat)
+  }
+  store<u64>(job, load<u64>(job, JOB_ISSUED) + chosen, JOB_ISSUED)
+  if (load<u32>(job, JOB_RECORD)) {
+    store<u64>(job, load<u64>(job, JOB_ISSUED_MEASURED) + chosen, JOB_ISSUED_MEASURED)
+  }
+  return load<u32>(job, JOB_IN_FLIGHT) - first
+}
+
 /** Issues one batch: how many I/Os went down. */
 function job_batch(cpu: u32, job: u32, room: u32): u32 {
   const features = load<u32>(job, JOB_FEATURES)
@@ -444,11 +528,17 @@ function job_batch(cpu: u32, job: u32, room: u32): u32 {
   }
   if (load<u32>(cpu, CPU_LAT) == LAT_BATCH) read_clock(cpu)
   spend(cpu, load<u32>(M_BASE, M_COST_SYSCALL))
+  const depth = load<u32>(job, JOB_IN_FLIGHT)
   blk_start_plug(cpu)
   let n: u32 = 0
+  if (!features && !load<u32>(job, JOB_RETRY) && load<u32>(job, JOB_Q)) n = issue_plain(cpu, job, room)
+  // Whatever ended the plain batch early (a limit, the end of the pass) is looked at here.
   while (n < room && load<u32>(job, JOB_STATE) == JOB_RUN && issue_one(cpu, job, features)) n++
   blk_finish_plug(cpu)
-  if (n) bump(job + JOB_SUBMITS + (batch_bucket(n) << 3))
+  if (n) {
+    bump(job + JOB_SUBMITS + (batch_bucket(n) << 3))
+    count_depths(job, depth + 1, n)
+  }
   return n
 }
 
@@ -568,6 +658,8 @@ function verify_failed(job: u32, iou: u32): void {
   if (load<u32>(job + JOB_VER, JV_FATAL)) atomic.store<u32>(job, 1, JOB_STOP)
 }
 
+// @ts-ignore: decorator
+@inline
 function retire(cpu: u32, job: u32, iou: u32): void {
   put_iou(job, iou)
   store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) - 1, JOB_IN_FLIGHT)

@@ -70,9 +70,8 @@ export const CPU_LAT = 4 //              u32 I  LAT_* (a copy, on the hot line)
 export const CPU_CLOCK = 8 //            u32 I  CLOCK_*
 export const CPU_PLUG = 12 //            u32 S  depth of blk_start_plug
 export const CPU_NOW = 16 //             u64 S  the time of this batch; in virtual time this CPU's clock
-export const CPU_PLUG_RQ = 24 //         u32 S  head of the plug list (requests, oldest first)
-export const CPU_PLUG_TAIL = 28 //       u32 S
-export const CPU_PLUG_COUNT = 32 //      u32 S
+export const CPU_PLUG_COUNT = 24 //      u32 S  requests plugged
+export const CPU_PLUG_MIXED = 28 //      u32 S  1: they are of more than one software queue
 export const CPU_SLOW = 36 //            u32 S  1: something waits for TypeScript (slow list, log full, ...)
 export const CPU_JOB = 40 //             u32 I  first job that runs here (JOB_NEXT links them)
 export const CPU_CUR_JOB = 44 //         u32 S  whose turn it is
@@ -88,7 +87,6 @@ export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
 export const CPU_ERR = 88 //             u32 S  requests that ended with a bad status, for TypeScript (RQ_NEXT)
 export const CPU_EV_TIME = 96 //         u64 S  virtual: time of its next EV_CPU event, 2^64 - 1 = none
 export const CPU_BIO_FREE = 104 //       u32 S  bios for splitting (BIO_NEXT links them)
-export const CPU_DONE_COUNT = 108 //     u32 S  requests ended since cpu_run began
 export const CPU_ENDIO = 112 //          u32 S  requests whose end_io is TypeScript's (RQ_NEXT)
 export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
 export const CPU_ENDED = 136 //          u64 S  bios ended here without error
@@ -116,7 +114,12 @@ export const CPU_STAGE_G2I = 656 //      f64 S  tag to inserted or issued
 export const CPU_STAGE_I2D = 664 //      f64 S  ... to given to the driver
 export const CPU_STAGE_D2C = 672 //      f64 S  driver to completion
 export const CPU_STAGE_Q2C = 680 //      f64 S  all of it
-export const CPU_SIZE = 768
+export const CPU_PLUG_STARTS = 704 //    u64 S  which sectors plugged requests may begin at (a hashed set)
+export const CPU_PLUG_ENDS = 712 //      u64 S  ... and end at
+export const CPU_PLUG_RQS = 768 //       u32 S  PLUG_MAX plugged requests, oldest first
+export const CPU_PLUG_KEYS = 896 //      u64 S  the same while they are sorted: sector << 8 | place
+export const PLUG_MAX = 32
+export const CPU_SIZE = 1152
 
 // why cpu_run and virtual_run return
 export const RUN_MORE = 0 //   the budget is spent
@@ -174,27 +177,27 @@ export const TAGS_BRESERVED = 768 //     sbitmap_queue of the reserved tags
 export const TAGS_SIZE = 1408
 
 // ---------------------------------------------------------------- request (include/linux/blkdev.h)
-export const RQ_STATE = 0 //             u32 A  MQ_RQ_*
-export const RQ_TAG = 4 //               i32 S
-export const RQ_INTERNAL_TAG = 8 //      i32 S
-export const RQ_CMD_FLAGS = 12 //        u32 S  op in the low 8 bits, REQ_* above
+export const RQ_TAG = 0 //               i32 S
+export const RQ_INTERNAL_TAG = 4 //      i32 S
+export const RQ_CMD_FLAGS = 8 //         u32 S  op in the low 8 bits, REQ_* above
+export const RQ_FLAGS = 12 //            u32 S  RQF_*
 export const RQ_SECTOR = 16 //           u64 S
 export const RQ_DATA_LEN = 24 //         u32 S  bytes
-export const RQ_FLAGS = 28 //            u32 S  RQF_*
+export const RQ_NR_SEGS = 28 //          u32 S  physical segments
 export const RQ_BIO = 32 //              u32 S
 export const RQ_BIOTAIL = 36 //          u32 S
 export const RQ_CTX = 40 //              u32 S  mq_ctx
 export const RQ_HCTX = 44 //             u32 S  hardware queue of mq_ctx
 export const RQ_DEADLINE = 48 //         u32 S  jiffies
 export const RQ_TIMEOUT = 52 //          u32 S  jiffies, 0 = the queue's
-export const RQ_GEN = 56 //              u32 S  incremented at every start
-export const RQ_REF = 60 //              u32 A
+export const RQ_STATE = 56 //            u32 A  MQ_RQ_*
+export const RQ_GEN = 60 //              u32 S  incremented at every start
 export const RQ_START_NS = 64 //         u64 S  start_time_ns (allocation); 0 when no stage is stamped
 export const RQ_IO_START_NS = 72 //      u64 S  io_start_time_ns (issue)
 export const RQ_NEXT = 80 //             u32 S  queuelist: plug, software queue, dispatch, slow or done list
 export const RQ_PREV = 84 //             u32 S
-export const RQ_Q = 88 //                u32 I  request_queue
-export const RQ_NR_SEGS = 92 //          u32 S  physical segments
+export const RQ_Q = 88 //                u32 S  request_queue
+export const RQ_CPU = 92 //              u32 S  CPU block of mq_ctx
 export const RQ_STATUS = 96 //           u32 S  the driver's status (NVMe: status field without phase)
 export const RQ_RESULT = 100 //          u32 S  NVMe: DW0 of the completion
 export const RQ_RETRIES = 104 //         u32 S
@@ -210,7 +213,7 @@ export const RQ_SQE = 132 //             u32 S  TypeScript's own command (passth
 export const RQ_IOPRIO = 136 //          u32 S
 export const RQ_GOT_TAG_NS = 144 //      u64 S  stage stamps
 export const RQ_INSERT_NS = 152 //       u64 S
-export const RQ_CPU = 160 //             u32 S  CPU block of mq_ctx
+export const RQ_REF = 160 //             u32 A
 export const RQ_SIZE = 192
 
 export const MQ_RQ_IDLE = 0
@@ -225,11 +228,10 @@ export const BIO_SECTOR = 8 //           u64 S
 export const BIO_SIZE = 16 //            u32 S  bytes left
 export const BIO_DATA = 20 //            u32 S  address of the first byte left
 export const BIO_NEXT = 24 //            u32 S  next in the request
-export const BIO_END_IO = 28 //          u32 S  END_IO_*
+export const BIO_REMAINING = 28 //       u32 S  parts of a split bio still under way; 0 = never split
+export const BIO_END_IO = 44 //          u32 S  END_IO_*
 export const BIO_PRIVATE = 32 //         u32 S  the owner's (a parent bio, a TypeScript cookie)
 export const BIO_DISK = 36 //            u32 S  request_queue
-export const BIO_CPU = 40 //             u32 S  submitting CPU
-export const BIO_REMAINING = 44 //       u32 S  __bi_remaining of a split bio
 export const BIO_COOKIE = 48 //          u32 S  blk_qc_t of the last submission
 export const BIO_BYTES = 64
 

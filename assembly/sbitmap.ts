@@ -155,6 +155,26 @@ function __sbitmap_get_word(word: u32, depth: u32, from: u32, wrap: bool, shared
   }
 }
 
+/**
+ * One look at the word of the hint, without wrapping: where most allocations end. -1: the whole walk
+ * has to be made.
+ */
+// @ts-ignore: decorator
+@inline
+function sbitmap_get_first(sbq: u32, hint: u32): i32 {
+  const shift = load<u32>(sbq, SBQ_SHIFT)
+  const index = hint >> shift
+  const word = load<u32>(sbq, SBQ_MAP) + index * SBW_SIZE
+  const bits = load<u64>(word, SBW_WORD)
+  const free = ~bits & (<u64>-1 << (hint & ((1 << shift) - 1))) & (<u64>-1 >> (64 - load<u32>(word, SBW_DEPTH)))
+  if (!free) return -1
+  const bit = <u32>ctz(free)
+  const mask = <u64>1 << bit
+  if (!load<u32>(sbq, SBQ_SHARED)) store<u64>(word, bits | mask, SBW_WORD)
+  else if (atomic.or<u64>(word, mask, SBW_WORD) & mask) return -1
+  return <i32>((index << shift) | bit)
+}
+
 /** Finds and sets a zero bit; -1 if the walk meets none. `limit` bits of each word may be used. */
 function sbitmap_get_limited(sbq: u32, hint: u32, limit: u32, wrap: bool): i32 {
   const shift = load<u32>(sbq, SBQ_SHIFT)
@@ -187,6 +207,8 @@ function alloc_hint(sbq: u32, hints: u32): u32 {
   return hint
 }
 
+// @ts-ignore: decorator
+@inline
 function update_hint(sbq: u32, hints: u32, hint: u32, nr: i32): void {
   if (nr < 0) {
     store<u32>(hints, 0)
@@ -197,10 +219,14 @@ function update_hint(sbq: u32, hints: u32, hint: u32, nr: i32): void {
 }
 
 /** Allocates a bit for a CPU: its number, or -1. Tries once and does not wait. */
+// @ts-ignore: decorator
+@inline
 export function __sbitmap_queue_get(sbq: u32, cpu: u32): i32 {
   const hints = load<u32>(sbq, SBQ_HINTS) + cpu * SBQ_HINT_SIZE
-  const hint = alloc_hint(sbq, hints)
-  const nr = sbitmap_get(sbq, hint, load<u32>(sbq, SBQ_ROUND_ROBIN))
+  let hint = load<u32>(hints)
+  if (hint >= load<u32>(sbq, SBQ_DEPTH)) hint = alloc_hint(sbq, hints)
+  let nr = load<u32>(sbq, SBQ_MAP_NR) ? sbitmap_get_first(sbq, hint) : -1
+  if (nr < 0) nr = sbitmap_get(sbq, hint, load<u32>(sbq, SBQ_ROUND_ROBIN))
   update_hint(sbq, hints, hint, nr)
   return nr
 }
@@ -215,6 +241,8 @@ export function __sbitmap_queue_get_shallow(sbq: u32, cpu: u32, shallow: u32): i
 }
 
 /** Clears a bit; returns false if it was clear already. */
+// @ts-ignore: decorator
+@inline
 function test_and_clear_bit(sbq: u32, nr: u32): bool {
   const shift = load<u32>(sbq, SBQ_SHIFT)
   const word = load<u32>(sbq, SBQ_MAP) + (nr >> shift) * SBW_SIZE
@@ -226,6 +254,8 @@ function test_and_clear_bit(sbq: u32, nr: u32): bool {
 }
 
 /** Frees a bit that `cpu` got, wakes waiters when a batch is full. False: it was free already. */
+// @ts-ignore: decorator
+@inline
 export function sbitmap_queue_clear(sbq: u32, nr: u32, cpu: u32): bool {
   const was_set = test_and_clear_bit(sbq, nr)
   // Sequentially consistent on both sides: either the freer sees the waiter, or the waiter, which

@@ -26,7 +26,7 @@ import {
 
 import { nvme_list_doorbell, nvme_write_sq_db } from './doorbell'
 import { lock, unlock } from './lock'
-import { blk_mq_start_request } from './request'
+import { blk_mq_start_request, pair } from './request'
 
 const PAGE: u32 = PAGE_SIZE
 const PAGE_MASK: u32 = PAGE_SIZE - 1
@@ -133,8 +133,9 @@ function nvme_setup_prps(nq: u32, rq: u32, sqe: u32, len: u32): bool {
   return true
 }
 
-function nvme_map_data(nq: u32, rq: u32, sqe: u32): bool {
-  const len = load<u32>(rq, RQ_DATA_LEN)
+// @ts-ignore: decorator
+@inline
+function nvme_map_data(nq: u32, rq: u32, sqe: u32, len: u32): bool {
   const bio = load<u32>(rq, RQ_BIO)
   const addr = load<u32>(bio, BIO_DATA)
   if (load<u32>(bio, BIO_SIZE) == len && (addr & PAGE_MASK) + len <= 2 * PAGE) {
@@ -150,17 +151,28 @@ function blocks_of(q: u32, sectors: u64): u64 {
   return sectors >> (load<u32>(q, Q_LBA_SHIFT) - SECTOR_SHIFT)
 }
 
-function nvme_setup_rw(q: u32, rq: u32, sqe: u32, opcode: u32): void {
-  store<u32>(sqe, opcode | (load<u32>(rq, RQ_TAG) << 16), SQE_CDW0)
-  store<u64>(sqe, blocks_of(q, load<u64>(rq, RQ_SECTOR)), SQE_CDW10)
-  const blocks = load<u32>(rq, RQ_DATA_LEN) >> load<u32>(q, Q_LBA_SHIFT)
-  const fua: u32 = load<u32>(rq, RQ_CMD_FLAGS) & REQ_FUA ? NVME_RW_FUA : 0
-  store<u64>(sqe, <u64>((blocks - 1) | fua), SQE_CDW12)
+/** Dwords 0 and 1, and the ones that no command of ours uses. */
+// @ts-ignore: decorator
+@inline
+function nvme_begin(q: u32, rq: u32, sqe: u32, opcode: u32): void {
+  store<u64>(sqe, pair(opcode | (load<u32>(rq, RQ_TAG) << 16), load<u32>(q, Q_NSID)), SQE_CDW0)
+  store<u64>(sqe, 0, SQE_CDW2)
+  store<u64>(sqe, 0, SQE_MPTR)
+}
+
+// @ts-ignore: decorator
+@inline
+function nvme_setup_rw(q: u32, rq: u32, sqe: u32, opcode: u32, opf: u32, len: u32): void {
+  nvme_begin(q, rq, sqe, opcode)
+  const shift = load<u32>(q, Q_LBA_SHIFT)
+  store<u64>(sqe, load<u64>(rq, RQ_SECTOR) >> (shift - SECTOR_SHIFT), SQE_CDW10)
+  const fua: u32 = opf & REQ_FUA ? NVME_RW_FUA : 0
+  store<u64>(sqe, <u64>(((len >> shift) - 1) | fua), SQE_CDW12)
   store<u64>(sqe, 0, SQE_CDW14)
 }
 
-function nvme_setup_flush(rq: u32, sqe: u32): void {
-  store<u32>(sqe, NVME_CMD_FLUSH | (load<u32>(rq, RQ_TAG) << 16), SQE_CDW0)
+function nvme_setup_flush(q: u32, rq: u32, sqe: u32): void {
+  nvme_begin(q, rq, sqe, NVME_CMD_FLUSH)
   memory.fill(sqe + SQE_PRP1, 0, SQE_BYTES - SQE_PRP1)
 }
 
@@ -179,7 +191,7 @@ function nvme_setup_discard(nq: u32, q: u32, rq: u32, sqe: u32): bool {
     bio = load<u32>(bio, BIO_NEXT)
   }
   memory.fill(sqe + SQE_PRP2, 0, SQE_BYTES - SQE_PRP2)
-  store<u32>(sqe, NVME_CMD_DSM | (load<u32>(rq, RQ_TAG) << 16), SQE_CDW0)
+  nvme_begin(q, rq, sqe, NVME_CMD_DSM)
   store<u64>(sqe, page, SQE_PRP1)
   store<u32>(sqe, ranges - 1, SQE_CDW10)
   store<u32>(sqe, NVME_DSMGMT_AD, SQE_CDW10 + 4)
@@ -193,29 +205,32 @@ function nvme_setup_passthrough(rq: u32, sqe: u32): void {
   store<u16>(sqe, <u16>load<u32>(rq, RQ_TAG), SQE_CDW0 + 2)
 }
 
-/** Fills the entry. Returns a blk_status_t; RESOURCE when no list page is free. */
-function nvme_setup_cmd(nq: u32, rq: u32, sqe: u32): u32 {
-  const q = load<u32>(rq, RQ_Q)
-  const op = load<u32>(rq, RQ_CMD_FLAGS) & REQ_OP_MASK
-  store<u32>(sqe, load<u32>(q, Q_NSID), SQE_NSID)
-  store<u64>(sqe, 0, SQE_CDW2)
-  store<u64>(sqe, 0, SQE_MPTR)
-  if (op == REQ_OP_READ || op == REQ_OP_WRITE) {
-    nvme_setup_rw(q, rq, sqe, op == REQ_OP_READ ? NVME_CMD_READ : NVME_CMD_WRITE)
-    return nvme_map_data(nq, rq, sqe) ? BLK_STS_OK : BLK_STS_RESOURCE
-  }
+/** The commands beside Read and Write. */
+function nvme_setup_other(nq: u32, q: u32, rq: u32, sqe: u32, op: u32): u32 {
   if (op == REQ_OP_FLUSH) {
-    nvme_setup_flush(rq, sqe)
+    nvme_setup_flush(q, rq, sqe)
   } else if (op == REQ_OP_DISCARD) {
     return nvme_setup_discard(nq, q, rq, sqe) ? BLK_STS_OK : BLK_STS_RESOURCE
   } else if (op == REQ_OP_WRITE_ZEROES) {
     store<u64>(sqe, 0, SQE_PRP1)
     store<u64>(sqe, 0, SQE_PRP2)
-    nvme_setup_rw(q, rq, sqe, NVME_CMD_WRITE_ZEROES)
+    nvme_setup_rw(q, rq, sqe, NVME_CMD_WRITE_ZEROES, 0, load<u32>(rq, RQ_DATA_LEN))
   } else if (op == REQ_OP_DRV_IN || op == REQ_OP_DRV_OUT) {
     nvme_setup_passthrough(rq, sqe)
   } else return BLK_STS_IOERR
   return BLK_STS_OK
+}
+
+/** Fills the entry. Returns a blk_status_t; RESOURCE when no list page is free. */
+// @ts-ignore: decorator
+@inline
+function nvme_setup_cmd(nq: u32, q: u32, rq: u32, sqe: u32): u32 {
+  const opf = load<u32>(rq, RQ_CMD_FLAGS)
+  const op = opf & REQ_OP_MASK
+  if (op > <u32>REQ_OP_WRITE) return nvme_setup_other(nq, q, rq, sqe, op)
+  const len = load<u32>(rq, RQ_DATA_LEN)
+  nvme_setup_rw(q, rq, sqe, op == REQ_OP_READ ? NVME_CMD_READ : NVME_CMD_WRITE, opf, len)
+  return nvme_map_data(nq, rq, sqe, len) ? BLK_STS_OK : BLK_STS_RESOURCE
 }
 
 /** The entry at the tail is complete. */
@@ -225,14 +240,17 @@ function nvme_submit_cmd(nq: u32, tail: u32): void {
 }
 
 /** Gives a request to the drive. Returns a blk_status_t; the doorbell is the batch's. */
+// @ts-ignore: decorator
+@inline
 export function nvme_queue_rq(cpu: u32, hctx: u32, rq: u32): u32 {
   const nq = load<u32>(hctx, HC_DRIVER_DATA)
   const shared = load<u32>(nq, NQ_SHARED)
   if (shared) lock(nq + NQ_SQ_LOCK)
+  const q = load<u32>(rq, RQ_Q)
   const tail = load<u32>(nq, NQ_SQ_TAIL)
-  const status = nvme_setup_cmd(nq, rq, load<u32>(nq, NQ_SQ) + tail * SQE_BYTES)
+  const status = nvme_setup_cmd(nq, q, rq, load<u32>(nq, NQ_SQ) + tail * SQE_BYTES)
   if (status == BLK_STS_OK) {
-    blk_mq_start_request(cpu, rq)
+    blk_mq_start_request(cpu, q, rq)
     nvme_submit_cmd(nq, tail)
     if (shared) nvme_write_sq_db(cpu, nq)
     else nvme_list_doorbell(cpu, nq)

@@ -14,6 +14,8 @@ import { BUG_ON, BUG_TAG_FREE, BUG_TAG_RANGE } from './bug'
 import { __sbitmap_queue_get, sbitmap_queue_clear } from './sbitmap'
 
 /** A fair share of a tag set that several disks use; true when this queue may take one more. */
+// @ts-ignore: decorator
+@inline
 export function hctx_may_queue(hctx: u32, sbq: u32): bool {
   if (!(load<u32>(hctx, HC_FLAGS) & BLK_MQ_F_TAG_SHARED)) return true
   const depth = load<u32>(sbq, SBQ_DEPTH)
@@ -24,6 +26,8 @@ export function hctx_may_queue(hctx: u32, sbq: u32): bool {
 }
 
 /** One try for a tag of this hardware queue: its number, or BLK_MQ_TAG_FAIL. */
+// @ts-ignore: decorator
+@inline
 export function blk_mq_get_tag(hctx: u32, cpu: u32, flags: u32): i32 {
   const internal = flags & BLK_MQ_REQ_INTERNAL
   const tags = internal ? load<u32>(hctx, HC_SCHED_TAGS) : load<u32>(hctx, HC_TAGS)
@@ -38,6 +42,8 @@ export function blk_mq_get_tag(hctx: u32, cpu: u32, flags: u32): i32 {
 }
 
 /** Gives a tag back; cpu is the one that took it. */
+// @ts-ignore: decorator
+@inline
 export function blk_mq_put_tag(tags: u32, cpu: u32, tag: u32): void {
   const reserved = load<u32>(tags, TAGS_RESERVED)
   BUG_ON(tag >= load<u32>(tags, TAGS_NR), BUG_TAG_RANGE)
