@@ -45,6 +45,7 @@ export interface Core {
     seed: number,
   ): number
   nvme_init_prp_pool(nq: number, base: number, links: number, count: number): void
+  checksum_tables(tables: number): void
   verify_make_tables(tables: number): void
 
   // --- bios

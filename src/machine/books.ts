@@ -13,7 +13,7 @@ import {
   CPU_ENDIO,
   CPU_ERR,
   CPU_FAILED,
-  CPU_PLUG_RQ,
+  CPU_PLUG_COUNT,
   CPU_RING,
   CPU_SUBMITTED,
   DCQ_TAIL,
@@ -116,7 +116,7 @@ function queueRest(view: View, queue: DiskQueue): [what: string, count: number][
 function cpuRest(view: View, cpu: number): [what: string, count: number][] {
   const ring = view.u32(cpu + CPU_RING)
   return [
-    ['plugged requests', listLength(view, view.u32(cpu + CPU_PLUG_RQ))],
+    ['plugged requests', view.u32(cpu + CPU_PLUG_COUNT)],
     ['failed requests undecided', listLength(view, view.u32(cpu + CPU_ERR))],
     ['requests whose end_io is due', listLength(view, view.u32(cpu + CPU_ENDIO))],
     ['requests completed by another CPU', listLength(view, view.load(cpu + CPU_DONE_LIST))],

@@ -198,7 +198,10 @@ export interface SlowContext {
 
 /** What TypeScript does when the core asks for it (RUN_SLOW). An absent handler makes the request a failure of the machine. */
 export interface SlowHandlers {
-  /** A job is in JOB_WAIT_HOST; `why` is HOST_*. The handler sets its state again. */
+  /**
+   * `why` is HOST_CHECK: the io_us of JOB_DONE_HEAD want their digests checked. Anything else: the job is in
+   * JOB_WAIT_HOST, and stays there until somebody sets its state again and wakes its CPU.
+   */
   readonly job?: (context: SlowContext, job: number, why: number) => void
   /** A finished bio of TypeScript's own. */
   readonly bio?: (context: SlowContext, bio: number) => void

@@ -2,7 +2,8 @@
 // its CPU_MAIL.
 //
 //   1  finished bios of TypeScript's own leave the CPU's ring             handlers.bio
-//   2  jobs in JOB_WAIT_HOST get what they wait for                       handlers.job
+//   2  io_us whose digests are to be checked, then what jobs in
+//      JOB_WAIT_HOST wait for                                             handlers.job
 //   3  slow, dispatch, error and end_io lists, the rolling timer          handlers.block
 //
 // The flags are cleared first, so that a note that arrives meanwhile is seen the next time. Without a block handler
@@ -20,6 +21,8 @@ import {
   HC_NEXT_OWNED,
   HC_Q,
   HC_SLOW_HEAD,
+  HOST_CHECK,
+  JOB_DONE_HEAD,
   JOB_HOST_WHY,
   JOB_NEXT,
   JOB_STATE,
@@ -62,13 +65,17 @@ export function serviceSlow(context: SlowContext, handlers: SlowHandlers): void 
   view.store(cpu + CPU_MAIL, 0)
   drainRing(context, handlers)
   for (const job of jobsOf(view, cpu)) {
-    if (view.load(job + JOB_STATE) !== JOB_WAIT_HOST) continue
-    const why = view.u32(job + JOB_HOST_WHY)
-    if (!handlers.job) throw new Error(`CPU ${context.index}: nobody serves host request ${why}`)
-    handlers.job(context, job, why)
+    if (view.u32(job + JOB_DONE_HEAD)) askJob(context, handlers, job, HOST_CHECK)
+    if (view.load(job + JOB_STATE) === JOB_WAIT_HOST)
+      askJob(context, handlers, job, view.u32(job + JOB_HOST_WHY))
   }
   if (handlers.block) handlers.block(context)
   else withoutBlockLayer(context)
+}
+
+function askJob(context: SlowContext, handlers: SlowHandlers, job: number, why: number): void {
+  if (!handlers.job) throw new Error(`CPU ${context.index}: nobody serves host request ${why}`)
+  handlers.job(context, job, why)
 }
 
 function drainRing(context: SlowContext, handlers: SlowHandlers): void {

@@ -143,6 +143,14 @@ export function countedIos(machine: Machine, job: number): number {
   return machine.view.u64(at(L.DDIR_READ)) + machine.view.u64(at(L.DDIR_WRITE))
 }
 
+/** Bios that joined the request of another one. */
+export function countedMerges(machine: Machine, disk: Disk): number {
+  const ctxs = machine.view.u32(disk.q + L.Q_CTXS)
+  return disk.map.reduce((n, _, cpu) => {
+    return n + machine.view.u64(ctxs + cpu * L.CTX_SIZE + L.CTX_MERGED)
+  }, 0)
+}
+
 /** Runs until all of these jobs are done. */
 export async function runJobs(machine: Machine, jobs: readonly number[]): Promise<void> {
   const done = (): boolean => jobs.every(j => machine.view.load(j + L.JOB_STATE) === L.JOB_DONE)
