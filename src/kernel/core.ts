@@ -79,6 +79,8 @@ export class task_struct extends ExecContext {
   rq_next: task_struct | null = null
   /** Earliest time at which it may run again, in ns (its wake-up plus the cost of a switch, if that is not 0). */
   ready_at = 0
+  /** What it does; called at its first turn. */
+  start: (() => Sleep<void>) | null = null
   body: Sleep<void> | null = null
   /** What it sleeps on, in words. */
   waiting_on = ''

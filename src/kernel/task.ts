@@ -151,7 +151,8 @@ export function run_task(k: KernelCore, task: task_struct): void {
   k.ctx = task
   cpu.current = task
   k.unbroken = 0
-  const turn = task.body!.next()
+  task.body ??= task.start!()
+  const turn = task.body.next()
   task.waiting_on = turn.done ? 'nothing: it has ended' : turn.value
   if (turn.done) do_exit(task)
   cpu.current = cpu.idle
@@ -172,6 +173,7 @@ function do_exit(task: task_struct): void {
   task.state = TASK_DEAD
   deactivate_task(task)
   task.body = null
+  task.start = null
   task.depth = 0
   task.k.tasks.delete(task)
   for (const waiter of task.exit_waiters.splice(0)) wake_up_process(waiter)
@@ -189,7 +191,7 @@ function copy_process(
   const task = new task_struct(k, name, kind, k.cpu)
   task.state = TASK_UNINTERRUPTIBLE
   task.waiting_on = 'creation'
-  task.body = fn()
+  task.start = fn
   k.tasks.add(task)
   return task
 }
