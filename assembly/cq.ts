@@ -16,7 +16,7 @@ import {
 import { BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW3 } from './nvme'
 import { spend } from './clock'
 import { nvme_ring_cq_doorbell } from './doorbell'
-import { blk_mq_end_request, blk_mq_mark_complete, pair, rq_push } from './request'
+import { blk_mq_end_request, blk_mq_mark_complete, pair, rq_push, rq_push_atomic } from './request'
 import { nvme_unmap_data } from './sq'
 import { wake_cpu } from './wake'
 
@@ -39,14 +39,9 @@ export function nvme_complete_rq(cpu: u32, rq: u32, status: u32): void {
   blk_mq_end_request(cpu, rq, BLK_STS_OK)
 }
 
-/** Hands a request to the CPU that submitted it: Linux's IPI. */
-function complete_remote(cpu: u32, to: u32, rq: u32): void {
-  const list = to + CPU_DONE_LIST
-  let head: u32
-  do {
-    head = atomic.load<u32>(list)
-    store<u32>(rq, head, RQ_NEXT)
-  } while (atomic.cmpxchg<u32>(list, head, rq) != head)
+/** Hands a request to the CPU that submitted it: Linux's IPI. RQ_STATUS says how it went. */
+export function complete_remote(cpu: u32, to: u32, rq: u32): void {
+  rq_push_atomic(to + CPU_DONE_LIST, rq)
   store<u64>(cpu, load<u64>(cpu, CPU_IPIS) + 1, CPU_IPIS)
   spend(cpu, load<u32>(M_BASE, M_COST_IPI))
   wake_cpu(to)

@@ -4,13 +4,13 @@ export * from './sbitmap'
 export { blk_mq_get_tag, blk_mq_put_tag, hctx_may_queue } from './tag'
 export { nvme_dbbuf_need_event, nvme_ring_doorbells } from './doorbell'
 export { nvme_init_prp_pool, nvme_queue_rq, nvme_unmap_data } from './sq'
-export { complete_done_list, nvme_cqe_pending, nvme_complete_rq, nvme_process_cq } from './cq'
+export { complete_done_list, complete_remote, nvme_cqe_pending, nvme_complete_rq, nvme_process_cq } from './cq'
 export {
   __blk_mq_requeue_request, bio_endio, blk_mq_end_request, blk_mq_free_request, blk_mq_rq_ctx_init,
   blk_mq_start_request,
 } from './request'
 export {
-  blk_finish_plug, blk_mq_request_bypass_insert, blk_mq_slow_insert, blk_mq_try_issue_directly,
+  blk_finish_plug, blk_mq_insert_dispatch_head, blk_mq_request_bypass_insert, blk_mq_slow_insert, blk_mq_take_waiting, blk_mq_try_issue_directly,
   blk_mq_update_dispatch_busy, blk_start_plug, blk_try_merge, queue_rq, submit_bio, submit_bio_again,
 } from './submit'
 export { dev_next_due, dev_post_due, dev_run_sq } from './device'

@@ -87,7 +87,6 @@ export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
 export const CPU_ERR = 88 //             u32 S  requests that ended with a bad status, for TypeScript (RQ_NEXT)
 export const CPU_EV_TIME = 96 //         u64 S  virtual: time of its next EV_CPU event, 2^64 - 1 = none
 export const CPU_BIO_FREE = 104 //       u32 S  bios for splitting (BIO_NEXT links them)
-export const CPU_ENDIO = 112 //          u32 S  requests whose end_io is TypeScript's (RQ_NEXT)
 export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
 export const CPU_ENDED = 136 //          u64 S  bios ended here without error
 export const CPU_FAILED = 144 //         u64 S  bios ended here with an error
@@ -105,6 +104,7 @@ export const CPU_CQ_DOORBELLS = 232 //   u64 S  completion doorbells written
 export const CPU_BELLS_SAVED = 240 //    u64 S  register writes that shadow doorbells saved
 export const CPU_EPOCH = 256 //          u32 S  odd while the thread is inside WASM
 export const CPU_DONE_LIST = 384 //      u32 A  requests completed by another CPU for this one (stack)
+export const CPU_ENDIO = 388 //          u32 A  requests whose end_io is TypeScript's (stack)
 export const CPU_WAKE = 512 //           u32 A  event count that the sleeping thread waits on
 export const CPU_WAITING = 516 //        u32 A  1 while the thread sleeps or is about to
 export const CPU_MAIL = 520 //           u32 A  1: TypeScript of this CPU shall look at its hardware queues
@@ -201,7 +201,7 @@ export const RQ_CPU = 92 //              u32 S  CPU block of mq_ctx
 export const RQ_STATUS = 96 //           u32 S  the driver's status (NVMe: status field without phase)
 export const RQ_RESULT = 100 //          u32 S  NVMe: DW0 of the completion
 export const RQ_RETRIES = 104 //         u32 S
-export const RQ_END_IO = 108 //          u32 S  0 none, else a TypeScript callback's number
+export const RQ_END_IO = 108 //          u32 S  0 none, else RQ_END_*
 export const RQ_FLUSH_SEQ = 112 //       u32 S  flush machinery; the scheduler's data share these words
 export const RQ_FLUSH_NEXT = 116 //      u32 S
 export const RQ_FLUSH_PREV = 120 //      u32 S
@@ -215,6 +215,11 @@ export const RQ_GOT_TAG_NS = 144 //      u64 S  stage stamps
 export const RQ_INSERT_NS = 152 //       u64 S
 export const RQ_REF = 160 //             u32 A
 export const RQ_SIZE = 192
+
+export const RQ_END_FLUSH = 1 //      flush_end_io
+export const RQ_END_FLUSH_DATA = 2 // mq_flush_data_end_io
+export const RQ_END_HOST = 3 //       TypeScript's own request (passthrough)
+export const RQ_STATUS_FINAL = 0x10000 // in RQ_STATUS: the low bits are a blk_status_t, decided already
 
 export const MQ_RQ_IDLE = 0
 export const MQ_RQ_IN_FLIGHT = 1
@@ -286,7 +291,16 @@ export const HC_GATE = 128 //            u32 A  GATE_* bits; zero = the fast hal
 export const HC_POLL_CONSIDERED = 192 // u64 S
 export const HC_POLL_INVOKED = 200 //    u64 S
 export const HC_POLL_SUCCESS = 208 //    u64 S
-export const HC_SIZE = 256
+// its flush queue (struct blk_flush_queue); lists are {head, tail} linked by RQ_FLUSH_NEXT
+export const HC_FQ_PENDING_IDX = 256 //  u32 S
+export const HC_FQ_RUNNING_IDX = 260 //  u32 S
+export const HC_FQ_PENDING_SINCE = 264 // u32 S  jiffies
+export const HC_FQ_RQ = 268 //           u32 I  flush_rq
+export const HC_FQ_QUEUE0 = 272 //       2 x u32 S  flush_queue[0]
+export const HC_FQ_QUEUE1 = 280 //       2 x u32 S  flush_queue[1]
+export const HC_FQ_DATA = 288 //         2 x u32 S  flush_data_in_flight
+export const HC_FQ_ORIG_RQ = 296 //      u32 S
+export const HC_SIZE = 384
 
 export const GATE_STOPPED = 1
 export const GATE_QUIESCED = 2
@@ -827,12 +841,13 @@ export const VP_NUMBER = 12 //           u32 S
 export const VP_FILE = 16 //             u32 S
 export const VP_SIZE = 24
 
-// a word of JV_EXPECT: (number of the interval's last write + 1) << 1 | in flight; 0 = nothing to check
-export const VX_IN_FLIGHT = 1
-export const VX_SHIFT = 1
-export const VERIFY_NUMBERS = 0x7ffffffd // writes are numbered modulo this
-export const VERIFY_ZEROES = 0x7ffffffe //  in place of a number: the interval was trimmed
-export const VERIFY_ANY = 0x7fffffff //     in place of a number: not known
+// a word of JV_EXPECT: (number of the interval's last write + 1) << 2 | flags; 0 = never written, or unknown
+export const VX_IN_FLIGHT = 1 // the write has not ended
+export const VX_READ = 2 //      it was chosen for reading back
+export const VX_SHIFT = 2
+export const VERIFY_NUMBERS = 0x3ffffffd // writes are numbered modulo this
+export const VERIFY_ZEROES = 0x3ffffffe //  in place of a number: the interval was trimmed
+export const VERIFY_ANY = 0x3fffffff //     in place of a number: not known
 
 // the header of an interval, little-endian
 export const VH_MAGIC = 0 //             u16 S

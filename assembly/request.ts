@@ -24,7 +24,7 @@ import {
 } from './layout'
 import {
   BLK_MQ_F_TAG_SHARED, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ,
-  REQ_PREFLUSH, REQ_SYNC, RQF_IO_STAT, RQF_MQ_INFLIGHT,
+  REQ_PREFLUSH, REQ_SYNC, RQF_FLUSH_SEQ, RQF_IO_STAT, RQF_MQ_INFLIGHT,
 } from './nvme'
 import { BUG_ON, BUG_RQ_STATE } from './bug'
 import { blk_mq_put_tag } from './tag'
@@ -273,16 +273,36 @@ function blk_update_request(cpu: u32, rq: u32, status: u32): void {
 // @ts-ignore: decorator
 @inline
 export function blk_mq_end_request(cpu: u32, rq: u32, status: u32): void {
+  if (load<u32>(rq, RQ_END_IO)) {
+    end_to_host(cpu, rq, status)
+    return
+  }
   if (load<u32>(cpu, CPU_STAGES)) stages_done(cpu, rq)
   blk_account_io_done(cpu, rq)
   blk_update_request(cpu, rq, status)
-  if (load<u32>(rq, RQ_END_IO)) {
-    store<u32>(rq, status, RQ_STATUS)
-    rq_push(cpu + CPU_ENDIO, rq)
-    store<u32>(cpu, 1, CPU_SLOW)
-    return
-  }
   blk_mq_free_request(cpu, rq)
+}
+
+/** The end of a request whose end_io is TypeScript's, on the thread that owns the queue. */
+function end_to_host(cpu: u32, rq: u32, status: u32): void {
+  // A request inside a flush sequence keeps its bio, and is counted, when the sequence is over.
+  if (!(load<u32>(rq, RQ_FLAGS) & RQF_FLUSH_SEQ)) {
+    blk_account_io_done(cpu, rq)
+    blk_update_request(cpu, rq, status)
+  }
+  store<u32>(rq, status, RQ_STATUS)
+  const hctx = load<u32>(rq, RQ_HCTX)
+  rq_push_atomic(load<u32>(hctx, HC_OWNER) + CPU_ENDIO, rq)
+  blk_mq_call_slow(cpu, hctx)
+}
+
+/** Puts a request on a list that several threads fill (newest first). */
+export function rq_push_atomic(list: u32, rq: u32): void {
+  let head: u32
+  do {
+    head = atomic.load<u32>(list)
+    store<u32>(rq, head, RQ_NEXT)
+  } while (atomic.cmpxchg<u32>(list, head, rq) != head)
 }
 
 /** Puts a request on one of the lists that TypeScript empties (newest first). */

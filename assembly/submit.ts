@@ -22,7 +22,7 @@ import {
   HC_DRIVER, HC_GATE, HC_INDEX, HC_QUEUED, HC_SHARED, HC_SLOW_HEAD, HC_SLOW_LOCK, HC_SLOW_TAIL,
   M_BASE, M_COST_SUBMIT, PLUG_MAX, Q_CAPACITY, Q_CTXS, Q_FLAGS, Q_MAX_DISCARD, Q_MAX_SECTORS,
   Q_MAX_SEGMENTS, Q_MAX_ZEROES, Q_NR_HW, Q_VIRT_BOUNDARY, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_CTX,
-  RQ_DATA_LEN, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_NEXT, RQ_NR_SEGS, RQ_PREV, RQ_Q, RQ_SECTOR,
+  RQ_DATA_LEN, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_NEXT, RQ_NR_SEGS, RQ_Q, RQ_SECTOR,
   RQ_START_NS, RQ_TAG, SECTOR_SHIFT,
 } from './layout'
 import {
@@ -78,13 +78,45 @@ export function blk_mq_request_bypass_insert(cpu: u32, hctx: u32, rq: u32): void
   if (shared) lock(hctx + HC_SLOW_LOCK)
   const tail = load<u32>(hctx, HC_DISPATCH_TAIL)
   store<u32>(rq, 0, RQ_NEXT)
-  store<u32>(rq, tail, RQ_PREV)
   if (tail) store<u32>(tail, rq, RQ_NEXT)
   else store<u32>(hctx, rq, HC_DISPATCH_HEAD)
   store<u32>(hctx, rq, HC_DISPATCH_TAIL)
   atomic.or<u32>(hctx, GATE_DISPATCH, HC_GATE)
   if (shared) unlock(hctx + HC_SLOW_LOCK)
   blk_mq_call_slow(cpu, hctx)
+}
+
+/** To the head of hctx->dispatch. */
+export function blk_mq_insert_dispatch_head(cpu: u32, hctx: u32, rq: u32): void {
+  const shared = load<u32>(hctx, HC_SHARED)
+  if (shared) lock(hctx + HC_SLOW_LOCK)
+  const head = load<u32>(hctx, HC_DISPATCH_HEAD)
+  store<u32>(rq, head, RQ_NEXT)
+  if (!head) store<u32>(hctx, rq, HC_DISPATCH_TAIL)
+  store<u32>(hctx, rq, HC_DISPATCH_HEAD)
+  atomic.or<u32>(hctx, GATE_DISPATCH, HC_GATE)
+  if (shared) unlock(hctx + HC_SLOW_LOCK)
+  blk_mq_call_slow(cpu, hctx)
+}
+
+/**
+ * The next request that waits: of hctx->dispatch, then of the slow list. 0: both are empty, and the
+ * gate is open again; whoever was taken before has been issued by then, so nothing overtakes it.
+ */
+export function blk_mq_take_waiting(hctx: u32): u32 {
+  const shared = load<u32>(hctx, HC_SHARED)
+  if (shared) lock(hctx + HC_SLOW_LOCK)
+  const list: u32 = load<u32>(hctx, HC_DISPATCH_HEAD) ? HC_DISPATCH_HEAD : HC_SLOW_HEAD
+  const rq = load<u32>(hctx + list)
+  if (rq) {
+    const next = load<u32>(rq, RQ_NEXT)
+    store<u32>(hctx + list, next)
+    if (!next) store<u32>(hctx + list, 0, 4) // the tail stands behind the head
+  } else {
+    atomic.and<u32>(hctx, ~GATE_DISPATCH, HC_GATE)
+  }
+  if (shared) unlock(hctx + HC_SLOW_LOCK)
+  return rq
 }
 
 /** EWMA of "the driver was busy", weight 8 (no scheduler attached). */

@@ -76,6 +76,11 @@ export class View {
     Atomics.store(this.words, address >>> 2, value)
   }
 
+  /** Atomic exchange; returns the old value. */
+  exchange(address: number, value: number): number {
+    return Atomics.exchange(this.words, address >>> 2, value)
+  }
+
   /** Atomic addition; returns the old value. */
   add(address: number, value: number): number {
     return Atomics.add(this.words, address >>> 2, value)

@@ -72,7 +72,11 @@ export interface Core {
   blk_try_merge(q: number, rq: number, bio: number): number
   /** Returns a blk_status_t. */
   queue_rq(cpu: number, hctx: number, rq: number): number
+  blk_mq_insert_dispatch_head(cpu: number, hctx: number, rq: number): void
+  /** The next request that waits on hctx->dispatch or the slow list; 0 = none, and the gate is open. */
+  blk_mq_take_waiting(hctx: number): number
   complete_done_list(cpu: number): number
+  complete_remote(cpu: number, to: number, rq: number): void
 
   // --- the NVMe driver
   nvme_queue_rq(cpu: number, hctx: number, rq: number): number

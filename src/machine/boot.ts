@@ -355,6 +355,7 @@ function bootHctx(
     [L.HC_FLAGS, N.BLK_MQ_F_SHOULD_MERGE],
     [L.HC_SHARED, queue.cpus.length > 1 ? 1 : 0],
     [L.HC_NR_CTX, queue.cpus.length],
+    [L.HC_FQ_RQ, queue.requests + disk.nrTags * L.RQ_SIZE],
   ])
 }
 

@@ -94,6 +94,8 @@ export interface MachineConfig {
   readonly costs?: Readonly<Partial<Record<CostKey, number>>>
   /** SMT siblings: first CPU of the group of each CPU. Absent = no SMT. */
   readonly siblings?: readonly number[]
+  /** Real clock: built file whose default export is a thread's life; absent = this package's src/machine/cpu.worker.js. */
+  readonly workerFile?: URL
   /** Build of the core; absent = `trace` if trace is set, else `release`. */
   readonly core?: CoreTarget
 }
@@ -205,8 +207,6 @@ export interface SlowHandlers {
   readonly job?: (context: SlowContext, job: number, why: number) => void
   /** A finished bio of TypeScript's own. */
   readonly bio?: (context: SlowContext, bio: number) => void
-  /** Requests wait on slow, dispatch or error lists of this CPU. */
-  readonly block?: (context: SlowContext) => void
 }
 
 /** Why Machine.run returned. */
@@ -215,12 +215,15 @@ export type RunEnd =
   | 'time'
   /** A job became JOB_DONE, a message came, or interrupt() was called. */
   | 'event'
-  /** Virtual time: nothing will ever happen again unless something is started. The clock stands at `untilNs` if it was given. */
+  /**
+   * Nothing will ever happen again: the machine is stopped, or (virtual time) there is no event left until something is
+   * started; the clock then stands at `untilNs` if it was given.
+   */
   | 'idle'
 
-/** How the machine's threads are started. */
+/** How the machine is started. */
 export interface StartOptions {
-  /** Built file whose default export is a thread's life; absent = this package's src/machine/cpu.worker.js. */
+  /** Another worker file than MachineConfig.workerFile; the threads load it only now. */
   readonly workerFile?: URL
   /** Virtual time: handlers on the main thread. In real time the worker file brings its own. */
   readonly handlers?: SlowHandlers
@@ -248,7 +251,10 @@ export interface Machine {
   disk(name: string): Disk
   /** ns on the machine's clock; real: since boot, exact enough to a few dozen ns and equal on all threads. */
   now(): number
-  /** Real clock: starts one worker for each CPU and each device thread. Virtual clock: installs the handlers. */
+  /**
+   * Real clock: every CPU and device thread enters its loop; the workers have been loading since bootMachine. Virtual
+   * clock: installs the handlers.
+   */
   start(options?: StartOptions): Promise<void>
   /** Appends a job to the list of a CPU and fills JOB_CPU, JOB_NEXT. Before the job is made runnable. */
   linkJob(job: number, cpu: number): void
@@ -267,7 +273,7 @@ export interface Machine {
   onJobDone(callback: (job: number) => void): void
   /** What slow handlers post. */
   onMessage(callback: (message: unknown, cpu: number) => void): void
-  /** Ends all threads; at most 200 ms, then by force. Idempotent. */
+  /** Ends all threads (of a machine that was never started, too); at most 200 ms, then by force. Idempotent. */
   stop(): Promise<void>
   /** Counts everything again and compares (design: nothing lost). Nobody may be running. */
   books(): Books

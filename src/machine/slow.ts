@@ -4,23 +4,20 @@
 //   1  finished bios of TypeScript's own leave the CPU's ring             handlers.bio
 //   2  io_us whose digests are to be checked, then what jobs in
 //      JOB_WAIT_HOST wait for                                             handlers.job
-//   3  slow, dispatch, error and end_io lists, the rolling timer          handlers.block
+//   3  failed requests are retried or ended (drivers/nvme/host/core), flush sequences go on (block/blk-flush), and what
+//      waits on the queues of this CPU is issued (block/blk-mq)
 //
-// The flags are cleared first, so that a note that arrives meanwhile is seen the next time. Without a block handler
-// nobody expires requests: the rolling timers are marked as running, and any request on a list is an error.
+// The flags are cleared first, so that a note that arrives meanwhile is seen the next time.
 
 import {
-  CPU_ENDIO,
-  CPU_ERR,
   CPU_HCTX,
   CPU_JOB,
   CPU_MAIL,
   CPU_RING,
   CPU_SLOW,
-  HC_DISPATCH_HEAD,
+  HC_GATE,
   HC_NEXT_OWNED,
   HC_Q,
-  HC_SLOW_HEAD,
   HOST_CHECK,
   JOB_DONE_HEAD,
   JOB_HOST_WHY,
@@ -38,6 +35,8 @@ import {
   RING_TAIL,
 } from '../../assembly/layout.js'
 import type { View } from '../core/view.js'
+import { blk_mq_run_hw_queue, finishEndIo } from '../block/blk-mq.js'
+import { nvme_complete_failed } from '../drivers/nvme/host/core.js'
 import type { SlowContext, SlowHandlers } from './config.js'
 
 /** True when something waits for serviceSlow. */
@@ -69,8 +68,7 @@ export function serviceSlow(context: SlowContext, handlers: SlowHandlers): void 
     if (view.load(job + JOB_STATE) === JOB_WAIT_HOST)
       askJob(context, handlers, job, view.u32(job + JOB_HOST_WHY))
   }
-  if (handlers.block) handlers.block(context)
-  else withoutBlockLayer(context)
+  serviceBlock(context)
 }
 
 function askJob(context: SlowContext, handlers: SlowHandlers, job: number, why: number): void {
@@ -92,15 +90,22 @@ function drainRing(context: SlowContext, handlers: SlowHandlers): void {
   }
 }
 
-function withoutBlockLayer({ view, cpu, index }: SlowContext): void {
-  if (view.u32(cpu + CPU_ERR) || view.u32(cpu + CPU_ENDIO))
-    throw new Error(`CPU ${index}: a request failed and no block layer decides about it`)
+/** The block layer's turn: requests that failed, ended, or wait on the queues of this CPU. */
+function serviceBlock(context: SlowContext): void {
+  const { view, cpu } = context
+  nvme_complete_failed(context)
+  finishEndIo(context, rq => {
+    throw new Error(`CPU ${context.index}: nobody takes the end of request ${rq}`)
+  })
   for (const hctx of queuesOwned(view, cpu)) {
-    if (view.u32(hctx + HC_SLOW_HEAD) || view.u32(hctx + HC_DISPATCH_HEAD))
-      throw new Error(`CPU ${index}: requests wait and no block layer issues them`)
-    const q = view.u32(hctx + HC_Q)
-    if (view.load(q + Q_TIMER_ARMED)) continue
-    view.store(q + Q_TIMER_NEXT, view.load(M_BASE + M_JIFFIES) + view.u32(q + Q_TIMEOUT))
-    view.store(q + Q_TIMER_ARMED, 1)
+    if (view.load(hctx + HC_GATE)) blk_mq_run_hw_queue(context, hctx)
+    armTimer(view, view.u32(hctx + HC_Q))
   }
+}
+
+/** The rolling timer of a queue is noted as running; requests are not expired yet. */
+function armTimer(view: View, q: number): void {
+  if (view.load(q + Q_TIMER_ARMED)) return
+  view.store(q + Q_TIMER_NEXT, view.load(M_BASE + M_JIFFIES) + view.u32(q + Q_TIMEOUT))
+  view.store(q + Q_TIMER_ARMED, 1)
 }

@@ -1,0 +1,97 @@
+// What becomes of commands that ended with an error: drivers/nvme/host/core.c of Linux 4.19.
+//
+//   nvme_req_needs_retry   no DNR, not failfast, fewer than nvme_max_retries tries so far
+//   nvme_error_status      the block layer's word for an NVMe status
+//   nvme_complete_rq       retries the request, or ends it
+//
+// Multipath is not modelled.
+
+import {
+  CPU_ERR,
+  RQ_CMD_FLAGS,
+  RQ_HCTX,
+  RQ_NEXT,
+  RQ_RETRIES,
+  RQ_STATUS,
+  RQ_STATUS_FINAL,
+} from '../../../../assembly/layout.js'
+import {
+  BLK_STS_IOERR,
+  BLK_STS_MEDIUM,
+  BLK_STS_NEXUS,
+  BLK_STS_NOSPC,
+  BLK_STS_NOTSUPP,
+  BLK_STS_OK,
+  BLK_STS_PROTECTION,
+  BLK_STS_TARGET,
+  NVME_SC_DNR,
+  REQ_FAILFAST_DEV,
+  REQ_FAILFAST_DRIVER,
+  REQ_FAILFAST_TRANSPORT,
+} from '../../../../assembly/nvme.js'
+import type { BlkContext } from '../../../block/blk-mq.js'
+
+/** Tries after the first one. */
+export const nvme_max_retries = 5
+
+const FAILFAST = REQ_FAILFAST_DEV | REQ_FAILFAST_TRANSPORT | REQ_FAILFAST_DRIVER
+
+/** NVMe status (type and code, bits 10:0) to blk_status_t. */
+const BLK_STATUS: ReadonlyMap<number, number> = new Map([
+  [0x000, BLK_STS_OK],
+  [0x081, BLK_STS_NOSPC],
+  [0x080, BLK_STS_TARGET],
+  [0x001, BLK_STS_NOTSUPP],
+  [0x002, BLK_STS_NOTSUPP],
+  [0x00b, BLK_STS_NOTSUPP],
+  [0x180, BLK_STS_NOTSUPP],
+  [0x183, BLK_STS_NOTSUPP],
+  [0x280, BLK_STS_MEDIUM],
+  [0x281, BLK_STS_MEDIUM],
+  [0x286, BLK_STS_MEDIUM],
+  [0x287, BLK_STS_MEDIUM],
+  [0x182, BLK_STS_MEDIUM],
+  [0x285, BLK_STS_MEDIUM],
+  [0x282, BLK_STS_PROTECTION],
+  [0x283, BLK_STS_PROTECTION],
+  [0x284, BLK_STS_PROTECTION],
+  [0x181, BLK_STS_PROTECTION],
+  [0x083, BLK_STS_NEXUS],
+])
+
+/** The block layer's status for a completion's status field (without phase). */
+export function nvme_error_status(status: number): number {
+  return BLK_STATUS.get(status & 0x7ff) ?? BLK_STS_IOERR
+}
+
+/** Whether a request that ended with `status` is tried again. */
+export function nvme_req_needs_retry(status: number, opf: number, retries: number): boolean {
+  if (opf & FAILFAST || status & NVME_SC_DNR) return false
+  return retries < nvme_max_retries
+}
+
+/** Decides about one request that ended with an error, on the CPU that submitted it. */
+function nvme_complete_rq({ view, core, cpu }: BlkContext, rq: number): void {
+  const status = view.u32(rq + RQ_STATUS)
+  if (status & RQ_STATUS_FINAL) {
+    core.blk_mq_end_request(cpu, rq, status & 0xff)
+    return
+  }
+  const retries = view.u32(rq + RQ_RETRIES)
+  if (!nvme_req_needs_retry(status, view.u32(rq + RQ_CMD_FLAGS), retries)) {
+    core.blk_mq_end_request(cpu, rq, nvme_error_status(status))
+    return
+  }
+  view.setU32(rq + RQ_RETRIES, retries + 1)
+  core.__blk_mq_requeue_request(rq)
+  core.blk_mq_request_bypass_insert(cpu, view.u32(rq + RQ_HCTX), rq)
+}
+
+/** Decides about all requests of this CPU that ended with an error. */
+export function nvme_complete_failed(context: BlkContext): void {
+  const { view, cpu } = context
+  const failed: number[] = []
+  for (let rq = view.u32(cpu + CPU_ERR); rq; rq = view.u32(rq + RQ_NEXT)) failed.push(rq)
+  view.setU32(cpu + CPU_ERR, 0)
+  for (const rq of failed.reverse()) nvme_complete_rq(context, rq)
+}
