@@ -1,7 +1,7 @@
 // Which blocks a verify job must read back, and what it must find there.
 //
-// JV_EXPECT has a word for each interval of the job's regions: the number of its last write, and
-// whether that write is still in flight.
+// JV_EXPECT has a word for each interval of the job's regions: the number of its last write, whether
+// that write is still in flight, and whether it was chosen for reading back.
 //
 //   verify_number       the number of the next write
 //   verify_busy         does a write in flight touch these bytes? then this one must wait: of two writes
@@ -9,8 +9,9 @@
 //   verify_note_write   the write is about to be issued: its number, in flight
 //   verify_write_done   it ended: not in flight any more; after an error nothing is expected
 //   verify_begin        everything is written and ended: start reading back
-//   verify_next         the next piece to read; its words are cleared
-//   verify_overtaken    a check failed, but the interval was written again since it was chosen: no error
+//   verify_next         the next piece to read; its words are marked as read
+//   verify_overtaken    a check failed, but the interval was written again since it was chosen: no error.
+//                       That is why a word is marked and not cleared: the number shows it
 //
 // At the end of the job the words are read in the order of offsets, as fio does with verifysort. With
 // verify_backlog, pieces also wait in a ring in the order in which they ended; when it holds a
@@ -24,7 +25,7 @@ import {
   JG_NEXT_LEN, JG_NEXT_OFFSET, JG_REGION, JOB_GEN, JOB_VER, JV_BACKLOG, JV_BACKLOG_BATCH, JV_CURSOR, JV_EXPECT,
   JV_HIGH, JV_INTERVAL, JV_LEFT, JV_LIST, JV_LIST_CAP, JV_LIST_HEAD, JV_LIST_TAIL, JV_LOW, JV_MAX_LEN,
   JV_NEXT_NUMBER, JV_PHASE, JV_TRIM_ZERO, JV_WRITES, VERIFY_ANY, VERIFY_NUMBERS, VERIFY_ZEROES,
-  VP_FILE, VP_LEN, VP_NUMBER, VP_OFFSET, VP_SIZE, VX_IN_FLIGHT, VX_SHIFT,
+  VP_FILE, VP_LEN, VP_NUMBER, VP_OFFSET, VP_SIZE, VX_IN_FLIGHT, VX_READ, VX_SHIFT,
 } from './layout'
 import { region_at } from './offset'
 
@@ -121,7 +122,8 @@ function push_piece(job: usize, file: u32, disk: u64, len: u32, number: u32): vo
 export function verify_overtaken(job: usize, file: u32, disk: u64, number: u32): bool {
   if (!load<u32>(job + JOB_VER, JV_EXPECT)) return false
   const word = load<u32>(word_at(job, file, disk))
-  return number == VERIFY_ANY ? (word & VX_IN_FLIGHT) != 0 : word != 0
+  if (word & VX_IN_FLIGHT) return true
+  return number != VERIFY_ANY && word >> VX_SHIFT != number + 1
 }
 
 // ---------------------------------------------------------------- reading back
@@ -150,7 +152,7 @@ function run_of(expect: usize, from: u32, to: u32, word: u32): u32 {
   return i - from
 }
 
-/** Makes `count` intervals from index `unit` of the region `file` the next I/O, and clears their words. */
+/** Makes `count` intervals from index `unit` of the region `file` the next I/O, and marks their words. */
 function yield_piece(job: usize, file: u32, unit: u32, count: u32): void {
   const g = job + JOB_GEN
   const v = job + JOB_VER
@@ -158,8 +160,9 @@ function yield_piece(job: usize, file: u32, unit: u32, count: u32): void {
   const at = <usize>load<u32>(v, JV_EXPECT) + (unit << 2)
   const interval = load<u32>(v, JV_INTERVAL)
   const offset = <u64>(unit - load<u32>(fl, FL_UNIT0)) * interval
-  store<u32>(v, (load<u32>(at) >> VX_SHIFT) - 1, JV_NEXT_NUMBER)
-  memory.fill(at, 0, count << 2)
+  const word = load<u32>(at)
+  for (let i: u32 = 0; i < count; i++) store<u32>(at + (i << 2), word | VX_READ)
+  store<u32>(v, (word >> VX_SHIFT) - 1, JV_NEXT_NUMBER)
   store<u32>(g, DDIR_READ, JG_NEXT_DDIR)
   store<u32>(g, count * interval, JG_NEXT_LEN)
   store<u64>(g, offset, JG_NEXT_OFFSET)
@@ -191,7 +194,7 @@ function next_in_order(job: usize): u32 {
   let word: u32 = 0
   while (unit < high) {
     word = load<u32>(expect + (unit << 2))
-    if (word && !(word & VX_IN_FLIGHT)) break
+    if (word && !(word & (VX_IN_FLIGHT | VX_READ))) break
     unit++
   }
   store<u32>(v, unit, JV_CURSOR)
@@ -236,8 +239,9 @@ function next_of_backlog(job: usize): u32 {
   }
   const mask = load<u32>(v, JV_LIST_CAP) - 1
   for (; head != tail; head++) {
-    if (!next_of_piece(job, load<u32>(v, JV_LIST) + (head & mask) * VP_SIZE)) continue
-    store<u32>(v, head, JV_LIST_HEAD)
+    const at = <usize>load<u32>(v, JV_LIST) + (head & mask) * VP_SIZE
+    if (!next_of_piece(job, at)) continue
+    store<u32>(v, load<u32>(at, VP_LEN) ? head : head + 1, JV_LIST_HEAD)
     store<u32>(v, load<u32>(v, JV_LEFT) - 1, JV_LEFT)
     return 1
   }

@@ -5,7 +5,6 @@
 
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import asc from 'assemblyscript/asc'
 
 const root = new URL('../../../', import.meta.url)
 const FILES = [
@@ -85,6 +84,7 @@ function source(path: string): string | null {
 }
 
 async function compile(): Promise<Uint8Array<ArrayBuffer>> {
+  const { default: asc } = await import('assemblyscript/asc')
   let binary: Uint8Array | undefined
   const { error, stderr } = await asc.main([...FILES.map(f => `assembly/${f}.ts`), ...OPTIONS], {
     readFile: name => (name.endsWith('asconfig.json') ? '{}' : source(name)),

@@ -1,0 +1,229 @@
+// Shares of the distributions, with fixed seeds, against their formulas.
+
+import { describe, expect, it } from 'vitest'
+import type { GeneratorParams } from '../../../src/workload/generator-params.js'
+import { JOB, KiB, Rig } from './rig.js'
+
+const BLOCK = 4 * KiB
+const DRAWS = 40_000
+
+type Dist = GeneratorParams['distribution'][0]
+
+/** How often each of `n` blocks is drawn. */
+function histogram(d: Dist, n: number, draws: number = DRAWS, seed = 1): number[] {
+  const rig = new Rig({ rw: 'randread', size: n * BLOCK, distribution: [d, d, d], seed })
+  const counts = new Array<number>(n).fill(0)
+  for (let i = 0; i < draws; i++) counts[rig.next()!.offset / BLOCK]!++
+  return counts
+}
+
+function ranked(counts: readonly number[]): number[] {
+  return counts.toSorted((a, b) => b - a)
+}
+
+/** Share of the draws that the `k` most drawn blocks have. */
+function topShare(counts: readonly number[], k: number): number {
+  const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0)
+  return sum(ranked(counts).slice(0, k)) / sum(counts)
+}
+
+describe('zipf', () => {
+  it.each([0.4, 0.99, 1.2, 2])('gives rank k a share proportional to 1 / k^%d', theta => {
+    const n = 1000
+    const counts = ranked(histogram({ kind: 'zipf', theta, centre: null }, n))
+    let zeta = 0
+    for (let k = 1; k <= n; k++) zeta += k ** -theta
+    let want = 0
+    for (const [rank, tolerance] of [
+      [1, 0.01],
+      [2, 0.01],
+      [5, 0.015],
+      [20, 0.02],
+      [100, 0.05],
+    ] as const) {
+      const got = counts.slice(0, rank).reduce((a, b) => a + b, 0) / DRAWS
+      want = 0
+      for (let k = 1; k <= rank; k++) want += k ** -theta / zeta
+      expect(Math.abs(got - want)).toBeLessThan(tolerance)
+    }
+  })
+
+  it('is exact in the tail: the expected counts of the ranks', () => {
+    const n = 16
+    const d: Dist = { kind: 'zipf', theta: 0.7, centre: null }
+    const counts = ranked(histogram(d, n))
+    const weights = counts.map((_, i) => (i + 1) ** -0.7)
+    const zeta = weights.reduce((a, b) => a + b, 0)
+    let chi = 0
+    for (const [i, w] of weights.entries()) {
+      const want = (DRAWS * w) / zeta
+      chi += (counts[i]! - want) ** 2 / want
+    }
+    // 15 degrees of freedom: above 37.7 in one of a thousand seeds
+    expect(chi).toBeLessThan(37.7)
+  })
+
+  it('scatters the ranks, and puts the first at the centre', () => {
+    const n = 1000
+    const scattered = histogram({ kind: 'zipf', theta: 1.2, centre: null }, n)
+    const centred = histogram({ kind: 'zipf', theta: 1.2, centre: 0.25 }, n)
+    expect(centred.indexOf(Math.max(...centred))).toBe(250)
+    expect(scattered.indexOf(Math.max(...scattered))).not.toBe(250)
+    const hot = centred.flatMap((c, i) => (c > 100 ? [i] : [])).filter(i => Math.abs(i - 250) > 20)
+    expect(hot.length).toBeGreaterThan(10)
+  })
+
+  it('has another place for another seed', () => {
+    const top = (seed: number) => {
+      const counts = histogram({ kind: 'zipf', theta: 1.2, centre: null }, 1000, 4000, seed)
+      return counts.indexOf(Math.max(...counts))
+    }
+    expect(new Set([1, 2, 3, 4, 5].map(top)).size).toBeGreaterThan(3)
+  })
+
+  it('works on a region of 2^40 blocks', () => {
+    const d: Dist = { kind: 'zipf', theta: 0.9, centre: null }
+    const rig = new Rig({ rw: 'randread', size: 2 ** 52, distribution: [d, d, d] })
+    const ios = rig.take(2000)
+    expect(ios.every(io => io.offset >= 0 && io.offset < 2 ** 52)).toBe(true)
+    expect(new Set(ios.map(io => io.offset)).size).toBeGreaterThan(1500)
+  })
+})
+
+describe('pareto', () => {
+  it.each([0.1, 0.2, 0.5])('gives a share 1 - %d of the I/Os to that part of the blocks', h => {
+    const n = 2000
+    const counts = histogram({ kind: 'pareto', h, centre: null }, n)
+    expect(Math.abs(topShare(counts, h * n) - (1 - h))).toBeLessThan(h === 0.5 ? 0.1 : 0.02)
+  })
+
+  it('puts the hottest block at the centre', () => {
+    const counts = histogram({ kind: 'pareto', h: 0.1, centre: 0.5 }, 500)
+    expect(counts.indexOf(Math.max(...counts))).toBe(250)
+  })
+})
+
+describe('normal', () => {
+  /** Share of the normal distribution within z deviations of its mean. */
+  const WITHIN = [
+    [1, 0.6827],
+    [2, 0.9545],
+    [3, 0.9973],
+  ] as const
+
+  it('has its deviation around the middle', () => {
+    const n = 10_000
+    const counts = histogram({ kind: 'normal', deviation: 10, centre: null }, n)
+    for (const [z, want] of WITHIN) {
+      const part = counts.slice(n / 2 - z * 1000, n / 2 + z * 1000)
+      expect(Math.abs(part.reduce((a, b) => a + b, 0) / DRAWS - want)).toBeLessThan(0.01)
+    }
+  })
+
+  it('moves to the centre asked for, and stays inside the region', () => {
+    const counts = histogram({ kind: 'normal', deviation: 25, centre: 0.1 }, 100)
+    const mean = counts.reduce((sum, c, i) => sum + c * (i + 0.5), 0) / DRAWS
+    // a normal distribution of mean 10 and deviation 25, cut to 0..100, has the mean 24.0
+    expect(Math.abs(mean - 24)).toBeLessThan(0.4)
+  })
+
+  it('with no deviation is one block', () => {
+    const counts = histogram({ kind: 'normal', deviation: 0, centre: 1 }, 100, 100)
+    expect(counts[99]).toBe(100)
+  })
+})
+
+describe('zoned', () => {
+  const zones = [
+    { access: 60, size: 10 },
+    { access: 30, size: 20 },
+    { access: 8, size: 30 },
+    { access: 2, size: 40 },
+  ]
+
+  it('gives each zone its share of the accesses, evenly inside', () => {
+    const n = 1000
+    const counts = histogram({ kind: 'zoned', zones }, n)
+    let start = 0
+    for (const zone of zones) {
+      const part = counts.slice(start, start + zone.size * 10)
+      const share = part.reduce((a, b) => a + b, 0) / DRAWS
+      expect(Math.abs(share - zone.access / 100)).toBeLessThan(0.01)
+      expect(Math.max(...part)).toBeLessThan((3 * DRAWS * zone.access) / 100 / part.length + 10)
+      start += zone.size * 10
+    }
+  })
+
+  it('takes sizes in bytes as well, and leaves the rest of the region alone', () => {
+    const abs = [
+      { access: 20, size: 40 * BLOCK },
+      { access: 0, size: 10 * BLOCK },
+      { access: 80, size: 50 * BLOCK },
+    ]
+    const counts = histogram({ kind: 'zoned_abs', zones: abs }, 200)
+    const share = (from: number, to: number) =>
+      counts.slice(from, to).reduce((a, b) => a + b, 0) / DRAWS
+    expect(Math.abs(share(0, 40) - 0.2)).toBeLessThan(0.01)
+    expect(share(40, 50)).toBe(0)
+    expect(share(100, 200)).toBe(0)
+  })
+
+  it('cuts zones to a region that is smaller', () => {
+    const abs = [
+      { access: 50, size: 10 * BLOCK },
+      { access: 50, size: 1000 * BLOCK },
+    ]
+    const counts = histogram({ kind: 'zoned_abs', zones: abs }, 8, 1000)
+    expect(counts.reduce((a, b) => a + b, 0)).toBe(1000)
+  })
+
+  it('may differ by direction', () => {
+    const low: Dist = { kind: 'zoned', zones: [{ access: 100, size: 10 }] }
+    const high: Dist = {
+      kind: 'zoned',
+      zones: [
+        { access: 0, size: 90 },
+        { access: 100, size: 10 },
+      ],
+    }
+    const ios = new Rig({
+      rw: 'randrw',
+      size: 100 * BLOCK,
+      distribution: [low, high, low],
+    }).take(500)
+    for (const io of ios) {
+      if (io.ddir === 0) expect(io.offset).toBeLessThan(10 * BLOCK)
+      else expect(io.offset).toBeGreaterThanOrEqual(90 * BLOCK)
+    }
+  })
+})
+
+describe('sequence', () => {
+  it('repeats its list', () => {
+    const d: Dist = { kind: 'sequence', blocks: [2, 0, 7] }
+    const rig = new Rig({ rw: 'randread', size: 8 * BLOCK, distribution: [d, d, d] })
+    expect(rig.take(7).map(io => io.offset / BLOCK)).toEqual([2, 0, 7, 2, 0, 7, 2])
+  })
+})
+
+describe('uniform', () => {
+  it('draws every block alike', () => {
+    const rig = new Rig({ rw: 'randread', size: 100 * BLOCK, norandommap: true })
+    const counts = new Array<number>(100).fill(0)
+    for (let i = 0; i < DRAWS; i++) counts[rig.next()!.offset / BLOCK]!++
+    // chi-squared of 99 degrees of freedom: above 148 in one of a thousand seeds
+    expect(counts.reduce((chi, c) => chi + (c - 400) ** 2 / 400, 0)).toBeLessThan(148)
+  })
+})
+
+describe('poisson arrivals', () => {
+  it('have exponential intervals of the mean asked for', () => {
+    const { core } = new Rig({ rw: 'read' })
+    const draws = Array.from({ length: 20_000 }, () => core.exp_interval(JOB, 1000))
+    const mean = draws.reduce((a, b) => a + b, 0) / draws.length
+    expect(Math.abs(mean - 1000)).toBeLessThan(30)
+    expect(Math.min(...draws)).toBeGreaterThanOrEqual(0)
+    const beyond = draws.filter(d => d > 2000).length / draws.length
+    expect(Math.abs(beyond - Math.exp(-2))).toBeLessThan(0.01)
+  })
+})
