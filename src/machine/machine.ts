@@ -1,7 +1,7 @@
 // The machine: boots the computer and runs it under one of two clocks.
 //
-//   bootMachine   plan (plan.ts) -> memory -> core -> blocks (boot.ts)
-//   start         real clock: a thread for each CPU and device thread (threads.ts, cpu.ts); virtual clock: nothing to start
+//   bootMachine   plan (plan.ts) -> memory -> core -> blocks (boot.ts); real clock: the threads are spawned meanwhile
+//   start         real clock: each CPU and device thread gets its task (threads.ts, cpu.ts); virtual clock: handlers
 //   linkJob, kick the executor gives a CPU a job, and wakes the CPU when the job may run
 //   run           time passes until a deadline, an event, or (virtual) the end of all events
 //   stop          M_STOP, everybody woken, threads ended
@@ -110,6 +110,9 @@ const COUNTERS: Readonly<Record<keyof CpuCounters, number>> = {
 /** Longest timer that the host knows, ms. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
+/** How long virtual time may keep the event loop waiting. */
+const TURN_MS = 2
+
 /** A slice of virtual time is over: the event loop gets a turn. */
 function turn(): Promise<void> {
   return new Promise(resolve => setImmediate(resolve))
@@ -123,9 +126,26 @@ export function bootMachine(config: MachineConfig): Machine {
   validateConfig(config)
   const plan = planMachine(config)
   const origin = clockOrigin()
-  const module = compileCore(config.core ?? (config.trace ? 'trace' : 'release'))
-  const memory = createMemory(plan.bytes)
-  return new BootedMachine(plan, origin, module, memory)
+  const threads = spawnThreads(config)
+  try {
+    const module = compileCore(config.core ?? (config.trace ? 'trace' : 'release'))
+    return new BootedMachine(plan, origin, module, createMemory(plan.bytes), threads)
+  } catch (error) {
+    void threads?.stop()
+    throw error
+  }
+}
+
+/** Numbers of the disks whose device runs on a thread of its own. */
+function threadedDevices(config: MachineConfig): number[] {
+  return config.disks.flatMap((disk, i) => (disk.where === 'thread' ? [i] : []))
+}
+
+/** Real time: the workers, which load their files while the machine is booted. */
+function spawnThreads(config: MachineConfig): Threads | undefined {
+  if (config.clock === 'virtual') return undefined
+  const file = config.workerFile ?? distUrl('src/machine/cpu.worker.js')
+  return new Threads(config.cpus + threadedDevices(config).length, file)
 }
 
 function diskOf(plan: MachinePlan, disk: DiskPlan, index: number): Disk {
@@ -171,9 +191,9 @@ class BootedMachine implements Machine {
   readonly #origin: ClockOrigin
   readonly #module: WebAssembly.Module
   readonly #virtual: VirtualTime | undefined
+  readonly #threads: Threads | undefined
   readonly #linked: number[] = []
   readonly #lastJob = new Map<number, number>()
-  #threads: Threads | undefined
   #allocated = 0
   #event = false
   #failure: Error | undefined
@@ -187,8 +207,10 @@ class BootedMachine implements Machine {
     origin: ClockOrigin,
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
+    threads: Threads | undefined,
   ) {
     const { config } = plan
+    this.#threads = threads
     this.#plan = plan
     this.#origin = origin
     this.#module = module
@@ -215,14 +237,9 @@ class BootedMachine implements Machine {
     )
   }
 
-  /** Disks whose device runs on a thread of its own. */
-  #threadedDevices(): number[] {
-    return this.disks.filter(d => d.config.where === 'thread').map(d => d.index)
-  }
-
   #crowdNotes(): string[] {
     if (this.config.clock === 'virtual') return []
-    const devices = this.#threadedDevices().length
+    const devices = threadedDevices(this.config).length
     const wanted = this.config.cpus + devices
     const cores = hostCores()
     if (wanted <= cores) return []
@@ -271,22 +288,19 @@ class BootedMachine implements Machine {
       this.#virtual.install(options.handlers ?? {})
       return
     }
-    this.#threads = new Threads(
-      {
-        workerFile: options.workerFile ?? distUrl('src/machine/cpu.worker.js'),
-        module: this.#module,
-        memory: this.memory,
-        origin: this.#origin,
-        cpus: this.config.cpus,
-        devices: this.#threadedDevices(),
-      },
-      {
-        done: job => this.#jobDone(job),
-        message: (message, cpu) => this.#message(message, cpu),
-        failed: error => this.#fail(error),
-      },
-    )
-    await this.#threads.start()
+    const setup = {
+      module: this.#module,
+      memory: this.memory,
+      origin: this.#origin,
+      cpus: this.config.cpus,
+      devices: threadedDevices(this.config),
+    }
+    const events = {
+      done: (job: number) => this.#jobDone(job),
+      message: (message: unknown, cpu: number) => this.#message(message, cpu),
+      failed: (error: Error) => this.#fail(error),
+    }
+    await this.#threads?.start(setup, events, options.workerFile)
     if (this.#failure) throw await this.#tornDown()
   }
 
@@ -321,6 +335,7 @@ class BootedMachine implements Machine {
   }
 
   async run(untilNs: number = Number.POSITIVE_INFINITY): Promise<RunEnd> {
+    if (this.#stopped && !this.#failure) return 'idle'
     const end = this.#virtual
       ? await this.#runVirtual(this.#virtual, untilNs)
       : await this.#runReal(untilNs)
@@ -329,22 +344,27 @@ class BootedMachine implements Machine {
   }
 
   async #runVirtual(virtual: VirtualTime, untilNs: number): Promise<RunEnd> {
-    for (;;) {
+    let turned = performance.now()
+    while (!this.#stopped) {
       if (this.#takeEvent()) return 'event'
       const end = virtual.slice(untilNs)
       if (this.#takeEvent()) return 'event'
       if (end === 'time' || end === 'idle') return end
-      if (end === 'more') await turn()
+      if (performance.now() - turned < TURN_MS) continue
+      await turn()
+      turned = performance.now()
     }
+    return 'idle'
   }
 
   async #runReal(untilNs: number): Promise<RunEnd> {
-    for (;;) {
+    while (!this.#stopped) {
       if (this.#takeEvent()) return 'event'
       const rest = (untilNs - this.now()) / 1e6
       if (rest <= 0) return 'time'
       await this.#pause(Math.min(rest, MAX_TIMER_MS))
     }
+    return 'idle'
   }
 
   /** Waits for so many ms, or until something happens. */
@@ -412,6 +432,7 @@ class BootedMachine implements Machine {
       view.add(word, 1)
       view.notify(word)
     }
+    this.#wake?.()
     await this.#threads?.stop()
   }
 

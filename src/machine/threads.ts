@@ -1,9 +1,15 @@
 // The threads of a machine in real time: a pool of workers, one for each CPU and each device thread, whose one task
 // lasts as long as the machine runs.
 //
-// The pool is loaded only when it is needed: virtual time never pays for it. A thread that ends before M_STOP, whatever
-// the reason, is a failure: the others are stopped, and whoever waits for the machine learns of it.
+//   spawn   at boot, before anything else: the workers load their files while the main thread compiles and boots
+//   start   each worker gets its task; resolves when all of them are about to enter their loops
+//   stop    after M_STOP: waits for the tasks, then ends the workers
+//
+// The pool's package is loaded here and only here, so that virtual time never pays for it, and synchronously, because
+// the workers shall begin as early as possible. A thread that ends before M_STOP, whatever the reason, is a failure: the
+// others are stopped, and whoever waits for the machine learns of it.
 
+import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { MessageChannel, type Worker } from 'node:worker_threads'
 import type { Piscina } from 'piscina'
@@ -23,7 +29,6 @@ export interface ThreadEvents {
 
 /** What all threads of a machine share. */
 export interface ThreadSetup {
-  readonly workerFile: URL
   readonly module: WebAssembly.Module
   readonly memory: WebAssembly.Memory
   readonly origin: ClockOrigin
@@ -39,24 +44,23 @@ export function hostCores(): number {
 
 /** The pool and its tasks. */
 export class Threads {
-  readonly #setup: ThreadSetup
-  readonly #events: ThreadEvents
-  #pool: Piscina | undefined
-  #tasks: Promise<void>[] = []
+  readonly #pool: Piscina
+  readonly #workerFile: URL
+  readonly #crowded: boolean
+  readonly #tasks: Promise<void>[] = []
+  #events: ThreadEvents | undefined
+  #resolveReady: (() => void)[] = []
+  #early: Error | undefined
   #stopping = false
 
-  constructor(setup: ThreadSetup, events: ThreadEvents) {
-    this.#setup = setup
-    this.#events = events
-  }
-
-  /** Starts everything; resolves when every thread is about to enter its loop. */
-  async start(): Promise<void> {
-    const { Piscina } = await import('piscina')
-    const { cpus, devices } = this.#setup
-    const count = cpus + devices.length
+  /** Spawns `count` workers that load `workerFile`. */
+  constructor(count: number, workerFile: URL) {
+    const require = createRequire(import.meta.url)
+    const { Piscina } = require('piscina') as typeof import('piscina')
+    this.#workerFile = workerFile
+    this.#crowded = count > hostCores()
     this.#pool = new Piscina({
-      filename: this.#setup.workerFile.href,
+      filename: workerFile.href,
       minThreads: count,
       maxThreads: count,
       concurrentTasksPerWorker: 1,
@@ -64,36 +68,42 @@ export class Threads {
       recordTiming: false,
     })
     this.#pool.on('error', (error: Error) => this.#fail('a thread', error))
-    const crowded = count > hostCores()
+  }
+
+  /**
+   * Gives every worker its task; resolves when every thread is about to enter its loop, or has failed.
+   * @param workerFile another file than the one the workers have loaded
+   */
+  async start(setup: ThreadSetup, events: ThreadEvents, workerFile?: URL): Promise<void> {
+    this.#events = events
+    if (this.#early) events.failed(this.#early)
+    const file = workerFile ?? this.#workerFile
     const ready: Promise<void>[] = []
-    for (let i = 0; i < cpus; i++) ready.push(this.#launch('cpu', i, crowded))
-    for (const dev of devices) ready.push(this.#launch('device', dev, crowded))
+    for (let i = 0; i < setup.cpus; i++) ready.push(this.#launch('cpu', i, setup, file))
+    for (const dev of setup.devices) ready.push(this.#launch('device', dev, setup, file))
     await Promise.all(ready)
   }
 
-  /** Gives one thread its task. Resolves when it says that it is ready, or has ended. */
-  #launch(kind: ThreadTask['kind'], index: number, crowded: boolean): Promise<void> {
+  /** Gives one thread its task. Resolves when it says that it is ready, or anything has failed. */
+  #launch(kind: ThreadTask['kind'], index: number, setup: ThreadSetup, file: URL): Promise<void> {
     const { port1, port2 } = new MessageChannel()
-    const { module, memory, origin } = this.#setup
+    const { module, memory, origin } = setup
+    const crowded = this.#crowded
     const task: ThreadTask = { kind, index, module, memory, origin, crowded, port: port2 }
     const name = kind === 'cpu' ? `CPU ${index}` : `the thread of device ${index}`
     return new Promise(resolve => {
+      this.#resolveReady.push(resolve)
       port1.on('message', (message: ThreadMessage) => {
         if (message.type === 'ready') resolve()
-        else if (message.type === 'done') this.#events.done(message.job)
-        else this.#events.message(message.message, index)
+        else if (message.type === 'done') this.#events?.done(message.job)
+        else this.#events?.message(message.message, index)
       })
       port1.unref()
-      const life = this.#pool!.run(task, { transferList: [port2] }).then(
+      const life = this.#pool.run(task, { transferList: [port2], filename: file.href }).then(
         () => this.#fail(name, new Error('it ended by itself')),
         (error: Error) => this.#fail(name, error),
       )
-      this.#tasks.push(
-        life.finally(() => {
-          port1.close()
-          resolve()
-        }),
-      )
+      this.#tasks.push(life.finally(() => port1.close()))
     })
   }
 
@@ -101,26 +111,25 @@ export class Threads {
     if (this.#stopping) return
     const failure = new OutputError(`${name} died: ${error.message}`)
     failure.cause = error
-    this.#events.failed(failure)
+    this.#early ??= failure
+    this.#events?.failed(failure)
+    for (const resolve of this.#resolveReady.splice(0)) resolve()
   }
 
   /** After M_STOP was set and everybody woken: waits for the threads, then ends those that did not end. */
   async stop(): Promise<void> {
     this.#stopping = true
-    const pool = this.#pool
-    if (!pool) return
     let timer: NodeJS.Timeout | undefined
     const patience = new Promise<void>(resolve => {
       timer = setTimeout(resolve, STOP_MS)
     })
     await Promise.race([Promise.all(this.#tasks), patience])
     clearTimeout(timer)
-    await pool.destroy()
+    await this.#pool.destroy()
     await Promise.all(this.#tasks)
-    this.#pool = undefined
   }
 
   get workers(): readonly Worker[] {
-    return this.#pool?.threads ?? []
+    return this.#pool.threads
   }
 }

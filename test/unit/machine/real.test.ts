@@ -157,6 +157,14 @@ describe('real time', () => {
     expect(books.tagsHeld).toBe(8)
     expect(books.biosUnbalanced).toBe(0)
     expect(books.balanced).toBe(false)
+    expect(await machine.run()).toBe('idle')
+  })
+
+  it('ends the threads of a machine that was booted and never started', async () => {
+    const machine = boot({ cpus: 2 })
+    expect(machine.threads()).toHaveLength(2)
+    await machine.stop()
+    expect(machine.threads()).toEqual([])
   })
 })
 
@@ -164,20 +172,36 @@ describe('a thread that dies', () => {
   const fixture = (name: string): URL =>
     new URL(`../../fixtures/${name}.worker.mjs`, import.meta.url)
 
-  it('is reported, and the others are stopped', async () => {
-    const machine = boot({ cpus: 2 })
-    const start = machine.start({ workerFile: fixture('dying') })
-    await expect(start.then(() => machine.run())).rejects.toThrow(/CPU 1 died/)
-    expect(machine.threads()).toEqual([])
-    expect(machine.view.load(L.M_BASE + L.M_STOP)).toBe(1)
-  })
+  it.each(['at boot', 'at start'])(
+    'is reported, and the others are stopped (file named %s)',
+    async when => {
+      const workerFile = fixture('dying')
+      const machine = boot(when === 'at boot' ? { cpus: 2, workerFile } : { cpus: 2 })
+      const start = machine.start(when === 'at boot' ? {} : { workerFile })
+      await expect(start.then(() => machine.run())).rejects.toThrow(/CPU 1 died/)
+      expect(machine.threads()).toEqual([])
+      expect(machine.view.load(L.M_BASE + L.M_STOP)).toBe(1)
+    },
+  )
 
   it('by an exception in the slow half is reported with its message', async () => {
     const machine = boot({ cpus: 2 })
-    await machine.start({ workerFile: fixture('throwing') })
-    startJob(machine, 0, 1, machine.disks[0]!, { ios: 1000, depth: 4 })
-    await expect(machine.run()).rejects.toThrow('CPU 1 died: on purpose')
+    await machine.start()
+    const job = machine.jobAddress(0)
+    machine.linkJob(job, 1)
+    machine.view.setU32(job + L.JOB_HOST_WHY, L.HOST_REPLAY)
+    machine.view.store(job + L.JOB_STATE, L.JOB_WAIT_HOST)
+    machine.view.store(machine.cpuAddress(1) + L.CPU_MAIL, 1)
+    machine.kick(1)
+    const message = `CPU 1 died: CPU 1: nobody serves host request ${L.HOST_REPLAY}`
+    await expect(machine.run()).rejects.toThrow(message)
     await expect(machine.run()).rejects.toThrow(OutputError)
+    expect(machine.threads()).toEqual([])
+  })
+
+  it('that cannot even load its file is reported', async () => {
+    const machine = boot({ workerFile: fixture('missing') })
+    await expect(machine.start()).rejects.toThrow(/died/)
     expect(machine.threads()).toEqual([])
   })
 
