@@ -149,7 +149,7 @@ export function formatNullBlk(spec: NullBlkSpec): string[] {
   const set = (on: boolean, text: string): void => {
     if (on) keys.push(text)
   }
-  set(spec.irqmode === 2, `completion_nsec=${spec.completionNs}`)
+  set(spec.irqmode === 2 || spec.completionNs === 0, `completion_nsec=${spec.completionNs}`)
   set(!spec.usePerNodeHctx, `submit_queues=${spec.submitQueues}`)
   set(spec.usePerNodeHctx, 'use_per_node_hctx=1')
   set(spec.noSched, 'no_sched=1')

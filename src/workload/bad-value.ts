@@ -12,7 +12,13 @@ export function withPrefix<T>(prefix: string, action: () => T): T {
   try {
     return action()
   } catch (error) {
-    if (error instanceof BadValue) throw new UserError(`${prefix}: ${error.message}`)
+    if (error instanceof BadValue) throw new UserError(`${prefix}: ${printable(error.message)}`)
     throw error
   }
+}
+
+/** One line of readable characters, whatever the value that is quoted in it contains. */
+function printable(text: string): string {
+  const clean = text.replace(/[^\x20-\x7e\u00a0-\uffff]/g, '?')
+  return clean.length > 400 ? `${clean.slice(0, 397)}...` : clean
 }

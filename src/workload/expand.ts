@@ -8,8 +8,9 @@
 // `wait_for` takes a name above it that is unique there.
 
 import { UserError } from '../core/errors.js'
+import { show } from '../machine/spec-values.js'
 import type { JobSpec, Triple } from './job.js'
-import { type RawOption, type RawSection, shorten } from './jobfile.js'
+import type { RawOption, RawSection } from './jobfile.js'
 import { type JobWishes, layOut, type Target, wishesOf } from './layout.js'
 import type { Notes } from './notes.js'
 import {
@@ -112,9 +113,7 @@ interface Placed {
  */
 export function expandJobs(sections: readonly FlatSection[], options: ExpandOptions): JobSpec[] {
   const placed = placeSections(sections, options)
-  const drafts = placed.flatMap(section =>
-    Array.from({ length: section.clones }, (_, clone) => draft(section, clone, options)),
-  )
+  const drafts = placed.flatMap(section => draftClones(section, options))
   const files = drafts.reduce((sum, one) => sum + one.wishes.files.length, 0)
   if (files > MAX_FILES) throw new UserError(`${files} files in all; at most ${MAX_FILES}`)
   const regions = layOut(
@@ -170,38 +169,56 @@ function warnTwoFilenames(section: FlatSection, settings: Settings, notes: Notes
     options.some(option => option.key === 'filename')
   if (!writes(section.globals) || !writes(section.own) || writes(section.overrides)) return
   const names = settings.get('filename')!.join(', ')
-  notes.warn(`${settings.quote('filename')}: added to the global filename: ${shorten(names)}`)
+  notes.warn(`${settings.quote('filename')}: added to the global filename: ${show(names)}`)
 }
+
+/** The fields that all clones of a section share. */
+type SharedFields = Omit<JobSpec, OwnField | 'files' | 'size' | 'ioSize'>
+/** The fields that each clone has for itself, besides its regions. */
+type OwnField =
+  | 'index'
+  | 'cloneIndex'
+  | 'randrepeat'
+  | 'randseed'
+  | 'seed'
+  | 'startDelayNs'
+  | 'cpusAllowed'
+  | 'cpusAllowedPolicy'
 
 /** A job without its regions. */
 interface Draft {
   readonly wishes: JobWishes
   readonly context: JobContext
-  readonly spec: Omit<JobSpec, 'files' | 'size' | 'ioSize'>
+  readonly shared: SharedFields
+  readonly own: Pick<JobSpec, OwnField>
 }
 
-function draft(placed: Placed, cloneIndex: number, options: ExpandOptions): Draft {
+function draftClones(placed: Placed, options: ExpandOptions): Draft[] {
   const { section, settings, name } = placed
-  const where = `${section.where}: [${shorten(section.name)}]`
+  const where = `${section.where}: [${show(section.name)}]`
   const context: JobContext = { settings, notes: options.notes, where, name }
-  const index = placed.firstIndex + cloneIndex
-  const seeds = seedFields(settings, index, options.seed)
-  const pattern = patternFields(context)
-  const blocks = blockFields(context)
-  const wishes = wishesOf({
-    settings,
-    notes: options.notes,
-    targets: options.targets,
-    where,
-    name,
-    cloneIndex,
-    seed: seeds.seed,
-    block: smallestUsed(blocks.bsMin, pattern.uses),
+  const shared = sharedFields(placed, context)
+  return Array.from({ length: placed.clones }, (_, cloneIndex) => {
+    const index = placed.firstIndex + cloneIndex
+    const seeds = seedFields(settings, index, options.seed)
+    const startDelayNs = startDelay(settings, seeds.seed)
+    const own = { index, cloneIndex, startDelayNs, ...seeds, ...cpuFields(settings, index) }
+    const wishes = wishesOf({
+      ...context,
+      targets: options.targets,
+      cloneIndex,
+      seed: seeds.seed,
+      block: smallestUsed(shared.bsMin, shared.uses),
+    })
+    return { wishes, context, shared, own }
   })
-  const spec: Draft['spec'] = {
-    name,
-    index,
-    cloneIndex,
+}
+
+function sharedFields(placed: Placed, context: JobContext): SharedFields {
+  const { section } = placed
+  const blocks = blockFields(context)
+  return {
+    name: placed.name,
     numjobs: placed.clones,
     source: section.where,
     options: recordOf(section),
@@ -209,11 +226,8 @@ function draft(placed: Placed, cloneIndex: number, options: ExpandOptions): Draf
     groupid: placed.groupid,
     phase: placed.phase,
     waitFor: placed.waitFor,
-    startDelayNs: startDelay(settings, seeds.seed),
-    ...seeds,
-    ...pattern,
+    ...patternFields(context),
     ...blocks,
-    ...cpuFields(settings, index),
     ...zoneFields(context),
     ...timeFields(context),
     ...engineFields(context),
@@ -224,7 +238,6 @@ function draft(placed: Placed, cloneIndex: number, options: ExpandOptions): Draf
     ...reportFields(context),
     ...logFields(context),
   }
-  return { wishes, context, spec }
 }
 
 const smallestUsed = (sizes: Triple, uses: Triple<boolean>): number =>
@@ -288,13 +301,13 @@ function recordOf(section: FlatSection): Record<string, string> {
 }
 
 function withRegions(
-  { spec, context }: Draft,
+  { shared, own, context }: Draft,
   files: JobSpec['files'],
   targets: readonly Target[],
 ): JobSpec {
   const size = files.reduce((sum, file) => sum + file.size, 0)
   const ioSize = ioSizeOf(context, size)
-  const job: JobSpec = { ...spec, files, size, ioSize }
+  const job: JobSpec = { ...shared, ...own, files, size, ioSize }
   checkBlocks(context, job, targets)
   return job
 }
@@ -318,7 +331,7 @@ function checkBlocks(context: JobContext, job: JobSpec, targets: readonly Target
     const least = Math.min(...used.map(i => job.bsMin[i]!))
     if (file.size < least) {
       throw new UserError(
-        `${context.where}: ${shorten(file.name)}: a region of ${formatBytes(file.size)} is smaller than one block of ${formatBytes(least)}`,
+        `${context.where}: ${show(file.name)}: a region of ${formatBytes(file.size)} is smaller than one block of ${formatBytes(least)}`,
       )
     }
     const lba = targets.find(target => target.name === file.disk)?.lbaBytes
@@ -362,7 +375,7 @@ function checkMemory(jobs: readonly JobSpec[]): void {
     phases.set(job.phase, bytes)
     if (bytes > MAX_IN_FLIGHT) {
       throw new UserError(
-        `${job.source}: [${shorten(job.name)}]: more than ${formatBytes(MAX_IN_FLIGHT)} of buffers in flight at once (numjobs x iodepth x bs)`,
+        `${job.source}: [${show(job.name)}]: more than ${formatBytes(MAX_IN_FLIGHT)} of buffers in flight at once (numjobs x iodepth x bs)`,
       )
     }
   }
@@ -376,7 +389,7 @@ function warnOverlap(placed: readonly Placed[], jobs: readonly JobSpec[], notes:
     if (section.clones < 2 || job.verify.method === 'none' || !job.uses[1]) continue
     if (second!.files[0]!.base === job.files[0]!.base) {
       notes.warn(
-        `${job.source}: [${shorten(job.name)}]: clones overwrite each other's blocks; verify will fail`,
+        `${job.source}: [${show(job.name)}]: clones overwrite each other's blocks; verify will fail`,
       )
     }
   }

@@ -9,6 +9,7 @@
 //   $pagesize $mb_memory $ncpus   in a value: numbers, then + - * / % ^ are evaluated
 
 import { UserError } from '../core/errors.js'
+import { show } from '../machine/spec-values.js'
 import { evaluate } from './arith.js'
 import { BadValue } from './bad-value.js'
 import type { Notes } from './notes.js'
@@ -130,7 +131,7 @@ function readLine(line: string, where: string, chain: readonly string[], reading
   }
   const section = reading.sections.at(-1)
   if (section === undefined) {
-    throw new UserError(`${where}: '${shorten(line)}' stands before the first [section]`)
+    throw new UserError(`${where}: '${show(line)}' stands before the first [section]`)
   }
   const file = /^include(?:\s*=\s*|\s+)(.*)$/s.exec(line)?.[1]
   if (file !== undefined) include(file, where, chain, reading)
@@ -144,14 +145,14 @@ function openSection(
   reading: Reading,
 ): void {
   const end = line.lastIndexOf(']')
-  if (end < 0) throw new UserError(`${where}: '${shorten(line)}' has no closing ]`)
+  if (end < 0) throw new UserError(`${where}: '${show(line)}' has no closing ]`)
   if (end !== line.length - 1) {
-    throw new UserError(`${where}: '${shorten(line.slice(end + 1))}' stands after the section name`)
+    throw new UserError(`${where}: '${show(line.slice(end + 1))}' stands after the section name`)
   }
   const name = line.slice(1, end)
   if (trim(name) === '') throw new UserError(`${where}: a section needs a name`)
   if (chain.length > 1) {
-    throw new UserError(`${where}: [${shorten(name)}]: an included file may not contain sections`)
+    throw new UserError(`${where}: [${show(name)}]: an included file may not contain sections`)
   }
   reading.sections.push({ name, global: name.startsWith('global'), where, options: [] })
 }
@@ -198,7 +199,7 @@ function readOption(line: string, where: string, reading: Reading): RawOption {
   const equals = line.indexOf('=')
   if (equals < 0) return { key: line, value: null, where }
   const key = trim(line.slice(0, equals))
-  if (key === '') throw new UserError(`${where}: '${shorten(line)}' has no option name`)
+  if (key === '') throw new UserError(`${where}: '${show(line)}' has no option name`)
   const after = line.slice(equals + 1)
   const written = trim(after)
   if (written !== after) {
@@ -236,10 +237,4 @@ function evaluated(text: string): string {
     if (error instanceof BadValue) return text
     throw error
   }
-}
-
-/** For messages: one line of at most 60 printable characters. */
-export function shorten(text: string): string {
-  const clean = text.replace(/[^\x20-\x7e\u00a0-\uffff]/g, '?')
-  return clean.length > 60 ? `${clean.slice(0, 57)}...` : clean
 }

@@ -13,6 +13,7 @@
 
 import { UserError } from '../core/errors.js'
 import type { DeviceSpec } from '../machine/spec.js'
+import { show } from '../machine/spec-values.js'
 import type { JobFile, JobSpec } from './job.js'
 import type { Notes } from './notes.js'
 import type { RunName, SizeValue } from './options.js'
@@ -141,7 +142,7 @@ function findTarget(job: WishContext, name: string): Target | null {
   if (found !== undefined) return found
   if (!/^\/dev\/(nvme|nullb|pblk|rrpc)\w*$/.test(name)) return null
   const have = job.targets.map(target => target.name).join(', ')
-  throw new UserError(`${job.settings.quote('filename')}: ${name}: the machine has ${have}`)
+  throw new UserError(`${job.settings.quote('filename')}: ${show(name)}: the machine has ${have}`)
 }
 
 function wish(job: WishContext, name: string, i: number, files: number, nullEngine: boolean): Wish {
@@ -149,7 +150,7 @@ function wish(job: WishContext, name: string, i: number, files: number, nullEngi
   if (target === null && !nullEngine) {
     job.notes.once(
       'plain file',
-      `plain files and directories, such as ${name}, are regions of ${defaultDisk(job.targets).name}`,
+      `plain files and directories, such as ${show(name)}, are regions of ${defaultDisk(job.targets).name}`,
     )
   }
   const known = target?.sizeBytes ?? null
@@ -157,9 +158,17 @@ function wish(job: WishContext, name: string, i: number, files: number, nullEngi
   const size = sizeOf(job, known, offset, i, files)
   if (size === null && !target?.grows) {
     const why = target === null ? 'only a disk has a size of its own' : 'its size is not known yet'
-    throw new UserError(`${job.where}: ${name}: needs size= (${why})`)
+    throw new UserError(`${job.where}: ${show(name)}: needs size= (${why})`)
   }
-  if (known !== null) checkEnd(job, target!, offset, size!)
+  if (size === null) {
+    job.notes.once(
+      `whole ${name}`,
+      `${job.where}: without size= it takes all of ${name}, which is made as large as the jobs need`,
+    )
+  } else if (known !== null) checkEnd(job, target!, offset, size)
+  else if (!Number.isSafeInteger(offset + size)) {
+    throw new UserError(`${job.where}: ${show(name)}: offset and size together are too large`)
+  }
   return { name, target, offset, size }
 }
 
@@ -295,7 +304,7 @@ function placePlainFiles(
     base += alignUp(size, MIB)
     if (base - alignUp(size, MIB) + size > limit) {
       throw new UserError(
-        `${name}: with it ${disk.name} would have to be larger than ${formatBytes(limit)}`,
+        `${show(name)}: with it ${disk.name} would have to be larger than ${formatBytes(limit)}`,
       )
     }
   }

@@ -17,6 +17,8 @@ interface Group {
   readonly inert?: readonly string[]
   /** Engines that know these options; undefined = all. */
   readonly engines?: readonly string[]
+  /** Those that may stand without a value. */
+  readonly bare?: readonly string[]
 }
 
 const NOTE_GROUPS: readonly Group[] = [
@@ -40,6 +42,7 @@ const NOTE_GROUPS: readonly Group[] = [
   {
     reason: 'jobs are tasks of the emulated machine, not processes of this one',
     names: ['thread', 'threads', 'nice', 'lockmem', 'numa_cpu_nodes', 'numa_mem_policy'],
+    bare: ['thread'],
   },
   {
     reason: 'there is no page cache',
@@ -72,11 +75,13 @@ const NOTE_GROUPS: readonly Group[] = [
       'force_async',
     ],
     engines: ['io_uring'],
+    bare: ['registerfiles', 'fixedbufs', 'sqthread_poll'],
   },
   {
     reason: 'the engine is emulated without its tuning',
     names: ['userspace_reap'],
     engines: ['libaio'],
+    bare: ['userspace_reap'],
   },
   {
     reason: 'the host clock is not the machine clock',
@@ -301,6 +306,8 @@ export type OptionClass =
       readonly reason: string
       readonly inert: readonly string[]
       readonly engines: readonly string[] | undefined
+      /** It may stand without a value. */
+      readonly bare: boolean
     }
 
 function buildClasses(): ReadonlyMap<string, OptionClass> {
@@ -310,8 +317,10 @@ function buildClasses(): ReadonlyMap<string, OptionClass> {
     for (const alias of RUN_OPTIONS[name].aliases) all.set(alias, { class: 'RUN', name })
   }
   const add = (kind: 'NOTE' | 'LATER' | 'REFUSE', groups: readonly Group[]): void => {
-    for (const { names, reason, inert = [], engines } of groups) {
-      for (const name of names) all.set(name, { class: kind, name, reason, inert, engines })
+    for (const { names, reason, inert = [], engines, bare = [] } of groups) {
+      for (const name of names) {
+        all.set(name, { class: kind, name, reason, inert, engines, bare: bare.includes(name) })
+      }
     }
   }
   add('NOTE', NOTE_GROUPS)

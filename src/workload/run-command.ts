@@ -10,6 +10,7 @@
 import { UserError } from '../core/errors.js'
 import type { DeviceSpec, MachineSpec } from '../machine/spec.js'
 import { checkKernel, DEFAULT_MACHINE, parseDevices, parseMachine } from '../machine/spec-parse.js'
+import { show } from '../machine/spec-values.js'
 import { BadValue, withPrefix } from './bad-value.js'
 import { expandJobs, type FlatSection, flatten, type JobSource, MAX_JOBS } from './expand.js'
 import type { JobSpec, LatMode, OutputFormat, RunPlan, TraceFormat } from './job.js'
@@ -19,7 +20,6 @@ import {
   type RawSection,
   readJobFile,
   readText,
-  shorten,
 } from './jobfile.js'
 import { diskNeeds, targetsOf } from './layout.js'
 import { Notes } from './notes.js'
@@ -152,7 +152,7 @@ function addJobOption(args: Arguments, key: string, value: string | null): void 
 function standsAlone(key: string): boolean {
   const info = OPTION_CLASSES.get(key)
   if (info === undefined) return false
-  return info.class === 'RUN' ? RUN_OPTIONS[info.name].bare !== undefined : key === 'thread'
+  return info.class === 'RUN' ? RUN_OPTIONS[info.name].bare !== undefined : info.bare
 }
 
 function sortArguments(argv: readonly string[]): Arguments {
@@ -194,7 +194,7 @@ function checkOption(word: string, key: string): void {
   const ours = [...FLAGS, ...Object.keys(VALUES)]
   if (word.startsWith('--') && (ours.includes(key) || OPTION_CLASSES.has(key))) return
   const hint = didYouMean(key, [...ours, ...usefulNames()])
-  throw new UserError(`${COMMAND_LINE}: unknown option ${shorten(word)}${hint}`)
+  throw new UserError(`${COMMAND_LINE}: unknown option ${show(word)}${hint}`)
 }
 
 function addFlag(args: Arguments, key: string, value: string | null): void {
@@ -204,7 +204,7 @@ function addFlag(args: Arguments, key: string, value: string | null): void {
 
 function addValue(args: Arguments, key: string, value: string | null): void {
   if (value === null) throw new UserError(`${COMMAND_LINE}: --${key} needs a value`)
-  withPrefix(`${COMMAND_LINE}: --${key}=${shorten(value)}`, () => VALUES[key]!(args, value))
+  withPrefix(`${COMMAND_LINE}: --${key}=${show(value)}`, () => VALUES[key]!(args, value))
 }
 
 function readMachine(args: Arguments, context: RunContext): MachineSpec {
@@ -255,7 +255,7 @@ function checkSections(args: Arguments, sources: readonly JobSource[]): void {
   )
   for (const wanted of args.sections) {
     if (names.includes(wanted)) continue
-    throw new UserError(`${COMMAND_LINE}: --section=${shorten(wanted)}: no such section`)
+    throw new UserError(`${COMMAND_LINE}: --section=${show(wanted)}: no such section`)
   }
   if (names.length > 0) return
   const what =
@@ -274,7 +274,7 @@ function noteOverrides(sections: readonly FlatSection[], notes: Notes): void {
       if (loser === undefined || loser.value === option.value) continue
       notes.once(
         `override ${name}`,
-        `--${shorten(option.key)}: overrides what job files say (${loser.where}); in fio the file would win`,
+        `--${show(option.key)}: overrides what job files say (${loser.where}); in fio the file would win`,
       )
     }
   }
@@ -284,7 +284,7 @@ function checkReadonly(jobs: readonly JobSpec[]): void {
   const writer = jobs.find(job => job.uses[1] || job.uses[2])
   if (writer === undefined) return
   throw new UserError(
-    `${writer.source}: [${shorten(writer.name)}]: rw=${writer.rw} changes data, but --readonly was given`,
+    `${writer.source}: [${show(writer.name)}]: rw=${writer.rw} changes data, but --readonly was given`,
   )
 }
 

@@ -7,9 +7,9 @@
 //   5. `ioengine` is looked for before engine options: they are unknown to other engines.
 
 import { UserError } from '../core/errors.js'
+import { show } from '../machine/spec-values.js'
 import { withPrefix } from './bad-value.js'
 import type { RawOption } from './jobfile.js'
-import { shorten } from './jobfile.js'
 import type { Notes } from './notes.js'
 import { OPTION_CLASSES, type OptionClass, refusedEngine, usefulNames } from './option-classes.js'
 import { type OptionDef, RUN_OPTIONS, type RunName, type RunValues } from './options.js'
@@ -51,9 +51,9 @@ interface Setting {
 
 /** `job.fio:3: bs=8x`, the beginning of every message about an option. */
 export function quote(raw: RawOption): string {
-  const value = raw.value === null ? '' : `=${shorten(raw.value)}`
-  const written = raw.written === undefined ? '' : ` (written ${shorten(raw.written)})`
-  return `${raw.where}: ${shorten(raw.key)}${value}${written}`
+  const value = raw.value === null ? '' : `=${show(raw.value)}`
+  const written = raw.written === undefined ? '' : ` (written ${show(raw.written)})`
+  return `${raw.where}: ${show(raw.key)}${value}${written}`
 }
 
 /** The typed view of a job's options. */
@@ -204,6 +204,7 @@ function applyOther(
   notes: Notes,
 ): void {
   if (info.class === 'NOTE') {
+    if (raw.value === null && !info.bare) throw new UserError(`${quote(raw)}: needs a value`)
     notes.once(`option ${info.name}`, `${raw.where}: ${info.name} has no effect: ${info.reason}`)
     return
   }

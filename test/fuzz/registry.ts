@@ -1,0 +1,11 @@
+// All fuzzers. A new one is one line here and a file beside this one that exports `fuzz` (see fuzzer.ts).
+
+import { fuzz as deviceSpec } from './device-spec.js'
+import type { Fuzz } from './fuzzer.js'
+import { fuzz as jobfile } from './jobfile.js'
+
+/** By name, in the order they run. */
+export const FUZZERS: Readonly<Record<string, Fuzz>> = {
+  jobfile,
+  'device-spec': deviceSpec,
+}
