@@ -1,8 +1,9 @@
 // Which blocks of a region a pass has covered: fio's random map for mixed block sizes.
 //
-// A bitmap with summaries: bit i of level 0 is block i; bit i of level k+1 says that word i of level k
-// is full. The top level is one word. Bits past the last block count as taken. A search for the next
-// free block climbs over full words and comes down again, so that it stays short when few are left.
+// A bitmap with summaries: bit i of level 0 is block i; bit i of level k+1 says that word i of
+// level k is full. The top level is one word. Bits past the last block count as taken. A search
+// for the next free block climbs over full words and comes down again, so that it stays short
+// when few are left.
 
 const NONE: u64 = u64.MAX_VALUE
 
@@ -79,13 +80,18 @@ function next_free_from(map: usize, n: u64, from: u64): u64 {
   return bit
 }
 
-/** The next free block from `from` on, past the end again from the start; 2^64 - 1 when all are taken. */
+/**
+ * The next free block from `from` on, past the end again from the start; 2^64 - 1 when all are
+ * taken.
+ */
 export function blockmap_next_free(map: usize, n: u64, from: u64): u64 {
   const block = next_free_from(map, n, from)
   return block == NONE ? next_free_from(map, n, 0) : block
 }
 
-/** Takes up to `want` blocks from the free block `from` on, until one is not free; gives how many. */
+/**
+ * Takes up to `want` blocks from the free block `from` on, until one is not free; gives how many.
+ */
 export function blockmap_take(map: usize, n: u64, from: u64, want: u64): u64 {
   let got: u64 = 0
   while (got < want && from + got < n) {

@@ -1,12 +1,13 @@
 // How long the next I/O is.
 //
 //   bs        one size
-//   bsrange   any multiple of the smallest size (or of a sector, when unaligned) up to the largest that
-//             fits before the end of the region, each as likely
+//   bsrange   any multiple of the smallest size (or of a sector, when unaligned) up to the
+//             largest that fits before the end of the region, each as likely
 //   bssplit   the sizes of the list by their shares, among those that fit
 
 import {
-  BS_BYTES, BS_SHARE, BS_SIZE, JG_BSSPLIT, JG_BSSPLIT_N, JG_BS_STEP, JG_MAX_BS, JG_MIN_BS, JG_RNG_BS,
+  BS_BYTES, BS_SHARE, BS_SIZE, JG_BSSPLIT, JG_BSSPLIT_N, JG_BS_STEP, JG_MAX_BS, JG_MIN_BS,
+  JG_RNG_BS,
 } from './layout'
 import { prng_below } from './prng'
 
@@ -30,7 +31,10 @@ function split_length(g: usize, ddir: u32, room: u64): u32 {
   return bytes
 }
 
-/** Bytes of the next I/O of a direction, `room` bytes before the end; 0 when the smallest does not fit. */
+/**
+ * Bytes of the next I/O of a direction, `room` bytes before the end; 0 when the smallest does not
+ * fit.
+ */
 export function next_length(g: usize, ddir: u32, room: u64): u32 {
   const at = g + (ddir << 2)
   const least = load<u32>(at, JG_MIN_BS)

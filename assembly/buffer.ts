@@ -1,11 +1,12 @@
 // What buffers hold: random data, a pattern, or zeros.
 //
-// Random data is the stream of a seed (prng.ts), eight bytes a word. A pattern (PT_*) repeats from the
-// start of the range; each %o in it stands for an 8-byte offset, little-endian, the same for the range.
+// Random data is the stream of a seed (prng.ts), eight bytes a word. A pattern (PT_*) repeats
+// from the start of the range; each %o in it stands for an 8-byte offset, little-endian, the same
+// for the range.
 
 import {
-  BUF_PATTERN, BUF_ZERO, JG_BUF_MODE, JG_BUF_PATTERN, JG_RNG_DATA, JOB_GEN, PT_AT, PT_BYTES, PT_LEN,
-  PT_OFFSETS,
+  BUF_PATTERN, BUF_ZERO, JG_BUF_MODE, JG_BUF_PATTERN, JG_RNG_DATA, JOB_GEN, PT_AT, PT_BYTES,
+  PT_LEN, PT_OFFSETS,
 } from './layout'
 import { GAMMA, mix64, prng_next } from './prng'
 
@@ -41,7 +42,10 @@ export function pattern_fill(at: usize, len: u32, pattern: usize, offset: u64): 
   }
 }
 
-/** The first of the bytes `from` to `to` of the range at `at` that is not the pattern's; `to` = none. */
+/**
+ * The first of the bytes `from` to `to` of the range at `at` that is not the pattern's; `to` =
+ * none.
+ */
 export function pattern_check(at: usize, from: u32, to: u32, pattern: usize, offset: u64): u32 {
   const period = load<u32>(pattern, PT_LEN)
   const once = min(from + period, to)

@@ -8,9 +8,10 @@
 //   crc7     09                    from 0, top bit first    75
 //   xxhash   XXH32                 the seed                 937BAD67
 //
-// All but crc7 run over the bits from the lowest up, eight bytes at a time: table k tells what a byte
-// does to the register k bytes later. Every function takes the result so far (0 at first) and can go
-// on over a second range. The tables (VT_SIZE bytes) are built once for all jobs and then only read.
+// All but crc7 run over the bits from the lowest up, eight bytes at a time: table k tells what a
+// byte does to the register k bytes later. Every function takes the result so far (0 at first)
+// and can go on over a second range. The tables (VT_SIZE bytes) are built once for all jobs and
+// then only read.
 
 import {
   VERIFY_CRC16, VERIFY_CRC32, VERIFY_CRC32C, VERIFY_CRC64, VERIFY_CRC7, VERIFY_XXHASH, VT_CRC16,
@@ -162,7 +163,10 @@ export function xxhash32(from: usize, len: u32, seed: u32): u32 {
   return h ^ (h >> 16)
 }
 
-/** The checksum of a kind (VERIFY_*) over a range, going on from `before`; other kinds have none: 0. */
+/**
+ * The checksum of a kind (VERIFY_*) over a range, going on from `before`; other kinds have none:
+ * 0.
+ */
 export function checksum(kind: u32, tables: usize, from: usize, len: u32, before: u64): u64 {
   if (kind == VERIFY_CRC32C) return crc32c(tables, from, len, <u32>before)
   if (kind == VERIFY_CRC32) return crc32(tables, from, len, <u32>before)

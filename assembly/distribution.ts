@@ -1,23 +1,23 @@
 // Where random I/Os fall: random_distribution, and the waiting times of rate_process=poisson.
 //
 //   uniform    every block alike
-//   zipf       rank k (from 1) has a share proportional to 1 / k^theta; ranks are scattered over the
-//              region by a permutation, the first at the centre if one is given
-//   pareto     rank n * u^(log h / log(1 - h)), which gives a share 1 - h of the I/Os to a part h of
-//              the blocks; scattered likewise
-//   normal     around the centre (the middle), deviation in percent of the region; what falls outside
-//              is drawn again
+//   zipf       rank k (from 1) has a share proportional to 1 / k^theta; ranks are scattered over
+//              the region by a permutation, the first at the centre if one is given
+//   pareto     rank n * u^(log h / log(1 - h)), which gives a share 1 - h of the I/Os to a part h
+//              of the blocks; scattered likewise
+//   normal     around the centre (the middle), deviation in percent of the region; what falls
+//              outside is drawn again
 //   zoned      a zone by its share of the accesses, then uniform in it
 //   sequence   a list of blocks, over and over
 //
-// zipf is drawn exactly, by rejection-inversion (Hormann and Derflinger 1996), for any theta but 1.
-// The arithmetic is compiled into the core and the same on every machine.
+// zipf is drawn exactly, by rejection-inversion (Hormann and Derflinger 1996), for any theta but
+// 1. The arithmetic is compiled into the core and the same on every machine.
 // Unlike fio, normal is not scattered over the region.
 
 import {
-  DIST_NORMAL, DIST_PARETO, DIST_UNIFORM, DIST_ZIPF, DIST_ZONED, DS_A, DS_B, DS_C, DS_CENTRE, DS_KEY,
-  DS_KIND, DS_N, DS_PARAM, DS_PERM_BITS, DS_SHIFT, DS_TABLE, JG_RNG_RATE, JOB_GEN, ZN_ACCESS,
-  ZN_LENGTH, ZN_SIZE, ZN_START,
+  DIST_NORMAL, DIST_PARETO, DIST_UNIFORM, DIST_ZIPF, DIST_ZONED, DS_A, DS_B, DS_C, DS_CENTRE,
+  DS_KEY, DS_KIND, DS_N, DS_PARAM, DS_PERM_BITS, DS_SHIFT, DS_TABLE, JG_RNG_RATE, JOB_GEN,
+  ZN_ACCESS, ZN_LENGTH, ZN_SIZE, ZN_START,
 } from './layout'
 import { permute, permute_bits } from './permute'
 import { prng_below, prng_next, prng_unit } from './prng'

@@ -680,6 +680,7 @@ export const JG_NEXT_LEN = 12 //         u32 S  bytes,
 export const JG_NEXT_OFFSET = 16 //      u64 S  offset in the region,
 export const JG_NEXT_DISK = 24 //        u64 S  offset from the start of the disk,
 export const JG_NEXT_FILE = 32 //        u32 S  number of the region
+export const JG_DIRECTION = 36 //        u32 S  the job's direction (DDIR_*), 3 = several
 export const JG_REGION = 40 //           u64 S  where that region starts on its disk, bytes
 export const JG_RNG_OFF = 48 //          2 x u64 S  generator of offsets (PRNG_SIZE)
 export const JG_RNG_BS = 64 //           2 x u64 S  ... of block sizes
@@ -719,8 +720,9 @@ export const JG_SIZE = 1024
 
 export const GEN_NEW = 0 //      not started
 export const GEN_GENERAL = 1
-export const GEN_RANDOM = 2 //   one direction, size and region, uniform, no map
+export const GEN_RANDOM = 2 //   one region, one size a direction, uniform, no map
 export const GEN_PERM = 3 //     ... with the map
+export const GEN_SEQ = 4 //      one region, one size a direction, no holes
 
 export const RW_READ = 1
 export const RW_WRITE = 2
@@ -832,6 +834,7 @@ export const JV_BAD_WHY = 144 //         u32 S  BAD_*,
 export const JV_BAD_FILE = 148 //        u32 S  and its region
 export const JV_GOT = 152 //             u64 S  what the latest check found,
 export const JV_WANT = 160 //            u64 S  and should have found
+export const JV_CHECK_READS = 168 //     u32 I  1: the job only reads, and every read is checked
 export const JV_SIZE = 512
 
 // one piece of JV_LIST

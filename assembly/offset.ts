@@ -1,17 +1,17 @@
 // What the next I/O of a job is: direction, then offset, then length, as fio chooses them.
 //
-// Direction: the one that rw names; in a mix a draw against rwmixread. trimwrite trims a block, then
-// writes it: in random order the write has the place and length of the trim; in sequential order both
-// directions have their own position, and the one that lags behind comes next.
+// Direction: the one that rw names; in a mix a draw against rwmixread. trimwrite trims a block,
+// then writes it: in random order the write has the place and length of the trim; in sequential
+// order both directions have their own position, and the one that lags behind comes next.
 //
 // Offset:
-//   sequential  where the last I/O of the direction ended, plus the hole of rw=read:112k. Reaching the
-//               end of the region ends the pass; a hole that jumps past it goes on at the start, one
-//               that jumps before the start goes on at the end.
-//   random      a block of blockalign bytes: from the random map (each block once a pass) or from the
-//               distribution. rw=randread:8 jumps every 8 I/Os and is sequential (or repeats the
-//               offset) in between; percentage_random makes a share of the jumps sequential. Only
-//               jumps count in the map.
+//   sequential  where the last I/O of the direction ended, plus the hole of rw=read:112k.
+//               Reaching the end of the region ends the pass; a hole that jumps past it goes on
+//               at the start, one that jumps before the start goes on at the end.
+//   random      a block of blockalign bytes: from the random map (each block once a pass) or from
+//               the distribution. rw=randread:8 jumps every 8 I/Os and is sequential (or repeats
+//               the offset) in between; percentage_random makes a share of the jumps sequential.
+//               Only jumps count in the map.
 //   strided     both, inside a zone of zonerange bytes; after zonesize bytes comes the next zone,
 //               zoneskip bytes on, and after the last the first.
 //
@@ -25,14 +25,15 @@ import { next_length } from './blocksize'
 import { dist_init, dist_next } from './distribution'
 import {
   DDIR_READ, DDIR_TRIM, DDIR_WRITE, DIST_UNIFORM, DS_KEY, DS_KIND, DS_SIZE, FL_BLOCKS, FL_BYTES,
-  FL_DIST, FL_DONE, FL_INDEX, FL_LAST, FL_MAP, FL_PASS, FL_PERM_BITS, FL_PERM_KEY, FL_REGION, FL_SIZE,
-  FL_START, FL_TRIMMED, FL_UNITS, FL_ZONE, FL_ZONE_BYTES, FL_ZONE_DONE, GEN_GENERAL, GEN_NEW,
-  GEN_PERM, GEN_RANDOM, JG_ALIGN, JG_FILE0, JG_FILES, JG_FILES_DONE, JG_FILE_N, JG_FILE_TURN,
-  JG_LOOPS_DONE, JG_MAP_MODE, JG_MAP_UNIT, JG_MAX_BS, JG_MIN_BS, JG_MIX_READ, JG_MODE, JG_NEXT_DDIR,
-  JG_NEXT_DISK, JG_ONLY, JG_NEXT_FILE, JG_NEXT_LEN, JG_NEXT_OFFSET, JG_RANDOM_PCT, JG_REGION, JG_RNG_BS,
-  JG_RNG_MIX, JG_RNG_OFF, JG_RW, JG_SEQ_AT, JG_SEQ_IDENTICAL, JG_SEQ_LEFT, JG_SEQ_NR, JG_SEQ_WRAP,
-  JG_SKIP, JG_STRIDE_RANGE, JG_STRIDE_SKIP, JG_STRIDE_ZONE, JOB_GEN, MAP_BITS, MAP_NONE, MAP_PERM,
-  RW_RANDOM, RW_READ, RW_TRIM, RW_TRIMWRITE, RW_WRITE,
+  FL_DIST, FL_DONE, FL_INDEX, FL_LAST, FL_MAP, FL_PASS, FL_PERM_BITS, FL_PERM_KEY, FL_REGION,
+  FL_SIZE, FL_START, FL_TRIMMED, FL_UNITS, FL_ZONE, FL_ZONE_BYTES, FL_ZONE_DONE, GEN_GENERAL,
+  GEN_NEW, GEN_PERM, GEN_RANDOM, GEN_SEQ, JG_ALIGN, JG_DIRECTION, JG_FILE0, JG_FILES,
+  JG_FILES_DONE, JG_FILE_N, JG_FILE_TURN, JG_LOOPS_DONE, JG_MAP_MODE, JG_MAP_UNIT, JG_MAX_BS,
+  JG_MIN_BS, JG_MIX_READ, JG_MODE, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN,
+  JG_NEXT_OFFSET, JG_ONLY, JG_RANDOM_PCT, JG_REGION, JG_RNG_MIX, JG_RNG_OFF, JG_RW, JG_SEQ_AT,
+  JG_SEQ_IDENTICAL, JG_SEQ_LEFT, JG_SEQ_NR, JG_SEQ_WRAP, JG_SKIP, JG_STRIDE_RANGE, JG_STRIDE_SKIP,
+  JG_STRIDE_ZONE, JOB_GEN, MAP_BITS, MAP_NONE, MAP_PERM, RW_RANDOM, RW_READ, RW_TRIM, RW_TRIMWRITE,
+  RW_WRITE,
 } from './layout'
 import { permute, permute_bits, permute_keys } from './permute'
 import { prng_below } from './prng'
@@ -54,7 +55,10 @@ function reset_map(g: usize, fl: usize): void {
   else if (mode == MAP_BITS) blockmap_clear(load<u32>(fl, FL_MAP), load<u64>(fl, FL_UNITS))
 }
 
-/** Random offsets of a direction in `bytes`: the last block must fit, even when aligned more finely. */
+/**
+ * Random offsets of a direction in `bytes`: the last block must fit, even when aligned more
+ * finely.
+ */
 function random_blocks(g: usize, ddir: u32, bytes: u64): u64 {
   const align = <u64>load<u32>(g + (ddir << 2), JG_ALIGN)
   const size = <u64>load<u32>(g + (ddir << 2), JG_MIN_BS)
@@ -106,19 +110,30 @@ function only_direction(rw: u32): u32 {
   return popcnt<u32>(uses) == 1 ? ctz<u32>(uses) : 3
 }
 
+/** Whether the direction has one size and, at random, nothing but uniform jumps. */
+function is_plain(g: usize, ddir: u32, random: u32): bool {
+  const at = g + (ddir << 2)
+  if (load<u32>(at, JG_MIN_BS) != load<u32>(at, JG_MAX_BS)) return false
+  if (!random) return true
+  const fl = g + JG_FILE0
+  return load<u32>(at, JG_RANDOM_PCT) >= 100 && load<u64>(fl + (ddir << 3), FL_BLOCKS) != 0 &&
+    load<u32>(fl + FL_DIST + ddir * DS_SIZE, DS_KIND) == DIST_UNIFORM
+}
+
 /** The plainest jobs have a short way; this finds it. */
 function choose_mode(g: usize): u32 {
   const rw = load<u32>(g, JG_RW)
-  const ddir = only_direction(rw)
-  if (ddir == 3 || !(rw & RW_RANDOM) || load<u32>(g, JG_FILE_N) != 1) return GEN_GENERAL
-  const at = g + (ddir << 2)
+  const random = rw & RW_RANDOM
+  if (load<u32>(g, JG_FILE_N) != 1 || load<u64>(g, JG_STRIDE_ZONE) || rw & RW_TRIMWRITE) {
+    return GEN_GENERAL
+  }
+  for (let ddir: u32 = 0; ddir < 3; ddir++) {
+    if ((rw >> ddir) & 1 && !is_plain(g, ddir, random)) return GEN_GENERAL
+  }
+  if (!random) return load<u64>(g, JG_SKIP) ? GEN_GENERAL : GEN_SEQ
   const map = load<u32>(g, JG_MAP_MODE)
-  const plain =
-    load<u32>(at, JG_MIN_BS) == load<u32>(at, JG_MAX_BS) && load<u32>(at, JG_RANDOM_PCT) == 100 &&
-    load<u32>(g, JG_SEQ_NR) == 1 && load<u64>(g, JG_STRIDE_ZONE) == 0 && map != MAP_BITS &&
-    load<u32>(g + JG_FILE0 + FL_DIST + ddir * DS_SIZE, DS_KIND) == DIST_UNIFORM &&
-    load<u64>(g + JG_FILE0 + (ddir << 3), FL_BLOCKS) != 0
-  return !plain ? GEN_GENERAL : map == MAP_PERM ? GEN_PERM : GEN_RANDOM
+  if (map == MAP_BITS || load<u32>(g, JG_SEQ_NR) != 1) return GEN_GENERAL
+  return map == MAP_PERM ? GEN_PERM : GEN_RANDOM
 }
 
 /** The first pass: draws the keys of the distributions, which last for the whole job. */
@@ -130,6 +145,7 @@ function gen_start(g: usize): void {
       permute_keys(ds + ddir * DS_SIZE + DS_KEY, g + JG_RNG_OFF)
     }
   }
+  store<u32>(g, only_direction(load<u32>(g, JG_RW)), JG_DIRECTION)
   begin_passes(g)
   store<u32>(g, choose_mode(g), JG_MODE)
 }
@@ -242,6 +258,16 @@ function same_again(fl: usize, ddir: u32): u64 {
 
 // ---------------------------------------------------------------- one I/O
 
+/** The job's direction, or for a mix the one that rates ask for (JG_ONLY), or one by rwmixread. */
+function drawn_direction(g: usize): u32 {
+  const direction = load<u32>(g, JG_DIRECTION)
+  if (direction < 3) return direction
+  const only = load<u32>(g, JG_ONLY)
+  if (only) return only - 1
+  const mix = load<u32>(g, JG_MIX_READ)
+  return <u32>prng_below(g + JG_RNG_MIX, 100) < mix ? DDIR_READ : DDIR_WRITE
+}
+
 /** The direction of the next I/O on this region. */
 function next_direction(g: usize, fl: usize): u32 {
   const rw = load<u32>(g, JG_RW)
@@ -250,13 +276,7 @@ function next_direction(g: usize, fl: usize): u32 {
     const same = load<u64>(fl, FL_START + 8) == load<u64>(fl, FL_START + 16)
     return same ? DDIR_TRIM : DDIR_WRITE
   }
-  if ((rw & (RW_READ | RW_WRITE)) == (RW_READ | RW_WRITE)) {
-    const only = load<u32>(g, JG_ONLY)
-    if (only) return only - 1
-    const mix = load<u32>(g, JG_MIX_READ)
-    return <u32>prng_below(g + JG_RNG_MIX, 100) < mix ? DDIR_READ : DDIR_WRITE
-  }
-  return only_direction(rw)
+  return drawn_direction(g)
 }
 
 /** Makes the choice known. */
@@ -347,22 +367,31 @@ function next_general(g: usize): u32 {
   return 0
 }
 
-/** The short way: one direction, one size, one region, uniform. */
+/** The short way, for one region and one size a direction; the end of a pass goes the long way. */
 function next_plain(g: usize, mode: u32): u32 {
   const fl = g + JG_FILE0
-  const ddir = only_direction(load<u32>(g, JG_RW))
-  const at = g + (ddir << 2)
-  const block = mode == GEN_PERM
-    ? next_permuted(g, fl)
-    : prng_below(g + JG_RNG_OFF, load<u64>(fl + (ddir << 3), FL_BLOCKS))
-  if (block == NONE) return 0
-  chosen(g, fl, ddir, block * load<u32>(at, JG_ALIGN), load<u32>(at, JG_MIN_BS))
+  const ddir = drawn_direction(g)
+  const len = load<u32>(g + (ddir << 2), JG_MIN_BS)
+  let offset: u64
+  if (mode == GEN_SEQ) {
+    offset = load<u64>(fl + (ddir << 3), FL_LAST)
+    if (offset + len > load<u64>(fl, FL_BYTES)) return next_general(g)
+    store<u64>(fl + (ddir << 3), offset + len, FL_LAST)
+  } else {
+    const block = mode == GEN_PERM
+      ? next_permuted(g, fl)
+      : prng_below(g + JG_RNG_OFF, load<u64>(fl + (ddir << 3), FL_BLOCKS))
+    if (block == NONE) return next_general(g)
+    offset = block * load<u32>(g + (ddir << 2), JG_ALIGN)
+  }
+  chosen(g, fl, ddir, offset, len)
   return 1
 }
 
 /**
- * Chooses the job's next I/O: JG_NEXT_DDIR, JG_NEXT_LEN, JG_NEXT_OFFSET (in the region), JG_NEXT_DISK
- * (the same from the start of the disk) and JG_NEXT_FILE. Gives 0 when the pass is over.
+ * Chooses the job's next I/O: JG_NEXT_DDIR, JG_NEXT_LEN, JG_NEXT_OFFSET (in the region),
+ * JG_NEXT_DISK (the same from the start of the disk) and JG_NEXT_FILE. Gives 0 when the pass is
+ * over.
  */
 export function gen_next(job: usize): u32 {
   const g = job + JOB_GEN

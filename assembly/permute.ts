@@ -5,9 +5,9 @@
 //
 //   add a key;  three times: multiply by an odd number, then fold the upper half onto the lower
 //
-// A result of n or more is permuted again until it falls below n (cycle walking): a permutation of the
-// whole range, cut to the part below n, is one of that part. As n > 2^(bits-1), that takes less than
-// two rounds on average.
+// A result of n or more is permuted again until it falls below n (cycle walking): a permutation
+// of the whole range, cut to the part below n, is one of that part. As n > 2^(bits-1), that takes
+// less than two rounds on average.
 
 import { prng_next } from './prng'
 

@@ -1,31 +1,33 @@
 // Which blocks a verify job must read back, and what it must find there.
 //
-// JV_EXPECT has a word for each interval of the job's regions: the number of its last write, whether
-// that write is still in flight, and whether it was chosen for reading back.
+// JV_EXPECT has a word for each interval of the job's regions: the number of its last write,
+// whether that write is still in flight, and whether it was chosen for reading back.
 //
 //   verify_number       the number of the next write
-//   verify_busy         does a write in flight touch these bytes? then this one must wait: of two writes
-//                       at once nobody can say which lasts
+//   verify_busy         does a write in flight touch these bytes? then this one must wait: of two
+//                       writes at once nobody can say which lasts
 //   verify_note_write   the write is about to be issued: its number, in flight
 //   verify_write_done   it ended: not in flight any more; after an error nothing is expected
 //   verify_begin        everything is written and ended: start reading back
 //   verify_next         the next piece to read; its words are marked as read
-//   verify_overtaken    a check failed, but the interval was written again since it was chosen: no error.
-//                       That is why a word is marked and not cleared: the number shows it
+//   verify_overtaken    a check failed, but the interval was written again since it was chosen:
+//                       no error. That is why a word is marked and not cleared: the number shows
+//                       it
 //
-// At the end of the job the words are read in the order of offsets, as fio does with verifysort. With
-// verify_backlog, pieces also wait in a ring in the order in which they ended; when it holds a
-// backlog's worth, verify_next gives a batch of them. The ring is only a hint: what falls out of it, or
-// was written again meanwhile, is still found at the end.
+// At the end of the job the words are read in the order of offsets, as fio does with verifysort.
+// With verify_backlog, pieces also wait in a ring in the order in which they ended; when it holds
+// a backlog's worth, verify_next gives a batch of them. The ring is only a hint: what falls out
+// of it, or was written again meanwhile, is still found at the end.
 //
 // A trim is noted as a write with the number VERIFY_ZEROES.
 
 import {
   DDIR_READ, FL_BYTES, FL_REGION, FL_UNIT0, JG_FILE_N, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE,
-  JG_NEXT_LEN, JG_NEXT_OFFSET, JG_REGION, JOB_GEN, JOB_VER, JV_BACKLOG, JV_BACKLOG_BATCH, JV_CURSOR, JV_EXPECT,
-  JV_HIGH, JV_INTERVAL, JV_LEFT, JV_LIST, JV_LIST_CAP, JV_LIST_HEAD, JV_LIST_TAIL, JV_LOW, JV_MAX_LEN,
-  JV_NEXT_NUMBER, JV_PHASE, JV_TRIM_ZERO, JV_WRITES, VERIFY_ANY, VERIFY_NUMBERS, VERIFY_ZEROES,
-  VP_FILE, VP_LEN, VP_NUMBER, VP_OFFSET, VP_SIZE, VX_IN_FLIGHT, VX_READ, VX_SHIFT,
+  JG_NEXT_LEN, JG_NEXT_OFFSET, JG_REGION, JOB_GEN, JOB_PENDING, JOB_VER, JV_BACKLOG,
+  JV_BACKLOG_BATCH, JV_CHECK_READS, JV_CURSOR, JV_EXPECT, JV_HIGH, JV_INTERVAL, JV_LEFT, JV_LIST,
+  JV_LIST_CAP, JV_LIST_HEAD, JV_LIST_TAIL, JV_LOW, JV_MAX_LEN, JV_NEXT_NUMBER, JV_PHASE,
+  JV_TRIM_ZERO, JV_WRITES, VERIFY_ANY, VERIFY_NUMBERS, VERIFY_ZEROES, VP_FILE, VP_LEN, VP_NUMBER,
+  VP_OFFSET, VP_SIZE, VX_IN_FLIGHT, VX_READ, VX_SHIFT,
 } from './layout'
 import { region_at } from './offset'
 
@@ -118,17 +120,24 @@ function push_piece(job: usize, file: u32, disk: u64, len: u32, number: u32): vo
   if (tail + 1 - head > cap) store<u32>(v, head + 1, JV_LIST_HEAD)
 }
 
-/** Whether a failed check of the interval at `disk` is excused: it was written again meanwhile. */
+/**
+ * Whether a failed check of the interval at `disk` is excused: it was written again meanwhile, or
+ * the job writes and this is one of its own reads, which may find anything.
+ */
 export function verify_overtaken(job: usize, file: u32, disk: u64, number: u32): bool {
-  if (!load<u32>(job + JOB_VER, JV_EXPECT)) return false
+  const v = job + JOB_VER
+  if (number == VERIFY_ANY) return !load<u32>(v, JV_CHECK_READS)
+  if (!load<u32>(v, JV_EXPECT)) return false
   const word = load<u32>(word_at(job, file, disk))
-  if (word & VX_IN_FLIGHT) return true
-  return number != VERIFY_ANY && word >> VX_SHIFT != number + 1
+  return (word & VX_IN_FLIGHT) != 0 || word >> VX_SHIFT != number + 1
 }
 
 // ---------------------------------------------------------------- reading back
 
-/** Everything is written and nothing in flight: verify_next now gives all that was not read back yet. */
+/**
+ * Everything is written and nothing in flight: verify_next now gives all that was not read back
+ * yet.
+ */
 export function verify_begin(job: usize): void {
   const v = job + JOB_VER
   store<u32>(v, 1, JV_PHASE)
@@ -152,7 +161,10 @@ function run_of(expect: usize, from: u32, to: u32, word: u32): u32 {
   return i - from
 }
 
-/** Makes `count` intervals from index `unit` of the region `file` the next I/O, and marks their words. */
+/**
+ * Makes `count` intervals from index `unit` of the region `file` the next I/O, and marks their
+ * words.
+ */
 function yield_piece(job: usize, file: u32, unit: u32, count: u32): void {
   const g = job + JOB_GEN
   const v = job + JOB_VER
@@ -185,7 +197,9 @@ function end_of(job: usize, file: u32): u32 {
   return load<u32>(fl, FL_UNIT0) + <u32>(load<u64>(fl, FL_BYTES) / interval)
 }
 
-/** The next piece in the order of offsets: as many intervals of one write as stand side by side. */
+/**
+ * The next piece in the order of offsets: as many intervals of one write as stand side by side.
+ */
 function next_in_order(job: usize): u32 {
   const v = job + JOB_VER
   const expect = <usize>load<u32>(v, JV_EXPECT)
@@ -207,7 +221,10 @@ function next_in_order(job: usize): u32 {
   return 1
 }
 
-/** What is left of the piece at `at` in the ring: gives its first intact run; 0 = nothing left of it. */
+/**
+ * What is left of the piece at `at` in the ring: gives its first intact run; 0 = nothing left of
+ * it.
+ */
 function next_of_piece(job: usize, at: usize): u32 {
   const v = job + JOB_VER
   const file = load<u32>(at, VP_FILE)
@@ -251,11 +268,14 @@ function next_of_backlog(job: usize): u32 {
 }
 
 /**
- * Chooses the next piece to read back: JG_NEXT_* as gen_next does, and JV_NEXT_NUMBER, the number that
- * verify_check shall expect. Before verify_begin only what verify_backlog asks for. 0 = nothing.
+ * Chooses the next piece to read back: JG_NEXT_* as gen_next does, and JV_NEXT_NUMBER, the number
+ * that verify_check shall expect. Before verify_begin only what verify_backlog asks for. 0 =
+ * nothing.
  */
 export function verify_next(job: usize): u32 {
   const v = job + JOB_VER
   if (!load<u32>(v, JV_EXPECT)) return 0
-  return load<u32>(v, JV_PHASE) ? next_in_order(job) : next_of_backlog(job)
+  if (load<u32>(v, JV_PHASE)) return next_in_order(job)
+  // a write that was held back (verify_busy) is still in JG_NEXT_*
+  return load<u32>(job, JOB_PENDING) ? 0 : next_of_backlog(job)
 }

@@ -1,14 +1,15 @@
 // The contents of blocks that are verified: written here, and checked here when they come back.
 //
-// A write is cut into intervals (verify_interval; it divides every write). Each interval stands alone:
+// A write is cut into intervals (verify_interval; it divides every write). Each interval stands
+// alone:
 //
 //   0                    JV_OFFSET          JV_OFFSET + JV_HEADER               JV_INTERVAL
 //   | data               | header | digest  | data                              |
 //
-// The header tells what, where and which: length, seed of the data, offset on the disk, number of the
-// write, and a crc32c of itself. The digest covers all data of the interval, both sides of the header.
-// A check goes through the header field by field and then the digest, so that a block that was lost,
-// torn, misplaced or left stale is told from one that was damaged.
+// The header tells what, where and which: length, seed of the data, offset on the disk, number of
+// the write, and a crc32c of itself. The digest covers all data of the interval, both sides of
+// the header. A check goes through the header field by field and then the digest, so that a block
+// that was lost, torn, misplaced or left stale is told from one that was damaged.
 //
 //   kind             header   digest                     data
 //   crc..., xxhash   yes      u64                        random, or verify_pattern
@@ -20,16 +21,18 @@
 //
 // Host kinds are filled and checked here but for the digest (src/workload/verify-host.ts).
 // A block that was rewritten while it was being read back is not an error: readback.ts knows.
+// Reads of a job that also writes are not checked, but for those of its read-back.
 // Unlike fio's, the header holds no time and no thread, and blocks are not readable by fio.
 
 import { pattern_check, pattern_fill, stream_fill } from './buffer'
 import { checksum, crc32c } from './checksum'
 import {
-  BAD_DATA, BAD_HEADER, BAD_KIND, BAD_LENGTH, BAD_MAGIC, BAD_NUMBER, BAD_OFFSET, BAD_PATTERN, BAD_SEED,
-  BAD_ZEROES, JOB_VER, JV_BAD_FILE, JV_BAD_GOT, JV_BAD_OFFSET, JV_BAD_WANT, JV_BAD_WHY, JV_CHECKED,
-  JV_ERRORS, JV_GOT, JV_HEADER, JV_INTERVAL, JV_KIND, JV_OFFSET, JV_PATTERN, JV_SEED, JV_TABLES,
-  JV_WANT, VERIFY_ANY, VERIFY_NULL, VERIFY_PATTERN, VERIFY_PATTERN_HDR, VERIFY_ZEROES, VH_CRC,
-  VH_DIGEST, VH_KIND, VH_LEN, VH_MAGIC, VH_MAGIC_VALUE, VH_NUMBER, VH_OFFSET, VH_SEED, VH_SIZE,
+  BAD_DATA, BAD_HEADER, BAD_KIND, BAD_LENGTH, BAD_MAGIC, BAD_NUMBER, BAD_OFFSET, BAD_PATTERN,
+  BAD_SEED, BAD_ZEROES, JOB_VER, JV_BAD_FILE, JV_BAD_GOT, JV_BAD_OFFSET, JV_BAD_WANT, JV_BAD_WHY,
+  JV_CHECKED, JV_CHECK_READS, JV_ERRORS, JV_GOT, JV_HEADER, JV_INTERVAL, JV_KIND, JV_OFFSET,
+  JV_PATTERN, JV_SEED, JV_TABLES, JV_WANT, VERIFY_ANY, VERIFY_NULL, VERIFY_PATTERN,
+  VERIFY_PATTERN_HDR, VERIFY_ZEROES, VH_CRC, VH_DIGEST, VH_KIND, VH_LEN, VH_MAGIC, VH_MAGIC_VALUE,
+  VH_NUMBER, VH_OFFSET, VH_SEED, VH_SIZE,
 } from './layout'
 import { GAMMA, mix64 } from './prng'
 import { verify_overtaken } from './readback'
@@ -39,7 +42,9 @@ function data_seed(v: usize, disk: u64, number: u32): u64 {
   return mix64(mix64(load<u64>(v, JV_SEED) + disk) + (<u64>number + 1) * GAMMA)
 }
 
-/** What the header says beside magic and kind: the header's length tells the host's digests apart. */
+/**
+ * What the header says beside magic and kind: the header's length tells the host's digests apart.
+ */
 function kind_word(v: usize): u32 {
   return load<u32>(v, JV_KIND) | (load<u32>(v, JV_HEADER) << 8)
 }
@@ -78,7 +83,9 @@ function fill_interval(v: usize, at: usize, disk: u64, number: u32): void {
   if (has_digest(v)) store<u64>(h, digest(v, at, len), VH_DIGEST)
 }
 
-/** Writes headers and data of a write of `len` bytes at `disk` (bytes from the start of the disk). */
+/**
+ * Writes headers and data of a write of `len` bytes at `disk` (bytes from the start of the disk).
+ */
 export function verify_fill(job: usize, buf: usize, disk: u64, len: u32, number: u32): void {
   const v = job + JOB_VER
   const interval = load<u32>(v, JV_INTERVAL)
@@ -165,14 +172,15 @@ function count_bad(v: usize, why: u32, file: u32, disk: u64): void {
 /**
  * Checks the intervals of a read of `len` bytes at `disk`, of the region `file`, against the write
  * `number` (VERIFY_ANY: whichever it was; VERIFY_ZEROES: trimmed). Gives 0, or BAD_* of the first
- * interval that fails; JV_GOT and JV_WANT then say what was read and expected (bytes of a pattern or of
- * a trimmed interval: what was read, and where in the interval).
+ * interval that fails; JV_GOT and JV_WANT then say what was read and expected (bytes of a pattern
+ * or of a trimmed interval: what was read, and where in the interval).
  */
 export function verify_check(
   job: usize, file: u32, buf: usize, disk: u64, len: u32, number: u32,
 ): u32 {
   const v = job + JOB_VER
   if (load<u32>(v, JV_KIND) == VERIFY_NULL) return 0
+  if (number == VERIFY_ANY && !load<u32>(v, JV_CHECK_READS)) return 0
   const interval = load<u32>(v, JV_INTERVAL)
   for (let i: u32 = 0; i + interval <= len; i += interval) {
     store<u64>(v, load<u64>(v, JV_CHECKED) + 1, JV_CHECKED)
@@ -185,8 +193,8 @@ export function verify_check(
 }
 
 /**
- * A digest that the host compared (VERIFY_HOST) does not fit; JV_GOT and JV_WANT are filled. Gives BAD_DATA, or 0 when the
- * interval was written again meanwhile.
+ * A digest that the host compared (VERIFY_HOST) does not fit; JV_GOT and JV_WANT are filled.
+ * Gives BAD_DATA, or 0 when the interval was written again meanwhile.
  */
 export function verify_digest_bad(job: usize, file: u32, disk: f64, number: u32): u32 {
   if (verify_overtaken(job, file, <u64>disk, number)) return 0

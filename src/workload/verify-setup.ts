@@ -7,6 +7,7 @@ import {
   JOB_VER,
   JV_BACKLOG,
   JV_BACKLOG_BATCH,
+  JV_CHECK_READS,
   JV_EXPECT,
   JV_FATAL,
   JV_HEADER,
@@ -94,6 +95,7 @@ export function writeVerify(
   view.setU32(v + JV_PATTERN, hasPattern ? memory + places.pattern : 0)
   view.setU32(v + JV_TABLES, tables)
   view.setU32(v + JV_FATAL, p.verify.fatal ? 1 : 0)
+  view.setU32(v + JV_CHECK_READS, p.uses[1] ? 0 : 1)
   const seed = streamSeed(p.seed, DATA_STREAM)
   view.setU32(v + JV_SEED, Number(seed & 0xffffffffn))
   view.setU32(v + JV_SEED + 4, Number(seed >> 32n))

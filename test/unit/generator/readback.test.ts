@@ -4,6 +4,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
+  JOB_PENDING,
   JOB_VER,
   JV_CHECKED,
   JV_ERRORS,
@@ -305,6 +306,21 @@ describe('the backlog', () => {
     bench.end()
     expect(bench.rig.core.verify_next(JOB)).toBe(1)
     expect(bench.rig.view.u32(V + JV_NEXT_NUMBER)).toBe(1)
+  })
+
+  it('waits while a write that was held back is still to be issued', () => {
+    const verify = { ...NO_VERIFY, backlog: 1 }
+    const { rig, bad } = new Bench({ rw: 'write', size: 8 * KiB, verify }, 1)
+    const io = rig.next()!
+    rig.core.verify_note_write(JOB, 0, BigInt(io.disk), io.len, 0)
+    rig.core.verify_write_done(JOB, 0, BigInt(io.disk), io.len, 0, 1)
+    rig.next()
+    rig.view.setU32(JOB + JOB_PENDING, 1)
+    expect(rig.core.verify_next(JOB)).toBe(0)
+    expect(rig.chosen()).toMatchObject({ ddir: 1, offset: 4 * KiB })
+    rig.view.setU32(JOB + JOB_PENDING, 0)
+    expect(rig.core.verify_next(JOB)).toBe(1)
+    expect(bad).toEqual([])
   })
 
   it('excuses a read that a new write overtook', () => {
