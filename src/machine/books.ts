@@ -40,25 +40,9 @@ import {
   TAGS_STATIC_RQS,
 } from '../../assembly/layout.js'
 import type { View } from '../core/view.js'
-import type { Disk, DiskQueue } from './config.js'
+import type { Books, Disk, DiskQueue } from './config.js'
 
-/** Totals over the whole run. */
-export interface Books {
-  readonly submitted: number
-  readonly completed: number
-  readonly failed: number
-  /** Counted anew: bios of the requests that hold a tag. */
-  readonly inFlight: number
-  readonly tagsHeld: number
-  /** Ring entries not consumed, commands in service, requests on lists, tag waiters, bios unread. */
-  readonly ringEntries: number
-  /** submitted - completed - failed - inFlight: bios that got lost (positive) or ended twice (negative). */
-  readonly biosUnbalanced: number
-  /** One line for each thing that is not as it should be at the end of a run. */
-  readonly problems: readonly string[]
-  /** Nothing lost and nothing left. */
-  readonly balanced: boolean
-}
+export type { Books } from './config.js'
 
 /** Tags that are taken, lowest first. */
 export function heldTags(view: View, tags: number): number[] {

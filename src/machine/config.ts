@@ -5,8 +5,6 @@
 import type { Worker } from 'node:worker_threads'
 import type { View } from '../core/view.js'
 import type { Core, CoreTarget } from '../core/wasm.js'
-import type { Books } from './books.js'
-import type { QueueMemory } from './memory-report.js'
 
 /** How long a command takes on the media, and whether data is kept. */
 export type MediaModel = 'null' | 'ram' | 'fixed' | 'normal' | 'lognormal' | 'empirical'
@@ -183,6 +181,40 @@ export interface QueueFacts {
   readonly queued: number
   readonly interruptsRaised: number
   readonly spurious: number
+}
+
+/** Totals over the whole run. */
+export interface Books {
+  readonly submitted: number
+  readonly completed: number
+  readonly failed: number
+  /** Counted anew: bios of the requests that hold a tag. */
+  readonly inFlight: number
+  readonly tagsHeld: number
+  /** Ring entries not consumed, commands in service, requests on lists, tag waiters, bios unread. */
+  readonly ringEntries: number
+  /** submitted - completed - failed - inFlight: bios that got lost (positive) or ended twice (negative). */
+  readonly biosUnbalanced: number
+  /** One line for each thing that is not as it should be at the end of a run. */
+  readonly problems: readonly string[]
+  /** Nothing lost and nothing left. */
+  readonly balanced: boolean
+}
+
+/** Bytes that one hardware queue takes. */
+export interface QueueMemory {
+  readonly disk: string
+  /** NVMe queue identifier. */
+  readonly qid: number
+  readonly submission: number
+  readonly completion: number
+  /** Requests, rqs[] and the device's records of commands in service. */
+  readonly requests: number
+  readonly tags: number
+  readonly prpPages: number
+  /** Control blocks of both sides, and the software queues mapped to it. */
+  readonly control: number
+  readonly total: number
 }
 
 /** What a slow handler works with. It runs on the thread of its CPU (virtual time: on the one thread there is). */

@@ -15,23 +15,10 @@ import {
   TAGS_SIZE,
 } from '../../assembly/layout.js'
 import { CQE_BYTES, SQE_BYTES } from '../../assembly/nvme.js'
+import type { QueueMemory } from './config.js'
 import { type DiskPlan, type QueuePlan, tagWords } from './plan.js'
 
-/** Bytes that one hardware queue takes. */
-export interface QueueMemory {
-  readonly disk: string
-  /** NVMe queue identifier. */
-  readonly qid: number
-  readonly submission: number
-  readonly completion: number
-  /** Requests, rqs[] and the device's records of commands in service. */
-  readonly requests: number
-  readonly tags: number
-  readonly prpPages: number
-  /** Control blocks of both sides, and the software queues mapped to it. */
-  readonly control: number
-  readonly total: number
-}
+export type { QueueMemory } from './config.js'
 
 function queueMemory(disk: DiskPlan, queue: QueuePlan, index: number, cpus: number): QueueMemory {
   const { depth } = disk.config
