@@ -6,8 +6,7 @@
 // windows and progress, and when a job wants its log emptied. An interrupt stops every job and starts nothing more; the
 // loop then goes on until nothing is in flight, so that the books balance.
 
-import type { SlowContext } from '../machine/machine.js'
-import type { Machine } from '../machine/machine.js'
+import type { Machine, SlowContext } from '../machine/machine.js'
 import { CpuTime } from './cpu-time.js'
 import { type HostRequest, resumeJob, waitsForHost } from './host.js'
 import type { Phases } from './phases.js'
@@ -31,6 +30,8 @@ export class Executor {
   readonly #byAddress: ReadonlyMap<number, RunningJob>
   readonly #ended: RunningJob[] = []
   readonly #failed: (job: RunningJob) => void
+  /** Something was done since the machine ran that may make it go on. */
+  #acted = false
   interrupted = false
 
   constructor(
@@ -57,12 +58,23 @@ export class Executor {
 
   /** Runs everything. @throws the failure of a thread */
   async run(): Promise<void> {
+    let idle = 0
     while (!this.#phases.finished) {
       this.#startDue()
-      await this.#machine.run(this.#deadline())
+      this.#acted = false
+      const end = await this.#machine.run(this.#deadline())
       this.#collectEnded()
       this.#tick()
+      idle = end === 'idle' && !this.#acted ? idle + 1 : 0
+      if (idle > 1 && this.#phases.nextStartNs === Number.POSITIVE_INFINITY) throw this.#stalled()
     }
+  }
+
+  /** Virtual time has no event left, and nothing that this loop does will make one: our own fault. */
+  #stalled(): Error {
+    const jobs = this.jobs.filter(job => job.running)
+    const states = jobs.map(job => `${job.spec.name} (state ${job.state})`)
+    return new Error(`nothing will ever happen again, but jobs still run: ${states.join(', ')}`)
   }
 
   /** Ends the run as soon as nothing is in flight any more. */
@@ -80,7 +92,7 @@ export class Executor {
     if (!job || !waitsForHost(this.#machine.view, address)) return
     job.drain()
     resumeJob(this.#machine.view, address)
-    this.#machine.kick(job.cpu)
+    this.#kick(job)
   }
 
   /** The handler of virtual time, where the main thread is the only one. */
@@ -93,7 +105,7 @@ export class Executor {
     for (const i of due) {
       const job = this.jobs[i]!
       job.start(this.#machine.now())
-      this.#machine.kick(job.cpu)
+      this.#kick(job)
     }
   }
 
@@ -104,7 +116,10 @@ export class Executor {
   }
 
   #collectEnded(): void {
-    if (this.#ended.length > 0) this.#account()
+    if (this.#ended.length > 0) {
+      this.#acted = true
+      this.#account()
+    }
     for (const job of this.#ended.splice(0)) {
       job.finish()
       const failed = job.errno !== 0
@@ -118,7 +133,7 @@ export class Executor {
     const now = this.#machine.now()
     for (const job of this.jobs) {
       const { depth, restart, stop } = job.tick(now)
-      if (depth !== undefined || restart || stop) this.#machine.kick(job.cpu)
+      if (depth !== undefined || restart || stop) this.#kick(job)
     }
     for (const job of this.steady.tick(now)) this.#stop(job)
     for (const periodic of this.#periodic) {
@@ -130,6 +145,11 @@ export class Executor {
 
   #stop(job: RunningJob): void {
     job.stop()
+    this.#kick(job)
+  }
+
+  #kick(job: RunningJob): void {
+    this.#acted = true
     this.#machine.kick(job.cpu)
   }
 

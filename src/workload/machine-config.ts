@@ -9,6 +9,7 @@
 
 import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
+import { distUrl } from '../core/wasm.js'
 import type { DiskConfig, FaultConfig, MachineConfig } from '../machine/config.js'
 import type { DeviceSpec, FaultSpec, LatencyPoint, LatencySpec, NvmeSpec } from '../machine/spec.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
@@ -57,6 +58,7 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
     extraBytes: needs.extraBytes,
     jobs: needs.jobs,
     costs: plan.machine.costs,
+    workerFile: distUrl('src/workload/cpu.worker.js'),
   }
 }
 

@@ -10,8 +10,7 @@
 
 import { availableParallelism } from 'node:os'
 import { UserError } from '../core/errors.js'
-import { distUrl } from '../core/wasm.js'
-import type { Books as TakenBooks } from '../machine/books.js'
+import type { Books as TakenBooks } from '../machine/config.js'
 import { bootMachine, type Disk, type Machine } from '../machine/machine.js'
 import { epochMs } from '../machine/wall-clock.js'
 import type { JobResult, RunResult } from '../report/result.js'
@@ -71,11 +70,14 @@ export async function executePlan(plan: RunPlan, hooks: RunHooks = {}): Promise<
     extraBytes: memory.bytes + PAGE,
   })
   const files = new LogFiles(plan.jobs)
+  let machine: Machine | null = null
   try {
-    const outcome = await new Run(plan, bootMachine(config), placement, memory, files, hooks).go()
+    machine = bootMachine(config)
+    const outcome = await new Run(plan, machine, placement, memory, files, hooks).go()
     files.commit()
     return outcome
   } finally {
+    await machine?.stop()
     files.discard()
   }
 }
@@ -121,10 +123,7 @@ class Run {
     const { signal } = this.#hooks
     const interrupt = (): void => this.#executor.interrupt()
     try {
-      await this.#machine.start({
-        workerFile: distUrl('src/workload/cpu.worker.js'),
-        handlers: hostHandlers(this.#executor.serveHere),
-      })
+      await this.#machine.start({ handlers: hostHandlers(this.#executor.serveHere) })
       this.#announce()
       if (signal?.aborted) interrupt()
       signal?.addEventListener('abort', interrupt)
@@ -183,7 +182,7 @@ function prepareJobs(
   const { view } = machine
   const base = machine.alloc(memory.bytes, PAGE)
   const tables = memory.tables === 0 ? 0 : base + memory.tables
-  if (tables !== 0) machine.core.verify_make_tables(tables)
+  if (tables !== 0) machine.core.checksum_tables(tables)
   return plan.jobs.map((spec, i) => {
     const cpu = placement.cpuOfJob[i]!
     const site = siteOf(machine, spec, i, base, memory, tables)

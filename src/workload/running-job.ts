@@ -16,6 +16,7 @@ import {
   JOB_RAMP_NS,
   JOB_RECORD,
   JOB_START_NS,
+  JOB_STATE,
   JOB_STOP,
 } from '../../assembly/layout.js'
 import type { View } from '../core/view.js'
@@ -77,6 +78,11 @@ export class RunningJob {
 
   get running(): boolean {
     return this.started && !this.ended
+  }
+
+  /** JOB_* */
+  get state(): number {
+    return this.#view.load(this.address + JOB_STATE)
   }
 
   /** The measurement has begun. */
