@@ -5,7 +5,7 @@
 //
 //   RUN_MORE             again; the piece grows or shrinks
 //   RUN_POLL             nothing has come although the core looked often: look again, and sleep a little when the host has
-//                        fewer cores than spinners or nothing has come for 2 ms
+//                        fewer cores than spinners or nothing has come for 2 ms; hybrid queues sleep first (hybrid.ts)
 //   RUN_SLEEP            an interrupt will come: sleep on CPU_WAKE
 //   RUN_TIMER, RUN_IDLE  sleep until the deadline; others may still send work, for a CPU serves its queues to the end
 //
@@ -57,6 +57,7 @@ import { View } from '../core/view.js'
 import { type Core, instantiateCore, trapText } from '../core/wasm.js'
 import { type ClockOrigin, jiffiesAt, realClock } from './clock.js'
 import type { SlowContext, SlowHandlers } from './config.js'
+import { HybridSleep, isHybrid } from './hybrid.js'
 import { jobsOf, serviceSlow, slowPending } from './slow.js'
 
 /** What a thread is told. */
@@ -148,6 +149,7 @@ class CpuThread {
   readonly #hz: number
   readonly #crowded: boolean
   readonly #reported = new Set<number>()
+  readonly #hybrid: HybridSleep | undefined
   #budget = FIRST_BUDGET
   #began = 0
   #spentBudget = false
@@ -165,6 +167,9 @@ class CpuThread {
     this.#crowded = task.crowded
     this.#cpu = view.u32(M_BASE + M_CPUS) + index * CPU_SIZE
     this.#hz = view.u32(M_BASE + M_HZ)
+    this.#hybrid = isHybrid(view, this.#cpu)
+      ? new HybridSleep(view, this.#cpu, OVERSHOOT_NS)
+      : undefined
     const post = (message: unknown): void =>
       port.postMessage({ type: 'message', message } satisfies ThreadMessage)
     this.#context = { core, view, cpu: this.#cpu, index, now, post }
@@ -227,6 +232,12 @@ class CpuThread {
   }
 
   #restFromPolling(): void {
+    const sleep = this.#hybrid?.restNs(this.#now()) ?? 0
+    if (sleep > 0) {
+      const word = this.#cpu + CPU_WAKE
+      this.#view.wait(word, this.#view.load(word), sleep / 1e6)
+      return
+    }
     const finished = this.#completions()
     if (finished !== this.#finished) {
       this.#finished = finished
