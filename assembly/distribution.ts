@@ -5,14 +5,14 @@
 //              the region by a permutation, the first at the centre if one is given
 //   pareto     rank n * u^(log h / log(1 - h)), which gives a share 1 - h of the I/Os to a part h
 //              of the blocks; scattered likewise
-//   normal     around the centre (the middle), deviation in percent of the region; what falls
-//              outside is drawn again
+//   normal     the mean of twelve uniform draws, which has a deviation of n / 12, plus a uniform draw
+//              as wide as the deviation asked for (percent of the region): fio's form of it;
+//              scattered, the middle rank at the centre if one is given
 //   zoned      a zone by its share of the accesses, then uniform in it
 //   sequence   a list of blocks, over and over
 //
 // zipf is drawn exactly, by rejection-inversion (Hormann and Derflinger 1996), for any theta but
 // 1. The arithmetic is compiled into the core and the same on every machine.
-// Unlike fio, normal is not scattered over the region.
 
 import {
   DIST_NORMAL, DIST_PARETO, DIST_UNIFORM, DIST_ZIPF, DIST_ZONED, DS_A, DS_B, DS_C, DS_CENTRE,
@@ -22,8 +22,8 @@ import {
 import { permute, permute_bits } from './permute'
 import { prng_below, prng_next, prng_unit } from './prng'
 
-/** Tries of the normal distribution before a value is cut to the region. */
-const NORMAL_TRIES = 64
+/** Uniform draws whose mean is nearly normal. */
+const NORMAL_DRAWS: u64 = 12
 
 /** x^y for x >= 0. The library's own pow passes half of its result in a mutable global. */
 function power(x: f64, y: f64): f64 {
@@ -61,22 +61,26 @@ function zipf_rank(ds: usize, n: u64, rng: usize): u64 {
   }
 }
 
+/** What the kind keeps in DS_A to DS_C. */
+function parameters(ds: usize, kind: u32, n: u64): void {
+  const param = load<f64>(ds, DS_PARAM)
+  if (kind == DIST_ZIPF) zipf_init(ds, n)
+  else if (kind == DIST_PARETO) {
+    store<f64>(ds, NativeMath.log(param) / NativeMath.log(1.0 - param), DS_A)
+  } else store<f64>(ds, min(ceil((<f64>n * param) / 100.0), floor(<f64>n / 2.0)), DS_A)
+}
+
 /** Prepares the distribution for `n` blocks; its keys (DS_KEY) are drawn already. */
 export function dist_init(ds: usize, n: u64): void {
   const kind = load<u32>(ds, DS_KIND)
-  if ((kind != DIST_ZIPF && kind != DIST_PARETO) || n == 0) return
+  if ((kind != DIST_ZIPF && kind != DIST_PARETO && kind != DIST_NORMAL) || n == 0) return
   const bits = permute_bits(n)
   store<u32>(ds, bits, DS_PERM_BITS)
   const centre = load<f64>(ds, DS_CENTRE)
-  const first = permute(0, n, bits, ds + DS_KEY)
-  const wanted = centre < 0.0 ? first : min(<u64>(centre * <f64>n), n - 1)
-  store<u64>(ds, (wanted + n - first) % n, DS_SHIFT)
-  if (kind == DIST_ZIPF) {
-    zipf_init(ds, n)
-  } else {
-    const h = load<f64>(ds, DS_PARAM)
-    store<f64>(ds, NativeMath.log(h) / NativeMath.log(1.0 - h), DS_A)
-  }
+  const hottest = permute(kind == DIST_NORMAL ? n / 2 : 0, n, bits, ds + DS_KEY)
+  const wanted = centre < 0.0 ? hottest : min(<u64>(centre * <f64>n), n - 1)
+  store<u64>(ds, (wanted + n - hottest) % n, DS_SHIFT)
+  parameters(ds, kind, n)
 }
 
 /** The block of a rank. */
@@ -85,26 +89,15 @@ function scatter(ds: usize, n: u64, rank: u64): u64 {
   return block >= n ? block - n : block
 }
 
-/** A standard normal deviate (Marsaglia's polar method; the second value is not kept). */
-function deviate(rng: usize): f64 {
-  while (true) {
-    const a = 2.0 * prng_unit(rng) - 1.0
-    const b = 2.0 * prng_unit(rng) - 1.0
-    const s = a * a + b * b
-    if (s > 0.0 && s < 1.0) return a * sqrt((-2.0 * NativeMath.log(s)) / s)
-  }
-}
-
-function normal_block(ds: usize, n: u64, rng: usize): u64 {
-  const centre = load<f64>(ds, DS_CENTRE)
-  const mean = (centre < 0.0 ? 0.5 : centre) * <f64>n
-  const sigma = (load<f64>(ds, DS_PARAM) / 100.0) * <f64>n
-  let x = mean
-  for (let i = 0; i < NORMAL_TRIES; i++) {
-    x = mean + sigma * deviate(rng)
-    if (x >= 0.0 && x < <f64>n) break
-  }
-  return min(<u64>max(x, 0.0), n - 1)
+/** A rank around n / 2. */
+function normal_rank(ds: usize, n: u64, rng: usize): u64 {
+  let sum: u64 = 0
+  for (let i: u64 = 0; i < NORMAL_DRAWS; i++) sum += prng_below(rng, n + 1)
+  const rank = <i64>min((sum + NORMAL_DRAWS - 1) / NORMAL_DRAWS, n - 1)
+  const width = load<f64>(ds, DS_A)
+  let off = <i64>(width * prng_unit(rng)) - <i64>width / 2
+  while (<u64>(rank + off) >= n) off /= 2
+  return <u64>(rank + off)
 }
 
 function zoned_block(ds: usize, n: u64, rng: usize): u64 {
@@ -131,7 +124,7 @@ export function dist_next(ds: usize, n: u64, rng: usize, at: usize): u64 {
     const share = power(prng_unit(rng), load<f64>(ds, DS_A))
     return scatter(ds, n, min(<u64>(<f64>n * share), n - 1))
   }
-  if (kind == DIST_NORMAL) return normal_block(ds, n, rng)
+  if (kind == DIST_NORMAL) return scatter(ds, n, normal_rank(ds, n, rng))
   if (kind == DIST_ZONED) return zoned_block(ds, n, rng)
   return sequence_block(ds, n, at)
 }

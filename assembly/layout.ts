@@ -616,7 +616,8 @@ export const JOB_VERIFYING = 3172 //     u32 S  1: it is being read back now
 export const JOB_LAST_END_NS = 3184 //   u64 S  completion time of the last I/O (thinktime)
 export const JOB_LBA_MASK = 3192 //      u32 I  logical block size - 1: offsets and sizes must be multiples
 export const JOB_WRITE_FLAGS = 3196 //   u32 I  REQ_* of its writes
-export const JOB_SIZE = 3200
+export const JOB_PLAIN = 3200 //         u32 S  whether its batches may go the short way (plain.ts), 0 = not yet known
+export const JOB_SIZE = 3328
 
 export const JOB_IDLE = 0 //       not started, or done and collected
 export const JOB_RUN = 1
@@ -760,7 +761,7 @@ export const FL_SIZE = 512
 export const DS_KIND = 0 //              u32 I  DIST_*
 export const DS_N = 4 //                 u32 I  zones, or entries of the sequence
 export const DS_TABLE = 8 //             u32 I  ZN records, or u64 block numbers
-export const DS_PERM_BITS = 12 //        u32 S  permutation that scatters the ranks of zipf and pareto
+export const DS_PERM_BITS = 12 //        u32 S  permutation that scatters ranks over the region
 export const DS_PARAM = 16 //            f64 I  theta, h or deviation in percent
 export const DS_CENTRE = 24 //           f64 I  0..1, or -1
 export const DS_A = 32 //                f64 S  what dist_init works out
