@@ -1,8 +1,17 @@
 // Builds everything that the package runs: the three WASM cores and the JavaScript.
-// The cores are compiled only when something under assembly/ or asconfig.json has changed.
+// The cores are compiled only when something under assembly/ or asconfig.json has changed. Output whose source is gone
+// is removed, so that dist/ is what a fresh build would make.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -15,7 +24,9 @@ function run(script, args) {
     const child = spawn(process.execPath, [script, ...args], { cwd: root, stdio: 'inherit' })
     child.on('error', reject)
     child.on('exit', code =>
-      code === 0 ? resolve() : reject(new Error(`${script} ${args.join(' ')}: exit status ${code}`)),
+      code === 0
+        ? resolve()
+        : reject(new Error(`${script} ${args.join(' ')}: exit status ${code}`)),
     )
   })
 }
@@ -41,8 +52,22 @@ async function buildCores() {
   writeFileSync(stamp, hash)
 }
 
+function removeStale() {
+  for (const folder of ['assembly', 'src', 'bench', 'test']) {
+    const out = join(root, 'dist', folder)
+    if (!existsSync(out)) continue
+    for (const file of readdirSync(out, { recursive: true })) {
+      if (!/\.(d\.ts|js\.map|js)$/.test(file)) continue
+      const source = file.replace(/\.(d\.ts|js\.map|js)$/, '.ts')
+      if (!existsSync(join(root, folder, source))) rmSync(join(out, file), { force: true })
+    }
+  }
+}
+
 try {
   await Promise.all([buildCores(), run(bin('typescript/bin/tsc'), ['-p', 'tsconfig.json'])])
+  removeStale()
+  chmodSync(join(root, 'dist/src/cli.js'), 0o755)
 } catch (error) {
   console.error(`build failed: ${error.message}`)
   process.exitCode = 1
