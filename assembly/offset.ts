@@ -258,10 +258,8 @@ function same_again(fl: usize, ddir: u32): u64 {
 
 // ---------------------------------------------------------------- one I/O
 
-/** The job's direction, or for a mix the one that rates ask for (JG_ONLY), or one by rwmixread. */
-function drawn_direction(g: usize): u32 {
-  const direction = load<u32>(g, JG_DIRECTION)
-  if (direction < 3) return direction
+/** The direction of a mix: the one that rates ask for (JG_ONLY), or one by rwmixread. */
+function mixed_direction(g: usize): u32 {
   const only = load<u32>(g, JG_ONLY)
   if (only) return only - 1
   const mix = load<u32>(g, JG_MIX_READ)
@@ -276,7 +274,8 @@ function next_direction(g: usize, fl: usize): u32 {
     const same = load<u64>(fl, FL_START + 8) == load<u64>(fl, FL_START + 16)
     return same ? DDIR_TRIM : DDIR_WRITE
   }
-  return drawn_direction(g)
+  const direction = load<u32>(g, JG_DIRECTION)
+  return direction < 3 ? direction : mixed_direction(g)
 }
 
 /** Makes the choice known. */
@@ -370,7 +369,8 @@ function next_general(g: usize): u32 {
 /** The short way, for one region and one size a direction; the end of a pass goes the long way. */
 function next_plain(g: usize, mode: u32): u32 {
   const fl = g + JG_FILE0
-  const ddir = drawn_direction(g)
+  const direction = load<u32>(g, JG_DIRECTION)
+  const ddir = direction < 3 ? direction : mixed_direction(g)
   const len = load<u32>(g + (ddir << 2), JG_MIN_BS)
   let offset: u64
   if (mode == GEN_SEQ) {
