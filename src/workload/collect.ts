@@ -117,6 +117,9 @@ function directionResult(view: View, job: JobSpec, facts: JobFacts, d: number): 
   const result = readDirection(view, facts.address, d)
   result.runtimeNs = result.totalIos > 0 ? directionNs(view, job, facts, d) : 0
   if (!facts.submissionTimed && !job.disableLat && !job.gtodReduce) result.lat = result.clat
+  // a synchronous engine submits and completes in one call, and that call is what it times
+  if (facts.submissionTimed && job.engineKind === 'sync' && result.lat.n > 0 && !job.disableClat)
+    result.clat = result.lat
   if (facts.samples && !job.disableBw && !job.gtodReduce) {
     result.bw = facts.samples.bw.stat(d)
     result.iops = facts.samples.iops.stat(d)

@@ -47,6 +47,11 @@ export class CpuTime {
     })
   }
 
+  /** A job's measurement begins: what it has used in its ramp does not count. */
+  forget(job: number): void {
+    Object.assign(this.#jobs[job]!, { usrNs: 0, sysNs: 0, switches: 0 })
+  }
+
   of(job: number): Used {
     const { usrNs, sysNs, switches } = this.#jobs[job]!
     return { usrNs, sysNs, switches: Math.round(switches) }

@@ -10,6 +10,7 @@ import type { Machine, SlowContext } from '../machine/machine.js'
 import { CpuTime } from './cpu-time.js'
 import { type HostRequest, resumeJob, waitsForHost } from './host.js'
 import type { Phases } from './phases.js'
+import type { Verdict } from './policy.js'
 import type { RunningJob } from './running-job.js'
 import { SteadyGroups } from './steady-groups.js'
 
@@ -132,7 +133,7 @@ export class Executor {
   #tick(): void {
     const now = this.#machine.now()
     for (const job of this.jobs) {
-      const { depth, restart, stop } = job.tick(now)
+      const { depth, restart, stop } = this.#tickJob(job, now)
       if (depth !== undefined || restart || stop) this.#kick(job)
     }
     for (const job of this.steady.tick(now)) this.#stop(job)
@@ -141,6 +142,16 @@ export class Executor {
       periodic.what.call(now)
       periodic.nextNs = now + periodic.what.everyNs
     }
+  }
+
+  #tickJob(job: RunningJob, now: number): Verdict {
+    const ramping = !job.measuring
+    const verdict = job.tick(now)
+    if ((ramping && job.measuring) || verdict.restart) {
+      this.#account()
+      this.cpuTime.forget(job.spec.index)
+    }
+    return verdict
   }
 
   #stop(job: RunningJob): void {

@@ -51,6 +51,9 @@ const DIRECTIONS: readonly Direction[] = [0, 1, 2]
 /** Takes the text of a log. */
 export type LogSink = (text: string) => void
 
+/** Where the lines of each kind of log go. */
+export type LogSinks = Readonly<Partial<Record<LogKind | 'clat_hist', LogSink>>>
+
 /** One completed I/O as the core recorded it. Times in ns on the machine's clock. */
 export interface LogRecord {
   readonly timeNs: number
@@ -86,12 +89,21 @@ export function takeRecords(view: View, job: number): LogRecord[] {
   return records
 }
 
-const VALUES: Readonly<Record<LogKind, (r: LogRecord) => number>> = {
+type Values = Readonly<Record<LogKind, (r: LogRecord) => number>>
+
+const VALUES: Values = {
   slat: r => r.slatNs,
   clat: r => r.clatNs,
   lat: r => r.slatNs + r.clatNs,
   bw: r => (r.clatNs > 0 ? (r.bytes * 1e9) / r.clatNs / 1024 : 0),
   iops: () => 1,
+}
+
+/** A synchronous engine submits and completes in one call, and that call is what it times. */
+const SYNC_VALUES: Values = {
+  ...VALUES,
+  clat: VALUES.lat,
+  bw: r => VALUES.bw({ ...r, clatNs: VALUES.lat(r) }),
 }
 
 /** The logs that a job writes: prefix of the file names by kind. */
@@ -113,23 +125,31 @@ export function logKinds(
 
 type LoggedJob = Pick<JobSpec, 'log' | 'engineKind' | 'prioClass' | 'prio'>
 
-/** Writes the lines of one job. `sinks` has an entry for each kind of log that is wanted. */
+/**
+ * Writes the lines of one job. `sinks` has an entry for each kind of log that is wanted; `submissionTimed` says whether
+ * the core times submissions (otherwise a latency is the same from submission and from issue).
+ */
 export class JobLogs {
   readonly #job: LoggedJob
-  readonly #sinks: Readonly<Partial<Record<LogKind | 'clat_hist', LogSink>>>
+  readonly #values: Values
+  readonly #sinks: LogSinks
   readonly #columns: LogColumns
   readonly #windows: WindowSums | null
   readonly #maxima: WindowMaxima | null
   readonly #hist: HistogramWindows | null
 
-  constructor(job: LoggedJob, sinks: Readonly<Partial<Record<LogKind | 'clat_hist', LogSink>>>) {
+  constructor(job: LoggedJob, sinks: LogSinks, submissionTimed: boolean) {
     const { log } = job
+    const sync = job.engineKind === 'sync'
     this.#job = job
+    this.#values = sync ? SYNC_VALUES : VALUES
     this.#sinks = sinks
     this.#columns = { offset: log.offset, prio: log.prio }
     const averaged = log.averageNs > 0
-    this.#windows = averaged && !log.maxValue ? new WindowSums() : null
-    this.#maxima = averaged && log.maxValue ? new WindowMaxima(log.averageNs) : null
+    const whole = submissionTimed ? STAT_LAT : STAT_CLAT
+    this.#windows =
+      averaged && !log.maxValue ? new WindowSums(sync ? whole : STAT_CLAT, whole) : null
+    this.#maxima = averaged && log.maxValue ? new WindowMaxima(log.averageNs, this.#values) : null
     this.#hist = log.hist !== null && log.histNs > 0 ? new HistogramWindows(log) : null
   }
 
@@ -190,7 +210,7 @@ export class JobLogs {
     const { prioClass, prio } = this.#job
     return {
       timeMs: (r.timeNs - measureNs) / 1e6,
-      value: VALUES[kind](r),
+      value: this.#values[kind](r),
       direction: r.ddir as Direction,
       bs: r.bytes,
       offset: r.offset,
@@ -210,7 +230,15 @@ function averaged(timeMs: number, value: number, direction: Direction): LogSampl
 /** What was added to the job's counts and sums since the last look. */
 class WindowSums {
   readonly #last = new Map<number, number>()
+  readonly #clat: number
+  readonly #lat: number
   #lastMs = 0
+
+  /** Which latencies of a STAT block stand for clat and lat. */
+  constructor(clat: number, lat: number) {
+    this.#clat = clat
+    this.#lat = lat
+  }
 
   close(view: View, job: number, timeMs: number): Record<LogKind, LogSample[]> {
     const seconds = (timeMs - this.#lastMs) / 1000
@@ -233,9 +261,17 @@ class WindowSums {
       bw: per(rate(STAT_BYTES, 1024)),
       iops: per(rate(STAT_IOS, 1)),
       slat: per(mean(STAT_SLAT)),
-      clat: per(mean(STAT_CLAT)),
-      lat: per(mean(STAT_LAT)),
+      ...this.#latencies(per, mean),
     }
+  }
+
+  /** clat and lat may be the same latency, whose differences can be taken only once. */
+  #latencies(
+    per: (value: (stat: number) => number | null) => LogSample[],
+    mean: (field: number) => (stat: number) => number | null,
+  ): Pick<Record<LogKind, LogSample[]>, 'clat' | 'lat'> {
+    const clat = per(mean(this.#clat))
+    return { clat, lat: this.#lat === this.#clat ? clat : per(mean(this.#lat)) }
   }
 
   #delta(address: number, value: number): number {
@@ -248,10 +284,12 @@ class WindowSums {
 /** The largest value of each window. */
 class WindowMaxima {
   readonly #windowMs: number
+  readonly #values: Values
   readonly #open = new Map<LogKind, { endMs: number; max: (number | null)[] }>()
 
-  constructor(windowNs: number) {
+  constructor(windowNs: number, values: Values) {
     this.#windowMs = windowNs / 1e6
+    this.#values = values
   }
 
   add(kind: LogKind, ios: readonly LogRecord[], measureNs: number): LogSample[] {
@@ -264,7 +302,7 @@ class WindowMaxima {
         window = this.#window(kind)
         window.endMs = (Math.floor(timeMs / this.#windowMs) + 1) * this.#windowMs
       }
-      window.max[r.ddir] = Math.max(window.max[r.ddir] ?? 0, VALUES[kind](r))
+      window.max[r.ddir] = Math.max(window.max[r.ddir] ?? 0, this.#values[kind](r))
     }
     return closed
   }

@@ -6,7 +6,7 @@
 import { type LogKind, logFileName } from '../report/logs.js'
 import { iologPrelude } from './iolog-out.js'
 import type { JobSpec } from './job.js'
-import { type LogSink, logKinds } from './job-logs.js'
+import { type LogSink, type LogSinks, logKinds } from './job-logs.js'
 import { OutFile } from './out-file.js'
 
 /** One file and the texts that make it up, by job. */
@@ -34,10 +34,10 @@ export class LogFiles {
   }
 
   /** Where a job's lines of one kind go. */
-  sinks(job: JobSpec): Partial<Record<LogKind | 'clat_hist', LogSink>> {
-    const entries = logKinds(job).map(([kind, prefix]) => [kind, prefix] as const)
+  sinks(job: JobSpec): LogSinks {
     const sinks: Partial<Record<LogKind | 'clat_hist', LogSink>> = {}
-    for (const [kind, prefix] of entries) sinks[kind] = this.#sink(fileName(job, kind, prefix), job)
+    for (const [kind, prefix] of logKinds(job))
+      sinks[kind] = this.#sink(fileName(job, kind, prefix), job)
     if (job.log.hist !== null)
       sinks.clat_hist = this.#sink(fileName(job, 'clat_hist', job.log.hist), job)
     return sinks

@@ -190,7 +190,7 @@ function prepareJobs(
     fillJob(view, spec, limits, site)
     if (tables !== 0) noteMethod(view, tables, i, spec.verify.method)
     machine.linkJob(site.job, cpu)
-    return new RunningJob(view, spec, limits, site, cpu, files)
+    return new RunningJob(view, spec, limits, site, cpu, files, machine.config.lat === 'every')
   })
 }
 

@@ -61,13 +61,14 @@ export class RunningJob {
     site: JobSite,
     cpu: number,
     files: LogFiles,
+    submissionTimed: boolean,
   ) {
     this.#view = view
     this.spec = spec
     this.limits = limits
     this.site = site
     this.cpu = cpu
-    this.#logs = new JobLogs(spec, files.sinks(spec))
+    this.#logs = new JobLogs(spec, files.sinks(spec), submissionTimed)
     const iolog = files.iolog(spec)
     this.#iolog = iolog ? new IologOut(spec.files, iolog) : null
   }
