@@ -24,8 +24,6 @@ export interface Core {
   cpu_set_now(cpu: number, ns: number): void
   /** Runs all queues of a device that has its own thread; returns the number of entries handled. */
   device_run(dev: number, budget: number): number
-  /** 1 if a doorbell moved, a command is in service, or an interrupt is held back. */
-  device_pending(dev: number): number
   /** Virtual clock: handles events. Returns RUN_* and the flag RUN_SLOW. `untilNs` from 2^64 on is no limit. */
   virtual_run(budget: number, untilNs: number): number
   /** Virtual clock: puts an event for this CPU at the present time. */
@@ -46,7 +44,6 @@ export interface Core {
   ): number
   nvme_init_prp_pool(nq: number, base: number, links: number, count: number): void
   checksum_tables(tables: number): void
-  verify_make_tables(tables: number): void
 
   // --- bios
   /** Submits a filled bio: its cookie, -1 = nothing to poll for, -2 = no tag free, call submit_bio_again later. */
@@ -54,37 +51,24 @@ export interface Core {
   submit_bio_again(cpu: number, bio: number): number
   blk_start_plug(cpu: number): void
   blk_finish_plug(cpu: number): void
-  bio_endio(cpu: number, bio: number): void
 
   // --- requests
   blk_mq_get_tag(hctx: number, cpu: number, flags: number): number
   blk_mq_put_tag(tags: number, cpu: number, tag: number): void
-  blk_mq_rq_ctx_init(hctx: number, ctx: number, cpu: number, tag: number, opf: number): number
-  blk_mq_start_request(cpu: number, rq: number): void
   __blk_mq_requeue_request(rq: number): void
   /** `status` is a blk_status_t. */
   blk_mq_end_request(cpu: number, rq: number, status: number): void
-  blk_mq_free_request(cpu: number, rq: number): void
-  blk_mq_slow_insert(cpu: number, hctx: number, rq: number): void
   blk_mq_request_bypass_insert(cpu: number, hctx: number, rq: number): void
-  blk_mq_try_issue_directly(cpu: number, hctx: number, rq: number): void
   blk_mq_update_dispatch_busy(hctx: number, busy: number): void
-  blk_try_merge(q: number, rq: number, bio: number): number
   /** Returns a blk_status_t. */
   queue_rq(cpu: number, hctx: number, rq: number): number
   blk_mq_insert_dispatch_head(cpu: number, hctx: number, rq: number): void
   /** The next request that waits on hctx->dispatch or the slow list; 0 = none, and the gate is open. */
   blk_mq_take_waiting(hctx: number): number
-  complete_done_list(cpu: number): number
   complete_remote(cpu: number, to: number, rq: number): void
 
   // --- the NVMe driver
-  nvme_queue_rq(cpu: number, hctx: number, rq: number): number
-  nvme_unmap_data(nq: number, rq: number): void
   nvme_ring_doorbells(cpu: number): void
-  nvme_cqe_pending(nq: number): number
-  nvme_complete_rq(cpu: number, rq: number): void
-  nvme_process_cq(cpu: number, nq: number, max: number): number
 
   // --- jobs
   /** TypeScript has compared the digest of an io_u that JOB_DONE_HEAD held. */
