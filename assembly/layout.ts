@@ -716,6 +716,8 @@ export const JG_SEQ_AT = 296 //          3 x u32 S  DIST_SEQUENCE: next entry of
 export const JG_BUF_MODE = 308 //        u32 I  BUF_*: what buffers hold when nothing verifies
 export const JG_BUF_PATTERN = 312 //     u32 I  buffer_pattern (PT_*)
 export const JG_ONLY = 316 //            u32 S  1 + direction that a mix must take now (rates), 0 = any
+export const JG_LOOPS = 320 //           u32 I  passes to do
+export const JG_MORE = 324 //            u32 I  1: more passes while bytes are left (io_size > size)
 export const JG_FILE0 = 512 //           the first region's FL block
 export const JG_SIZE = 1024
 
@@ -836,6 +838,7 @@ export const JV_BAD_FILE = 148 //        u32 S  and its region
 export const JV_GOT = 152 //             u64 S  what the latest check found,
 export const JV_WANT = 160 //            u64 S  and should have found
 export const JV_CHECK_READS = 168 //     u32 I  1: the job only reads, and every read is checked
+export const JV_METHOD = 172 //          u32 I  VERIFY_HOST: which digest (HOST_METHODS of verify-host.ts)
 export const JV_SIZE = 512
 
 // one piece of JV_LIST

@@ -28,12 +28,12 @@ import {
   FL_DIST, FL_DONE, FL_INDEX, FL_LAST, FL_MAP, FL_PASS, FL_PERM_BITS, FL_PERM_KEY, FL_REGION,
   FL_SIZE, FL_START, FL_TRIMMED, FL_UNITS, FL_ZONE, FL_ZONE_BYTES, FL_ZONE_DONE, GEN_GENERAL,
   GEN_NEW, GEN_PERM, GEN_RANDOM, GEN_SEQ, JG_ALIGN, JG_DIRECTION, JG_FILE0, JG_FILES,
-  JG_FILES_DONE, JG_FILE_N, JG_FILE_TURN, JG_LOOPS_DONE, JG_MAP_MODE, JG_MAP_UNIT, JG_MAX_BS,
-  JG_MIN_BS, JG_MIX_READ, JG_MODE, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN,
-  JG_NEXT_OFFSET, JG_ONLY, JG_RANDOM_PCT, JG_REGION, JG_RNG_MIX, JG_RNG_OFF, JG_RW, JG_SEQ_AT,
-  JG_SEQ_IDENTICAL, JG_SEQ_LEFT, JG_SEQ_NR, JG_SEQ_WRAP, JG_SKIP, JG_STRIDE_RANGE, JG_STRIDE_SKIP,
-  JG_STRIDE_ZONE, JOB_GEN, MAP_BITS, MAP_NONE, MAP_PERM, RW_RANDOM, RW_READ, RW_TRIM, RW_TRIMWRITE,
-  RW_WRITE,
+  JG_FILES_DONE, JG_FILE_N, JG_FILE_TURN, JG_LOOPS, JG_LOOPS_DONE, JG_MAP_MODE, JG_MAP_UNIT,
+  JG_MAX_BS, JG_MIN_BS, JG_MIX_READ, JG_MODE, JG_MORE, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE,
+  JG_NEXT_LEN, JG_NEXT_OFFSET, JG_ONLY, JG_RANDOM_PCT, JG_REGION, JG_RNG_MIX, JG_RNG_OFF, JG_RW,
+  JG_SEQ_AT, JG_SEQ_IDENTICAL, JG_SEQ_LEFT, JG_SEQ_NR, JG_SEQ_WRAP, JG_SKIP, JG_STRIDE_RANGE,
+  JG_STRIDE_SKIP, JG_STRIDE_ZONE, JG_TIME_BASED, JOB_GEN, MAP_BITS, MAP_NONE, MAP_PERM, RW_RANDOM,
+  RW_READ, RW_TRIM, RW_TRIMWRITE, RW_WRITE,
 } from './layout'
 import { permute, permute_bits, permute_keys } from './permute'
 import { prng_below } from './prng'
@@ -148,6 +148,20 @@ function gen_start(g: usize): void {
   store<u32>(g, only_direction(load<u32>(g, JG_RW)), JG_DIRECTION)
   begin_passes(g)
   store<u32>(g, choose_mode(g), JG_MODE)
+}
+
+/**
+ * Whether the job begins another pass when one is over (gen_restart): always if it runs for a time;
+ * until its loops are done; and then, if io_size is more than size, while the `left` bytes of io_size
+ * can hold the largest block.
+ */
+export function gen_again(job: usize, left: u64): u32 {
+  const g = job + JOB_GEN
+  if (load<u32>(g, JG_TIME_BASED)) return 1
+  if (load<u32>(g, JG_LOOPS_DONE) + 1 < load<u32>(g, JG_LOOPS)) return 1
+  if (!load<u32>(g, JG_MORE)) return 0
+  const most = max(load<u32>(g, JG_MAX_BS), load<u32>(g, JG_MAX_BS + 4))
+  return <u32>(left >= <u64>max(most, load<u32>(g, JG_MAX_BS + 8)))
 }
 
 /** Begins a new pass: positions at the start, a new order of random blocks. */

@@ -44,6 +44,7 @@ export interface GeneratorParams
     | 'size'
     | 'ioSize'
     | 'timeBased'
+    | 'loops'
     | 'rw'
     | 'random'
     | 'uses'

@@ -40,11 +40,13 @@ import {
   JG_FILE_N,
   JG_FILE0,
   JG_FILES,
+  JG_LOOPS,
   JG_MAP_MODE,
   JG_MAP_UNIT,
   JG_MAX_BS,
   JG_MIN_BS,
   JG_MIX_READ,
+  JG_MORE,
   JG_RANDOM_PCT,
   JG_RNG_BS,
   JG_RNG_DATA,
@@ -203,6 +205,8 @@ function writeChoices(view: View, g: number, p: GeneratorParams): void {
   const wraps = (p.timeBased && p.files.length === 1) || (p.uses[1] && p.ioSize > p.size)
   view.setU32(g + JG_SEQ_WRAP, wraps ? 1 : 0)
   view.setU32(g + JG_TIME_BASED, p.timeBased ? 1 : 0)
+  view.setU32(g + JG_LOOPS, p.loops)
+  view.setU32(g + JG_MORE, p.ioSize > p.size ? 1 : 0)
   view.setU32(g + JG_MAP_MODE, mapMode(p))
   view.setU32(g + JG_MAP_UNIT, mapUnit(p))
   if (p.zonemode !== 'strided') return

@@ -9,6 +9,7 @@ import {
   JV_GOT,
   JV_HEADER,
   JV_INTERVAL,
+  JV_METHOD,
   JV_OFFSET,
   JV_WANT,
   VERIFY_ZEROES,
@@ -28,6 +29,11 @@ export const HOST_METHODS: readonly VerifyMethod[] = [
   'sha3-384',
   'sha3-512',
 ]
+
+/** The kind of a job whose verify kind is VERIFY_HOST. */
+export function hostMethod(view: View, job: number): VerifyMethod {
+  return HOST_METHODS[view.u32(job + JOB_VER + JV_METHOD)]!
+}
 
 /** The digest of the interval at `at`: of what stands before its header, and after. */
 function digestOf(view: View, v: number, method: VerifyMethod, at: number): Buffer {

@@ -17,6 +17,7 @@ import {
   JV_LIST_CAP,
   JV_LOW,
   JV_MAX_LEN,
+  JV_METHOD,
   JV_OFFSET,
   JV_PATTERN,
   JV_SEED,
@@ -24,6 +25,7 @@ import {
   JV_TABLES,
   JV_TRIM_ZERO,
   JV_UNITS,
+  VERIFY_HOST,
   VERIFY_NONE,
   VP_SIZE,
 } from '../../assembly/layout.js'
@@ -32,6 +34,7 @@ import type { View } from '../core/view.js'
 import { patternLength, placePattern, writePattern } from './buffer-pattern.js'
 import { type GeneratorParams, type VerifyShape, verifyShape } from './generator-params.js'
 import type { Places } from './places.js'
+import { HOST_METHODS } from './verify-host.js'
 
 /** Records of the ring beyond the backlog. */
 const RING_ROOM = 1024
@@ -95,6 +98,7 @@ export function writeVerify(
   view.setU32(v + JV_PATTERN, hasPattern ? memory + places.pattern : 0)
   view.setU32(v + JV_TABLES, tables)
   view.setU32(v + JV_FATAL, p.verify.fatal ? 1 : 0)
+  if (kind === VERIFY_HOST) view.setU32(v + JV_METHOD, HOST_METHODS.indexOf(p.verify.method))
   view.setU32(v + JV_CHECK_READS, p.uses[1] ? 0 : 1)
   const seed = streamSeed(p.seed, DATA_STREAM)
   view.setU32(v + JV_SEED, Number(seed & 0xffffffffn))

@@ -1,7 +1,7 @@
 // The generator and verify half of the core, compiled alone, with everything it exports: the tests of this folder also
 // call what the whole core keeps to itself. 64-bit arguments cross as BigInt here.
 //
-// The module is compiled once for each state of the sources and kept in dist/.
+// The module is compiled once for each state of the sources and kept in node_modules/.cache.
 
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -52,6 +52,7 @@ export interface GeneratorCore {
   fill_buffer(job: number, at: number, len: number): void
   gen_next(job: number): number
   gen_restart(job: number): void
+  gen_again(job: number, left: bigint): number
   verify_fill(job: number, buf: number, disk: bigint, len: number, number: number): void
   verify_check(
     job: number,
@@ -100,10 +101,11 @@ async function compile(): Promise<Uint8Array<ArrayBuffer>> {
 async function build(): Promise<Uint8Array<ArrayBuffer>> {
   const hash = createHash('sha256')
   for (const f of [...FILES, 'layout']) hash.update(source(`assembly/${f}.ts`) ?? '')
-  const file = new URL(`dist/test-generator-${hash.digest('hex').slice(0, 16)}.wasm`, root)
+  const cache = new URL('node_modules/.cache/phasebit/', root)
+  const file = new URL(`generator-${hash.digest('hex').slice(0, 16)}.wasm`, cache)
   if (existsSync(file)) return new Uint8Array(readFileSync(file))
   const binary = await compile()
-  mkdirSync(new URL('dist/', root), { recursive: true })
+  mkdirSync(cache, { recursive: true })
   const draft = new URL(`${file.href}.${process.pid}`)
   writeFileSync(draft, binary)
   renameSync(draft, file)

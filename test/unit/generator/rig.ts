@@ -77,6 +77,7 @@ export function params(ask: Ask): GeneratorParams {
     size,
     ioSize: size,
     timeBased: false,
+    loops: 1,
     random: ask.rw.startsWith('rand'),
     uses: USES[ask.rw],
     ddirSeqCount: 1,
@@ -149,6 +150,25 @@ export class Rig {
       if (io.ddir !== 2 || countTrims) bytes += io.len
     }
     return ios
+  }
+
+  /** Counts the I/Os of a whole job, which ends by its bytes (`ioSize` times `loops`) or its passes. */
+  count(): number {
+    const { ioSize, loops } = this.params
+    let left = ioSize * loops
+    let n = 0
+    while (left > 0) {
+      let io = this.next()
+      if (!io) {
+        if (!this.core.gen_again(JOB, BigInt(left))) break
+        this.core.gen_restart(JOB)
+        io = this.next()
+      }
+      if (!io) break
+      n++
+      if (io.ddir !== 2) left -= io.len
+    }
+    return n
   }
 
   /** So many I/Os; the job must have them. */

@@ -1,7 +1,7 @@
 // Sequential modes, checked against runs of fio 3.33 with the null engine.
 
 import { describe, expect, it } from 'vitest'
-import { JOB, KiB, MiB, Rig } from './rig.js'
+import { type Ask, JOB, KiB, MiB, Rig } from './rig.js'
 
 /** Offsets in KiB. */
 function offsets(ios: readonly { offset: number }[]): number[] {
@@ -206,5 +206,33 @@ describe('several regions', () => {
       expect(mine.map(io => io.ddir)).toEqual(mine.map((_, k) => (k % 2 ? 1 : 2)))
       for (let k = 0; k < mine.length; k += 2) expect(mine[k + 1]!.offset).toBe(mine[k]!.offset)
     }
+  })
+})
+
+describe('the passes of a job, counted by fio 3.33', () => {
+  const twice = { ioSize: 2 * MiB }
+  const holes = (kib: number) => ({ rw: 'read', ddirSeqAdd: kib * KiB }) as const
+
+  it.each([
+    [{ rw: 'randread', bs: 12 * KiB, ...twice }, 170],
+    [{ rw: 'read', bs: 12 * KiB, ...twice }, 170],
+    [{ rw: 'write', bs: 12 * KiB, ...twice }, 170],
+    [{ ...holes(8) }, 86],
+    [{ ...holes(8), ...twice }, 512],
+    [{ rw: 'write', ddirSeqAdd: 8 * KiB, ...twice }, 512],
+    [{ ...holes(8), loops: 3 }, 258],
+    [{ ...holes(12), loops: 3 }, 768],
+    [{ rw: 'randread', bs: 12 * KiB, loops: 3 }, 255],
+    [{ rw: 'randread', loops: 3 }, 768],
+    [{ rw: 'trimwrite', loops: 2 }, 1024],
+    [{ rw: 'randtrimwrite' }, 512],
+    [{ rw: 'rw', rwmixread: 99, loops: 2 }, 512],
+    [{ rw: 'read', ioSize: 510 * KiB }, 128],
+  ] as [Ask, number][])('%j: %d I/Os', (ask, want) => {
+    expect(new Rig(ask).count()).toBe(want)
+  })
+
+  it('never end for a time-based job', () => {
+    expect(new Rig({ rw: 'read', timeBased: true }).core.gen_again(JOB, 0n)).toBe(1)
   })
 })

@@ -26,7 +26,12 @@ import {
 } from '../../../assembly/layout.js'
 import { UserError } from '../../../src/core/errors.js'
 import type { VerifyMethod, VerifySpec } from '../../../src/workload/job.js'
-import { checkDigests, fillDigests, HOST_METHODS } from '../../../src/workload/verify-host.js'
+import {
+  checkDigests,
+  fillDigests,
+  HOST_METHODS,
+  hostMethod,
+} from '../../../src/workload/verify-host.js'
 import { type Ask, BUFFER_SIZE, JOB, KiB, NO_VERIFY, Rig } from './rig.js'
 
 const DISK = 3 * 2 ** 32 + 64 * KiB
@@ -248,6 +253,10 @@ describe('the reason of a failure', () => {
     expect(damage(r, 4000)).toBe(BAD_MAGIC)
     expect(check(r, 'crc32c', 4 * KiB, VERIFY_ZEROES)).toBe(BAD_ZEROES)
   })
+})
+
+it('the job block names its digest', () => {
+  for (const method of HOST_METHODS) expect(hostMethod(rig(method).view, JOB)).toBe(method)
 })
 
 describe('a torn write', () => {
