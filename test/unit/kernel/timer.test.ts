@@ -314,6 +314,18 @@ describe('the timer API', () => {
     expect(fired).toEqual([11])
   })
 
+  test('workqueue-timers 10: nor does it move the timer to a finer level', () => {
+    const v = new VirtualKernel({ initialJiffies: 100 })
+    const { timer, fired } = noting(v)
+    mod_timer(timer, 170)
+    expect(timer.idx).toBe(64 + 22)
+    v.ticks(60)
+    expect(mod_timer(timer, 170)).toBe(1)
+    expect(timer.idx).toBe(64 + 22)
+    v.ticks(30)
+    expect(fired).toEqual([76])
+  })
+
   test('workqueue-timers 10: mod_timer_pending never activates, timer_reduce never prolongs', () => {
     const v = new VirtualKernel()
     const { timer, fired } = noting(v)
@@ -450,6 +462,23 @@ describe('where timers run', () => {
     const stays = noting(off)
     mod_timer(stays.timer, off.k.jiffies + 5)
     expect(stays.timer.base).toBe(off.k.timer_bases[0].std)
+  })
+
+  test('a timer armed while its function runs stays on its CPU', () => {
+    const v = new VirtualKernel({ nrCpus: 2 })
+    const cpus: number[] = []
+    const timer = new timer_list(v.k, null)
+    timer_setup(timer, t => {
+      cpus.push(v.k.cpu.id)
+      if (cpus.length === 1) mod_timer(t, v.k.jiffies + 2)
+    })
+    mod_timer(timer, v.k.jiffies + 2)
+    v.k.spawn('busy', () => forever(), [1])
+    v.k.runReady(1)
+    v.ns = v.k.jiffyNs(v.k.jiffies + 3)
+    v.k.advance()
+    expect(timer.base).toBe(v.k.timer_bases[0].std)
+    expect(cpus).toEqual([0])
   })
 
   function* forever(): Generator<string, void, void> {

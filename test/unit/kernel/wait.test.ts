@@ -38,7 +38,7 @@ import {
   percpu_ref_tryget,
   percpu_ref_tryget_live,
 } from '../../../src/kernel/percpu-refcount.js'
-import { schedule } from '../../../src/kernel/task.js'
+import { schedule, wake_up_process } from '../../../src/kernel/task.js'
 import { msleep } from '../../../src/kernel/timer-sleep.js'
 import {
   add_wait_queue,
@@ -218,6 +218,23 @@ describe('completions', () => {
     expect(completion_done(x)).toBe(true)
     reinit_completion(x)
     expect(completion_done(x)).toBe(false)
+  })
+
+  test('a wake-up from elsewhere does not end the wait', () => {
+    const v = new VirtualKernel()
+    const x = new completion(v.k)
+    let through = false
+    const task = v.k.spawn('w', function* () {
+      yield* wait_for_completion(x)
+      through = true
+    })
+    v.k.runReady()
+    expect(wake_up_process(task)).toBe(true)
+    v.k.runReady()
+    expect(through).toBe(false)
+    complete(x)
+    v.k.runReady()
+    expect(through).toBe(true)
   })
 
   test('timeouts', () => {

@@ -139,6 +139,38 @@ describe('CPU hotplug', () => {
     expect([pool.nr_running, pool.nr_idle]).toEqual([0, pool.nr_workers])
   })
 
+  test('workqueue-timers 8: a work that is awake when its CPU goes, and when it comes back', () => {
+    const v = new VirtualKernel({ nrCpus: 2 })
+    const { k } = v
+    const [pool] = k.wq.cpu_worker_pools[1]
+    let stop = false
+    const spinner = new work_struct(k, null)
+    INIT_WORK(spinner, function* () {
+      while (!stop) yield 'turn'
+    })
+    queue_work_on(1, k.system_wq, spinner)
+    k.runReady(5)
+    expect(pool.nr_running).toBe(1)
+    const [beside, after] = [gated(v), gated(v)]
+    queue_work_on(1, k.system_wq, beside.work)
+    k.runReady(5)
+    expect(beside.began()).toBe(0)
+    cpu_down(k, 1)
+    expect(pool.nr_running).toBe(0)
+    k.runReady(9)
+    expect(beside.began()).toBe(1)
+    cpu_up(k, 1)
+    expect(pool.nr_running).toBe(0)
+    stop = true
+    k.runReady(9)
+    queue_work_on(1, k.system_wq, after.work)
+    beside.open()
+    after.open()
+    k.runReady()
+    expect(after.began()).toBe(1)
+    expect([pool.nr_running, pool.nr_idle]).toEqual([0, pool.nr_workers])
+  })
+
   test('timers and hrtimers move to the CPU that takes it down; callbacks run, dead ones newest first', () => {
     const v = new VirtualKernel({ nrCpus: 2 })
     const { k } = v

@@ -109,6 +109,8 @@ describe('flush_work', () => {
     v.k.runReady()
     // Each barrier goes right behind the work, so the last one to come is the first to run.
     expect(done).toEqual(['c', 'b', 'a'])
+    const [pwq] = queue.cpu_pwqs
+    expect([pwq.nr_active, pwq.refcnt]).toEqual([0, 1])
   })
 
   test('workqueue-timers 6: a work that flushes itself is reported', () => {
