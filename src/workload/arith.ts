@@ -9,23 +9,36 @@ import { BadValue } from './bad-value.js'
 
 const MAX_DEPTH = 64
 
+/** A value, and whether a unit has had a part in it. */
+interface Value {
+  readonly n: number
+  readonly unit: boolean
+}
+
 /** One pass over the text; `at` is the place of the next unread character. */
 class Evaluator {
   #at = 0
   #depth = 0
   readonly #text: string
   readonly #unit: (suffix: string) => number | undefined
+  readonly #bare: number
 
-  constructor(text: string, unit: (suffix: string) => number | undefined) {
+  constructor(text: string, unit: (suffix: string) => number | undefined, bare: number) {
     this.#text = text
     this.#unit = unit
+    this.#bare = bare
   }
 
   whole(): number {
-    const value = this.#sum()
+    const value = this.#inUnits(this.#sum())
     if (this.#peek() !== '') throw new BadValue(`unexpected '${this.#peek()}' in the arithmetic`)
     if (!Number.isFinite(value)) throw new BadValue('the arithmetic has no finite result')
     return value
+  }
+
+  /** A number that met no unit counts in the option's own. */
+  #inUnits({ n, unit }: Value): number {
+    return unit ? n : n * this.#bare
   }
 
   #peek(): string {
@@ -40,59 +53,64 @@ class Evaluator {
     return c
   }
 
-  #sum(): number {
-    if (++this.#depth > MAX_DEPTH) throw new BadValue('the parentheses are too deep')
-    let value = this.#product()
+  #deeper<T>(what: string, inner: () => T): T {
+    if (++this.#depth > MAX_DEPTH) throw new BadValue(`the ${what} are too deep`)
+    const value = inner()
+    this.#depth--
+    return value
+  }
+
+  #sum(): Value {
+    let left = this.#product()
     for (let op = this.#take('+-'); op !== ''; op = this.#take('+-')) {
       const right = this.#product()
-      value = op === '+' ? value + right : value - right
+      const unit = left.unit || right.unit
+      const [a, b] = unit ? [this.#inUnits(left), this.#inUnits(right)] : [left.n, right.n]
+      left = { n: op === '+' ? a + b : a - b, unit }
     }
-    this.#depth--
-    return value
+    return left
   }
 
-  #product(): number {
-    let value = this.#power()
+  #product(): Value {
+    let left = this.#power()
     for (let op = this.#take('*/%'); op !== ''; op = this.#take('*/%')) {
       const right = this.#power()
-      if (op !== '*' && right === 0) throw new BadValue('division by zero')
-      value = op === '*' ? value * right : op === '/' ? value / right : value % right
+      if (op !== '*' && right.n === 0) throw new BadValue('division by zero')
+      const n = op === '*' ? left.n * right.n : op === '/' ? left.n / right.n : left.n % right.n
+      left = { n, unit: left.unit || right.unit }
     }
+    return left
+  }
+
+  #power(): Value {
+    const base = this.#sign()
+    if (this.#take('^') === '') return base
+    const exponent = this.#deeper('powers', () => this.#power())
+    return { n: wholePower(base.n, exponent.n), unit: base.unit }
+  }
+
+  #sign(): Value {
+    const negative = this.#take('-+') === '-'
+    const { n, unit } = this.#operand()
+    return { n: negative ? -n : n, unit }
+  }
+
+  #operand(): Value {
+    if (this.#take('(') === '') return this.#number()
+    const value = this.#deeper('parentheses', () => this.#sum())
+    if (this.#take(')') === '') throw new BadValue("a ')' is missing")
     return value
   }
 
-  #power(): number {
-    const base = this.#sign()
-    if (this.#take('^') === '') return base
-    if (++this.#depth > MAX_DEPTH) throw new BadValue('the powers are too deep')
-    const exponent = this.#power()
-    this.#depth--
-    return wholePower(base, exponent)
-  }
-
-  #sign(): number {
-    if (this.#take('-') !== '') return -this.#operand()
-    this.#take('+')
-    return this.#operand()
-  }
-
-  #operand(): number {
-    if (this.#take('(') !== '') {
-      const value = this.#sum()
-      if (this.#take(')') === '') throw new BadValue("a ')' is missing")
-      return value
-    }
-    return this.#number()
-  }
-
-  #number(): number {
+  #number(): Value {
     this.#peek()
     const match = /^(0x[0-9a-f]+|\d+(?:\.\d+)?)([a-z]*)/i.exec(this.#text.slice(this.#at))
     if (match === null) throw new BadValue(`a number is missing before '${this.#peek()}'`)
     this.#at += match[0].length
+    if (match[2] === '') return { n: Number(match[1]), unit: false }
     const factor = this.#unit(match[2]!.toLowerCase())
     if (factor === undefined) throw new BadValue(`unknown unit '${match[2]}' in the arithmetic`)
-    return Number(match[1]) * factor
+    return { n: Number(match[1]) * factor, unit: true }
   }
 }
 
@@ -108,9 +126,14 @@ function wholePower(base: number, exponent: number): number {
 
 /**
  * The value of an expression, not necessarily whole.
- * @param unit factor of a lower-case suffix, '' included; undefined when there is no such unit
+ * @param unit factor of a lower-case suffix, or undefined when there is no such unit
+ * @param bare unit of a result that no unit had a part in, and of what is added to one that has: `(3*2)`, `(3s+1)`
  * @throws BadValue when it is not arithmetic
  */
-export function evaluate(text: string, unit: (suffix: string) => number | undefined): number {
-  return new Evaluator(text, unit).whole()
+export function evaluate(
+  text: string,
+  unit: (suffix: string) => number | undefined,
+  bare: number,
+): number {
+  return new Evaluator(text, unit, bare).whole()
 }

@@ -47,7 +47,7 @@ export interface JobFileSource {
 const MAX_LINE = 8192
 const MAX_INCLUDE_DEPTH = 16
 /** All files of one job file together; an include pyramid ends here. */
-const MAX_LINES = 200_000
+const MAX_LINES = 50_000
 
 /** What is shared by a job file and everything it includes. */
 interface Reading {
@@ -231,7 +231,7 @@ function substituteKeywords(text: string, source: JobFileSource): string {
 /** The value of whole-number arithmetic, or the text itself when it is something else (`4096,8k`). */
 function evaluated(text: string): string {
   try {
-    const value = Math.trunc(evaluate(text, suffix => (suffix === '' ? 1 : undefined)))
+    const value = Math.trunc(evaluate(text, () => undefined, 1))
     return Number.isSafeInteger(value) ? String(value) : text
   } catch (error) {
     if (error instanceof BadValue) return text

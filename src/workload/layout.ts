@@ -194,7 +194,10 @@ function offsetOf(job: WishContext, known: number | null): number {
   const start = bytesOf(job, 'offset', offset, known)
   const step = bytesOf(job, 'offset_increment', s.get('offset_increment'), known)
   const sum = start + step * job.cloneIndex
-  if (!Number.isSafeInteger(sum)) throw new UserError(`${s.quote('offset')}: is too large`)
+  if (!Number.isSafeInteger(sum)) {
+    const culprit = step > start ? 'offset_increment' : 'offset'
+    throw new UserError(`${s.quote(culprit)}: is too large`)
+  }
   return offset !== undefined && 'percent' in offset ? alignUp(sum, job.block) : sum
 }
 

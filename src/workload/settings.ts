@@ -157,7 +157,8 @@ function unknownToEngine(raw: RawOption, info: OptionClass, engine: string): Use
 function engineOf(options: readonly RawOption[]): (typeof ENGINES)[number] {
   const raw = options.findLast(option => option.key === 'ioengine')
   if (raw === undefined) return 'psync'
-  const name = raw.value ?? ''
+  const name = raw.value
+  if (name === null) throw new UserError(`${quote(raw)}: needs a value (engine)`)
   const known = ENGINES.find(engine => engine === name)
   if (known !== undefined) return known
   if (Object.hasOwn(ENGINE_ALIASES, name)) return ENGINE_ALIASES[name]!

@@ -48,12 +48,14 @@ function parseWithUnit(
   text: string,
   unit: (suffix: string) => number | undefined,
   units: string,
+  bare: number,
 ): number {
   if (text === '') throw new BadValue('the value is empty')
-  if (text.startsWith('(')) return checked(evaluate(text, unit), text)
+  if (text.startsWith('(')) return checked(evaluate(text, unit, bare), text)
   const match = /^\+?(0x[0-9a-f]+|\d+)([a-z]*)$/i.exec(text)
   if (match === null) throw new BadValue(notANumber(text, units))
-  const factor = unit(match[2]!.toLowerCase())
+  const hex = /x/i.test(match[1]!)
+  const factor = hex && match[2] !== '' ? undefined : unit(match[2]!.toLowerCase())
   if (factor === undefined) throw new BadValue(`unknown unit '${match[2]}'; units are ${units}`)
   return checked(Number(match[1]) * factor, text)
 }
@@ -74,13 +76,14 @@ function checked(value: number, text: string): number {
 
 /** Bytes, or a plain count with the same suffixes (`iodepth=1k` is 1024, as in fio). */
 export function parseSize(text: string, kbBase: number): number {
-  return parseWithUnit(text, suffix => sizeUnit(suffix, kbBase), 'k, m, g, t, p')
+  return parseWithUnit(text, suffix => sizeUnit(suffix, kbBase), 'k, m, g, t, p', 1)
 }
 
 /** Nanoseconds; `defaultUnit` is the value of 1 without a unit. At most 104 days. */
 export function parseTime(text: string, defaultUnit: number): number {
-  const bare = text.startsWith('(') ? NS_PER_US : defaultUnit
-  return parseWithUnit(text, s => (s === '' ? bare : timeUnit(s)), 'us, ms, s, m, h, d')
+  const unit = (suffix: string): number | undefined =>
+    suffix === '' ? defaultUnit : timeUnit(suffix)
+  return parseWithUnit(text, unit, 'us, ms, s, m, h, d', NS_PER_US)
 }
 
 /** A decimal fraction such as 99.9. */

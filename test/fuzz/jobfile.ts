@@ -342,7 +342,7 @@ const RUN_WORDS = [
 ]
 
 function commandLine(random: Prng): string[] {
-  const argv = ['job.fio', '--max-jobs=64']
+  const argv = ['job.fio', '--max-jobs=16']
   if (random.chance(4)) argv.push('job.fio')
   for (let i = random.chance(15) ? 1 + random.below(3) : 0; i > 0; i--)
     argv.push(random.pick(RUN_WORDS))
@@ -401,7 +401,7 @@ function runCase(random: Prng, remember: (input: string) => void): void {
   checkPlan(first)
   const devices = argv.filter(word => word.startsWith('--device=') || word === '--clock=virtual')
   const words = shellWords(first.showcmdLines[0]!).slice(2)
-  const again = plan([...words, '--max-jobs=64', ...devices], {})
+  const again = plan([...words, '--max-jobs=16', ...devices], {})
   if (essence(again.jobs) !== essence(first.jobs)) {
     throw new Error(
       `read again it differs: ${first.showcmdLines[0]}\n${essence(first.jobs)}\n${essence(again.jobs)}`,
