@@ -17,7 +17,7 @@
 import {
   DCQ_BASE, DCQ_COAL_N, DCQ_COAL_NS, DCQ_DB, DCQ_EI, DCQ_ENTRIES, DCQ_HEAD_SEEN, DCQ_IEN, DCQ_PEND,
   DCQ_PEND_NS, DCQ_PHASE, DCQ_RAISED, DCQ_SHADOW, DCQ_TAIL, DEV_FAULTS,
-  DEV_LOCK, DEV_MODEL, DEV_NN, DEV_NS, DEV_SHARED, DEV_WHERE, DSQ_BASE, DSQ_COMMANDS, DSQ_CQ, DSQ_DB, DSQ_DEV, DSQ_EI,
+  DEV_LOCK, DEV_MAX_LBAS, DEV_MODEL, DEV_NN, DEV_NS, DEV_SHARED, DEV_WHERE, DSQ_BASE, DSQ_COMMANDS, DSQ_CQ, DSQ_DB, DSQ_DEV, DSQ_EI,
   DSQ_ENTRIES, DSQ_ERRORS, DSQ_FIFO, DSQ_FIFO_COUNT, DSQ_FIFO_HEAD, DSQ_HEAD, DSQ_ID, DSQ_SHADOW, FAULT_CORRUPT,
   FAULT_DELAY, FAULT_STATUS, FIFO_CID, FIFO_DUE, FIFO_SIZE, FIFO_STATUS, FLT_ACTION, FLT_FROM,
   FLT_HITS, FLT_MET, FLT_NEXT, FLT_NTH, FLT_OPCODE, FLT_SQ, FLT_TO, FLT_VALUE, MODEL_FIXED,
@@ -27,7 +27,7 @@ import {
   CQE_BYTES, CQE_DW0, CQE_DW3, CQE_SQHD, DSM_RANGE_BYTES, NVME_CMD_COMPARE, NVME_CMD_DSM,
   NVME_CMD_FLUSH, NVME_CMD_READ, NVME_CMD_VERIFY, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES,
   NVME_DSMGMT_AD, NVME_SC_CAP_EXCEEDED, NVME_SC_COMPARE_FAILED, NVME_SC_DNR,
-  NVME_SC_INVALID_NS, NVME_SC_INVALID_OPCODE, NVME_SC_LBA_RANGE, NVME_SC_PRP_OFFSET_INVALID,
+  NVME_SC_INVALID_FIELD, NVME_SC_INVALID_NS, NVME_SC_INVALID_OPCODE, NVME_SC_LBA_RANGE, NVME_SC_PRP_OFFSET_INVALID,
   NVME_SC_SUCCESS, SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_NSID, SQE_PRP1, SQE_PRP2,
 } from './nvme'
 import { lock, unlock } from './lock'
@@ -62,14 +62,21 @@ function move_piece(opcode: u32, st: u32, at: u64, mem: u32, len: u32): u32 {
 /** Moves `len` bytes at byte `at` of the namespace as the command's PRPs say. */
 function move_data(sqe: u32, opcode: u32, st: u32, at: u64, len: u32): u32 {
   const prp1 = <u32>load<u64>(sqe, SQE_PRP1)
+  if (prp1 & 3) return NVME_SC_PRP_OFFSET_INVALID | NVME_SC_DNR
   const first = min<u32>(len, PAGE - (prp1 & PAGE_MASK))
   let status = move_piece(opcode, st, at, prp1, first)
   let done = first
   let cursor = sqe + SQE_PRP2
-  if (len - first > PAGE) cursor = <u32>load<u64>(sqe, SQE_PRP2)
+  if (len - first > PAGE) {
+    cursor = <u32>load<u64>(sqe, SQE_PRP2)
+    if (cursor & 7) return NVME_SC_PRP_OFFSET_INVALID | NVME_SC_DNR
+  }
   while (done < len && status == NVME_SC_SUCCESS) {
     // The last slot of a list page leads on when more than one page of data is left.
-    if ((cursor & PAGE_MASK) == LAST_SLOT && len - done > PAGE) cursor = <u32>load<u64>(cursor)
+    if ((cursor & PAGE_MASK) == LAST_SLOT && len - done > PAGE) {
+      cursor = <u32>load<u64>(cursor)
+      if (cursor & PAGE_MASK) return NVME_SC_PRP_OFFSET_INVALID | NVME_SC_DNR
+    }
     const page = <u32>load<u64>(cursor)
     if (page & PAGE_MASK) return NVME_SC_PRP_OFFSET_INVALID | NVME_SC_DNR
     const part = min<u32>(len - done, PAGE)
@@ -89,9 +96,15 @@ function out_of_range(ns: u32, slba: u64, blocks: u64): bool {
   return slba >= nsze || blocks > nsze - slba
 }
 
+/** MDTS is a page at least, so that small transfers need not ask. */
+function exceeds_mdts(dev: u32, len: u32): bool {
+  const most = load<u32>(dev, DEV_MAX_LBAS)
+  return most != 0 && len > most
+}
+
 // @ts-ignore: decorator
 @inline
-function read_write(ns: u32, sqe: u32, opcode: u32): u32 {
+function read_write(dev: u32, ns: u32, sqe: u32, opcode: u32): u32 {
   const slba = load<u64>(sqe, SQE_CDW10)
   const blocks: u32 = <u32>load<u16>(sqe, SQE_CDW12) + 1
   if (out_of_range(ns, slba, blocks)) return NVME_SC_LBA_RANGE | NVME_SC_DNR
@@ -100,7 +113,10 @@ function read_write(ns: u32, sqe: u32, opcode: u32): u32 {
   const shift = load<u32>(ns, NS_LBADS)
   const at = slba << shift
   const len = blocks << shift
-  if (opcode != NVME_CMD_WRITE_ZEROES) return move_data(sqe, opcode, st, at, len)
+  if (opcode != NVME_CMD_WRITE_ZEROES) {
+    if (len > PAGE && exceeds_mdts(dev, len)) return NVME_SC_INVALID_FIELD | NVME_SC_DNR
+    return move_data(sqe, opcode, st, at, len)
+  }
   store_zero(st, at, len)
   return NVME_SC_SUCCESS
 }
@@ -111,6 +127,7 @@ function deallocate(ns: u32, sqe: u32): u32 {
   const shift = load<u32>(ns, NS_LBADS)
   const st = load<u32>(ns, NS_STORE)
   let range = <u32>load<u64>(sqe, SQE_PRP1)
+  if (range & (DSM_RANGE_BYTES - 1)) return NVME_SC_PRP_OFFSET_INVALID | NVME_SC_DNR
   for (let i: u32 = 0; i < ranges; i++) {
     const blocks = <u64>load<u32>(range, 4)
     const slba = load<u64>(range, 8)
@@ -119,6 +136,8 @@ function deallocate(ns: u32, sqe: u32): u32 {
       if (st) store_zero(st, slba << shift, blocks << shift)
     }
     range += DSM_RANGE_BYTES
+    // The list goes on in the page of PRP2.
+    if (!(range & PAGE_MASK)) range = <u32>load<u64>(sqe, SQE_PRP2)
   }
   return NVME_SC_SUCCESS
 }
@@ -134,11 +153,11 @@ function execute(dev: u32, sqe: u32): u32 {
     return NVME_SC_INVALID_NS | NVME_SC_DNR
   }
   const ns = load<u32>(dev, DEV_NS) + (nsid - 1) * NS_SIZE
-  if (opcode == NVME_CMD_READ || opcode == NVME_CMD_WRITE) return read_write(ns, sqe, opcode)
+  if (opcode == NVME_CMD_READ || opcode == NVME_CMD_WRITE) return read_write(dev, ns, sqe, opcode)
   if (opcode == NVME_CMD_FLUSH) return NVME_SC_SUCCESS
   if (opcode == NVME_CMD_DSM) return deallocate(ns, sqe)
   if (opcode == NVME_CMD_COMPARE || opcode == NVME_CMD_WRITE_ZEROES || opcode == NVME_CMD_VERIFY) {
-    return read_write(ns, sqe, opcode)
+    return read_write(dev, ns, sqe, opcode)
   }
   return NVME_SC_INVALID_OPCODE | NVME_SC_DNR
 }
@@ -166,21 +185,35 @@ function find_fault(dev: u32, sq: u32, sqe: u32): u32 {
   return fault
 }
 
-/** Flips one byte of the command's first page. */
-function spoil(sqe: u32, at: u64): void {
-  const byte = <u32>load<u64>(sqe, SQE_PRP1) + (<u32>at & (PAGE_MASK >> 1))
+/** Bytes of a command's data in its first page; 0 if it carries none. */
+function data_in_first_page(dev: u32, sqe: u32): u32 {
+  const opcode = load<u32>(sqe, SQE_CDW0) & 0xff
+  const nsid = load<u32>(sqe, SQE_NSID)
+  if (opcode != NVME_CMD_READ && opcode != NVME_CMD_WRITE && opcode != NVME_CMD_COMPARE) return 0
+  if (nsid - 1 >= load<u32>(dev, DEV_NN)) return 0
+  const ns = load<u32>(dev, DEV_NS) + (nsid - 1) * NS_SIZE
+  const len = (<u32>load<u16>(sqe, SQE_CDW12) + 1) << load<u32>(ns, NS_LBADS)
+  return min<u32>(len, PAGE - (<u32>load<u64>(sqe, SQE_PRP1) & PAGE_MASK))
+}
+
+/** Flips one byte of the data in the command's first page. */
+function spoil(dev: u32, sqe: u32, at: u64): void {
+  const bytes = data_in_first_page(dev, sqe)
+  if (!bytes) return
+  const byte = <u32>load<u64>(sqe, SQE_PRP1) + <u32>(at % <u64>bytes)
   store<u8>(byte, ~load<u8>(byte))
 }
 
-/** Executes a command under a fault. A write is spoilt before the medium sees it, a read after. */
+/** Executes a command under a fault. What is read is spoilt afterwards; of what is written, the medium's copy. */
 function execute_faulty(dev: u32, sqe: u32, fault: u32): u32 {
   const action = load<u32>(fault, FLT_ACTION)
-  if (action == FAULT_STATUS) return <u32>load<u64>(fault, FLT_VALUE)
   const value = load<u64>(fault, FLT_VALUE)
-  const write = (load<u32>(sqe, SQE_CDW0) & 0xff) == NVME_CMD_WRITE
-  if (action == FAULT_CORRUPT && write) spoil(sqe, value)
+  if (action == FAULT_STATUS) return <u32>value
+  if (action != FAULT_CORRUPT) return execute(dev, sqe)
+  const write = (load<u32>(sqe, SQE_CDW0) & 0xff) != NVME_CMD_READ
+  if (write) spoil(dev, sqe, value)
   const status = execute(dev, sqe)
-  if (action == FAULT_CORRUPT && !write && status == NVME_SC_SUCCESS) spoil(sqe, value)
+  if (write || status == NVME_SC_SUCCESS) spoil(dev, sqe, value) // a write's second flip restores the host's byte
   return status
 }
 
@@ -193,6 +226,7 @@ function cq_has_room(dcq: u32): bool {
   if (next != load<u32>(dcq, DCQ_HEAD_SEEN)) return true
   const shadow = load<u32>(dcq, DCQ_SHADOW)
   const head = atomic.load<u32>(shadow ? shadow : load<u32>(dcq, DCQ_DB))
+  if (head >= entries) return false // not an index of this ring: as if it had not been written
   store<u32>(dcq, head, DCQ_HEAD_SEEN)
   if (shadow) atomic.store<u32>(load<u32>(dcq, DCQ_EI), head)
   return next != head

@@ -47,8 +47,9 @@ function lognormal(dev: u32, mean: f64, sigma: f64): f64 {
 /** The service time of the next command, ns. */
 export function service_time(dev: u32): u64 {
   const model = load<u32>(dev, DEV_MODEL)
+  if (model < <u32>MODEL_FIXED) return 0
   const mean = load<u64>(dev, DEV_SERVICE_NS)
-  if (model <= <u32>MODEL_FIXED) return mean
+  if (model == MODEL_FIXED) return mean
   if (model == MODEL_EMPIRICAL) {
     const at = <u32>(next_random(dev) % <u64>load<u32>(dev, DEV_EMPIRICAL_N))
     return load<u64>(load<u32>(dev, DEV_EMPIRICAL) + at * 8)
