@@ -682,8 +682,7 @@ export const JG_NEXT_OFFSET = 16 //      u64 S  offset in the region,
 export const JG_NEXT_DISK = 24 //        u64 S  offset from the start of the disk,
 export const JG_NEXT_FILE = 32 //        u32 S  number of the region
 export const JG_DIRECTION = 36 //        u32 S  the job's direction (DDIR_*), 3 = several
-export const JG_REGION = 40 //           u64 S  where that region starts on its disk, bytes
-export const JG_RNG_OFF = 48 //          2 x u64 S  generator of offsets (PRNG_SIZE)
+export const JG_RNG_OFF = 48 //          2 x u64 S  generator of offsets (prng.ts)
 export const JG_RNG_BS = 64 //           2 x u64 S  ... of block sizes
 export const JG_RNG_MIX = 80 //          2 x u64 S  ... of directions
 export const JG_RNG_DATA = 96 //         2 x u64 S  ... of buffer contents
@@ -817,7 +816,6 @@ export const JV_SEED = 40 //             u64 I
 export const JV_PHASE = 48 //            u32 S  0 writing, 1 reading back
 export const JV_WRITES = 52 //           u32 S  number of the next write
 export const JV_EXPECT = 56 //           u32 I  a VX word per interval of all regions
-export const JV_UNITS = 60 //            u32 I  intervals of all regions
 export const JV_LOW = 64 //              u32 S  first interval written
 export const JV_HIGH = 68 //             u32 S  one past the last interval written
 export const JV_CURSOR = 72 //           u32 S  reading back: next interval to look at

@@ -1,14 +1,12 @@
 // Random numbers: xoroshiro128++ and splitmix64's output function.
 //
-//   xoroshiro128++   two u64 of state (PRNG_SIZE bytes) at an address; every stream of a job has
+//   xoroshiro128++   two u64 of state (16 bytes) at an address; every stream of a job has
 //   its own mix64            a bijection of 64-bit numbers that spreads every bit: word i of the
 //                    stream of a seed is mix64(seed + i * GAMMA), so a stream can be entered
 //                    anywhere
 //
 // src/core/prng.ts draws the same numbers in JavaScript, and seeds the states.
 
-/** Bytes of a generator's state. */
-export const PRNG_SIZE: u32 = 16
 export const GAMMA: u64 = 0x9e3779b97f4a7c15
 
 /** The next 64 random bits of the generator at `state` (xoroshiro128++). */

@@ -4,9 +4,6 @@
 // is their order in memory. Seeds are spread by splitmix64, so that neighbouring seeds and streams have
 // nothing in common.
 
-/** Bytes of a generator's state in memory. */
-export const PRNG_BYTES = 16
-
 const MASK_64 = (1n << 64n) - 1n
 const GAMMA = 0x9e3779b97f4a7c15n
 

@@ -24,7 +24,6 @@ import {
   JV_SIZE,
   JV_TABLES,
   JV_TRIM_ZERO,
-  JV_UNITS,
   VERIFY_HOST,
   VERIFY_NONE,
   VP_SIZE,
@@ -114,7 +113,6 @@ function writeReadBack(
   memory: number,
 ): void {
   view.setU32(v + JV_EXPECT, memory + places.expect)
-  view.setU32(v + JV_UNITS, places.firstUnit.at(-1)!)
   view.setU32(v + JV_LOW, 0xffffffff)
   view.setU32(v + JV_MAX_LEN, p.bsMax[1])
   view.setU32(v + JV_TRIM_ZERO, p.trim.verifyZero ? 1 : 0)
