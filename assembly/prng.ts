@@ -1,9 +1,8 @@
 // Random numbers: xoroshiro128++ and splitmix64's output function.
 //
-//   xoroshiro128++   two u64 of state (16 bytes) at an address; every stream of a job has
-//   its own mix64            a bijection of 64-bit numbers that spreads every bit: word i of the
-//                    stream of a seed is mix64(seed + i * GAMMA), so a stream can be entered
-//                    anywhere
+//   xoroshiro128++   two u64 of state at an address; every stream of a job has its own
+//   mix64            a bijection of 64-bit numbers that spreads every bit: word i of the stream of
+//                    a seed is mix64(seed + i * GAMMA), so a stream can be entered anywhere
 //
 // src/core/prng.ts draws the same numbers in JavaScript, and seeds the states.
 
