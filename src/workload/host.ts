@@ -4,8 +4,6 @@
 //   HOST_CHECK    io_us that were read back want theirs compared: done here, at once
 //   the rest      a full log buffer, a replay that has run dry: the main thread's, which has the files. In real time it
 //                 gets a message, and the job waits until it has been served; in virtual time this is the main thread
-//
-// Which digest a job uses stands behind the checksum tables, one byte for each job: its place in HOST_METHODS.
 
 import {
   CLOCK_VIRTUAL,
@@ -22,37 +20,20 @@ import {
   JOB_DONE_HEAD,
   JOB_DONE_TAIL,
   JOB_HOST_WHY,
-  JOB_INDEX,
   JOB_RETRY,
   JOB_RUN,
   JOB_STATE,
-  JOB_VER,
   JOB_WAIT_HOST,
   JOB_WAIT_IO,
-  JV_TABLES,
-  VT_SIZE,
 } from '../../assembly/layout.js'
 import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
 import type { SlowContext, SlowHandlers } from '../machine/machine.js'
-import type { VerifyMethod } from './job.js'
-import { checkDigests, type DigestCore, fillDigests, HOST_METHODS } from './verify-host.js'
+import { checkDigests, type DigestCore, fillDigests, hostMethod } from './verify-host.js'
 
 /** What a CPU's thread asks of the main thread: to serve the job at this address. */
 export interface HostRequest {
   readonly job: number
-}
-
-/** Notes which digest a job uses. `tables` is the address of the checksum tables. */
-export function noteMethod(view: View, tables: number, index: number, method: VerifyMethod): void {
-  const place = HOST_METHODS.indexOf(method)
-  if (place >= 0) view.bytes[tables + VT_SIZE + index] = place
-}
-
-/** The digest of a job whose verify kind is VERIFY_HOST. */
-function methodOf(view: View, job: number): VerifyMethod {
-  const tables = view.u32(job + JOB_VER + JV_TABLES)
-  return HOST_METHODS[view.bytes[tables + VT_SIZE + view.u32(job + JOB_INDEX)]!]!
 }
 
 /** The handlers of a CPU's thread. `main` serves what only the main thread can. */
@@ -69,13 +50,13 @@ export function hostHandlers(main: (context: SlowContext, job: number) => void):
 function fillWrite(context: SlowContext, job: number): void {
   const { view } = context
   const iou = view.u32(job + JOB_RETRY)
-  fillDigests(view, job, methodOf(view, job), view.u32(iou + IOU_BUF), view.u32(iou + IOU_LEN))
+  fillDigests(view, job, hostMethod(view, job), view.u32(iou + IOU_BUF), view.u32(iou + IOU_LEN))
   resume(context, job)
 }
 
 function checkReads(context: SlowContext, job: number): void {
   const { view, core } = context
-  const method = methodOf(view, job)
+  const method = hostMethod(view, job)
   let iou = view.u32(job + JOB_DONE_HEAD)
   view.setU32(job + JOB_DONE_HEAD, 0)
   view.setU32(job + JOB_DONE_TAIL, 0)

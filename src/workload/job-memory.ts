@@ -1,7 +1,7 @@
 // Where the memory of the jobs goes, beside their blocks: planned before the machine exists, because the machine must
 // know how much to reserve.
 //
-//   checksum tables     once, if any job verifies; behind them a byte for each job (host.ts)
+//   checksum tables     once, if any job verifies
 //   for each job        io_us | histograms | log buffer | what its generator needs (generator-setup.ts)
 //   data buffers        page-aligned, iodepth x largest block; jobs of different phases never run together and share them
 //
@@ -68,7 +68,7 @@ class Offsets {
 export function planJobMemory(jobs: readonly JobSpec[]): JobMemory {
   const offsets = new Offsets()
   const verifies = jobs.some(job => job.verify.method !== 'none')
-  const tables = offsets.take(verifies ? VT_SIZE + jobs.length : 0, LINE_PAIR)
+  const tables = offsets.take(verifies ? VT_SIZE : 0, LINE_PAIR)
   const own = jobs.map(job => placeJob(offsets, job))
   const pool = alignUp(offsets.end, PAGE_SIZE)
   const used = new Map<number, number>()

@@ -18,7 +18,7 @@ import type { Progress } from '../report/status-line.js'
 import { type Placement, placeJobs } from './cpus.js'
 import { Executor, type Periodic } from './executor.js'
 import { failureLine } from './failures.js'
-import { hostHandlers, noteMethod } from './host.js'
+import { hostHandlers } from './host.js'
 import type { JobSpec, RunPlan } from './job.js'
 import { fillJob, type JobSite } from './job-block.js'
 import { type JobMemory, planJobMemory } from './job-memory.js'
@@ -188,7 +188,6 @@ function prepareJobs(
     const site = siteOf(machine, spec, i, base, memory, tables)
     const limits = jobLimits(spec, plan)
     fillJob(view, spec, limits, site)
-    if (tables !== 0) noteMethod(view, tables, i, spec.verify.method)
     machine.linkJob(site.job, cpu)
     return new RunningJob(view, spec, limits, site, cpu, files, machine.config.lat === 'every')
   })
