@@ -355,14 +355,14 @@ function run_entry(dev: u32, dsq: u32, dcq: u32, sqe: u32, now: u64): void {
   else dev_post(dsq, dcq, cid, status, load<u32>(dev, DEV_WHERE))
 }
 
-/** Fetches one by one: each command may take its time. */
+/** Fetches one by one: each command may take its time. As many as the ring has entries may be in service. */
 function run_timed(dev: u32, dsq: u32, tail: u32, max: u32, now: u64): u32 {
   const dcq = load<u32>(dsq, DSQ_CQ)
   const base = load<u32>(dsq, DSQ_BASE)
   const entries = load<u32>(dsq, DSQ_ENTRIES)
   let head = load<u32>(dsq, DSQ_HEAD)
   let n: u32 = 0
-  while (head != tail && n < max && cq_has_room(dcq)) {
+  while (head != tail && n < max && load<u32>(dsq, DSQ_FIFO_COUNT) < entries && cq_has_room(dcq)) {
     const sqe = base + head * SQE_BYTES
     if (++head == entries) head = 0
     store<u32>(dsq, head, DSQ_HEAD)
