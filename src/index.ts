@@ -56,6 +56,9 @@ export function plan(args: readonly string[], options: PlanOptions = {}): RunPla
  * @returns the result, and one line for each job that failed (none = success)
  * @throws UserError before any I/O; OutputError when a log cannot be written or a thread dies
  */
-export function run(what: RunPlan | readonly string[], hooks: RunHooks = {}): Promise<RunOutcome> {
+export async function run(
+  what: RunPlan | readonly string[],
+  hooks: RunHooks = {},
+): Promise<RunOutcome> {
   return executePlan('jobs' in what ? what : plan(what), hooks)
 }
