@@ -10,8 +10,11 @@
 // then sleep until the deadline or until another thread has something to say. Device interrupts come in through `handle_irq_event`
 // (irq.ts) or `run_hardirq` (softirq.ts) between these calls.
 //
+// Jiffies move in `advance` only. With the real clock, and many tasks ready, alternate it with `runReady` of a modest budget.
+//
 // Boot order: softirqs, timers, workqueues, as in start_kernel().
 
+import { BUG } from './bug.js'
 import { type Cpu, KernelCore, type KernelOptions, type Sleep, type task_struct } from './core.js'
 import type { CpuhpState, HotplugKernel } from './cpu.js'
 import {
@@ -120,6 +123,7 @@ export class Kernel extends KernelCore implements HotplugKernel, SmpKernel, IrqK
    * @returns whether anything ran
    */
   runReady(budget: number = Number.POSITIVE_INFINITY): boolean {
+    if (this.ctx.kind !== 'idle') BUG(`runReady was called by ${this.ctx.name}`)
     let ran = false
     for (let turn = 0; turn < budget; turn++) {
       if (flush_smp_call_function_queue(this)) ran = true

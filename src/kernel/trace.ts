@@ -28,9 +28,9 @@ export interface TraceContext {
 
 export type TraceFields = Readonly<Record<string, string | number | boolean>>
 
-/** Receives what happens, in order. `time` is the kernel's clock in ns, `fn` an index into `Trace.names`. */
+/** Receives what happens, in order. `time` is the kernel's clock in ns, `fn` the number that `Trace.intern` gave to `name`. */
 export interface TraceSink {
-  enter(fn: number, ctx: TraceContext, cpu: number, time: number): void
+  enter(fn: number, name: string, ctx: TraceContext, cpu: number, time: number): void
   leave(ctx: TraceContext, cpu: number, time: number): void
   event(name: string, fields: TraceFields, ctx: TraceContext, cpu: number, time: number): void
 }
@@ -77,7 +77,7 @@ export class Trace {
 export function enter(k: TraceHost, name: string): number {
   if (!k.trace.on) return NOT_TRACED
   const ctx = k.ctx
-  k.trace.sink.enter(k.trace.intern(name), ctx, k.cpu.id, k.now())
+  k.trace.sink.enter(k.trace.intern(name), name, ctx, k.cpu.id, k.now())
   return ctx.depth++
 }
 
@@ -112,15 +112,9 @@ export class TraceLog implements TraceSink {
   readonly records: TraceRecord[] = []
   /** Every context that was seen, by id. */
   readonly contexts: Map<number, TraceContext> = new Map()
-  readonly #names: () => readonly string[]
 
-  /** @param names gives the function names by id (`() => kernel.trace.names`) */
-  constructor(names: () => readonly string[]) {
-    this.#names = names
-  }
-
-  enter(fn: number, ctx: TraceContext, cpu: number, time: number): void {
-    this.#add('enter', this.#names()[fn], ctx, cpu, time)
+  enter(_fn: number, name: string, ctx: TraceContext, cpu: number, time: number): void {
+    this.#add('enter', name, ctx, cpu, time)
   }
 
   leave(ctx: TraceContext, cpu: number, time: number): void {

@@ -7,11 +7,9 @@ import { TraceLog } from '../../../src/kernel/trace.js'
 export class VirtualKernel {
   ns = 0
   readonly k: Kernel
-  readonly log: TraceLog
+  readonly log: TraceLog = new TraceLog()
 
   constructor(options: Partial<KernelOptions> = {}) {
-    const names = (): readonly string[] => this.k.trace.names
-    this.log = new TraceLog(names)
     this.k = new Kernel({ now: () => this.ns, trace: this.log, ...options })
     this.k.runReady()
   }

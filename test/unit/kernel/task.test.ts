@@ -83,6 +83,15 @@ describe('sleeping and waking', () => {
     expect(() => schedule(k).next()).toThrow(/while atomic/)
   })
 
+  test('the run loop is not for tasks', () => {
+    const { k } = new VirtualKernel()
+    k.spawn('fool', function* () {
+      k.runReady()
+      yield 'turn'
+    })
+    expect(() => k.runReady()).toThrow(/called by fool/)
+  })
+
   test('tasks take turns in the order of their wake-ups, over all CPUs', () => {
     const v = new VirtualKernel({ nrCpus: 2 })
     const { k } = v

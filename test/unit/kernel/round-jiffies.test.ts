@@ -8,7 +8,7 @@ import {
   round_jiffies_relative,
   round_jiffies_up,
   round_jiffies_up_relative,
-} from '../../../src/kernel/round_jiffies.js'
+} from '../../../src/kernel/round-jiffies.js'
 import { VirtualKernel } from './support.js'
 
 const at = (hz: number, now: number, bootCpu = 0): VirtualKernel['k'] =>
