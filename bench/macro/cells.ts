@@ -1,0 +1,18 @@
+// Every cell, in the order of the table.
+
+import type { Cell } from '../cell.js'
+import { GROWTH_CELLS } from './growth.js'
+import { INLINE_CELLS } from './inline.js'
+import { PROGRAM_CELLS } from './program.js'
+import { THREAD_CELLS } from './threads.js'
+import { TYPESCRIPT_CELLS } from './typescript.js'
+import { VIRTUAL_CELLS } from './virtual.js'
+
+export const CELLS: readonly Cell[] = [
+  ...INLINE_CELLS,
+  ...THREAD_CELLS,
+  ...TYPESCRIPT_CELLS,
+  ...PROGRAM_CELLS,
+  ...VIRTUAL_CELLS,
+  ...GROWTH_CELLS,
+]

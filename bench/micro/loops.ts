@@ -1,0 +1,203 @@
+// The loops of loops.as, compiled once for each state of the core's sources (build/), and something for them to work on:
+// a bitmap in a memory of its own, or a booted machine's queue or job.
+
+import { createHash } from 'node:crypto'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import {
+  DDIR_READ,
+  JG_RNG_DATA,
+  JOB_GEN,
+  PLAN_BASE,
+  SBQ_HINT_SIZE,
+  SBQ_SIZE,
+  SBW_SIZE,
+  STAT_CLAT,
+} from '../../assembly/layout.js'
+import { distUrl } from '../../src/core/wasm.js'
+import type { Machine } from '../../src/machine/machine.js'
+import { statAddress } from '../../src/workload/job-view.js'
+import { commandLine, type Load } from '../macro/job.js'
+import { Rig } from '../rig.js'
+
+const ROOT = distUrl('../')
+const ENTRY = 'bench/micro/loops'
+const WASM_PAGE = 65536
+const BARE_PAGES = 1024
+
+/** See loops.as. */
+interface LoopExports {
+  sbitmap_words(depth: number, shift: number): number
+  sbitmap_queue_init_node(
+    sbq: number,
+    depth: number,
+    shift: number,
+    roundRobin: number,
+    map: number,
+    hints: number,
+    nrCpus: number,
+    shared: number,
+    seed: number,
+  ): number
+  sbitmap_hold(sbq: number, list: number, held: number): void
+  sbitmap_churn(sbq: number, list: number, held: number, ops: number): number
+  tag_pairs(hctx: number, tags: number, ops: number): number
+  tag_window(hctx: number, tags: number, list: number, held: number, ops: number): number
+  ring_rounds(nq: number, batch: number, ops: number): number
+  histogram(ls: number, ops: number): number
+  generator(job: number, ops: number): number
+  random(state: number, ops: number): number
+}
+
+const OPTIONS = [
+  ...['--runtime', 'stub', '--importMemory', '--sharedMemory', '--enable', 'threads,simd'],
+  ...['--initialMemory', '16', '--maximumMemory', '65536', '--optimizeLevel', '3'],
+  ...['--noAssert', '--use', 'abort=', '--outFile', 'loops.wasm'],
+]
+
+function source(path: string): string | null {
+  const url = new URL(path === `${ENTRY}.ts` ? `${ENTRY}.as` : path, ROOT)
+  return existsSync(url) ? readFileSync(url, 'utf8') : null
+}
+
+/** Name of the compiled loops: another one for each state of what they are made of. */
+function fileName(): URL {
+  const hash = createHash('sha256').update(source(`${ENTRY}.ts`) ?? '')
+  const files = readdirSync(new URL('assembly/', ROOT)).filter(file => file.endsWith('.ts'))
+  for (const file of files.sort()) hash.update(source(`assembly/${file}`) ?? '')
+  return new URL(`build/loops-${hash.digest('hex').slice(0, 16)}.wasm`, ROOT)
+}
+
+async function compile(): Promise<Uint8Array> {
+  const { default: asc } = await import('assemblyscript/asc')
+  let binary: Uint8Array | undefined
+  const { error, stderr } = await asc.main([`${ENTRY}.ts`, ...OPTIONS], {
+    readFile: name => (name.endsWith('asconfig.json') ? '{}' : source(name)),
+    writeFile: (name, contents) => {
+      if (name.endsWith('.wasm') && typeof contents !== 'string') binary = contents
+    },
+    listFiles: () => [],
+  })
+  if (error || !binary) throw new Error(`${ENTRY}.as: ${error?.message}\n${stderr.toString()}`)
+  return binary
+}
+
+/** Compiles the loops, unless they are there already; returns the path of the file. */
+export async function buildLoops(): Promise<string> {
+  const file = fileName()
+  if (!existsSync(file)) {
+    const binary = await compile()
+    mkdirSync(new URL('build/', ROOT), { recursive: true })
+    const draft = new URL(`${file.href}.${process.pid}`)
+    writeFileSync(draft, binary)
+    renameSync(draft, file)
+  }
+  return fileURLToPath(file)
+}
+
+async function instantiate(memory: WebAssembly.Memory): Promise<LoopExports> {
+  const module = new WebAssembly.Module(readFileSync(await buildLoops()))
+  const env = { memory, now: () => 0, relax: () => {} }
+  return new WebAssembly.Instance(module, { env }).exports as unknown as LoopExports
+}
+
+/** Does so many operations. */
+export type Loop = (ops: number) => void
+
+/** All but one bit of a bitmap of this depth are held; a random one is freed, then one is taken. */
+export async function sbitmapLoop(depth: number): Promise<Loop> {
+  const memory = new WebAssembly.Memory({
+    initial: BARE_PAGES,
+    maximum: BARE_PAGES,
+    shared: true,
+  })
+  const loops = await instantiate(memory)
+  const hints = PLAN_BASE + SBQ_SIZE
+  const map = hints + SBQ_HINT_SIZE
+  const list = map + loops.sbitmap_words(depth, -1) * SBW_SIZE
+  if (list + depth * 4 > BARE_PAGES * WASM_PAGE) throw new RangeError(`depth ${depth}`)
+  loops.sbitmap_queue_init_node(PLAN_BASE, depth, -1, 0, map, hints, 1, 0, 0)
+  const held = Math.max(depth - 1, 1)
+  loops.sbitmap_hold(PLAN_BASE, list, held)
+  return ops => {
+    loops.sbitmap_churn(PLAN_BASE, list, held, ops)
+  }
+}
+
+/** A booted machine that nobody runs, and the loops in its memory. */
+export class LoopMachine {
+  readonly #rig: Rig
+  readonly #loops: LoopExports
+
+  private constructor(rig: Rig, loops: LoopExports) {
+    this.#rig = rig
+    this.#loops = loops
+  }
+
+  /** A machine with one queue of a disk that keeps nothing. */
+  static async boot(load: Partial<Load> = {}): Promise<LoopMachine> {
+    const whole = { depth: 1, batch: 1, device: 'size=1G,model=null', ...load }
+    const rig = Rig.boot([...commandLine(whole), '--clock=virtual'])
+    return new LoopMachine(rig, await instantiate(rig.machine.memory))
+  }
+
+  /** A machine whose rings have so many entries. */
+  static withRings(entries: number): Promise<LoopMachine> {
+    return LoopMachine.boot({ device: `size=1G,model=null,depth=${entries}` })
+  }
+
+  get #machine(): Machine {
+    return this.#rig.machine
+  }
+
+  /** Takes a tag and gives it back; with `held` others in flight, in the order of their age. */
+  tags(held: number): Loop {
+    const { hctx, tags } = this.#machine.disks[0]!.queues[0]!
+    // the buffers of a job that never runs
+    const list = this.#rig.sites[0]!.base + this.#rig.sites[0]!.places.buffers
+    return ops => {
+      if (held === 0) this.#loops.tag_pairs(hctx, tags, ops)
+      else this.#loops.tag_window(hctx, tags, list, held, ops)
+    }
+  }
+
+  /** `batch` entries written, rung, run and reaped at a time. */
+  rings(batch: number): Loop {
+    const { nq } = this.#machine.disks[0]!.queues[0]!
+    return ops => {
+      const reaped = this.#loops.ring_rounds(nq, batch, ops)
+      if (reaped < ops) throw new Error(`the device stopped after ${reaped} of ${ops} entries`)
+    }
+  }
+
+  /** Latencies into the histogram of the job's reads. */
+  histogram(): Loop {
+    const ls = statAddress(this.#rig.sites[0]!.job, DDIR_READ) + STAT_CLAT
+    return ops => {
+      this.#loops.histogram(ls, ops)
+    }
+  }
+
+  /** What the next I/O of the machine's job is. */
+  generator(): Loop {
+    const { job } = this.#rig.sites[0]!
+    return ops => {
+      this.#loops.generator(job, ops)
+    }
+  }
+
+  /** The random numbers of a job alone. */
+  random(): Loop {
+    const state = this.#rig.sites[0]!.job + JOB_GEN + JG_RNG_DATA
+    return ops => {
+      this.#loops.random(state, ops)
+    }
+  }
+}
