@@ -15,7 +15,7 @@ import {
   HOST_NONE, HOST_REPLAY, IOUF_MEASURED, IOUF_NOTED, IOUF_VERIFY, IOU_ACTIVE, IOU_AGAIN, IOU_BUF, IOU_DDIR, IOU_FILE,
   IOU_FLAGS, IOU_FRESH, IOU_ISSUE_NS, IOU_LEN, IOU_NEXT, IOU_NUMBER, IOU_OFFSET, IOU_START_NS,
   IOU_STATE, JF_FILL, JF_LAT_TARGET, JF_LOG, JF_MAX_LAT, JF_RATE, JF_REPLAY, JF_SYNC, JF_THINK,
-  JF_VERIFY, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN, JG_ONLY, JG_RW, JG_TIME_BASED,
+  JF_VERIFY, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN, JG_ONLY, JG_RW,
   JOB_BATCH, JOB_BYTES, JOB_COMPLETES, JOB_CONTINUE, JOB_DEPTHS, JOB_DONE, JOB_DONE_HEAD,
   JOB_DONE_TAIL, JOB_DRAIN, JOB_ENDED, JOB_END_NS, JOB_ERROR, JOB_ERRORS, JOB_FEATURES,
   JOB_FINISH_NS, JOB_FIRST_NS, JOB_FREE, JOB_FSYNCS, JOB_FSYNC_EVERY, JOB_FULL, JOB_GEN, JOB_HOST_WHY,
@@ -38,10 +38,11 @@ import { read_clock, spend } from './clock'
 import { lat_record, lat_reset } from './hist'
 import { pair } from './request'
 import { exp_interval } from './distribution'
-import { gen_next, gen_restart } from './offset'
+import { gen_again, gen_next, gen_restart } from './offset'
 import { sbitmap_finish_wait, sbitmap_prepare_to_wait, sbq_wait_ptr } from './sbitmap'
 import { SUBMIT_AGAIN, SUBMIT_NO_BIO, blk_finish_plug, blk_start_plug, submit_bio, submit_bio_again } from './submit'
 import { fill_buffer } from './buffer'
+import { plain_issue, plain_possible } from './plain'
 import { verify_begin, verify_busy, verify_next, verify_note_write, verify_number, verify_write_done } from './readback'
 import { verify_check, verify_fill } from './verify'
 
@@ -116,10 +117,9 @@ function finished_issuing(job: u32, now: u64): bool {
 /** Chooses the next I/O (JG_NEXT_*); false: there is none. */
 function choose(job: u32): bool {
   if (gen_next(job)) return true
-  // A pass is over. More is wanted while a time or an amount is left: the limits are the caller's.
-  const again =
-    load<u32>(job + JOB_GEN, JG_TIME_BASED) || load<u64>(job, JOB_BYTES) < load<u64>(job, JOB_IO_LIMIT)
-  if (!again) return false
+  const limit = load<u64>(job, JOB_IO_LIMIT)
+  const bytes = load<u64>(job, JOB_BYTES)
+  if (!gen_again(job, limit > bytes ? limit - bytes : 0)) return false
   gen_restart(job)
   return gen_next(job) != 0
 }
@@ -361,10 +361,11 @@ function put_iou(job: u32, iou: u32): void {
   store<u32>(job, iou, JOB_FREE)
 }
 
-/** Books a fresh read, write or trim against the job's limits. */
-function count_chosen(job: u32, iou: u32): void {
+/** Books a fresh read, write or trim against the job's limits; of trimwrite the writes count as bytes. */
+function count_chosen(job: u32, iou: u32, ddir: u32): void {
   bump(job + JOB_ISSUED)
-  store<u64>(job, load<u64>(job, JOB_BYTES) + load<u32>(iou, IOU_LEN), JOB_BYTES)
+  const trim_before = ddir == DDIR_TRIM && (load<u32>(job + JOB_GEN, JG_RW) & RW_TRIMWRITE) != 0
+  if (!trim_before) store<u64>(job, load<u64>(job, JOB_BYTES) + load<u32>(iou, IOU_LEN), JOB_BYTES)
   if (load<u32>(iou, IOU_FLAGS) & IOUF_MEASURED) bump(job + JOB_ISSUED_MEASURED)
 }
 
@@ -390,7 +391,7 @@ function issue_chosen(cpu: u32, job: u32, features: u32): bool {
   const ddir = load<u32>(job + JOB_GEN, JG_NEXT_DDIR)
   const iou = take_iou(job)
   prepare(job, iou, ddir)
-  count_chosen(job, iou)
+  count_chosen(job, iou, ddir)
   if (features) {
     if (features & JF_RATE) rate_charge(job, ddir, load<u32>(iou, IOU_LEN))
     if (features & JF_THINK) store<u32>(job, load<u32>(job, JOB_SINCE_THINK) + 1, JOB_SINCE_THINK)
@@ -488,35 +489,11 @@ function ios_left(job: u32): u64 {
   return min<u64>(number > issued ? number - issued : 0, most > measured ? most - measured : 0)
 }
 
-/** A batch of a job that asks for nothing special: no rate, think time, sync, verification or log. */
+/** The part of a batch that may go the short way (plain.ts). */
 function issue_plain(cpu: u32, job: u32, room: u32): u32 {
-  if (finished_issuing(job, load<u64>(cpu, CPU_NOW)) || atomic.load<u32>(job, JOB_STOP)) return 0
-  const most = <u32>min<u64>(room, ios_left(job))
-  const bytes_limit = load<u64>(job, JOB_IO_LIMIT)
-  const lat = load<u32>(cpu, CPU_LAT)
-  const now = load<u64>(cpu, CPU_NOW)
-  const first = load<u32>(job, JOB_IN_FLIGHT)
-  let bytes = load<u64>(job, JOB_BYTES)
-  let chosen: u32 = 0
-  let waits = false
-  while (chosen < most && bytes < bytes_limit && !waits && choose(job)) {
-    const iou = take_iou(job)
-    prepare(job, iou, load<u32>(job + JOB_GEN, JG_NEXT_DDIR))
-    bytes += load<u32>(iou, IOU_LEN)
-    store<u64>(job, bytes, JOB_BYTES)
-    chosen++
-    if (lat == LAT_BATCH || lat == LAT_NONE) {
-      const start: u64 = lat ? now : 0
-      store<u64>(iou, start, IOU_START_NS)
-      store<u64>(iou, start, IOU_ISSUE_NS)
-    } else stamp_start(cpu, iou)
-    waits = !submit_stamped(cpu, job, iou, lat)
-  }
-  store<u64>(job, load<u64>(job, JOB_ISSUED) + chosen, JOB_ISSUED)
-  if (load<u32>(job, JOB_RECORD)) {
-    store<u64>(job, load<u64>(job, JOB_ISSUED_MEASURED) + chosen, JOB_ISSUED_MEASURED)
-  }
-  return load<u32>(job, JOB_IN_FLIGHT) - first
+  if (load<u32>(job, JOB_RETRY) || atomic.load<u32>(job, JOB_STOP) || !plain_possible(cpu, job)) return 0
+  if (finished_issuing(job, load<u64>(cpu, CPU_NOW))) return 0
+  return plain_issue(cpu, job, <u32>min<u64>(room, ios_left(job)))
 }
 
 /** Issues one batch: how many I/Os went down. */
@@ -531,7 +508,7 @@ function job_batch(cpu: u32, job: u32, room: u32): u32 {
   const depth = load<u32>(job, JOB_IN_FLIGHT)
   blk_start_plug(cpu)
   let n: u32 = 0
-  if (!features && !load<u32>(job, JOB_RETRY) && load<u32>(job, JOB_Q)) n = issue_plain(cpu, job, room)
+  if (!features) n = issue_plain(cpu, job, room)
   // Whatever ended the plain batch early (a limit, the end of the pass) is looked at here.
   while (n < room && load<u32>(job, JOB_STATE) == JOB_RUN && issue_one(cpu, job, features)) n++
   blk_finish_plug(cpu)
@@ -582,11 +559,13 @@ function watch_latency(job: u32, features: u32, lat: u64): void {
   if ((features & JF_MAX_LAT) && lat > load<u64>(job, JOB_MAX_LAT_NS)) fail(job, ETIME)
 }
 
-function record_latency(cpu: u32, stat: u32, iou: u32, now: u64): void {
+// @ts-ignore: decorator
+@inline
+function record_latency(lat: u32, stat: u32, iou: u32, now: u64): void {
   const start = load<u64>(iou, IOU_START_NS)
   const issue = load<u64>(iou, IOU_ISSUE_NS)
   lat_record(stat + STAT_CLAT, now - issue)
-  if (load<u32>(cpu, CPU_LAT) != LAT_EVERY) return
+  if (lat != LAT_EVERY) return
   lat_record(stat + STAT_SLAT, issue - start)
   lat_record(stat + STAT_LAT, now - start)
 }
@@ -609,7 +588,7 @@ function account(cpu: u32, job: u32, iou: u32): void {
   }
   bump(stat + STAT_IOS)
   store<u64>(stat, load<u64>(stat, STAT_BYTES) + load<u32>(iou, IOU_LEN), STAT_BYTES)
-  if (timed != 0 && lat != LAT_NONE) record_latency(cpu, stat, iou, now)
+  if (timed != 0 && lat != LAT_NONE) record_latency(lat, stat, iou, now)
   bump(job + JOB_MEASURED)
 }
 
@@ -671,14 +650,55 @@ export function job_checked(cpu: u32, job: u32, iou: u32, bad: u32): void {
   retire(cpu, job, iou)
 }
 
+/**
+ * Ends good I/Os of one direction of a plain job: `account` and `retire` for a run of them, with the
+ * sums added up on the way. Stops at the first that failed, is of the other direction, is not counted,
+ * or was timed on its own. Returns how many; JOB_ENDED holds the rest.
+ */
+function reap_plain(cpu: u32, job: u32): u32 {
+  let iou = load<u32>(job, JOB_ENDED)
+  const ddir = load<u32>(iou, IOU_DDIR)
+  const lat = load<u32>(cpu, CPU_LAT)
+  if (load<u32>(job, JOB_FEATURES) || ddir > <u32>DDIR_WRITE || lat == LAT_SAMPLED) return 0
+  if (lat == LAT_EVERY && load<u32>(cpu, CPU_CLOCK) != CLOCK_VIRTUAL) return 0
+  const now = load<u64>(cpu, CPU_NOW)
+  const stat = job + JOB_STATS + ddir * STAT_SIZE
+  const first = load<u64>(iou, IOU_START_NS)
+  let free = load<u32>(job, JOB_FREE)
+  let bytes: u64 = 0
+  let n: u32 = 0
+  while (iou) {
+    const flags = load<u32>(iou, IOU_FLAGS)
+    if (load<u32>(iou, IOU_DDIR) != ddir || flags != IOUF_MEASURED || load<u32>(iou, BIO_STATUS)) break
+    const next = load<u32>(iou, IOU_NEXT)
+    bytes += load<u32>(iou, IOU_LEN)
+    if (lat != LAT_NONE) record_latency(lat, stat, iou, now)
+    store<u32>(iou, free, IOU_NEXT)
+    free = iou
+    iou = next
+    n++
+  }
+  store<u32>(job, iou, JOB_ENDED)
+  if (!n) return 0
+  store<u32>(job, free, JOB_FREE)
+  store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) - n, JOB_IN_FLIGHT)
+  const span = job + (ddir << 3)
+  if (!load<u64>(stat, STAT_IOS)) store<u64>(span, first ? first : now, JOB_FIRST_NS)
+  store<u64>(span, now, JOB_LAST_NS)
+  store<u64>(stat, load<u64>(stat, STAT_IOS) + n, STAT_IOS)
+  store<u64>(stat, load<u64>(stat, STAT_BYTES) + bytes, STAT_BYTES)
+  store<u64>(job, load<u64>(job, JOB_MEASURED) + n, JOB_MEASURED)
+  return n
+}
+
 /** Ends the I/Os whose bios are over: how many. */
 export function job_reap(cpu: u32, job: u32): u32 {
-  let iou = load<u32>(job, JOB_ENDED)
-  if (!iou) return 0
-  store<u32>(job, 0, JOB_ENDED)
+  if (!load<u32>(job, JOB_ENDED)) return 0
   if (load<u32>(cpu, CPU_LAT) == LAT_BATCH) read_clock(cpu)
   store<u64>(job, load<u64>(cpu, CPU_NOW), JOB_LAST_END_NS)
-  let n: u32 = 0
+  let n = reap_plain(cpu, job)
+  let iou = load<u32>(job, JOB_ENDED)
+  store<u32>(job, 0, JOB_ENDED)
   while (iou) {
     const next = load<u32>(iou, IOU_NEXT)
     const status = load<u32>(iou, BIO_STATUS)

@@ -85,7 +85,7 @@ export const CPU_CTX_ID = 72 //          u32 S  trace id of the running context
 export const CPU_RING = 76 //            u32 I  ring of finished bios for TypeScript (RING_*)
 export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
 export const CPU_ERR = 88 //             u32 S  requests that ended with a bad status, for TypeScript (RQ_NEXT)
-export const CPU_EV_TIME = 96 //         u64 S  virtual: time of its next EV_CPU event, 2^64 - 1 = none
+export const CPU_EVENT = 96 //           u32 S  virtual: event slot of its EV_CPU
 export const CPU_BIO_FREE = 104 //       u32 S  bios for splitting (BIO_NEXT links them)
 export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
 export const CPU_ENDED = 136 //          u64 S  bios ended here without error
@@ -446,10 +446,10 @@ export const DSQ_HEAD = 64 //            u32 D
 export const DSQ_FIFO_HEAD = 68 //       u32 D  commands in service, in order of their due time
 export const DSQ_FIFO_COUNT = 72 //      u32 D
 export const DSQ_FIFO = 76 //            u32 I  DSQ_ENTRIES records, FIFO_SIZE apart
-export const DSQ_EV_ARMED = 80 //        u32 D  virtual: an EV_DONE event is queued
-export const DSQ_EV_TIME = 88 //         u64 D  virtual: for which time
+export const DSQ_EVENT_DONE = 80 //      u32 D  virtual: event slot of its EV_DONE
 export const DSQ_COMMANDS = 96 //        u64 D  commands executed
 export const DSQ_ERRORS = 104 //         u64 D  ... that ended with an error
+export const DSQ_EVENT_SQ = 112 //       u32 D  virtual: event slot of its EV_SQ
 export const DSQ_SIZE = 128
 export const FIFO_DUE = 0 //             u64 D
 export const FIFO_CID = 8 //             u32 D
@@ -470,10 +470,10 @@ export const DCQ_NQ = 40 //              u32 I  virtual: the host queue to put o
 export const DCQ_TAIL = 64 //            u32 D
 export const DCQ_PHASE = 68 //           u32 D
 export const DCQ_PEND = 72 //            u32 D  entries posted since the last interrupt
-export const DCQ_EV_ARMED = 76 //        u32 D  virtual: a coalescing event is queued
 export const DCQ_PEND_NS = 80 //         u64 D  when the first of them was posted
 export const DCQ_RAISED = 88 //          u64 D  interrupts raised
 export const DCQ_HEAD_SEEN = 96 //       u32 D  the host's head when last read
+export const DCQ_EVENT = 112 //          u32 D  virtual: event slot of its EV_COALESCE
 export const DCQ_SIZE = 128
 
 // a data store: sparse 4 KiB pages, two levels
@@ -499,8 +499,10 @@ export const EVQ_SEQ = 16 //             u64 S  breaks ties: first in, first out
 export const EVQ_DONE = 24 //            u64 S  events handled
 export const EVQ_SIZE = 64
 export const EV_TIME = 0 //              u64 S
-export const EV_KEY = 8 //               u64 S  sequence << 32 | kind << 28 | address >> 4 (16-byte aligned)
+export const EV_KEY = 8 //               u64 S  sequence << 32 | kind << 28 | address of its slot >> 4
 export const EV_SIZE = 16
+// An event slot is a u32 of the block that the event is about, 16-byte aligned and virtual time's
+// only: the event's place in the heap + 1, 0 = not queued.
 export const EV_CPU = 0 //               a CPU has something to do
 export const EV_SQ = 1 //                a doorbell write reaches the device
 export const EV_DONE = 2 //              the oldest command in service of a queue is due

@@ -78,9 +78,6 @@ export function blk_mq_rq_ctx_init(q: u32, hctx: u32, ctx: u32, cpu: u32, tag: u
   store<u64>(rq, pair(opf, flags), RQ_CMD_FLAGS) // and RQ_FLAGS
   store<u64>(rq, pair(ctx, hctx), RQ_CTX) // and RQ_HCTX
   store<u64>(rq, pair(q, cpu), RQ_Q) // and RQ_CPU
-  store<u64>(rq, 0, RQ_DEADLINE) // and RQ_TIMEOUT
-  store<u64>(rq, 0, RQ_RETRIES) // and RQ_END_IO
-  store<u64>(rq, 0, RQ_PRP_LIST) // and RQ_SQE
   const counter = ctx + CTX_DISPATCHED_ASYNC + (op_is_sync(opf) ? 8 : 0)
   store<u64>(counter, load<u64>(counter) + 1)
   return rq
@@ -102,12 +99,17 @@ export function blk_mq_bio_to_request(rq: u32, bio: u32, sector: u64, bytes: u32
 // @ts-ignore: decorator
 @inline
 function blk_add_timer(cpu: u32, q: u32, rq: u32): void {
-  let timeout = load<u32>(rq, RQ_TIMEOUT)
-  if (!timeout) timeout = load<u32>(q, Q_TIMEOUT)
-  const deadline = load<u32>(M_BASE, M_JIFFIES) + timeout
-  store<u64>(rq, pair(deadline, timeout), RQ_DEADLINE) // and RQ_TIMEOUT
-  if (load<u32>(q, Q_TIMER_ARMED) && <i32>(deadline - load<u32>(q, Q_TIMER_NEXT)) >= 0) return
-  blk_mq_call_slow(cpu, load<u32>(rq, RQ_HCTX))
+  const own = load<u32>(rq, RQ_TIMEOUT)
+  const deadline = load<u32>(M_BASE, M_JIFFIES) + (own ? own : load<u32>(q, Q_TIMEOUT))
+  store<u32>(rq, deadline, RQ_DEADLINE)
+  if (blk_timer_must_move(q, deadline)) blk_mq_call_slow(cpu, load<u32>(rq, RQ_HCTX))
+}
+
+/** True if the queue's rolling timer does not run, or would fire too late for this deadline. */
+// @ts-ignore: decorator
+@inline
+export function blk_timer_must_move(q: u32, deadline: u32): bool {
+  return !load<u32>(q, Q_TIMER_ARMED) || <i32>(deadline - load<u32>(q, Q_TIMER_NEXT)) < 0
 }
 
 /** The request goes to the driver: it has a deadline and may be completed from now on. */
@@ -242,8 +244,7 @@ function add_stage(cpu: u32, stage: u32, from: u64, to: u64): void {
 }
 
 /** Sums the stages of a request that had all of its stamps taken. */
-function stages_done(cpu: u32, rq: u32): void {
-  const now = load<u64>(cpu, CPU_NOW)
+export function stages_done(cpu: u32, rq: u32, now: u64): void {
   const q = load<u64>(rq, RQ_START_NS)
   const g = load<u64>(rq, RQ_GOT_TAG_NS)
   const i = load<u64>(rq, RQ_INSERT_NS)
@@ -277,7 +278,7 @@ export function blk_mq_end_request(cpu: u32, rq: u32, status: u32): void {
     end_to_host(cpu, rq, status)
     return
   }
-  if (load<u32>(cpu, CPU_STAGES)) stages_done(cpu, rq)
+  if (load<u32>(cpu, CPU_STAGES)) stages_done(cpu, rq, load<u64>(cpu, CPU_NOW))
   blk_account_io_done(cpu, rq)
   blk_update_request(cpu, rq, status)
   blk_mq_free_request(cpu, rq)
@@ -321,6 +322,9 @@ export function blk_mq_free_request(cpu: u32, rq: u32): void {
   store<u64>(counter, load<u64>(counter) + 1)
   if (load<u32>(rq, RQ_FLAGS) & RQF_MQ_INFLIGHT) atomic.sub<u32>(hctx, 1, HC_NR_ACTIVE)
   store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
+  store<u32>(rq, 0, RQ_TIMEOUT)
+  store<u64>(rq, 0, RQ_RETRIES) // and RQ_END_IO
+  store<u64>(rq, 0, RQ_PRP_LIST) // and RQ_SQE
   const index = load<u32>(load<u32>(rq, RQ_CPU), CPU_INDEX)
   const tag = load<i32>(rq, RQ_TAG)
   const internal = load<i32>(rq, RQ_INTERNAL_TAG)

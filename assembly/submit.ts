@@ -37,7 +37,7 @@ import {
   __blk_mq_requeue_request, bio_endio, bio_put, bio_split, blk_mq_bio_to_request, blk_mq_call_slow,
   blk_mq_end_request, blk_mq_rq_ctx_init, op_is_flush, op_is_sync, stat_group,
 } from './request'
-import { nvme_queue_rq } from './sq'
+import { nvme_queue_rq, nvme_queue_rqs } from './sq'
 import { blk_mq_get_tag } from './tag'
 
 /** submit_bio's answer when no tag was free: wait for one and try again. */
@@ -174,7 +174,7 @@ function plugged(cpu: u32, place: u32): u32 {
 /** The bit of a sector in a hashed set. */
 // @ts-ignore: decorator
 @inline
-function sector_bit(sector: u64): u64 {
+export function sector_bit(sector: u64): u64 {
   return <u64>1 << ((sector * 0x9e3779b97f4a7c15) >> 58)
 }
 
@@ -240,6 +240,19 @@ function blk_flush_plug_mixed(cpu: u32, count: u32): void {
   }
 }
 
+/** Issues requests of one software queue that stand in the plug's array, sorted or as they came. */
+export function issue_plugged(cpu: u32, hctx: u32, count: u32, sorted: bool): void {
+  let done: u32 = 0
+  if (!atomic.load<u32>(hctx, HC_GATE) && load<u32>(hctx, HC_DRIVER) == DRIVER_NVME) {
+    done = nvme_queue_rqs(cpu, hctx, count, sorted)
+    if (done) blk_mq_update_dispatch_busy(hctx, false)
+  }
+  for (let i = done; i < count; i++) {
+    const place: u32 = sorted ? <u32>load<u64>(cpu + (i << 3), CPU_PLUG_KEYS) & 0xff : i
+    blk_mq_try_issue_directly(cpu, hctx, plugged(cpu, place))
+  }
+}
+
 /** Issues what is plugged, sorted by software queue and sector. */
 export function blk_flush_plug_list(cpu: u32): void {
   const count = load<u32>(cpu, CPU_PLUG_COUNT)
@@ -250,11 +263,7 @@ export function blk_flush_plug_list(cpu: u32): void {
     return
   }
   if (count > 1) plug_sort(cpu, count)
-  else store<u64>(cpu, 0, CPU_PLUG_KEYS)
-  for (let i: u32 = 0; i < count; i++) {
-    const rq = plugged(cpu, <u32>load<u64>(cpu + (i << 3), CPU_PLUG_KEYS) & 0xff)
-    blk_mq_try_issue_directly(cpu, load<u32>(rq, RQ_HCTX), rq)
-  }
+  issue_plugged(cpu, load<u32>(plugged(cpu, 0), RQ_HCTX), count, count > 1)
 }
 
 // ---------------------------------------------------------------- merge

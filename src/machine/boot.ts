@@ -157,7 +157,6 @@ function bootCpu(view: View, plan: MachinePlan, index: number): void {
     [L.CPU_RING, ring],
     [L.CPU_BIO_FREE, bios],
   ])
-  view.setNever(cpu + L.CPU_EV_TIME)
   fields(view, ring, [
     [L.RING_MASK, RING_ENTRIES - 1],
     [L.RING_BASE, ring + L.RING_SIZE],
@@ -330,11 +329,18 @@ function bootTags(
   const { tagMap: map, tagHints: hints } = queue
   core.sbitmap_queue_init_node(bitmap, disk.nrTags, -1, 0, map, hints, cpus, shared, hintSeed)
   core.sbitmap_queue_init_node(queue.tags + L.TAGS_BRESERVED, 0, -1, 0, 0, 0, 0, shared, 0)
+  // A free slot knows its tag and its queue, and, while one CPU fills the queue, that CPU (assembly/plain.ts).
   for (let tag = 0; tag <= disk.nrTags; tag++) {
     const rq = queue.requests + tag * L.RQ_SIZE
-    view.setU32(rq + L.RQ_TAG, -1)
-    view.setU32(rq + L.RQ_INTERNAL_TAG, -1)
-    view.setU32(rq + L.RQ_Q, disk.q)
+    fields(view, rq, [
+      [L.RQ_TAG, tag === disk.nrTags ? -1 : tag],
+      [L.RQ_INTERNAL_TAG, -1],
+      [L.RQ_Q, disk.q],
+      [L.RQ_CTX, disk.ctxs + queue.owner * L.CTX_SIZE],
+      [L.RQ_HCTX, view.u32(queue.nq + L.NQ_HCTX)],
+      [L.RQ_CPU, cpuOf(plan, queue.owner)],
+    ])
+    if (tag < disk.nrTags) view.setU32(queue.rqs + 4 * tag, rq)
   }
 }
 
