@@ -18,7 +18,12 @@ export interface Lock {
   readonly packages: Readonly<
     Record<
       string,
-      { readonly dev?: boolean; readonly hasInstallScript?: boolean; readonly resolved?: string }
+      {
+        readonly dev?: boolean
+        readonly hasInstallScript?: boolean
+        readonly resolved?: string
+        readonly optionalDependencies?: Readonly<Record<string, string>>
+      }
     >
   >
 }
@@ -66,7 +71,18 @@ export function manifestProblems(manifest: Manifest): string[] {
   return wrong
 }
 
-/** What is wrong with the lock file: too many packages, or one that runs something when it is installed. */
+/** Optional packages without an entry, which `npm ci` refuses: a registry that did not know them yet leaves them out. */
+function missingEntries({ packages }: Lock): string[] {
+  return Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies)
+      .filter(
+        name => !packages[`node_modules/${name}`] && !packages[`${path}/node_modules/${name}`],
+      )
+      .map(name => `${path}: its optional ${name} has no entry`),
+  )
+}
+
+/** What is wrong with the lock file: too many packages, one that runs something when it is installed, or one left out. */
 export function lockProblems(lock: Lock): string[] {
   const production = Object.entries(lock.packages).filter(([path, entry]) => path && !entry.dev)
   const scripts = production
@@ -75,12 +91,9 @@ export function lockProblems(lock: Lock): string[] {
   const foreign = Object.entries(lock.packages)
     .filter(([, { resolved }]) => resolved && !resolved.startsWith('https://registry.npmjs.org/'))
     .map(([path, { resolved }]) => `${path}: comes from ${resolved}`)
-  if (production.length <= MAX_PACKAGES) return [...scripts, ...foreign]
-  return [
-    `${production.length} production packages, at most ${MAX_PACKAGES}`,
-    ...scripts,
-    ...foreign,
-  ]
+  const many = production.length > MAX_PACKAGES
+  const count = many ? [`${production.length} production packages, at most ${MAX_PACKAGES}`] : []
+  return [...count, ...scripts, ...foreign, ...missingEntries(lock)]
 }
 
 /** What the text of the release core must not hold: code at instantiation, and the hooks of the trace build. */

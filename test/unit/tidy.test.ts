@@ -288,6 +288,8 @@ describe('the package', () => {
     expect(lockProblems(some(100, { dev: true }))).toEqual([])
     expect(lockProblems(some(1, { hasInstallScript: true }))).toHaveLength(1)
     expect(lockProblems(some(1, { resolved: 'https://example.org/p.tgz' }))).toHaveLength(1)
+    expect(lockProblems(some(2, { optionalDependencies: { p0: '1' } }))).toEqual([])
+    expect(lockProblems(some(1, { optionalDependencies: { p9: '1' } }))).toHaveLength(1)
   })
 
   it('has a release core without start, hooks, abort or globals', () => {
