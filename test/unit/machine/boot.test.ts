@@ -78,11 +78,11 @@ describe('a booted machine', () => {
     const requests = view.u32(tags + L.TAGS_STATIC_RQS)
     for (let tag = 0; tag < 63; tag++) {
       const rq = requests + tag * L.RQ_SIZE
-      expect(view.i32(rq + L.RQ_TAG)).toBe(-1)
       expect(view.u32(rq + L.RQ_Q)).toBe(disk.q)
       expect(view.u32(rq + L.RQ_STATE)).toBe(L.MQ_RQ_IDLE)
     }
     expect(disk.queues[0]!.flushRq).toBe(requests + 63 * L.RQ_SIZE)
+    expect(view.i32(disk.queues[0]!.flushRq + L.RQ_TAG)).toBe(-1)
   })
 
   it('maps CPUs to queues: more CPUs than queues', () => {
