@@ -1,7 +1,7 @@
 // Completions, after kernel/sched/completion.c: "wait until it has happened", counted.
 //
-// complete() lets one waiter through, now or later; complete_all() lets everybody through until reinit_completion(). Waiters are
-// served in the order in which they came.
+// complete() lets one waiter through, now or later; complete_all() lets everybody through until
+// reinit_completion(). Waiters are served in the order in which they came.
 
 import type { Sleep } from './core.js'
 import { TASK_INTERRUPTIBLE, TASK_NORMAL, TASK_UNINTERRUPTIBLE } from './core.js'
@@ -94,7 +94,10 @@ export function* wait_for_completion(x: completion): Sleep<void> {
   leave(k, t)
 }
 
-/** As wait_for_completion, for `timeout` jiffies at most. @returns 0 if the time is over, else the jiffies left, at least 1 */
+/**
+ * As wait_for_completion, for `timeout` jiffies at most. @returns 0 if the time is over, else the
+ * jiffies left, at least 1
+ */
 export function* wait_for_completion_timeout(x: completion, timeout: number): Sleep<number> {
   const k = x.wait.k
   const t = enter(k, 'wait_for_completion_timeout')

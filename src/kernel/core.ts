@@ -1,26 +1,31 @@
-// What one emulated kernel is made of: its CPUs, its tasks, its clock, its log. State only; who changes it is elsewhere.
+// What one emulated kernel is made of: its CPUs, its tasks, its clock, its log. State only; who
+// changes it is elsewhere.
 //
-//   core.ts ← task.ts ← softirq.ts ← irq.ts, smp.ts ← timer*.ts, hrtimer.ts ← wait.ts, completion.ts, mutex.ts
-//           ← workqueue*.ts ← cpu.ts ← kernel.ts (class Kernel, which has all of it)
+//   core.ts ← task.ts ← softirq.ts ← irq.ts, smp.ts, timer*.ts, hrtimer.ts
+//           ← wait.ts, completion.ts, mutex.ts ← workqueue*.ts ← cpu.ts ← kernel.ts (class Kernel)
 //
-// There are no module globals: what Linux keeps in global and per-CPU variables hangs on the kernel, so that many kernels live
-// in one process. Each subsystem says in an interface what it adds to `KernelCore` (TimerKernel, HrtimerKernel,
-// WorkqueueKernel); the class `Kernel` has all of it. Two rules follow for every signature:
+// There are no module globals: what Linux keeps in global and per-CPU variables hangs on the
+// kernel, so that many kernels live in one process. Each subsystem says in an interface what it
+// adds to `KernelCore` (TimerKernel, HrtimerKernel, WorkqueueKernel); the class `Kernel` has all of
+// it. Two rules follow for every signature:
 //
-// - an object is made for one kernel and carries it (`new timer_list(k, ...)`), so that functions on it take the arguments
-//   they take in Linux: `mod_timer(timer, expires)`, `queue_work(wq, work)`;
-// - where Linux reads a global or the CPU it runs on, `k` comes first: `schedule_timeout(k, t)`, `raise_softirq(k, nr)`.
+// - an object is made for one kernel and carries it (`new timer_list(k, ...)`), so that functions
+//   on it take the arguments they take in Linux: `mod_timer(timer, expires)`, `queue_work(wq,
+//   work)`;
+// - where Linux reads a global or the CPU it runs on, `k` comes first: `schedule_timeout(k, t)`,
+//   `raise_softirq(k, nr)`.
 //
-// One thread serves all CPUs of a kernel. Code between two sleeps is atomic: nothing runs beside it, hence no locks, no atomics, no
-// memory barriers. Where Linux disables interrupts, nothing is needed either.
+// One thread serves all CPUs of a kernel. Code between two sleeps is atomic: nothing runs beside
+// it, hence no locks, no atomics, no memory barriers. Where Linux disables interrupts, nothing is
+// needed either.
 
 import { INITIAL_JIFFIES, tick_nsec } from './time.js'
 import type { ContextKind, TraceContext, TraceHost, TraceSink } from './trace.js'
 import { NO_SINK, Trace } from './trace.js'
 
 /**
- * A function that may sleep: `yield* mutex_lock(m)`. What it yields, on the way to the run loop, is a word for what it waits
- * for, kept in `task_struct.waiting_on`.
+ * A function that may sleep: `yield* mutex_lock(m)`. What it yields, on the way to the run loop, is
+ * a word for what it waits for, kept in `task_struct.waiting_on`.
  */
 export type Sleep<T> = Generator<string, T, void>
 
@@ -36,7 +41,10 @@ export const PF_WQ_WORKER = 0x20
 export const PF_MEMALLOC = 0x800
 export const PF_KTHREAD = 0x200000
 
-/** The priority of a normal task. Recorded and shown; the run loop goes by the order of wake-ups alone. */
+/**
+ * The priority of a normal task. Recorded and shown; the run loop goes by the order of wake-ups
+ * alone.
+ */
 export const MIN_NICE = -20
 
 /** Whoever can run code: a task, or an interrupt level of a CPU. */
@@ -53,7 +61,10 @@ export class ExecContext implements TraceContext {
   }
 }
 
-/** What the block layer hangs on a task between blk_start_plug and blk_finish_plug: flushed before the task sleeps. */
+/**
+ * What the block layer hangs on a task between blk_start_plug and blk_finish_plug: flushed before
+ * the task sleeps.
+ */
 export interface TaskPlug {
   blk_schedule_flush_plug(): void
 }
@@ -77,7 +88,10 @@ export class task_struct extends ExecContext {
   on_rq = false
   /** The next task in the run queue. */
   rq_next: task_struct | null = null
-  /** Earliest time at which it may run again, in ns (its wake-up plus the cost of a switch, if that is not 0). */
+  /**
+   * Earliest time at which it may run again, in ns (its wake-up plus the cost of a switch, if that
+   * is not 0).
+   */
   ready_at = 0
   /** What it does; called at its first turn. */
   start: (() => Sleep<void>) | null = null
@@ -102,7 +116,10 @@ export class Cpu {
   readonly id: number
   readonly node: number
   online = true
-  /** The task that runs when nothing else does; also the context of code that the machine calls outside all tasks. */
+  /**
+   * The task that runs when nothing else does; also the context of code that the machine calls
+   * outside all tasks.
+   */
   readonly idle: task_struct
   current: task_struct
   readonly hardirq: ExecContext
@@ -145,7 +162,10 @@ export interface KernelOptions {
   readonly cpuToNode?: readonly number[]
   /** The CPU on which code outside all tasks runs. Default 0. */
   readonly bootCpu?: number
-  /** Clock value at which the first jiffy began, in ns. Default: now. Threads of one machine give the same value. */
+  /**
+   * Clock value at which the first jiffy began, in ns. Default: now. Threads of one machine give
+   * the same value.
+   */
   readonly bootNs?: number
   /** Where jiffies begin. Default: 300 s before 2^32, as in Linux. */
   readonly initialJiffies?: number
@@ -158,17 +178,28 @@ export interface KernelOptions {
   readonly ipiNs?: number
   /** Time between a wake-up and the task's first instruction, in ns. Default 0. */
   readonly switchNs?: number
-  /** `exact` fires a timer at its expiry and leaves out the wheel's rounding (boot option timer=exact). */
+  /**
+   * `exact` fires a timer at its expiry and leaves out the wheel's rounding (boot option
+   * timer=exact).
+   */
   readonly timer?: 'wheel' | 'exact'
-  /** The sysctl kernel.timer_migration: unpinned timers armed on an idle CPU go to a busy one. Default true. */
+  /**
+   * The sysctl kernel.timer_migration: unpinned timers armed on an idle CPU go to a busy one.
+   * Default true.
+   */
   readonly timerMigration?: boolean
   /** Whether a pool can get another worker now; false stands for "no memory". Default: always. */
   readonly canCreateWorker?: () => boolean
   /** CPUs for works queued on no particular CPU (wq_unbound_cpumask). Default: all. */
   readonly unboundCpus?: readonly number[]
-  /** Boot option workqueue.power_efficient: WQ_POWER_EFFICIENT queues are unbound. Default false. */
+  /**
+   * Boot option workqueue.power_efficient: WQ_POWER_EFFICIENT queues are unbound. Default false.
+   */
   readonly wqPowerEfficient?: boolean
-  /** Boot option workqueue.watchdog_thresh, in s: report pools that make no progress. Default 0: off. */
+  /**
+   * Boot option workqueue.watchdog_thresh, in s: report pools that make no progress. Default 0:
+   * off.
+   */
   readonly wqWatchdogThresh?: number
 }
 
@@ -220,7 +251,10 @@ export class KernelCore implements TraceHost {
     return this.options.now()
   }
 
-  /** The task that runs on this CPU, also while an interrupt has the CPU; the idle task when there is none. */
+  /**
+   * The task that runs on this CPU, also while an interrupt has the CPU; the idle task when there
+   * is none.
+   */
   get current(): task_struct {
     return this.cpu.current
   }

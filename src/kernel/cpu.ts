@@ -1,10 +1,12 @@
 // Taking CPUs offline and back, after kernel/cpu.c.
 //
-//   cpu_down   workqueues let go of the CPU; its tasks move at their next turn; its timers and raised softirqs go to the CPU that calls;
-//              then the "dead" callbacks of whoever registered, newest first (blk-mq takes over the CPU's queued requests)
+//   cpu_down   workqueues let go of the CPU; its tasks move at their next turn; its timers and
+//              raised softirqs go to the CPU that calls; then the "dead" callbacks of whoever
+//              registered, newest first (blk-mq takes over the CPU's queued requests)
 //   cpu_up     the CPU is there again, its workers return, then the "online" callbacks
 //
-// Both are called on another CPU, which is the control processor in Linux as well. CPU 0 can go too, as long as one is left.
+// Both are called on another CPU, which is the control processor in Linux as well. CPU 0 can go
+// too, as long as one is left.
 
 import { EBUSY, EINVAL } from './errno.js'
 import type { HrtimerKernel } from './hrtimer.js'

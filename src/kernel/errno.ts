@@ -1,7 +1,8 @@
 // Error numbers, after include/uapi/asm-generic/errno-base.h, errno.h and linux/errno.h.
 //
-// Functions below the public API return a negative number from this table, as Linux does (`return -EIO`), and never throw for
-// an operating error. Only the numbers that the storage stack uses are here.
+// Functions below the public API return a negative number from this table, as Linux does (`return
+// -EIO`), and never throw for an operating error. Only the numbers that the storage stack uses are
+// here.
 
 export const EPERM = 1
 export const ENOENT = 2
@@ -75,7 +76,10 @@ const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(NUMBERS).map(([name, number]) => [number, name]),
 )
 
-/** The name of an error number given with either sign: `errname(-5)` is 'EIO'; an unknown number becomes its digits. */
+/**
+ * The name of an error number given with either sign: `errname(-5)` is 'EIO'; an unknown number
+ * becomes its digits.
+ */
 export function errname(err: number): string {
   const positive = Math.abs(err)
   return NAMES.get(positive) ?? String(positive)

@@ -1,12 +1,14 @@
 // High-resolution timers, after kernel/time/hrtimer.c.
 //
-// Each CPU keeps its timers ordered by expiry, in ns of the kernel's clock (CLOCK_MONOTONIC, the only one modelled); equal
-// expiries fire in the order of arming. A function runs as a hardirq of its CPU and says whether its timer goes on
-// (HRTIMER_RESTART, after hrtimer_forward) or not. A timer with slack fires somewhere in [expires - slack, expires]: an interrupt is
-// asked for at its end, and one that comes earlier takes along every timer whose range has begun, in order of the ends.
+// Each CPU keeps its timers ordered by expiry, in ns of the kernel's clock (CLOCK_MONOTONIC, the
+// only one modelled); equal expiries fire in the order of arming. A function runs as a hardirq of
+// its CPU and says whether its timer goes on (HRTIMER_RESTART, after hrtimer_forward) or not. A
+// timer with slack fires somewhere in [expires - slack, expires]: an interrupt is asked for at its
+// end, and one that comes earlier takes along every timer whose range has begun, in order of the
+// ends.
 //
-// Linux keeps a red-black tree; a binary heap serves here, O(log n) to arm and cancel. Timers that fire in softirq context
-// (HRTIMER_MODE_SOFT) are refused.
+// Linux keeps a red-black tree; a binary heap serves here, O(log n) to arm and cancel. Timers that
+// fire in softirq context (HRTIMER_MODE_SOFT) are refused.
 
 import { BUG, BUG_ON } from './bug.js'
 import type { Cpu, KernelCore, Sleep, task_struct } from './core.js'
@@ -209,7 +211,10 @@ export function hrtimer_try_to_cancel(timer: hrtimer): number {
   return leave(timer.k, t, ret)
 }
 
-/** Disarms a timer and sees to it that its function is not running: 1 if it was queued. Not to be called by that function. */
+/**
+ * Disarms a timer and sees to it that its function is not running: 1 if it was queued. Not to be
+ * called by that function.
+ */
 export function hrtimer_cancel(timer: hrtimer): number {
   const t = enter(timer.k, 'hrtimer_cancel')
   const ret = hrtimer_try_to_cancel(timer)
@@ -217,7 +222,10 @@ export function hrtimer_cancel(timer: hrtimer): number {
   return leave(timer.k, t, ret)
 }
 
-/** Moves the expiry on by whole intervals until it lies after `now`. @returns the number of intervals; 0 if it was not due */
+/**
+ * Moves the expiry on by whole intervals until it lies after `now`. @returns the number of
+ * intervals; 0 if it was not due
+ */
 export function hrtimer_forward(timer: hrtimer, now: number, interval: number): number {
   const t = enter(timer.k, 'hrtimer_forward')
   const delta = now - timer.expires
@@ -290,7 +298,10 @@ export function init_hrtimers(k: KernelCore): hrtimer_cpu_base[] {
 
 // --- sleeping
 
-/** What a task that sleeps on a high-resolution timer holds; `task` becomes null when the timer has fired. */
+/**
+ * What a task that sleeps on a high-resolution timer holds; `task` becomes null when the timer has
+ * fired.
+ */
 export class hrtimer_sleeper {
   readonly timer: hrtimer<hrtimer_sleeper>
   task: task_struct | null

@@ -1,9 +1,10 @@
 // Interrupt lines and their handlers, after kernel/irq/manage.c and handle.c.
 //
-// The machine raises a line for a CPU (`handle_irq_event`), and the handlers run there as a hardirq. Which CPU a line is bound to
-// is the machine's business (MSI-X vectors, affinity). A line that is disabled remembers that it was raised and fires once when it
-// is enabled again. Handlers never sleep, so none can be running when a task frees or disables a line: nothing has to be waited for,
-// and synchronize_irq has nothing to do.
+// The machine raises a line for a CPU (`handle_irq_event`), and the handlers run there as a
+// hardirq. Which CPU a line is bound to is the machine's business (MSI-X vectors, affinity). A line
+// that is disabled remembers that it was raised and fires once when it is enabled again. Handlers
+// never sleep, so none can be running when a task frees or disables a line: nothing has to be
+// waited for, and synchronize_irq has nothing to do.
 
 import type { Cpu } from './core.js'
 import { WARN } from './core.js'
@@ -31,7 +32,10 @@ export interface IrqKernel extends SoftirqKernel {
   readonly irqs: Map<number, IrqLine>
 }
 
-/** Takes a line. 0, or -EBUSY if it has a handler, -EINVAL if the number is none. Lines are not shared. */
+/**
+ * Takes a line. 0, or -EBUSY if it has a handler, -EINVAL if the number is none. Lines are not
+ * shared.
+ */
 export function request_irq(
   k: IrqKernel,
   irq: number,

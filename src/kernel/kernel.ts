@@ -1,16 +1,19 @@
 // One emulated kernel, as its machine sees it.
 //
-// The machine owns the clock and the thread. It drives a kernel with three calls, and needs nothing else for it to live:
+// The machine owns the clock and the thread. It drives a kernel with three calls, and needs nothing
+// else for it to live:
 //
 //     kernel.advance()            read the clock; fire the timers that are due
-//     kernel.runReady(budget)     deliver calls between CPUs, run tasks that are ready, each until it sleeps
+//     kernel.runReady(budget)     deliver calls between CPUs; run the tasks that are ready
 //     kernel.nextDeadline()       when to call again at the latest
 //
-// With a virtual clock the loop is: run until nothing is ready, set the clock to the deadline, advance. With the real clock: run,
-// then sleep until the deadline or until another thread has something to say. Device interrupts come in through `handle_irq_event`
-// (irq.ts) or `run_hardirq` (softirq.ts) between these calls.
+// With a virtual clock the loop is: run until nothing is ready, set the clock to the deadline,
+// advance. With the real clock: run, then sleep until the deadline or until another thread has
+// something to say. Device interrupts come in through `handle_irq_event` (irq.ts) or `run_hardirq`
+// (softirq.ts) between these calls.
 //
-// Jiffies move in `advance` only. With the real clock, and many tasks ready, alternate it with `runReady` of a modest budget.
+// Jiffies move in `advance` only. With the real clock, and many tasks ready, alternate it with
+// `runReady` of a modest budget.
 //
 // Boot order: softirqs, timers, workqueues, as in start_kernel().
 
@@ -87,8 +90,9 @@ export class Kernel extends KernelCore implements HotplugKernel, SmpKernel, IrqK
   }
 
   /**
-   * The clock value, in ns, at which `advance` or `runReady` has something to do next, if nothing else happens; infinity if never.
-   * It may lie in the past. Tasks that are ready now are not counted: run them first.
+   * The clock value, in ns, at which `advance` or `runReady` has something to do next, if nothing
+   * else happens; infinity if never. It may lie in the past. Tasks that are ready now are not
+   * counted: run them first.
    */
   nextDeadline(): number {
     let next = Math.min(this.jiffyNs(get_next_timer_interrupt(this)), hrtimer_get_next_event(this))
@@ -99,7 +103,10 @@ export class Kernel extends KernelCore implements HotplugKernel, SmpKernel, IrqK
     return next
   }
 
-  /** Reads the clock, moves jiffies, and gives every CPU that has timers due its timer interrupt. True if one had. */
+  /**
+   * Reads the clock, moves jiffies, and gives every CPU that has timers due its timer interrupt.
+   * True if one had.
+   */
   advance(): boolean {
     const now = this.now()
     const ticked = this.#tick_do_update_jiffies64(now)

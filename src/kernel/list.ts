@@ -1,7 +1,8 @@
 // Intrusive circular lists, after include/linux/list.h.
 //
-// A `list_head` with an owner is a member of some object (what container_of would find); one without an owner is the head of a
-// list. Every operation is O(1) and allocates nothing, except the iteration helpers, which say so.
+// A `list_head` with an owner is a member of some object (what container_of would find); one
+// without an owner is the head of a list. Every operation is O(1) and allocates nothing, except the
+// iteration helpers, which say so.
 
 /** A list's head, or the link of one object in a list. */
 export class list_head<T> {

@@ -1,8 +1,9 @@
-// Mutexes, after kernel/locking/mutex.c, and reader-writer semaphores, after kernel/locking/rwsem-xadd.c.
+// Mutexes, after kernel/locking/mutex.c, and reader-writer semaphores, after
+// kernel/locking/rwsem-xadd.c.
 //
-// Needed only around code that sleeps: code between two sleeps is atomic anyway. Both are fair: the lock is handed to the waiter
-// that came first (with a semaphore, to all readers up to the next writer). Spinning on an owner, and priority inheritance, have no
-// counterpart here.
+// Needed only around code that sleeps: code between two sleeps is atomic anyway. Both are fair: the
+// lock is handed to the waiter that came first (with a semaphore, to all readers up to the next
+// writer). Spinning on an owner, and priority inheritance, have no counterpart here.
 
 import { BUG, BUG_ON } from './bug.js'
 import type { KernelCore, Sleep, task_struct } from './core.js'

@@ -1,11 +1,13 @@
 // A reference count that can be killed, after lib/percpu-refcount.c.
 //
 //   alive    get and put count; the base reference of the owner keeps it above 0
-//   killed   percpu_ref_kill has dropped the base reference: tryget_live fails, and the last put calls `release`
+//   killed   percpu_ref_kill has dropped the base reference: tryget_live fails, and the last put
+//            calls `release`
 //   revived  percpu_ref_reinit (only at 0) or percpu_ref_resurrect (at any count): alive again
 //
-// Linux spreads the count over the CPUs to make get and put cheap while it lives, and switches to one counter when it is killed;
-// with one thread there is only the one counter, and a kill is complete when percpu_ref_kill returns.
+// Linux spreads the count over the CPUs to make get and put cheap while it lives, and switches to
+// one counter when it is killed; with one thread there is only the one counter, and a kill is
+// complete when percpu_ref_kill returns.
 
 import { BUG_ON } from './bug.js'
 import type { KernelCore } from './core.js'

@@ -1,8 +1,9 @@
 // Rounding an expiry to a full second, after kernel/time/timer.c.
 //
-// Timers that need not be exact are rounded so that many of them fire in one tick. Each CPU's full second lies 3 jiffies before
-// that of the CPU before it, which keeps CPUs from waking all at once. The plain forms round down in the first quarter of a second;
-// the _up forms never do. A result that would lie in the past is dropped and the original kept. `_relative` forms take and give
+// Timers that need not be exact are rounded so that many of them fire in one tick. Each CPU's full
+// second lies 3 jiffies before that of the CPU before it, which keeps CPUs from waking all at once.
+// The plain forms round down in the first quarter of a second; the _up forms never do. A result
+// that would lie in the past is dropped and the original kept. `_relative` forms take and give
 // distances from now.
 
 import type { KernelCore } from './core.js'

@@ -1,8 +1,8 @@
 // Function calls on other CPUs, after kernel/smp.c.
 //
-// A call is sent as an inter-processor interrupt: it is queued here, in the order of sending over all CPUs, and the run loop
-// delivers it, `ipiNs` later, as a hardirq of the target CPU. A call to the own CPU runs at once, with interrupts off but in
-// the caller's context, as in Linux.
+// A call is sent as an inter-processor interrupt: it is queued here, in the order of sending over
+// all CPUs, and the run loop delivers it, `ipiNs` later, as a hardirq of the target CPU. A call to
+// the own CPU runs at once, with interrupts off but in the caller's context, as in Linux.
 
 import type { Sleep } from './core.js'
 import { TASK_UNINTERRUPTIBLE, type task_struct } from './core.js'
@@ -12,7 +12,10 @@ import { run_hardirq } from './softirq.js'
 import { schedule, set_current_state, wake_up_process } from './task.js'
 import { enter, leave } from './trace.js'
 
-/** One function call to be made on a CPU (struct __call_single_data). May be used again once it was delivered. */
+/**
+ * One function call to be made on a CPU (struct __call_single_data). May be used again once it was
+ * delivered.
+ */
 export class call_single_data {
   readonly func: () => void
   cpu = -1
@@ -44,8 +47,9 @@ function send_IPI(k: SmpKernel, csd: call_single_data, cpu: number): void {
 }
 
 /**
- * Has a function called on a CPU and does not wait. Where Linux would spin because the last call of this data has not arrived
- * yet, nothing is sent: that call will see all that was done before this one.
+ * Has a function called on a CPU and does not wait. Where Linux would spin because the last call of
+ * this data has not arrived yet, nothing is sent: that call will see all that was done before this
+ * one.
  * @returns 0, or -ENXIO if the CPU is offline
  */
 export function smp_call_function_single_async(
@@ -60,7 +64,10 @@ export function smp_call_function_single_async(
   return leave(k, t, 0)
 }
 
-/** Has a function called on a CPU; with `wait` sleeps until it was (Linux spins). @returns 0, or -ENXIO if the CPU is offline */
+/**
+ * Has a function called on a CPU; with `wait` sleeps until it was (Linux spins). @returns 0, or
+ * -ENXIO if the CPU is offline
+ */
 export function* smp_call_function_single(
   k: SmpKernel,
   cpu: number,

@@ -1,15 +1,15 @@
 // Interrupt levels, after kernel/softirq.c.
 //
-//   hardirq    entered by irq_enter, left by irq_exit; interrupts tasks and softirqs, not other hardirqs of its CPU
-//   softirq    raised by anyone; runs when the outermost hardirq of the CPU ends, when softirqs are allowed again
-//              (local_bh_enable), or, if raised by a task, in ksoftirqd of that CPU
+//   hardirq    entered by irq_enter, left by irq_exit; interrupts tasks and softirqs
+//   softirq    raised by anyone; runs when the outermost hardirq of the CPU ends, when softirqs are
+//              allowed again (local_bh_enable), or, if raised by a task, in ksoftirqd of that CPU
 //
-// One pass runs the raised vectors in the order of their numbers. What they raise meanwhile is run in another pass, ten at most;
-// the rest is left to ksoftirqd.
+// One pass runs the raised vectors in the order of their numbers. What they raise meanwhile is run
+// in another pass, ten at most; the rest is left to ksoftirqd.
 //
-// The bracket `irq_enter` .. `irq_exit` is one function here, `run_hardirq`, so that it cannot be left open. An interrupt may be
-// delivered to any CPU at any time between two turns, or by plain code: the interrupted context goes on afterwards.
-// Tasklets are not modelled.
+// The bracket `irq_enter` .. `irq_exit` is one function here, `run_hardirq`, so that it cannot be
+// left open. An interrupt may be delivered to any CPU at any time between two turns, or by plain
+// code: the interrupted context goes on afterwards. Tasklets are not modelled.
 
 import type { Cpu, KernelCore, Sleep } from './core.js'
 import { in_interrupt, run_in_context, TASK_INTERRUPTIBLE } from './core.js'
@@ -69,7 +69,9 @@ export function __raise_softirq_irqoff(k: SoftirqKernel, nr: number): void {
   leave(k, t)
 }
 
-/** Raises a vector on this CPU. Outside interrupts nobody would look at it soon: ksoftirqd is woken. */
+/**
+ * Raises a vector on this CPU. Outside interrupts nobody would look at it soon: ksoftirqd is woken.
+ */
 export function raise_softirq_irqoff(k: SoftirqKernel, nr: number): void {
   const t = enter(k, 'raise_softirq_irqoff')
   __raise_softirq_irqoff(k, nr)
@@ -112,7 +114,10 @@ export function __do_softirq(k: SoftirqKernel): void {
   if (cpu.softirq_pending !== 0) wakeup_softirqd(cpu)
 }
 
-/** Runs what is raised on this CPU, unless an interrupt level is active that will do it when it ends. */
+/**
+ * Runs what is raised on this CPU, unless an interrupt level is active that will do it when it
+ * ends.
+ */
 export function do_softirq(k: SoftirqKernel): void {
   if (!in_interrupt(k) && k.cpu.softirq_pending !== 0) __do_softirq(k)
 }
@@ -129,8 +134,8 @@ export function local_bh_enable(k: SoftirqKernel): void {
 }
 
 /**
- * Runs `fn` as a hardirq of a CPU (irq_enter, handler, irq_exit). The softirqs it raised run before this returns, unless the
- * CPU was interrupted inside another interrupt level.
+ * Runs `fn` as a hardirq of a CPU (irq_enter, handler, irq_exit). The softirqs it raised run before
+ * this returns, unless the CPU was interrupted inside another interrupt level.
  */
 export function run_hardirq(k: SoftirqKernel, cpu: Cpu, fn: () => void): void {
   cpu.in_hardirq++

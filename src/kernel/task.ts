@@ -1,18 +1,20 @@
 // Tasks: how they sleep, wake and take turns, after kernel/sched/core.c and kernel/kthread.c.
 //
-// A task is a generator. It sleeps as in Linux: set a state, look at the condition, call schedule():
+// A task is a generator. It sleeps as in Linux: set a state, look at the condition, call
+// schedule():
 //
 //     set_current_state(k, TASK_UNINTERRUPTIBLE)
 //     while (!done) yield* schedule(k)
 //
-// and whoever makes the condition true calls wake_up_process. A wake-up that comes between the two is not lost: it sets the
-// state back to running, and schedule() then only passes the turn.
+// and whoever makes the condition true calls wake_up_process. A wake-up that comes between the two
+// is not lost: it sets the state back to running, and schedule() then only passes the turn.
 //
-// Turns: one first-in-first-out queue over all CPUs, in the order of wake-ups. A task runs until it sleeps or passes its turn;
-// nothing preempts it but interrupts, which the machine delivers between turns. So tasks on different CPUs interleave as if the
-// CPUs ran side by side, and the order repeats. Priorities (nice) are recorded and have no effect; there is no load balancing:
-// a task stays on its CPU unless that is busy and another it may use is not. Signals are not modelled: an interruptible
-// sleep is one that shows as such.
+// Turns: one first-in-first-out queue over all CPUs, in the order of wake-ups. A task runs until it
+// sleeps or passes its turn; nothing preempts it but interrupts, which the machine delivers between
+// turns. So tasks on different CPUs interleave as if the CPUs ran side by side, and the order
+// repeats. Priorities (nice) are recorded and have no effect; there is no load balancing: a task
+// stays on its CPU unless that is busy and another it may use is not. Signals are not modelled: an
+// interruptible sleep is one that shows as such.
 
 import { BUG, BUG_ON } from './bug.js'
 import type { Cpu, ExecContext, KernelCore, Sleep } from './core.js'
@@ -111,7 +113,8 @@ function sched_submit_work(task: task_struct): void {
 }
 
 /**
- * Gives up the CPU: until someone wakes the task if its state says that it sleeps, else until its next turn.
+ * Gives up the CPU: until someone wakes the task if its state says that it sleeps, else until its
+ * next turn.
  * @param what what it waits for, in words
  */
 export function* schedule(k: KernelCore, what = 'schedule'): Sleep<void> {
@@ -127,7 +130,10 @@ export function* schedule(k: KernelCore, what = 'schedule'): Sleep<void> {
   leave(k, t)
 }
 
-/** As schedule(), for one that waits for I/O: the plug is flushed even if the wait turns out to be over already. */
+/**
+ * As schedule(), for one that waits for I/O: the plug is flushed even if the wait turns out to be
+ * over already.
+ */
 export function* io_schedule(k: KernelCore, what = 'io_schedule'): Sleep<void> {
   const t = enter(k, 'io_schedule')
   k.cpu.current.plug?.blk_schedule_flush_plug()
@@ -135,7 +141,10 @@ export function* io_schedule(k: KernelCore, what = 'io_schedule'): Sleep<void> {
   leave(k, t)
 }
 
-/** Passes the turn if another task is ready, and now and then in any case, so that the run loop's caller gets a look in. */
+/**
+ * Passes the turn if another task is ready, and now and then in any case, so that the run loop's
+ * caller gets a look in.
+ */
 export function* cond_resched(k: KernelCore): Sleep<void> {
   if (k.rq_head !== null || ++k.unbroken >= MAX_UNBROKEN) yield 'cond_resched'
 }
@@ -161,7 +170,10 @@ export function run_task(k: KernelCore, task: task_struct): void {
   if (task.on_rq) requeue_task(task)
 }
 
-/** A task that only passed its turn goes to the end of the queue, and off a CPU that it may no longer use. */
+/**
+ * A task that only passed its turn goes to the end of the queue, and off a CPU that it may no
+ * longer use.
+ */
 function requeue_task(task: task_struct): void {
   if (!may_run_on(task, task.cpu)) {
     deactivate_task(task)
@@ -228,7 +240,10 @@ export function kthread_run(k: KernelCore, fn: () => Sleep<void>, name: string):
   return task
 }
 
-/** Binds a task to CPUs. One that sleeps moves when it wakes; one that is queued to run, at its next turn but one. */
+/**
+ * Binds a task to CPUs. One that sleeps moves when it wakes; one that is queued to run, at its next
+ * turn but one.
+ */
 export function kthread_bind_mask(task: task_struct, cpus: readonly number[] | null): void {
   task.cpus_allowed = cpus
 }

@@ -1,9 +1,11 @@
 // Jiffies and their conversions, after include/linux/jiffies.h and kernel/time/time.c.
 //
-// Linux counts jiffies in an unsigned long that wraps. Here a jiffy count is a JavaScript number that never wraps within its 53
-// exact bits: at HZ 1000 that is 285,000 years. So a difference is exact, its sign is the answer of time_after() and friends,
-// and an expiry far ahead needs no special case. What Linux's 64-bit kernels do at 2^32 (jiffies start 300 s below it) stays
-// visible, because they start there here as well: any code that cuts a count to 32 bits fails after five minutes.
+// Linux counts jiffies in an unsigned long that wraps. Here a jiffy count is a JavaScript number
+// that never wraps within its 53 exact bits: at HZ 1000 that is 285,000 years. So a difference is
+// exact, its sign is the answer of time_after() and friends, and an expiry far ahead needs no
+// special case. What Linux's 64-bit kernels do at 2^32 (jiffies start 300 s below it) stays
+// visible, because they start there here as well: any code that cuts a count to 32 bits fails after
+// five minutes.
 //
 //   LONG_MAX               becomes Number.MAX_SAFE_INTEGER
 //   MAX_SCHEDULE_TIMEOUT   LONG_MAX: no timeout at all
@@ -62,7 +64,10 @@ function scale_up(value: number, hz: number, unit: number): number {
   return Math.floor((value * hz + unit - 1) / unit)
 }
 
-/** Milliseconds (an unsigned int) to jiffies, rounded up. Values with the sign bit set mean "very long". */
+/**
+ * Milliseconds (an unsigned int) to jiffies, rounded up. Values with the sign bit set mean "very
+ * long".
+ */
 export function msecs_to_jiffies(k: HasHz, m: number): number {
   if ((m | 0) < 0) return MAX_JIFFY_OFFSET
   return scale_up(m, k.hz, MSEC_PER_SEC)

@@ -1,7 +1,7 @@
 // Sleeping for a number of jiffies, after kernel/time/timer.c and kernel/sched/core.c.
 //
-// The timer of a sleep goes through the wheel like any other: a sleep lasts at least the jiffies asked for, and up to a bucket of
-// its level longer.
+// The timer of a sleep goes through the wheel like any other: a sleep lasts at least the jiffies
+// asked for, and up to a bucket of its level longer.
 
 import type { Sleep, task_struct } from './core.js'
 import { printk, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE } from './core.js'
@@ -16,8 +16,8 @@ function process_timeout(timer: timer_list<task_struct>): void {
 }
 
 /**
- * Sleeps until woken or until `timeout` jiffies have passed. The caller sets the state first; a task that is still in
- * TASK_RUNNING only passes its turn.
+ * Sleeps until woken or until `timeout` jiffies have passed. The caller sets the state first; a
+ * task that is still in TASK_RUNNING only passes its turn.
  * @returns the jiffies left, 0 when the time ran out; MAX_SCHEDULE_TIMEOUT as it was given
  */
 export function* schedule_timeout(

@@ -1,7 +1,8 @@
 // The timer wheel's buckets, after kernel/time/timer.c.
 //
-// Each CPU has two wheels, one for deferrable timers. A wheel has 9 levels (8 if HZ is at most 100) of 64 buckets; a bucket of
-// level n stands for 8^n jiffies. A timer is put by the distance of its expiry from the wheel's clock:
+// Each CPU has two wheels, one for deferrable timers. A wheel has 9 levels (8 if HZ is at most 100)
+// of 64 buckets; a bucket of level n stands for 8^n jiffies. A timer is put by the distance of its
+// expiry from the wheel's clock:
 //
 //   level    distance (jiffies)        granularity
 //     0              0 ..        62            1
@@ -14,17 +15,21 @@
 //     7       16515072 .. 132120575      2097152
 //     8      132120576 .. 1056964607    16777216
 //
-// in the bucket after the one its expiry falls into: it fires in (expires, expires + 8^n], never early, and never moves. So
-// arming, cancelling and a tick cost the same with ten timers and with a million: a bucket is a doubly linked list through the
-// timers, and a bit per bucket tells which are not empty.
+// in the bucket after the one its expiry falls into: it fires in (expires, expires + 8^n], never
+// early, and never moves. So arming, cancelling and a tick cost the same with ten timers and with a
+// million: a bucket is a doubly linked list through the timers, and a bit per bucket tells which
+// are not empty.
 //
-// 4.19's clamp of the far end is kept as it is: on the last level the absolute expiry is compared with the cutoff and replaced by
-// the absolute maximum. Jiffies start above it, so all timers of that level share bucket 8*64+63.
+// 4.19's clamp of the far end is kept as it is: on the last level the absolute expiry is compared
+// with the cutoff and replaced by the absolute maximum. Jiffies start above it, so all timers of
+// that level share bucket 8*64+63.
 //
-// With `timer=exact` a timer is put in the bucket its expiry falls into, and when that bucket's turn comes it moves to a
-// finer level, at most eight times, until it fires exactly at its expiry. For tests whose arithmetic leaves out the rounding.
+// With `timer=exact` a timer is put in the bucket its expiry falls into, and when that bucket's
+// turn comes it moves to a finer level, at most eight times, until it fires exactly at its expiry.
+// For tests whose arithmetic leaves out the rounding.
 //
-// Jiffies have up to 53 bits and bit operators 32. A bucket's number needs bits 0 to 29 of a jiffy count only, which `>>> 0` keeps.
+// Jiffies have up to 53 bits and bit operators 32. A bucket's number needs bits 0 to 29 of a jiffy
+// count only, which `>>> 0` keeps.
 
 import { BUG } from './bug.js'
 import type { Cpu } from './core.js'
@@ -85,7 +90,10 @@ function move_list(from: wheel_node, to: wheel_node): void {
   from.prev = from
 }
 
-/** A timer's function. A method signature, so that a timer of any container counts as a `timer_list`. */
+/**
+ * A timer's function. A method signature, so that a timer of any container counts as a
+ * `timer_list`.
+ */
 export type TimerFn<T> = { bivariant(timer: timer_list<T>): void }['bivariant']
 
 /** A timer. `container` is what it is embedded in (Linux: from_timer). */
@@ -213,7 +221,10 @@ export class timer_base {
     return next
   }
 
-  /** Distance from bucket `start` of a level to the next one with timers, going round; -1 if the level is empty. */
+  /**
+   * Distance from bucket `start` of a level to the next one with timers, going round; -1 if the
+   * level is empty.
+   */
   #next_pending_bucket(level: number, start: number): number {
     const low = this.#pending_map[2 * level]
     const high = this.#pending_map[2 * level + 1]
@@ -225,15 +236,19 @@ export class timer_base {
     return (found - start) & LVL_MASK
   }
 
-  /** If nothing was due for a while (an idle CPU), brings the clock up to now before a timer is placed. */
+  /**
+   * If nothing was due for a while (an idle CPU), brings the clock up to now before a timer is
+   * placed.
+   */
   forward_timer_base(jiffies: number): void {
     if (this.busy || jiffies - this.clk < 2) return
     this.clk = Math.min(jiffies, this.next_expiry)
   }
 
   /**
-   * Sets the clock to the next bucket that is due at `jiffies` and moves the timers of all buckets due then to the expired
-   * lists. Returns how many lists there are (the last is the highest level's), or -1 if none is due.
+   * Sets the clock to the next bucket that is due at `jiffies` and moves the timers of all buckets
+   * due then to the expired lists. Returns how many lists there are (the last is the highest
+   * level's), or -1 if none is due.
    */
   collect_expired_timers(jiffies: number): number {
     const next = this.next_expiry
@@ -260,7 +275,10 @@ export class timer_base {
     return due.length
   }
 
-  /** `timer=exact` only: spreads the coarse buckets that are due over finer ones, then leaves level 0 as the one that is due. */
+  /**
+   * `timer=exact` only: spreads the coarse buckets that are due over finer ones, then leaves level
+   * 0 as the one that is due.
+   */
   #cascade(due: number[]): void {
     while (due.length > 0 && due[due.length - 1] >= LVL_SIZE) {
       const bucket = this.#vectors[due.pop()!]

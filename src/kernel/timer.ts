@@ -1,14 +1,16 @@
 // Timers, after kernel/time/timer.c; the wheel that holds them is in timer-wheel.ts.
 //
-//   timer_setup → mod_timer / add_timer → (tick) → TIMER_SOFTIRQ → run_timer_softirq → call_timer_fn → the function
+//   timer_setup → mod_timer → (tick) → TIMER_SOFTIRQ → run_timer_softirq → call_timer_fn
 //
-// The tick. Every CPU is treated as NO_HZ treats an idle one: a CPU gets a tick only at a jiffy at which one of its timers is due,
-// so the machine may jump from one deadline to the next. A timer that is armed for now or for the past fires at the next jiffy edge.
-// Deferrable timers never cause a tick; they run with the next thing that wakes their CPU.
+// The tick. Every CPU is treated as NO_HZ treats an idle one: a CPU gets a tick only at a jiffy at
+// which one of its timers is due, so the machine may jump from one deadline to the next. A timer
+// that is armed for now or for the past fires at the next jiffy edge. Deferrable timers never cause
+// a tick; they run with the next thing that wakes their CPU.
 //
-// A timer's function runs in the softirq of the CPU it was armed for, cannot sleep, and is never interrupted by the timer API's
-// callers. So `del_timer_sync`, which waits for a running function, can only find it running when called from that function itself,
-// where Linux hangs: here that is a KernelBug.
+// A timer's function runs in the softirq of the CPU it was armed for, cannot sleep, and is never
+// interrupted by the timer API's callers. So `del_timer_sync`, which waits for a running function,
+// can only find it running when called from that function itself, where Linux hangs: here that is a
+// KernelBug.
 
 import { BUG, BUG_ON } from './bug.js'
 import type { Cpu } from './core.js'
@@ -89,7 +91,10 @@ function internal_add_timer(base: timer_base, timer: timer_list): void {
   leave(timer.k, t)
 }
 
-/** True if a pending timer can stay where it is: same expiry, or same bucket, or (reduce) it is due earlier anyway. */
+/**
+ * True if a pending timer can stay where it is: same expiry, or same bucket, or (reduce) it is due
+ * earlier anyway.
+ */
 function mod_in_place(timer: timer_list, base: timer_base, expires: number, how: number): boolean {
   const reduce = (how & MOD_TIMER_REDUCE) !== 0
   const diff = timer.expires - expires
@@ -119,8 +124,8 @@ export function __mod_timer(timer: timer_list, expires: number, how: number): nu
 }
 
 /**
- * Arms or re-arms a timer for an absolute jiffy. 1 if it was pending, 0 if not. Pending for the same jiffy: nothing happens, even
- * if the caller hopes to push it back.
+ * Arms or re-arms a timer for an absolute jiffy. 1 if it was pending, 0 if not. Pending for the
+ * same jiffy: nothing happens, even if the caller hopes to push it back.
  */
 export function mod_timer(timer: timer_list, expires: number): number {
   const t = enter(timer.k, 'mod_timer')
@@ -174,7 +179,10 @@ export function try_to_del_timer_sync(timer: timer_list): number {
   return leave(timer.k, t, ret)
 }
 
-/** Disarms a timer and sees to it that its function is not running. 1 if it was pending. Not to be called by that function. */
+/**
+ * Disarms a timer and sees to it that its function is not running. 1 if it was pending. Not to be
+ * called by that function.
+ */
 export function del_timer_sync(timer: timer_list): number {
   const k = timer.k
   const t = enter(k, 'del_timer_sync')
@@ -238,7 +246,10 @@ export function deferrable_timers_due(k: TimerKernel, cpu: Cpu): boolean {
   return k.timer_bases[cpu.id].def.next_expiry <= k.jiffies
 }
 
-/** The jiffy at which the next timer fires, on any CPU; infinity if none is armed. A tick comes only at a jiffy's edge. */
+/**
+ * The jiffy at which the next timer fires, on any CPU; infinity if none is armed. A tick comes only
+ * at a jiffy's edge.
+ */
 export function get_next_timer_interrupt(k: TimerKernel): number {
   let next = Number.POSITIVE_INFINITY
   for (const { std } of k.timer_bases) if (std.next_expiry < next) next = std.next_expiry

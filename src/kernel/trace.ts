@@ -6,13 +6,14 @@
 //     ...
 //     return leave(k, t, result)
 //
-// When tracing is off, `enter` is one load and a compare and yields -1, and `leave` compares again: nothing is allocated. When it
-// is on, `enter` gives the sink a record and counts the depth of the context that runs (a task, or a CPU's softirq or
-// hardirq); `leave` sets the depth back to what it was at entry. So a function that sleeps keeps its place while others
-// run, and tracing may be switched on or off in the middle of everything without the depth going astray.
+// When tracing is off, `enter` is one load and a compare and yields -1, and `leave` compares again:
+// nothing is allocated. When it is on, `enter` gives the sink a record and counts the depth of the
+// context that runs (a task, or a CPU's softirq or hardirq); `leave` sets the depth back to what it
+// was at entry. So a function that sleeps keeps its place while others run, and tracing may be
+// switched on or off in the middle of everything without the depth going astray.
 //
-// Records reach the sink in the one global order of this thread. `TraceLog` keeps them in memory; the machine supplies a sink
-// of its own that writes into the rings it shares with the WASM half.
+// Records reach the sink in the one global order of this thread. `TraceLog` keeps them in memory;
+// the machine supplies a sink of its own that writes into the rings it shares with the WASM half.
 
 export type ContextKind = 'task' | 'kworker' | 'idle' | 'softirq' | 'hardirq'
 
@@ -22,13 +23,19 @@ export interface TraceContext {
   readonly id: number
   readonly name: string
   readonly kind: ContextKind
-  /** Traced callers that have been entered and not left. The machine carries it across the WASM boundary. */
+  /**
+   * Traced callers that have been entered and not left. The machine carries it across the WASM
+   * boundary.
+   */
   depth: number
 }
 
 export type TraceFields = Readonly<Record<string, string | number | boolean>>
 
-/** Receives what happens, in order. `time` is the kernel's clock in ns, `fn` the number that `Trace.intern` gave to `name`. */
+/**
+ * Receives what happens, in order. `time` is the kernel's clock in ns, `fn` the number that
+ * `Trace.intern` gave to `name`.
+ */
 export interface TraceSink {
   enter(fn: number, name: string, ctx: TraceContext, cpu: number, time: number): void
   leave(ctx: TraceContext, cpu: number, time: number): void
@@ -81,7 +88,10 @@ export function enter(k: TraceHost, name: string): number {
   return ctx.depth++
 }
 
-/** Ends what `enter` began; a third argument is passed through, so that `return leave(k, t, value)` reads in order. */
+/**
+ * Ends what `enter` began; a third argument is passed through, so that `return leave(k, t, value)`
+ * reads in order.
+ */
 export function leave(k: TraceHost, mark: number): void
 export function leave<T>(k: TraceHost, mark: number, value: T): T
 export function leave<T>(k: TraceHost, mark: number, value?: T): T | undefined {

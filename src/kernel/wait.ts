@@ -1,9 +1,10 @@
 // Wait queues, after kernel/sched/wait.c and include/linux/wait.h.
 //
-// Waiters that are not exclusive are put in front, exclusive ones at the end. A wake-up for n goes through the queue in order, calls
-// each waiter's function (the usual one wakes its task) and ends after the n-th exclusive waiter whose function said that it woke
-// someone; so every non-exclusive waiter in front of it is woken too. n = 0 wakes all. A waiter whose task is awake already does not
-// use up the wake-up.
+// Waiters that are not exclusive are put in front, exclusive ones at the end. A wake-up for n goes
+// through the queue in order, calls each waiter's function (the usual one wakes its task) and ends
+// after the n-th exclusive waiter whose function said that it woke someone; so every non-exclusive
+// waiter in front of it is woken too. n = 0 wakes all. A waiter whose task is awake already does
+// not use up the wake-up.
 //
 // The loop of a waiter:
 //
@@ -15,7 +16,8 @@
 //     }
 //     finish_wait(head, wait)
 //
-// `wait_event(head, condition)` is that loop. There are no signals: an interruptible wait only shows as one.
+// `wait_event(head, condition)` is that loop. There are no signals: an interruptible wait only
+// shows as one.
 
 import type { KernelCore, Sleep, task_struct } from './core.js'
 import { TASK_INTERRUPTIBLE, TASK_NORMAL, TASK_RUNNING, TASK_UNINTERRUPTIBLE } from './core.js'
@@ -48,7 +50,9 @@ export class wait_queue_entry {
   readonly func: wait_queue_func_t
   readonly entry: list_head<wait_queue_entry> = new list_head<wait_queue_entry>(this)
 
-  /** An entry of the running task. By default it takes itself off the queue when it wakes the task. */
+  /**
+   * An entry of the running task. By default it takes itself off the queue when it wakes the task.
+   */
   constructor(k: KernelCore, func: wait_queue_func_t = autoremove_wake_function) {
     this.task = k.cpu.current
     this.func = func
@@ -86,7 +90,10 @@ export function remove_wait_queue(_wq: wait_queue_head, entry: wait_queue_entry)
   list_del_init(entry.entry)
 }
 
-/** Wakes all non-exclusive waiters in the way and up to `nr` exclusive ones; 0: all. `key` goes to the waiters' functions. */
+/**
+ * Wakes all non-exclusive waiters in the way and up to `nr` exclusive ones; 0: all. `key` goes to
+ * the waiters' functions.
+ */
 export function __wake_up(wq: wait_queue_head, mode: number, nr: number, key: unknown): void {
   const t = enter(wq.k, '__wake_up')
   let next: list_head<wait_queue_entry>

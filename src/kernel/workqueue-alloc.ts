@@ -3,11 +3,11 @@
 //   flags                          gets
 //   bound (no WQ_UNBOUND)          a pwq per CPU, on that CPU's normal or high-priority pool
 //   WQ_UNBOUND                     a pwq per NUMA node, on an unbound pool of that node's CPUs
-//   WQ_UNBOUND, max_active 1       ordered: one pwq for the whole machine, so one work at a time, first in first out
+//   WQ_UNBOUND, max_active 1       one pwq for the whole machine: one work at a time, in order
 //   WQ_MEM_RECLAIM                 a rescuer
 //
-// max_active counts per pwq, not per queue; 0 means 256. Unbound pools are shared by all queues with the same priority and CPUs, and
-// go when the last of those is destroyed.
+// max_active counts per pwq, not per queue; 0 means 256. Unbound pools are shared by all queues
+// with the same priority and CPUs, and go when the last of those is destroyed.
 
 import { type Cpu, MIN_NICE, type Sleep } from './core.js'
 import { printk, WARN } from './core.js'
@@ -145,7 +145,10 @@ function link_pwq(wq: workqueue_struct, pool: worker_pool): pool_workqueue {
   return pwq
 }
 
-/** Makes an unbound queue's pwqs: one for all CPUs, and one for each node unless it is ordered. False without memory. */
+/**
+ * Makes an unbound queue's pwqs: one for all CPUs, and one for each node unless it is ordered.
+ * False without memory.
+ */
 function apply_workqueue_attrs(wq: workqueue_struct, attrs: workqueue_attrs): boolean {
   const k = wq.k
   const pwq_for = (cpumask: readonly number[]): pool_workqueue | null => {
@@ -203,7 +206,10 @@ export function wq_clamp_max_active(
   return Math.min(Math.max(max_active, 1), lim)
 }
 
-/** Makes a queue visible in sysfs: 0, or -EINVAL for an ordered one, whose attributes must not change. */
+/**
+ * Makes a queue visible in sysfs: 0, or -EINVAL for an ordered one, whose attributes must not
+ * change.
+ */
 export function workqueue_sysfs_register(wq: workqueue_struct): number {
   const explicit = (wq.flags & __WQ_ORDERED_EXPLICIT) !== 0
   const text = `workqueue ${wq.name}: an ordered queue cannot be registered in sysfs`

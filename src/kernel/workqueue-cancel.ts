@@ -6,8 +6,9 @@
 //    0         it was idle; PENDING is ours now
 //   -ENOENT    somebody else is cancelling it and waits for its end
 //
-// Linux also knows -EAGAIN, try again: pending, but between PENDING and the list. There is no such instant here. The only work that
-// is pending and nowhere is one that was dropped because its queue drained; Linux spins on it for ever, here it is a KernelBug.
+// Linux also knows -EAGAIN, try again: pending, but between PENDING and the list. There is no such
+// instant here. The only work that is pending and nowhere is one that was dropped because its queue
+// drained; Linux spins on it for ever, here it is a KernelBug.
 //
 // A work on delayed_works is activated before it is taken, so that its pwq's counts come out right.
 
@@ -98,8 +99,8 @@ export function cancel_delayed_work(dwork: delayed_work): boolean {
 }
 
 /**
- * Queues a delayed work after `delay` jiffies from now, also if it is pending for another time. True if it was pending. While
- * somebody cancels it nothing is done.
+ * Queues a delayed work after `delay` jiffies from now, also if it is pending for another time.
+ * True if it was pending. While somebody cancels it nothing is done.
  */
 export function mod_delayed_work_on(
   cpu: number,
@@ -152,8 +153,8 @@ function* __cancel_work_timer(work: work_struct, dwork: delayed_work | null): Sl
 }
 
 /**
- * Takes a work back and waits for its end if it runs. Afterwards it is neither queued nor running, even if it queues itself. True if
- * it was pending.
+ * Takes a work back and waits for its end if it runs. Afterwards it is neither queued nor running,
+ * even if it queues itself. True if it was pending.
  */
 export function* cancel_work_sync(work: work_struct): Sleep<boolean> {
   const t = enter(work.k, 'cancel_work_sync')

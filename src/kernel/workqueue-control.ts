@@ -1,7 +1,9 @@
-// Changing and asking workqueues, after kernel/workqueue.c: max_active, freezing, CPU hotplug, queries.
+// Changing and asking workqueues, after kernel/workqueue.c: max_active, freezing, CPU hotplug,
+// queries.
 //
-// Freezing sets max_active of every freezable queue to 0: what runs ends, what is queued waits. A CPU that goes offline leaves its
-// pools without it: their workers become unbound and run what is queued elsewhere, until the CPU comes back.
+// Freezing sets max_active of every freezable queue to 0: what runs ends, what is queued waits. A
+// CPU that goes offline leaves its pools without it: their workers become unbound and run what is
+// queued elsewhere, until the CPU comes back.
 
 import { WARN } from './core.js'
 import { list_empty, list_entries } from './list.js'
@@ -52,7 +54,10 @@ export function current_is_workqueue_rescuer(k: WorkqueueKernel): boolean {
   return current_wq_worker(k)?.rescue_wq != null
 }
 
-/** Whether works of a queue have to wait because of max_active, on a CPU (WORK_CPU_UNBOUND: this one). */
+/**
+ * Whether works of a queue have to wait because of max_active, on a CPU (WORK_CPU_UNBOUND: this
+ * one).
+ */
 export function workqueue_congested(cpu: number, wq: workqueue_struct): boolean {
   const k = wq.k
   const id = cpu === WORK_CPU_UNBOUND ? k.cpu.id : cpu
@@ -63,7 +68,10 @@ export function workqueue_congested(cpu: number, wq: workqueue_struct): boolean 
 
 // --- limits
 
-/** Changes a queue's max_active. Works that fit now start; refused for queues that were made ordered. */
+/**
+ * Changes a queue's max_active. Works that fit now start; refused for queues that were made
+ * ordered.
+ */
 export function workqueue_set_max_active(wq: workqueue_struct, max_active: number): void {
   const k = wq.k
   const t = enter(k, 'workqueue_set_max_active')
@@ -123,7 +131,10 @@ export function workqueue_offline_cpu(k: WorkqueueKernel, cpu: number): void {
   leave(k, t)
 }
 
-/** Busy workers stay uncounted (REBOUND) until they are through with what they have; only then does the pool count right. */
+/**
+ * Busy workers stay uncounted (REBOUND) until they are through with what they have; only then does
+ * the pool count right.
+ */
 function rebind_worker(self: worker): void {
   self.flags |= WORKER_REBOUND
   self.flags &= ~WORKER_UNBOUND

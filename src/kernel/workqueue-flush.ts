@@ -1,19 +1,22 @@
 // Waiting for works, after kernel/workqueue.c.
 //
-// One work: flush_work puts a barrier behind it, a work that completes the waiter. Behind a queued work the barrier is linked to it,
-// so that whoever takes the one takes the other; for a running work it goes to the head of what its worker will run next. A barrier
-// has no colour and does not count against max_active.
+// One work: flush_work puts a barrier behind it, a work that completes the waiter. Behind a queued
+// work the barrier is linked to it, so that whoever takes the one takes the other; for a running
+// work it goes to the head of what its worker will run next. A barrier has no colour and does not
+// count against max_active.
 //
-// A whole queue: colours. Each pwq counts what is in flight by colour, and everything queued gets the current one. flush_workqueue
-// takes the current colour for itself, moves the queue to the next of the 15, and waits until nothing of its colour is in flight.
+// A whole queue: colours. Each pwq counts what is in flight by colour, and everything queued gets
+// the current one. flush_workqueue takes the current colour for itself, moves the queue to the next
+// of the 15, and waits until nothing of its colour is in flight.
 //
 //   flush_color   the oldest colour that is still being flushed
-//   work_color    the colour of works queued now; one that would run into flush_color is not given out
+//   work_color    the colour of works queued now; never given out so far that it meets flush_color
 //
-// Flushes end in order. The first flusher arms the pwqs that have works of its colour; the last of them to empty wakes it. It then
-// releases those that wait for the same colour, and hands on: the next colour's first waiter becomes first flusher, colours with
-// nothing in flight are skipped over. Who comes when all colours are taken waits on the overflow list, which gets one new colour as a
-// whole as soon as there is one.
+// Flushes end in order. The first flusher arms the pwqs that have works of its colour; the last of
+// them to empty wakes it. It then releases those that wait for the same colour, and hands on: the
+// next colour's first waiter becomes first flusher, colours with nothing in flight are skipped
+// over. Who comes when all colours are taken waits on the overflow list, which gets one new colour
+// as a whole as soon as there is one.
 //
 // Waits that can never end are errors here: a work that flushes itself, or its own queue.
 
@@ -127,8 +130,9 @@ export function* __flush_work(work: work_struct, from_cancel: boolean): Sleep<bo
 }
 
 /**
- * Waits for the last queued execution of a work to end; one queued meanwhile is not waited for. False if it was neither queued nor
- * running. A delayed work whose timer has not fired counts as idle.
+ * Waits for the last queued execution of a work to end; one queued meanwhile is not waited for.
+ * False if it was neither queued nor running. A delayed work whose timer has not fired counts as
+ * idle.
  */
 export function* flush_work(work: work_struct): Sleep<boolean> {
   const t = enter(work.k, 'flush_work')
@@ -143,8 +147,8 @@ function work_next_color(color: number): number {
 }
 
 /**
- * Arms the pwqs that have works of `flush_color` in flight (-1: none), and sets the colour of new works to `work_color` (-1: no
- * change). True if there is something to wait for.
+ * Arms the pwqs that have works of `flush_color` in flight (-1: none), and sets the colour of new
+ * works to `work_color` (-1: no change). True if there is something to wait for.
  */
 function flush_workqueue_prep_pwqs(
   wq: workqueue_struct,

@@ -1,12 +1,15 @@
 // Worker pools: who is idle, who runs, when another worker is needed. After kernel/workqueue.c.
 //
-// Concurrency management of a CPU's pool: nr_running counts workers that are busy and awake. As long as it is not 0 nobody else is
-// started; a worker that goes to sleep in a work lowers it, and if it falls to 0 with works waiting, the next idle worker is woken. So
-// a CPU runs one work at a time unless works sleep. Workers that are idle or between works (PREP), that run a CPU-intensive work, or
-// that belong to an unbound pool are not counted: an unbound pool starts a worker for every work.
+// Concurrency management of a CPU's pool: nr_running counts workers that are busy and awake. As
+// long as it is not 0 nobody else is started; a worker that goes to sleep in a work lowers it, and
+// if it falls to 0 with works waiting, the next idle worker is woken. So a CPU runs one work at a
+// time unless works sleep. Workers that are idle or between works (PREP), that run a CPU-intensive
+// work, or that belong to an unbound pool are not counted: an unbound pool starts a worker for
+// every work.
 //
-// A pool keeps at least one idle worker while it works (its busy ones make it, workqueue-worker.ts). Superfluous idle workers go
-// after five minutes: too many are (nr_idle - 2) * 4 >= nr_busy with more than two idle.
+// A pool keeps at least one idle worker while it works (its busy ones make it,
+// workqueue-worker.ts). Superfluous idle workers go after five minutes: too many are (nr_idle - 2)
+// * 4 >= nr_busy with more than two idle.
 
 import { TASK_NORMAL, type task_struct } from './core.js'
 import {
@@ -135,7 +138,10 @@ export function find_worker_executing_work(pool: worker_pool, work: work_struct)
   return found !== undefined && found.current_func === work.func ? found : null
 }
 
-/** Moves a work and those linked to it to the end of a list. @returns the place after the last one moved */
+/**
+ * Moves a work and those linked to it to the end of a list. @returns the place after the last one
+ * moved
+ */
 export function move_linked_works(
   work: work_struct,
   head: list_head<work_struct>,
@@ -186,7 +192,10 @@ export function destroy_worker(self: worker): void {
   leave(pool.k, t)
 }
 
-/** Ends the workers that have been idle for too long, the longest idle first, as long as there are too many. */
+/**
+ * Ends the workers that have been idle for too long, the longest idle first, as long as there are
+ * too many.
+ */
 export function idle_worker_timeout(timer: timer_list<worker_pool>): void {
   const pool = timer.container
   const k = pool.k

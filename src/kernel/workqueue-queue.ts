@@ -1,11 +1,13 @@
 // From queue_work to the worklist, after kernel/workqueue.c.
 //
-// queue_work_on sets PENDING; if it was set, the call does nothing and says false. __queue_work then chooses the pwq: of the CPU asked
-// for or the local one, or of the local node if the queue is unbound. Non-reentrancy comes before that choice: if the work still
-// runs somewhere for the same workqueue, it is queued there, behind itself. Up to max_active works of a pwq are on the pool's
+// queue_work_on sets PENDING; if it was set, the call does nothing and says false. __queue_work
+// then chooses the pwq: of the CPU asked for or the local one, or of the local node if the queue is
+// unbound. Non-reentrancy comes before that choice: if the work still runs somewhere for the same
+// workqueue, it is queued there, behind itself. Up to max_active works of a pwq are on the pool's
 // worklist or running; the rest wait on the pwq's delayed_works, pending like the others.
 //
-// PENDING is cleared when the function is called, so a work can be queued again while it runs, by itself too.
+// PENDING is cleared when the function is called, so a work can be queued again while it runs, by
+// itself too.
 //
 // A delayed work is pending from the time its timer is armed. Delay 0 means no timer.
 
@@ -104,7 +106,10 @@ export function pwq_activate_first_delayed(pwq: pool_workqueue): void {
   pwq_activate_delayed_work(list_first(pwq.delayed_works)!)
 }
 
-/** A work of the given colour is done, or taken back: lets the next one in and tells the flusher of the last one. */
+/**
+ * A work of the given colour is done, or taken back: lets the next one in and tells the flusher of
+ * the last one.
+ */
 export function pwq_dec_nr_in_flight(pwq: pool_workqueue, color: number): void {
   const t = enter(pwq.wq.k, 'pwq_dec_nr_in_flight')
   if (color !== WORK_NO_COLOR) {
@@ -207,7 +212,10 @@ export function queue_work_on(cpu: number, wq: workqueue_struct, work: work_stru
   return leave(wq.k, t, true)
 }
 
-/** Queues a work. False if it is pending already: then an execution that begins later sees all that was done before this call. */
+/**
+ * Queues a work. False if it is pending already: then an execution that begins later sees all that
+ * was done before this call.
+ */
 export function queue_work(wq: workqueue_struct, work: work_struct): boolean {
   const t = enter(wq.k, 'queue_work')
   return leave(wq.k, t, queue_work_on(WORK_CPU_UNBOUND, wq, work))
@@ -254,7 +262,10 @@ export function __queue_delayed_work(
   leave(k, t)
 }
 
-/** Queues a work after `delay` jiffies; the queueing CPU is the one asked for, or the timer's. False if it is pending already. */
+/**
+ * Queues a work after `delay` jiffies; the queueing CPU is the one asked for, or the timer's. False
+ * if it is pending already.
+ */
 export function queue_delayed_work_on(
   cpu: number,
   wq: workqueue_struct,

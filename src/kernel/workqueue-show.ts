@@ -1,6 +1,8 @@
-// A look inside the workqueues: what is queued, what runs, who is idle. After show_workqueue_state() of kernel/workqueue.c.
+// A look inside the workqueues: what is queued, what runs, who is idle. After
+// show_workqueue_state() of kernel/workqueue.c.
 //
-// `workqueue_state` gives plain data that JSON can carry; `show_workqueue_state` gives the text of it, busy queues and pools only.
+// `workqueue_state` gives plain data that JSON can carry; `show_workqueue_state` gives the text of
+// it, busy queues and pools only.
 
 import { list_entries } from './list.js'
 import type {

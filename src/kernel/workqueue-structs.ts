@@ -1,12 +1,13 @@
-// The data of the workqueues, after kernel/workqueue.c, kernel/workqueue_internal.h and include/linux/workqueue.h.
+// The data of the workqueues, after kernel/workqueue.c, kernel/workqueue_internal.h and
+// include/linux/workqueue.h.
 //
 //   work ──▶ workqueue ──▶ pool_workqueue (pwq) ──▶ worker_pool ──▶ worker (a task)
 //              one per       one per CPU, or per      two per CPU       runs one work at
 //              alloc_        NUMA node if unbound;    (nice 0, -20),    a time
 //              workqueue     counts and limits        and unbound ones
 //
-// A work that may run is on its pool's worklist, one that exceeds its pwq's max_active on the pwq's delayed_works. All workqueues
-// that map to a pool share the pool's worklist and its workers.
+// A work that may run is on its pool's worklist, one that exceeds its pwq's max_active on the pwq's
+// delayed_works. All workqueues that map to a pool share the pool's worklist and its workers.
 //
 //   workqueue-structs.ts  this file
 //   workqueue-pool.ts     workers that are idle or running, concurrency management
@@ -19,7 +20,8 @@
 //   workqueue-show.ts     a look inside
 //   workqueue.ts          boot, and everything a user of workqueues needs
 //
-// Not modelled: lockdep, RCU works, debug objects, the sysfs files themselves (only that a queue is registered).
+// Not modelled: lockdep, RCU works, debug objects, the sysfs files themselves (only that a queue is
+// registered).
 
 import { completion } from './completion.js'
 import type { Sleep, task_struct } from './core.js'
@@ -94,7 +96,10 @@ export function MAYDAY_INTERVAL(hz: number): number {
   return Math.floor(hz / 10)
 }
 
-/** A work's function: plain, or a generator if it may sleep. The work may be queued again, or given up, as soon as it runs. */
+/**
+ * A work's function: plain, or a generator if it may sleep. The work may be queued again, or given
+ * up, as soon as it runs.
+ */
 export type WorkFn<T> = { bivariant(work: work_struct<T>): void | Sleep<void> }['bivariant']
 
 /** One piece of deferred work. `container` is what it is embedded in (Linux: container_of). */
@@ -102,7 +107,10 @@ export class work_struct<T = unknown> {
   readonly k: WorkqueueKernel
   readonly container: T
   func: WorkFn<T> | null = null
-  /** The low bits of Linux's data word: PENDING, DELAYED, PWQ, LINKED, colour; off queue also CANCELING. */
+  /**
+   * The low bits of Linux's data word: PENDING, DELAYED, PWQ, LINKED, colour; off queue also
+   * CANCELING.
+   */
   flags = 0
   /** While queued (WORK_STRUCT_PWQ). */
   pwq: pool_workqueue | null = null

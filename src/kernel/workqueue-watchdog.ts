@@ -1,7 +1,8 @@
 // Reports pools that make no progress, after the lockup detector of kernel/workqueue.c.
 //
-// A pool whose worklist has had works for longer than the threshold, and which has taken none of them, is stuck: its works run without
-// end, or nobody can be made to run them. Each threshold's time a deferrable timer looks. Off unless `wqWatchdogThresh` is given.
+// A pool whose worklist has had works for longer than the threshold, and which has taken none of
+// them, is stuck: its works run without end, or nobody can be made to run them. Each threshold's
+// time a deferrable timer looks. Off unless `wqWatchdogThresh` is given.
 
 import { printk } from './core.js'
 import { list_empty } from './list.js'

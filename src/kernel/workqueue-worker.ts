@@ -1,13 +1,14 @@
 // Workers at work: their loop, managers and rescuers. After kernel/workqueue.c.
 //
-//   worker    idle → woken → while works wait and nobody else runs: take the first, with what is linked to it, and run it → idle
-//   manager   the worker that finds no other one idle before it starts: makes one first. While that fails it tries again every
-//             second, and the pool's mayday timer calls for help
-//   rescuer   one task per WQ_MEM_RECLAIM queue, made with the queue. Called for help by a pool, it joins that pool, takes the works of
-//             its own queue from the worklist, runs them one by one, and leaves
+//   worker    idle → woken → while works wait and nobody else runs: take the first, with what is
+//             linked to it, and run it → idle
+//   manager   the worker that finds no other one idle before it starts: makes one first. While
+//             that fails it tries again every second, and the pool's mayday timer calls for help
+//   rescuer   one task per WQ_MEM_RECLAIM queue, made with the queue. Called for help by a pool, it
+//             joins that pool, takes the works of its own queue, runs them one by one, and leaves
 //
-// So a queue with a rescuer makes progress even if no worker can be made; works of other queues wait. `canCreateWorker` of the
-// kernel's options says when making one fails.
+// So a queue with a rescuer makes progress even if no worker can be made; works of other queues
+// wait. `canCreateWorker` of the kernel's options says when making one fails.
 
 import { BUG_ON } from './bug.js'
 import type { Sleep } from './core.js'
@@ -81,7 +82,9 @@ function* run_work_func(work: work_struct): Sleep<void> {
   if (body !== undefined) yield* body
 }
 
-/** Runs one work, unless another worker of the pool runs it already: then it is left to that one. */
+/**
+ * Runs one work, unless another worker of the pool runs it already: then it is left to that one.
+ */
 function* process_one_work(self: worker, work: work_struct): Sleep<void> {
   const pool = self.pool!
   const pwq = get_work_pwq(work)!
@@ -212,7 +215,10 @@ function* maybe_create_worker(pool: worker_pool): Sleep<void> {
   leave(k, t)
 }
 
-/** Makes this worker the pool's manager, unless there is one. True if it was, and the world may have changed. */
+/**
+ * Makes this worker the pool's manager, unless there is one. True if it was, and the world may have
+ * changed.
+ */
 function* manage_workers(self: worker): Sleep<boolean> {
   const pool = self.pool!
   const k = pool.k

@@ -1,20 +1,21 @@
-// Workqueues: boot, and everything that their users need. After kernel/workqueue.c and include/linux/workqueue.h; the parts are listed
-// in workqueue-structs.ts.
+// Workqueues: boot, and everything that their users need. After kernel/workqueue.c and
+// include/linux/workqueue.h; the parts are listed in workqueue-structs.ts.
 //
+//     function my_reset_work(work: work_struct<my_dev>): Sleep<void> { ... work.container ... }
 //     const work = new work_struct(k, dev)
-//     INIT_WORK(work, my_reset_work)                 // function my_reset_work(work) { const dev = work.container ... }
+//     INIT_WORK(work, my_reset_work)
 //     queue_work(wq, work)
 //     yield* flush_work(work)
 //
 // The system's own queues, in the order of boot:
 //
-//   system_wq                            events                            short works of everyone: schedule_work
+//   system_wq                            events: short works of everyone (schedule_work)
 //   system_highpri_wq                    events_highpri
-//   system_long_wq                       events_long                       works that may take long
-//   system_unbound_wq                    events_unbound                    any CPU, no limit that matters
+//   system_long_wq                       events_long: works that may take long
+//   system_unbound_wq                    events_unbound: any CPU, no limit that matters
 //   system_freezable_wq                  events_freezable
-//   system_power_efficient_wq            events_power_efficient            unbound if the boot option says so
-//   system_freezable_power_efficient_wq  events_freezable_power_efficient  (its name is cut to 23 characters)
+//   system_power_efficient_wq            events_power_efficient: unbound if the boot option says so
+//   system_freezable_power_efficient_wq  events_freezable_power_efficient, cut to 23 characters
 
 import { BUG } from './bug.js'
 import { alloc_workqueue, create_cpu_pools, WQ_UNBOUND_MAX_ACTIVE } from './workqueue-alloc.js'
@@ -109,8 +110,8 @@ export type SystemWorkqueues = Pick<
 >
 
 /**
- * Workers that a pool has when boot is over. Linux makes one, and the first work that runs on it has a second made; every pool of a
- * booted machine has run works, so ours start with two.
+ * Workers that a pool has when boot is over. Linux makes one, and the first work that runs on it
+ * has a second made; every pool of a booted machine has run works, so ours start with two.
  */
 const BOOT_WORKERS = 2
 

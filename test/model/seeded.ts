@@ -1,4 +1,5 @@
-// Model tests draw a new seed each time and print it when they fail. To repeat a failure, or to run longer:
+// Model tests draw a new seed each time and print it when they fail. To repeat a failure, or to run
+// longer:
 //
 //     PHASEBIT_TEST_SEED=1234567 PHASEBIT_TEST_PATH=12:3:1 PHASEBIT_TEST_RUNS=2000 npx vitest run ...
 

@@ -1,5 +1,6 @@
-// The timer wheel against a plain list with the rounding rule: same timers, in the same order, at the same jiffies, and the same answers
-// from every call, for any sequence of arming, moving, deleting and of the clock's steps and jumps.
+// The timer wheel against a plain list with the rounding rule: same timers, in the same order, at
+// the same jiffies, and the same answers from every call, for any sequence of arming, moving,
+// deleting and of the clock's steps and jumps.
 
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -41,7 +42,10 @@ class PlainWheel {
     this.periods = periods
   }
 
-  /** The rule of rounding: level by distance from the clock, then up to the next multiple of the granularity. */
+  /**
+   * The rule of rounding: level by distance from the clock, then up to the next multiple of the
+   * granularity.
+   */
   #place(expires: number): { level: number; fireAt: number } {
     const delta = expires - this.clk
     if (delta < 0) return { level: 0, fireAt: this.clk }
@@ -242,7 +246,7 @@ describe('the timer wheel', () => {
           ops,
         )
       }),
-      seeded(300),
+      seeded(150),
     )
   })
 
@@ -281,7 +285,7 @@ describe('the timer wheel', () => {
           expect(by_time(real.log)).toEqual(by_time(expected))
         }
       }),
-      seeded(200),
+      seeded(100),
     )
   })
 })

@@ -1,11 +1,12 @@
-// A kernel with a few workqueues and works, and beside it the plain model: sets and counters that say what must be true.
+// A kernel with a few workqueues and works, and beside it the plain model: sets and counters that
+// say what must be true.
 //
 //   a work        pending or not, how many runs were accepted, begun, ended, taken back
 //   a queue       what is queued now, in order; how many run at once
-//   a flush       what was queued or running when it began: it ends in the instant in which the last of that has ended
+//   a flush       what was queued or running when it began: it ends when the last of that has ended
 //
-// The model learns from the answers of the calls and from the trace events `workqueue_queue_work` and `workqueue_execute_start`, and
-// checks at every step.
+// The model learns from the answers of the calls and from the trace events `workqueue_queue_work`
+// and `workqueue_execute_start`, and checks at every step.
 
 import type { Sleep } from '../../src/kernel/core.js'
 import { msleep } from '../../src/kernel/timer-sleep.js'

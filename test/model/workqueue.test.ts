@@ -1,5 +1,6 @@
-// Workqueues against a plain model (workqueue-world.ts): random queueing, re-timing, cancelling and flushing from several CPUs, with works
-// that sleep, pass their turn and queue themselves, with and without memory for new workers.
+// Workqueues against a plain model (workqueue-world.ts): random queueing, re-timing, cancelling and
+// flushing from several CPUs, with works that sleep, pass their turn and queue themselves, with and
+// without memory for new workers.
 
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -119,7 +120,7 @@ describe('workqueues', () => {
         expect_rest(world)
         expect_clean_end(world)
       }),
-      seeded(120),
+      seeded(60),
     )
   })
 
@@ -146,7 +147,7 @@ describe('workqueues', () => {
           expect_clean_end(world)
         },
       ),
-      seeded(60),
+      seeded(30),
     )
   })
 })

@@ -43,7 +43,9 @@ export class VirtualKernel {
     return this.k.jiffies - this.k.initial_jiffies
   }
 
-  /** Runs a sleeping function as a task until it ends and gives its result; time passes as needed. */
+  /**
+   * Runs a sleeping function as a task until it ends and gives its result; time passes as needed.
+   */
   run<T>(fn: () => Sleep<T>, limitNs: number = this.ns + 1e13): T {
     const done: T[] = []
     this.k.spawn('test', function* () {

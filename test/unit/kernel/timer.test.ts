@@ -102,7 +102,8 @@ describe('the wheel: placement', () => {
     expect(max).toBe(1040187392)
     const base = wheel()
     const last = 8 * 64 + 63
-    // Absolute expiry above the cutoff, distance on the last level: one fixed bucket, whatever was asked for.
+    // Absolute expiry above the cutoff, distance on the last level: one fixed bucket, whatever was
+    // asked for.
     const clk = 2 ** 32
     for (const delta of [132120576, 200_000_000, 1056964608, 2 ** 40]) {
       expect(base.calc_wheel_index(clk + delta, clk)).toBe(last)
@@ -356,7 +357,8 @@ describe('the timer API', () => {
     })
     mod_timer(self, v.k.jiffies + 1)
     v.ticks(5)
-    // workqueue-timers 14: del_timer does not stop a running callback; here it only finds nothing pending.
+    // workqueue-timers 14: del_timer does not stop a running callback; here it only finds nothing
+    // pending.
     expect(seen).toEqual([-1, 0])
     expect(try_to_del_timer_sync(self)).toBe(0)
     mod_timer(self, v.k.jiffies + 1)

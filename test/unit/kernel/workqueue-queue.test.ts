@@ -34,7 +34,10 @@ function work_of(v: VirtualKernel, body: Body): work_struct<null> {
   return work
 }
 
-/** A work that runs until it is let go; counts how often it began and ended, and how many overlapped. */
+/**
+ * A work that runs until it is let go; counts how often it began and ended, and how many
+ * overlapped.
+ */
 class Held {
   readonly gate: completion
   readonly work: work_struct<null>

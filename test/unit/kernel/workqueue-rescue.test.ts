@@ -235,7 +235,8 @@ describe('rescue', () => {
       if (++runs < 4) queue_work(queue, work)
     })
     queue_work(queue, work)
-    // The first mayday is enough: as long as the queue has works there, the rescuer comes back by itself.
+    // The first mayday is enough: as long as the queue has works there, the rescuer comes back by
+    // itself.
     v.ticks(5)
     expect(runs).toBe(4)
   })
