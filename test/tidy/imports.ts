@@ -40,6 +40,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   cli: ['gate', ...RUN],
   index: ['gate', ...RUN],
   scripts: [],
+  '.ci': [],
   bench: ['index', 'cli', 'view', 'gate', ...RUN],
   test: ['scripts', 'bench', 'index', 'cli', 'view', 'gate', 'assembly', ...RUN],
 }
