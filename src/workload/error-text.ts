@@ -11,6 +11,7 @@ import {
   ENOSPC,
   EOPNOTSUPP,
   EREMOTEIO,
+  ETIME,
   ETIMEDOUT,
 } from '../kernel/errno.js'
 
@@ -21,6 +22,7 @@ const TEXTS: Readonly<Record<number, string>> = {
   [EINVAL]: 'Invalid argument',
   [ENOSPC]: 'No space left on device',
   [ENODATA]: 'No data available',
+  [ETIME]: 'Timer expired',
   [ENOLINK]: 'Link has been severed',
   [EILSEQ]: 'Invalid or incomplete multibyte or wide character',
   [EOPNOTSUPP]: 'Operation not supported',

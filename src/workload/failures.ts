@@ -12,7 +12,7 @@ import {
   ST_POOL,
 } from '../../assembly/layout.js'
 import type { View } from '../core/view.js'
-import { EILSEQ, ENOSPC } from '../kernel/errno.js'
+import { EILSEQ, ENOSPC, ETIME, ETIMEDOUT } from '../kernel/errno.js'
 import type { Disk } from '../machine/machine.js'
 import { errorText } from './error-text.js'
 import type { JobSpec } from './job.js'
@@ -44,14 +44,22 @@ export function failureLine(
   own: string | null,
 ): string {
   const who = `${job.name}${job.numjobs > 1 ? `, clone ${job.cloneIndex}` : ''}`
-  const what =
-    own ??
-    (errno === EILSEQ
-      ? verifyText(view, job, address)
-      : errno === ENOSPC
-        ? spaceText(view, disks)
-        : errorText(errno))
-  return `job ${who}: ${what}`
+  return `job ${who}: ${own ?? reason(view, job, address, errno, disks)}`
+}
+
+function reason(
+  view: View,
+  job: JobSpec,
+  address: number,
+  errno: number,
+  disks: readonly Disk[],
+): string {
+  if (errno === EILSEQ) return verifyText(view, job, address)
+  if (errno === ENOSPC) return spaceText(view, disks)
+  const late = errno === ETIME || errno === ETIMEDOUT
+  if (late && job.maxLatencyNs > 0)
+    return `an I/O took longer than max_latency, ${job.maxLatencyNs} ns`
+  return errorText(errno)
 }
 
 /** What the first interval that failed held, and what it should have held. */
