@@ -9,12 +9,12 @@
 
 import {
   CLOCK_VIRTUAL, CPU_BELL, CPU_BELLS_SAVED, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DOORBELLS, CPU_NOW,
-  DEV_WAITING, DEV_WAKE, DEV_WHERE, DSQ_DEV, EV_SQ, M_BASE, M_COST_DOORBELL, NQ_BELL_LISTED,
+  DEV_WAITING, DEV_WAKE, DEV_WHERE, DSQ_DEV, DSQ_EVENT_SQ, EV_SQ, M_BASE, M_COST_DOORBELL, NQ_BELL_LISTED,
   NQ_BELL_NEXT, NQ_CQ_DB, NQ_CQ_HEAD, NQ_DSQ, NQ_EI_CQ, NQ_EI_SQ, NQ_LAST_SQ_TAIL, NQ_SHADOW_CQ,
   NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL,
 } from './layout'
 import { spend } from './clock'
-import { event_add } from './events'
+import { event_by } from './events'
 
 /** True when the device's event index lies between the old and the new one: it wants the register. */
 export function nvme_dbbuf_need_event(event_idx: u32, new_idx: u32, old: u32): bool {
@@ -50,7 +50,7 @@ export function nvme_write_sq_db(cpu: u32, nq: u32): void {
   }
   store<u32>(nq, tail, NQ_LAST_SQ_TAIL)
   const dsq = load<u32>(nq, NQ_DSQ)
-  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL) event_add(load<u64>(cpu, CPU_NOW), EV_SQ, dsq)
+  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL) event_by(load<u64>(cpu, CPU_NOW), EV_SQ, dsq + DSQ_EVENT_SQ)
   else wake_device(load<u32>(dsq, DSQ_DEV))
 }
 

@@ -11,9 +11,9 @@
 // by look: it is asleep until the entry is posted, and then charged the looks of the time between.
 
 import {
-  CPU_BUSY_NS, CPU_EV_TIME, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
-  CPU_NOW, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EV_ARMED, DCQ_IEN,
-  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_TAIL, DSQ_CQ, DSQ_EV_ARMED, DSQ_EV_TIME, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ,
+  CPU_BUSY_NS, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
+  CPU_NOW, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_IEN,
+  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_TAIL, DSQ_CQ, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ,
   HC_OWNER, IRQ_CPU, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
   M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW, NQ_HCTX,
   NQ_IRQ, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_IRQ,
@@ -21,8 +21,8 @@ import {
 import { complete_done_list, nvme_process_cq } from './cq'
 import { cpu_wants_host } from './cpu'
 import { spend } from './clock'
-import { dev_coalesce, dev_next_due, dev_post_due, dev_run_sq } from './device'
-import { NEVER, event_add, event_cpu_at, event_key, event_pop, event_time } from './events'
+import { dev_coalesce, dev_next_due, dev_post_due, dev_run_sq, dev_sq_tail } from './device'
+import { NEVER, event_at, event_cpu, event_cpu_at, event_kind, event_pop, event_slot, event_time } from './events'
 import { job_issue, job_reap, job_runnable } from './job'
 
 function add(counter: u32, n: u64): void {
@@ -48,20 +48,18 @@ function posted(dsq: u32, n: u32, now: u64): void {
   const dcq = load<u32>(dsq, DSQ_CQ)
   if (!load<u32>(dcq, DCQ_IEN) || dev_coalesce(dcq, n, now)) {
     if (n || load<u32>(dcq, DCQ_IEN)) signal_host(dcq, now)
-  } else if (load<u32>(dcq, DCQ_PEND) && !load<u32>(dcq, DCQ_EV_ARMED)) {
-    store<u32>(dcq, 1, DCQ_EV_ARMED)
-    event_add(load<u64>(dcq, DCQ_PEND_NS) + load<u64>(dcq, DCQ_COAL_NS), EV_COALESCE, dcq)
-  }
+  } else if (load<u32>(dcq, DCQ_PEND)) arm_coalesce(dcq)
+}
+
+/** An event for the end of the coalescing time of the oldest entry that is held back. */
+function arm_coalesce(dcq: u32): void {
+  event_at(load<u64>(dcq, DCQ_PEND_NS) + load<u64>(dcq, DCQ_COAL_NS), EV_COALESCE, dcq + DCQ_EVENT)
 }
 
 /** Sees to it that an event stands for the oldest command in service. */
 function arm_done(dsq: u32): void {
   const due = dev_next_due(dsq)
-  if (due == NEVER) return
-  if (load<u32>(dsq, DSQ_EV_ARMED) && load<u64>(dsq, DSQ_EV_TIME) <= due) return
-  store<u32>(dsq, 1, DSQ_EV_ARMED)
-  store<u64>(dsq, due, DSQ_EV_TIME)
-  event_add(due, EV_DONE, dsq)
+  if (due != NEVER) event_at(due, EV_DONE, dsq + DSQ_EVENT_DONE)
 }
 
 const FETCH_ALL: u32 = u32.MAX_VALUE
@@ -69,7 +67,8 @@ const FETCH_ALL: u32 = u32.MAX_VALUE
 /** Fetches what is new, posts what is due, and looks again later for the rest. */
 function device_step(dsq: u32, now: u64): void {
   const before = load<u32>(load<u32>(dsq, DSQ_CQ), DCQ_TAIL)
-  dev_run_sq(dsq, FETCH_ALL, now)
+  // It fetches as much as it knows of room for; when it looks again it may know of more.
+  while (dev_run_sq(dsq, FETCH_ALL, now) && dev_sq_tail(dsq) != load<u32>(dsq, DSQ_HEAD)) continue
   dev_post_due(dsq, now)
   const dcq = load<u32>(dsq, DSQ_CQ)
   const entries = load<u32>(dcq, DCQ_ENTRIES)
@@ -79,20 +78,10 @@ function device_step(dsq: u32, now: u64): void {
   arm_done(dsq)
 }
 
-function device_done(dsq: u32, now: u64): void {
-  if (load<u64>(dsq, DSQ_EV_TIME) != now) return // an earlier event took its place
-  store<u32>(dsq, 0, DSQ_EV_ARMED)
-  device_step(dsq, now)
-}
-
 function coalesce_over(dcq: u32, now: u64): void {
-  store<u32>(dcq, 0, DCQ_EV_ARMED)
   if (!load<u32>(dcq, DCQ_PEND)) return
-  const due = load<u64>(dcq, DCQ_PEND_NS) + load<u64>(dcq, DCQ_COAL_NS)
-  if (due > now) {
-    store<u32>(dcq, 1, DCQ_EV_ARMED)
-    event_add(due, EV_COALESCE, dcq)
-  } else if (dev_coalesce(dcq, 0, now)) signal_host(dcq, now)
+  if (load<u64>(dcq, DCQ_PEND_NS) + load<u64>(dcq, DCQ_COAL_NS) > now) arm_coalesce(dcq)
+  else if (dev_coalesce(dcq, 0, now)) signal_host(dcq, now)
 }
 
 // ---------------------------------------------------------------- the CPU's side
@@ -140,6 +129,8 @@ function run_jobs(cpu: u32, woken: bool): bool {
         add(cpu + CPU_SWITCHES, 1)
       }
       if (job_issue(cpu, job)) more = true
+      // It may have found that nothing is left to do: then it is over now.
+      if (load<u32>(job, JOB_STATE) != JOB_RUN) job_runnable(cpu, job)
     }
     job = load<u32>(job, JOB_NEXT)
   }
@@ -158,8 +149,6 @@ function next_wake(cpu: u32): u64 {
 }
 
 function cpu_step(cpu: u32, now: u64): void {
-  if (load<u64>(cpu, CPU_EV_TIME) != now) return // an earlier event took its place
-  store<u64>(cpu, NEVER, CPU_EV_TIME)
   const idle_since = load<u64>(cpu, CPU_NOW)
   const from = max<u64>(idle_since, now)
   store<u64>(cpu, from, CPU_NOW)
@@ -185,16 +174,15 @@ function set_now(now: u64): void {
 }
 
 /** Handles one event; returns the CPU that acted, 0 for a device. */
-function dispatch(key: u64, now: u64): u32 {
-  const kind = <u32>(key >> 28) & 15
-  const address = (<u32>key & 0xfffffff) << 4
+function dispatch(kind: u32, slot: u32, now: u64): u32 {
   if (kind == EV_CPU) {
-    cpu_step(address, now)
-    return address
+    const cpu = slot - CPU_EVENT
+    cpu_step(cpu, now)
+    return cpu
   }
-  if (kind == EV_SQ) device_step(address, now)
-  else if (kind == EV_DONE) device_done(address, now)
-  else coalesce_over(address, now)
+  if (kind == EV_SQ) device_step(slot - DSQ_EVENT_SQ, now)
+  else if (kind == EV_DONE) device_step(slot - DSQ_EVENT_DONE, now)
+  else coalesce_over(slot - DCQ_EVENT, now)
   return 0
 }
 
@@ -211,11 +199,15 @@ export function virtual_run(budget: u32, until: f64): i32 {
       if (limit != NEVER) set_now(limit)
       return now == NEVER ? RUN_IDLE : RUN_TIMER
     }
-    const key = event_key(evq)
+    const kind = event_kind(evq)
+    const slot = event_slot(evq)
     event_pop(evq)
     set_now(now)
-    const cpu = dispatch(key, now)
-    if (cpu && cpu_wants_host(cpu)) return RUN_MORE | RUN_SLOW
+    const cpu = dispatch(kind, slot, now)
+    if (cpu && cpu_wants_host(cpu)) {
+      event_cpu(cpu) // what TypeScript ends or frees is this CPU's to go on with
+      return RUN_MORE | RUN_SLOW
+    }
   }
   return RUN_MORE
 }

@@ -167,8 +167,8 @@ function prpPagesOf(disk: DiskConfig, nrHw: number, nrTags: number): number {
 function eventCapacity(config: MachineConfig): number {
   if (config.clock !== 'virtual') return 0
   const queues = config.disks.reduce((n, d) => n + queuesOf(d, config.cpus), 0)
-  // Earlier wake-ups leave stale CPU events behind until their time; a queue has a doorbell, a due and a coalescing event.
-  return 1024 + config.cpus * 64 + queues * 64
+  // A CPU has one event, a queue a doorbell, a due and a coalescing event.
+  return config.cpus + queues * 3
 }
 
 /** Lays out one disk's hardware queues; the arrays that the layout wants side by side come first. */
