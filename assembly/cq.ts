@@ -9,18 +9,17 @@
 // An identifier that names nothing in flight is counted (NQ_SPURIOUS) and otherwise ignored.
 
 import {
-  BIO_END_IO, BIO_NEXT, BIO_REMAINING, CLOCK_VIRTUAL, CPU_CLOCK, CPU_DONE_LIST, CPU_ENDED, CPU_ERR,
-  CPU_INDEX, CPU_IPIS, CPU_NOW, CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_SIZE, CTX_STAT_IOS,
-  CTX_STAT_SECTORS, CTX_STAT_TICKS, HC_DRIVER_DATA, HC_FLAGS, HC_GATE, HC_OWNER, HC_Q, IOU_JOB,
-  IOU_NEXT, JOB_ENDED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_COST_COMPLETE, M_COST_IPI, NQ_CQ,
-  NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_HCTX, NQ_SHARED, NQ_SPURIOUS, NQ_TAGS, Q_CTXS, RQ_BIO,
-  RQ_CMD_FLAGS, RQ_CPU, RQ_DATA_LEN, RQ_END_IO, RQ_HCTX, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT,
-  RQ_RETRIES, RQ_SQE, RQ_START_NS, RQ_STATE, RQ_STATUS, SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP,
-  SBQ_ROUND_ROBIN, SBQ_SHIFT, SBQ_WAITERS, SBW_SIZE, SECTOR_SHIFT, TAGS_BITMAP, TAGS_NR,
-  TAGS_RESERVED, TAGS_RQS,
+  CLOCK_VIRTUAL, CPU_CLOCK, CPU_DONE_LIST, CPU_ENDED, CPU_ERR, CPU_INDEX, CPU_IPIS, CPU_NOW,
+  CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_SIZE, CTX_STAT_IOS, CTX_STAT_SECTORS,
+  CTX_STAT_TICKS, HC_DRIVER_DATA, HC_FLAGS, HC_GATE, HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED,
+  MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_COST_COMPLETE, M_COST_IPI, NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE,
+  NQ_DEPTH, NQ_HCTX, NQ_SHARED, NQ_SPURIOUS, NQ_TAGS, Q_CTXS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU,
+  RQ_DATA_LEN, RQ_FLAGS, RQ_HCTX, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT, RQ_START_NS, RQ_STATE, RQ_STATUS,
+  SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBQ_WAITERS, SBW_SIZE,
+  SECTOR_SHIFT, TAGS_BITMAP, TAGS_NR, TAGS_RESERVED, TAGS_RQS,
 } from './layout'
 import {
-  BLK_MQ_F_TAG_SHARED, BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW3, REQ_OP_MASK, REQ_OP_WRITE,
+  BLK_MQ_F_TAG_SHARED, BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW3, REQ_OP_MASK, RQF_PLAIN,
 } from './nvme'
 import { spend } from './clock'
 import { nvme_ring_cq_doorbell } from './doorbell'
@@ -97,18 +96,6 @@ function nvme_handle_cqe(cpu: u32, nq: u32, tags: u32, cqe: u32, dw3: u32): void
 }
 
 /**
- * True if a good completion can be ended the short way: submitted here, one whole bio of a job, never
- * retried, no list pages, nobody's end_io. Slots of a queue that one CPU owns hold 0 in these words.
- */
-// @ts-ignore: decorator
-@inline
-function ends_plainly(rq: u32, bio: u32): bool {
-  const words = load<u64>(rq, RQ_RETRIES) | load<u64>(rq, RQ_PRP_LIST) // and RQ_END_IO, RQ_SQE
-  if (words || load<u32>(rq, RQ_STATE) != MQ_RQ_IN_FLIGHT || !bio) return false
-  return !load<u64>(bio, BIO_NEXT) && !load<u32>(bio, BIO_END_IO) // and BIO_REMAINING
-}
-
-/**
  * Ends good completions of plain requests, as nvme_handle_cqe down to blk_mq_put_tag would, with what
  * is common to them loaded once and counters added up. Stops at the first entry that is not plain.
  */
@@ -142,9 +129,11 @@ function process_plain(cpu: u32, nq: u32, max: u32): u32 {
     // a bad status, an old phase, or an identifier that cannot be: not plain
     if (dw3 >> 16 != phase || cid >= nr) break
     const rq = load<u32>(rqs + (cid << 2))
+    const flags = load<u64>(rq, RQ_CMD_FLAGS) // and RQ_FLAGS
+    const opf = <u32>flags
+    // Free slots have no RQF_PLAIN: a second completion of one is not plain.
+    if (!(<u32>(flags >> 32) & RQF_PLAIN) || load<u32>(rq, RQ_STATE) != MQ_RQ_IN_FLIGHT) break
     const bio = load<u32>(rq, RQ_BIO)
-    const opf = load<u32>(rq, RQ_CMD_FLAGS)
-    if (!rq || !ends_plainly(rq, bio) || (opf & REQ_OP_MASK) > <u32>REQ_OP_WRITE) break
     now += cost
     if (stages) stages_done(cpu, rq, now)
     const sectors = load<u32>(rq, RQ_DATA_LEN) >> SECTOR_SHIFT
@@ -159,7 +148,6 @@ function process_plain(cpu: u32, nq: u32, max: u32): u32 {
       read_sectors += sectors
       read_ticks += ticks
     }
-    store<u32>(rq, 0, RQ_BIO)
     store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
     const job = load<u32>(bio, IOU_JOB)
     store<u32>(bio, load<u32>(job, JOB_ENDED), IOU_NEXT)
@@ -179,11 +167,13 @@ function process_plain(cpu: u32, nq: u32, max: u32): u32 {
   store<u64>(cpu, now, CPU_NOW)
   store<u32>(load<u32>(sbq, SBQ_HINTS) + load<u32>(cpu, CPU_INDEX) * SBQ_HINT_SIZE, last)
   add(cpu + CPU_ENDED, n)
-  add(ctx + CTX_COMPLETED_ASYNC, n - syncs)
-  add(ctx + CTX_COMPLETED_ASYNC + 8, syncs)
-  add(ctx + CTX_STAT_IOS, reads)
-  add(ctx + CTX_STAT_SECTORS, read_sectors)
-  add(ctx + CTX_STAT_TICKS, read_ticks)
+  if (n > syncs) add(ctx + CTX_COMPLETED_ASYNC, n - syncs)
+  if (syncs) add(ctx + CTX_COMPLETED_ASYNC + 8, syncs)
+  if (reads) {
+    add(ctx + CTX_STAT_IOS, reads)
+    add(ctx + CTX_STAT_SECTORS, read_sectors)
+    add(ctx + CTX_STAT_TICKS, read_ticks)
+  }
   if (n > reads) {
     add(ctx + CTX_STAT_IOS + 8, n - reads)
     add(ctx + CTX_STAT_SECTORS + 8, write_sectors)

@@ -402,11 +402,14 @@ function run_untimed(dev: u32, dsq: u32, tail: u32, max: u32): u32 {
     if (++head == entries) head = 0
     const cqe = cq + cq_tail * CQE_BYTES
     store<u64>(cqe, 0, CQE_DW0)
-    store<u32>(cqe, head | id, CQE_SQHD)
     const dw3 = (load<u32>(sqe, SQE_CDW0) >> 16) | (phase << 16) | (status << 17)
     // The word with the phase bit is stored last: whoever sees the phase sees the rest.
-    if (threaded) atomic.store<u32>(cqe, dw3, CQE_DW3)
-    else store<u32>(cqe, dw3, CQE_DW3)
+    if (threaded) {
+      store<u32>(cqe, head | id, CQE_SQHD)
+      atomic.store<u32>(cqe, dw3, CQE_DW3)
+    } else {
+      store<u64>(cqe, <u64>(head | id) | (<u64>dw3 << 32), CQE_SQHD) // and dword 3
+    }
     if (++cq_tail == cq_entries) {
       cq_tail = 0
       phase ^= 1

@@ -563,9 +563,12 @@ function watch_latency(job: u32, features: u32, lat: u64): void {
 @inline
 function record_latency(lat: u32, stat: u32, iou: u32, now: u64): void {
   const start = load<u64>(iou, IOU_START_NS)
+  if (lat != LAT_EVERY) {
+    lat_record(stat + STAT_CLAT, now - start)
+    return
+  }
   const issue = load<u64>(iou, IOU_ISSUE_NS)
   lat_record(stat + STAT_CLAT, now - issue)
-  if (lat != LAT_EVERY) return
   lat_record(stat + STAT_SLAT, issue - start)
   lat_record(stat + STAT_LAT, now - start)
 }
@@ -705,7 +708,10 @@ export function job_reap(cpu: u32, job: u32): u32 {
     n++
     if (load<u32>(iou, IOU_FLAGS) & IOUF_NOTED) write_done(job, iou)
     let held = false
-    if (status) account_error(job, iou, errno_of(status), 1 << min<u32>(load<u32>(iou, IOU_DDIR), DDIR_WRITE))
+    if (status) {
+      account_error(job, iou, errno_of(status), 1 << min<u32>(load<u32>(iou, IOU_DDIR), DDIR_WRITE))
+      store<u32>(iou, 0, BIO_STATUS)
+    }
     else {
       account(cpu, job, iou)
       if (load<u32>(iou, IOU_FLAGS) & IOUF_VERIFY) held = check_data(cpu, job, iou)

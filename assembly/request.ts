@@ -264,6 +264,7 @@ function blk_update_request(cpu: u32, rq: u32, status: u32): void {
   store<u32>(rq, 0, RQ_BIO)
   while (bio) {
     const next = load<u32>(bio, BIO_NEXT)
+    store<u32>(bio, 0, BIO_NEXT)
     if (status != BLK_STS_OK) store<u32>(bio, status, BIO_STATUS)
     bio_endio(cpu, bio)
     bio = next

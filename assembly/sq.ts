@@ -21,7 +21,7 @@ import {
   BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, DSM_RANGE_BYTES, NVME_CMD_DSM, NVME_CMD_FLUSH,
   NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES, NVME_DSMGMT_AD, NVME_RW_FUA, REQ_FUA,
   REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE,
-  REQ_OP_WRITE_ZEROES, RQF_SPECIAL_PAYLOAD, SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_CDW14,
+  REQ_OP_WRITE_ZEROES, RQF_PLAIN, RQF_SPECIAL_PAYLOAD, SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_CDW14,
   SQE_CDW2, SQE_MPTR, SQE_NSID, SQE_PRP1, SQE_PRP2,
 } from './nvme'
 
@@ -59,6 +59,7 @@ function prp_page_add(nq: u32, rq: u32): u32 {
   store<u32>(nq, load<u32>(link), NQ_PRP_FREE)
   store<u32>(link, load<u32>(rq, RQ_PRP_LIST))
   store<u32>(rq, page, RQ_PRP_LIST)
+  store<u32>(rq, load<u32>(rq, RQ_FLAGS) & ~RQF_PLAIN, RQ_FLAGS)
   return page
 }
 
@@ -262,14 +263,17 @@ export function nvme_queue_rqs(cpu: u32, hctx: u32, count: u32, sorted: bool): u
   while (n < count) {
     const place: u32 = sorted ? <u32>load<u64>(cpu + (n << 3), CPU_PLUG_KEYS) & 0xff : n
     const rq = load<u32>(cpu + (place << 2), CPU_PLUG_RQS)
-    const opf = load<u32>(rq, RQ_CMD_FLAGS)
+    const flags = load<u64>(rq, RQ_CMD_FLAGS) // and RQ_FLAGS
+    const opf = <u32>flags
     const op = opf & REQ_OP_MASK
     const state = load<u64>(rq, RQ_STATE) // and RQ_GEN
     const len = load<u32>(rq, RQ_DATA_LEN)
-    if (op > <u32>REQ_OP_WRITE || <u32>state != MQ_RQ_IDLE || load<u32>(rq, RQ_TIMEOUT)) break
+    const plain = <u32>(flags >> 32) & RQF_PLAIN
+    if (op > <u32>REQ_OP_WRITE || <u32>state != MQ_RQ_IDLE) break
+    if (!plain && load<u32>(rq, RQ_TIMEOUT)) break
     const sqe = sq + tail * SQE_BYTES
     const addr = load<u32>(load<u32>(rq, RQ_BIO), BIO_DATA)
-    if (load<u32>(rq, RQ_NR_SEGS) == 1 && (addr & PAGE_MASK) + len <= 2 * PAGE) {
+    if (plain && (addr & PAGE_MASK) + len <= 2 * PAGE) {
       nvme_setup_prp_simple(sqe, addr, len)
     } else if (!nvme_setup_prps(nq, rq, sqe, len)) {
       nvme_unmap_data(nq, rq)

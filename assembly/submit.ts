@@ -22,13 +22,13 @@ import {
   HC_DRIVER, HC_GATE, HC_INDEX, HC_QUEUED, HC_SHARED, HC_SLOW_HEAD, HC_SLOW_LOCK, HC_SLOW_TAIL,
   M_BASE, M_COST_SUBMIT, PLUG_MAX, Q_CAPACITY, Q_CTXS, Q_FLAGS, Q_MAX_DISCARD, Q_MAX_SECTORS,
   Q_MAX_SEGMENTS, Q_MAX_ZEROES, Q_NR_HW, Q_VIRT_BOUNDARY, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_CTX,
-  RQ_DATA_LEN, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_NEXT, RQ_NR_SEGS, RQ_Q, RQ_SECTOR,
+  RQ_DATA_LEN, RQ_FLAGS, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_NEXT, RQ_NR_SEGS, RQ_Q, RQ_SECTOR,
   RQ_START_NS, RQ_TAG, SECTOR_SHIFT,
 } from './layout'
 import {
   BLK_QC_T_NONE, BLK_QC_T_SHIFT, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK,
   BLK_STS_RESOURCE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_WC, REQ_FUA, REQ_NOMERGE, REQ_OP_DISCARD,
-  REQ_OP_MASK, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH,
+  REQ_OP_MASK, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, RQF_PLAIN,
 } from './nvme'
 import { spend } from './clock'
 import { nvme_ring_doorbells } from './doorbell'
@@ -175,7 +175,7 @@ function plugged(cpu: u32, place: u32): u32 {
 // @ts-ignore: decorator
 @inline
 export function sector_bit(sector: u64): u64 {
-  return <u64>1 << ((sector * 0x9e3779b97f4a7c15) >> 58)
+  return <u64>1 << ((sector >> 3) & 63)
 }
 
 // @ts-ignore: decorator
@@ -316,6 +316,7 @@ export function blk_try_merge(q: u32, rq: u32, bio: u32): bool {
   if (!merged) return false
   store<u32>(rq, len + size, RQ_DATA_LEN)
   store<u32>(rq, load<u32>(rq, RQ_NR_SEGS) + 1, RQ_NR_SEGS)
+  store<u32>(rq, load<u32>(rq, RQ_FLAGS) & ~RQF_PLAIN, RQ_FLAGS)
   const ctx = load<u32>(rq, RQ_CTX)
   store<u64>(ctx, load<u64>(ctx, CTX_MERGED) + 1, CTX_MERGED)
   const stat = ctx + CTX_STAT_MERGES + (stat_group(opf) << 3)
