@@ -95,8 +95,8 @@ export function* wait_for_completion(x: completion): Sleep<void> {
 }
 
 /**
- * As wait_for_completion, for `timeout` jiffies at most. @returns 0 if the time is over, else the
- * jiffies left, at least 1
+ * As wait_for_completion, for `timeout` jiffies at most.
+ * @returns 0 if the time is over, else the jiffies left, at least 1
  */
 export function* wait_for_completion_timeout(x: completion, timeout: number): Sleep<number> {
   const k = x.wait.k

@@ -223,8 +223,8 @@ export function hrtimer_cancel(timer: hrtimer): number {
 }
 
 /**
- * Moves the expiry on by whole intervals until it lies after `now`. @returns the number of
- * intervals; 0 if it was not due
+ * Moves the expiry on by whole intervals until it lies after `now`.
+ * @returns the number of intervals; 0 if it was not due
  */
 export function hrtimer_forward(timer: hrtimer, now: number, interval: number): number {
   const t = enter(timer.k, 'hrtimer_forward')

@@ -65,8 +65,8 @@ export function smp_call_function_single_async(
 }
 
 /**
- * Has a function called on a CPU; with `wait` sleeps until it was (Linux spins). @returns 0, or
- * -ENXIO if the CPU is offline
+ * Has a function called on a CPU; with `wait` sleeps until it was (Linux spins).
+ * @returns 0, or -ENXIO if the CPU is offline
  */
 export function* smp_call_function_single(
   k: SmpKernel,

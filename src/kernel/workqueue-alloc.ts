@@ -244,10 +244,10 @@ export function alloc_workqueue(
   if ((flags & WQ_POWER_EFFICIENT) !== 0 && k.options.wqPowerEfficient === true) flags |= WQ_UNBOUND
   const limit = wq_clamp_max_active(k, max_active === 0 ? WQ_DFL_ACTIVE : max_active, flags, name)
   const wq = new workqueue_struct(k, name, flags, limit)
+  if ((flags & WQ_SYSFS) !== 0 && workqueue_sysfs_register(wq) < 0) return leave(k, t, null)
   if (!alloc_and_link_pwqs(wq)) return leave(k, t, free_half_made(wq))
   if ((flags & WQ_MEM_RECLAIM) !== 0) init_rescuer(wq)
   k.wq.workqueues.push(wq)
-  if ((flags & WQ_SYSFS) !== 0) workqueue_sysfs_register(wq)
   return leave(k, t, wq)
 }
 
