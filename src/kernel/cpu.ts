@@ -28,7 +28,7 @@ export interface HotplugKernel extends HrtimerKernel, WorkqueueKernel {
   readonly cpuhp_states: CpuhpState[]
 }
 
-/** Registers callbacks. @returns a function that takes them off again */
+/** Registers callbacks; the function it gives takes them off again. */
 export function cpuhp_setup_state(k: HotplugKernel, state: CpuhpState): () => void {
   k.cpuhp_states.push(state)
   return () => {

@@ -139,8 +139,8 @@ export function find_worker_executing_work(pool: worker_pool, work: work_struct)
 }
 
 /**
- * Moves a work and those linked to it to the end of a list. @returns the place after the last one
- * moved
+ * Moves a work and those linked to it to the end of a list.
+ * @returns the place after the last one moved
  */
 export function move_linked_works(
   work: work_struct,
