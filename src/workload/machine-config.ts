@@ -5,7 +5,7 @@
 //   --device      exactly what was said; a region past the end of a disk is refused before any I/O
 //
 // Not built yet, and refused by name: null_blk, open-channel devices and the disks on top of them, media model nand,
-// latencies that differ between reads and writes.
+// latencies that differ by operation.
 
 import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
@@ -172,7 +172,7 @@ function media(spec: NvmeSpec, virtual: boolean): Media {
   if (m.model === 'nand') throw new UserError('--device nvme,model=nand: not built yet')
   if (m.model === 'empirical')
     return { model: 'empirical', serviceNs: 0, units: m.units, empirical: quantiles(m.read) }
-  const one = same(spec.name, m.read, m.write)
+  const one = same(spec.name, m.read, m.write, m.trim, m.flush)
   return { model: m.model, serviceNs: one.meanNs, sigmaNs: one.devNs, units: m.units }
 }
 
@@ -189,10 +189,10 @@ export function quantiles(curve: readonly LatencyPoint[]): number[] {
   })
 }
 
-function same(name: string, read: LatencySpec, write: LatencySpec): LatencySpec {
-  if (read.meanNs === write.meanNs && read.devNs === write.devNs) return read
+function same(name: string, read: LatencySpec, ...others: LatencySpec[]): LatencySpec {
+  if (others.every(one => one.meanNs === read.meanNs && one.devNs === read.devNs)) return read
   throw new UserError(
-    `${name}: reads of ${read.meanNs} ns and writes of ${write.meanNs} ns: ` +
-      'different latencies for reads and writes are not built yet',
+    `${name}: reads of ${read.meanNs} ns, and others that take ${others.map(o => o.meanNs).join(', ')} ns: ` +
+      'latencies that differ by operation are not built yet',
   )
 }

@@ -29,7 +29,7 @@ import { Phases } from './phases.js'
 import { ProgressMeter } from './progress.js'
 import { RunningJob } from './running-job.js'
 import { jobResult, type RunState, runResult } from './run-result.js'
-import { refuseUnbuilt } from './unbuilt.js'
+import { refuseUnbuilt, unbuiltNotes } from './unbuilt.js'
 
 const PAGE = 4096
 const PROGRESS_NS = 1e9
@@ -114,7 +114,12 @@ class Run {
       plan,
       machine,
       executor: this.#executor,
-      notes: [...plan.notes, ...machine.notes, ...pollingNotes(plan, machine)],
+      notes: [
+        ...plan.notes,
+        ...unbuiltNotes(plan),
+        ...machine.notes,
+        ...pollingNotes(plan, machine),
+      ],
       epochMs: plan.clock === 'virtual' ? 0 : epochMs() - Math.floor(machine.now() / 1e6),
     }
   }
@@ -227,13 +232,13 @@ function diskOf(machine: Machine, spec: JobSpec): Disk | undefined {
   return disk
 }
 
-/** Polling or waiting makes no difference where the device has completed before anyone could wait. */
+/** What hipri comes to: nothing where the device has completed before anyone could wait, else what the device says. */
 function pollingNotes(plan: RunPlan, machine: Machine): string[] {
-  const inline = machine.disks.some(disk => disk.queues.some(queue => queue.wait === 'inline'))
-  const polled = plan.jobs.some(job => job.hipriPercentage > 0)
-  return inline && polled
-    ? [
-        'hipri: the device runs in the submitting thread, nothing is waited for; where=thread makes a difference',
-      ]
-    : []
+  if (plan.jobs.every(job => job.hipriPercentage === 0)) return []
+  const waits = new Set(machine.disks.flatMap(disk => disk.queues.map(queue => queue.wait)))
+  const inline =
+    'hipri: the device runs in the submitting thread, nothing is waited for; where=thread makes a difference'
+  const interrupt =
+    'hipri: not built yet, completions come by interrupt; wait=poll on the device polls'
+  return [...(waits.has('inline') ? [inline] : []), ...(waits.has('irq') ? [interrupt] : [])]
 }

@@ -1,5 +1,5 @@
-// What the options can say and the machine cannot do yet. Refused by name, before anything exists: nothing is ignored in
-// silence.
+// What the options can say and the machine cannot do yet: refused by name, before anything exists, or, where the run still
+// means what was asked for, done without it and said in a note. Nothing is ignored in silence.
 
 import { UserError } from '../core/errors.js'
 import type { JobSpec, RunPlan } from './job.js'
@@ -37,4 +37,18 @@ export function refuseUnbuilt(plan: RunPlan): void {
   for (const job of plan.jobs)
     for (const [option, wanted] of JOB)
       if (wanted(job)) throw new UserError(`${job.source}: ${option}: not built yet`)
+}
+
+function waitsForMany(job: JobSpec): boolean {
+  return job.engineKind === 'async' && job.iodepthBatchCompleteMin > 1
+}
+
+const NOTES: readonly Check<JobSpec>[] = [
+  ['thinktime_spin: the job waits instead of spinning', job => job.thinktimeSpinNs > 0],
+  ['iodepth_batch_complete: completions are taken as they come', waitsForMany],
+]
+
+/** One line for each thing that is done without. */
+export function unbuiltNotes(plan: RunPlan): string[] {
+  return NOTES.filter(([, wanted]) => plan.jobs.some(wanted)).map(([text]) => text)
 }
