@@ -70,3 +70,8 @@ export function atLeast(value: number): Goal {
 export function reached(goal: Goal, figure: number): boolean {
   return goal.is === 'at most' ? figure <= goal.value : figure >= goal.value
 }
+
+/** A side of which only the elapsed time counts: several threads work, or one sleeps. */
+export function elapsedOnly(side: Side): Side {
+  return { ...side, measure: async size => ({ value: (await side.measure(size)).value }) }
+}

@@ -118,10 +118,15 @@ export class Rig {
 
   /** Waits for the end of every job that was started. */
   async finish(): Promise<void> {
-    while ([...this.#started].some(job => !this.#done.has(job))) {
-      if ((await this.machine.run()) === 'idle')
+    while (this.#anyRuns()) {
+      const end = await this.machine.run()
+      if (end === 'idle' && this.#anyRuns())
         throw new Error('the machine idles, a job does not end')
     }
+  }
+
+  #anyRuns(): boolean {
+    return [...this.#started].some(job => !this.#done.has(job))
   }
 
   /** Lets the machine run for so many ns of its own clock, and longer if no I/O has ended by then. */

@@ -24,6 +24,9 @@ interface Report {
   readonly jobs: readonly {
     readonly job_start: number
     readonly job_runtime: number
+    /** Percent of one CPU: the job's in fio, the whole process's in phasebit. */
+    readonly usr_cpu: number
+    readonly sys_cpu: number
     readonly read: { readonly total_ios: number; readonly runtime: number }
   }[]
 }
@@ -42,8 +45,9 @@ const JOB = ['--name=bench', '--rw=randread', '--bs=4k', '--size=1g', '--iodepth
 const DISK = ['--ioengine=libaio', '--direct=1', '--filename=/dev/nvme0n1']
 
 function nsPerIo({ jobs }: Report): Measured {
-  const { total_ios, runtime } = jobs[0]!.read
-  return { value: (runtime * 1e6) / total_ios }
+  const { read, usr_cpu, sys_cpu } = jobs[0]!
+  const value = (read.runtime * 1e6) / read.total_ios
+  return { value, cpu: (value * (usr_cpu + sys_cpu)) / 100 }
 }
 
 /** For how long. */

@@ -1,7 +1,7 @@
 // Two threads: the submitter and the device, on a core each. Polled: both spin, an I/O costs what the cache lines between
 // them cost. By interrupt: the submitter sleeps, and what counts is how late it wakes and how much CPU that takes.
 
-import { atMost, type Cell, type Measured, ratio, type Side, type Size } from '../cell.js'
+import { atMost, type Cell, elapsedOnly, type Measured, ratio, type Size } from '../cell.js'
 import { yardstick } from '../native.js'
 import { type Load, measureLoad, phasebit } from './job.js'
 
@@ -20,7 +20,7 @@ function polled(depth: number, batch: number, ios: number, most: number): Cell {
     sides: [
       phasebit({ depth, batch, device: `${NULL},wait=poll` }),
       yardstick(`--mode threads --qd ${depth} --batch ${batch}`, ios),
-    ],
+    ].map(elapsedOnly),
     figure: ratio,
     figureUnit: '',
     goal: atMost(most),
@@ -50,11 +50,6 @@ const LATENCY: Cell = {
   figureUnit: '',
   goal: atMost(1.15),
   needs: ['yardstick'],
-}
-
-/** A sleeper's CPU time says nothing about its latency. */
-function elapsedOnly(side: Side): Side {
-  return { ...side, measure: async size => ({ value: (await side.measure(size)).value }) }
 }
 
 /** The submitting CPU's own time for each I/O. */
