@@ -134,7 +134,10 @@ function placeSections(sections: readonly FlatSection[], options: ExpandOptions)
     const walled = section.walled || (settings.get('stonewall') ?? false)
     if (index > 0 && walled) phase++
     if (index > 0 && (walled || (settings.get('new_group') ?? false))) groupid++
-    const name = settings.get('name') ?? section.name
+    const name = jobName(section)
+    if (settings.has('name') && settings.get('name') !== name) {
+      options.notes.warn(`${settings.quote('name')}: no effect in a global section`)
+    }
     const clones = settings.get('numjobs') ?? 1
     if (index + clones > options.maxJobs) {
       throw new UserError(
@@ -147,6 +150,12 @@ function placeSections(sections: readonly FlatSection[], options: ExpandOptions)
     index += clones
   }
   return placed
+}
+
+/** What a section calls itself: `name=` counts only there, not in a global section. */
+export function jobName(section: FlatSection): string {
+  const named = section.own.findLast(raw => classOf(raw).name === 'name')
+  return named?.value ?? section.name
 }
 
 /** Indices of all clones of the section that wait_for names. */

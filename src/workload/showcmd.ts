@@ -1,8 +1,9 @@
 // Job files as a command line (`--showcmd`): each job with everything it inherits, so that its order and place are all
 // that is left to say. Read again, the line gives the same jobs.
 
+import { type FlatSection, jobName } from './expand.js'
 import type { RawOption } from './jobfile.js'
-import type { FlatSection } from './expand.js'
+import { RUN_OPTIONS, type RunName } from './options.js'
 import { classOf, optionsInForce } from './settings.js'
 
 /** `--name=JOB --OPTION=VALUE ...` of all sections, one word each, unquoted. */
@@ -10,21 +11,23 @@ export function showArguments(sections: readonly FlatSection[]): string[] {
   return sections.flatMap((section, i) => {
     const options = inForce(section)
     const isName = (raw: RawOption): boolean => classOf(raw).name === 'name'
-    const name = options.findLast(isName)?.value ?? section.name
     const words = options.filter(raw => !isName(raw)).map(word)
     // The wall in front of a second file has no option of its own.
     if (section.walled && i > 0) words.push('--stonewall')
-    return [`--name=${name}`, ...words]
+    return [`--name=${jobName(section)}`, ...words]
   })
 }
 
-/** What applies to a section, in order, without what an override replaces. */
+/** What applies to a section, in order. Later words win by themselves, but a list would grow: an override replaces it. */
 function inForce(section: FlatSection): readonly RawOption[] {
-  const replaced = new Set(section.overrides.map(raw => classOf(raw).name))
-  const wins = (raw: RawOption): boolean =>
-    section.overrides.includes(raw) || !replaced.has(classOf(raw).name)
-  return optionsInForce(section).filter(wins)
+  const replaced = new Set(section.overrides.map(raw => classOf(raw).name).filter(accumulates))
+  return optionsInForce(section).filter(
+    raw => section.overrides.includes(raw) || !replaced.has(classOf(raw).name),
+  )
 }
+
+const accumulates = (name: string): boolean =>
+  Object.hasOwn(RUN_OPTIONS, name) && RUN_OPTIONS[name as RunName].accumulates === true
 
 const word = (raw: RawOption): string =>
   raw.value === null ? `--${raw.key}` : `--${raw.key}=${raw.value}`

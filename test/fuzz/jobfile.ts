@@ -189,7 +189,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   verify: ['crc32c', 'md5', 'pattern', 'meta', 'sha3-256', 'crc32c-intel', 'none', '0', 'crc33'],
   verify_pattern: ['0xdeadbeef', '0xff%o', '"abc"-21', '300', '%x', ''],
   buffer_pattern: ['0x1', '"hello"0x12', '-300', '0xg', '"', '4294967296'],
-  numjobs: ['1', '2', '3', '4', '8', '0', '70', '999999999'],
+  numjobs: ['1', '2', '3', '0', '9', '70', '999999999'],
   iodepth: ['1', '4', '32', '256', '0', '65536', '65537'],
   size: ['64k', '1m', '10m', '1g', '3t', '1000k', '50%', '0', '100t'],
   offset: ['0', '64k', '1m', '10%', '4096', '1', '9007199254740991'],
@@ -333,6 +333,9 @@ const RUN_WORDS = [
   '--max-io=10',
   '--runtime=2',
   '--bs=8k',
+  '--bs=,16k',
+  '--filename=/dev/nullb0',
+  '--bssplit=,4k/50:8k/50',
   '--iodepth',
   '4',
   '--time_based',
@@ -399,6 +402,8 @@ function runCase(random: Prng, remember: (input: string) => void): void {
   remember(`${new TextDecoder().decode(bytes)}\n--- ${argv.join(' ')}`)
   const first = plan(argv, { ...INCLUDED, 'job.fio': bytes })
   checkPlan(first)
+  // Reading again costs as much as reading: a third of the accepted cases is enough.
+  if (!random.chance(33)) return
   const devices = argv.filter(word => word.startsWith('--device=') || word === '--clock=virtual')
   const words = shellWords(first.showcmdLines[0]!).slice(2)
   const again = plan([...words, '--max-jobs=16', ...devices], {})

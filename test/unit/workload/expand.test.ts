@@ -46,6 +46,8 @@ describe('inheritance', () => {
 
   it('a section needs no options, name= renames it', () => {
     expect(names(jobsOf('[a]\n[b]\nname=c\n'))).toEqual(['a', 'c'])
+    // In a global section it means nothing, as in fio.
+    expect(names(jobsOf('name=g\n[a]\n[b]\nname=c\n'))).toEqual(['a', 'c'])
   })
 
   it('a wrong option in a global section is an error even when no job follows', () => {
