@@ -12,6 +12,7 @@ import { type Effort, type Outcome, runCell } from './harness.js'
 import { CELLS } from './macro/cells.js'
 import { coreMicros } from './micro/core.js'
 import { type MicroResult, runMicros } from './micro/micro.js'
+import { timerMicros } from './micro/timer.js'
 import { microTable, tableHead, tableRow } from './table.js'
 
 const MICRO = 'micro'
@@ -90,7 +91,8 @@ async function runCells(cells: readonly Cell[], effort: Effort): Promise<Outcome
 
 async function runMicro(names: readonly string[]): Promise<MicroResult[]> {
   if (names.length > 0 && !names.some(name => MICRO.startsWith(name))) return []
-  const results = await runMicros(await coreMicros('large'), 'large')
+  const micros = [...(await coreMicros('large')), ...timerMicros('large')]
+  const results = await runMicros(micros, 'large')
   print(microTable(results))
   return results
 }

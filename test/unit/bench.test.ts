@@ -9,6 +9,7 @@ import { CELLS } from '../../bench/macro/cells.js'
 import { coreMicros } from '../../bench/micro/core.js'
 import { buildLoops } from '../../bench/micro/loops.js'
 import { runMicros } from '../../bench/micro/micro.js'
+import { timerMicros } from '../../bench/micro/timer.js'
 import { buildYardstick } from '../../bench/native.js'
 import { median, summarize } from '../../bench/stats.js'
 import { short, tableRow } from '../../bench/table.js'
@@ -80,7 +81,8 @@ describe('cells at their small size', () => {
   it(
     'times every microbenchmark',
     async () => {
-      for (const result of await runMicros(await coreMicros('small'), 'small')) {
+      const micros = [...(await coreMicros('small')), ...timerMicros('small')]
+      for (const result of await runMicros(micros, 'small')) {
         expect(result.p50, result.name).toBeGreaterThan(0)
         expect(result.p50, result.name).toBeLessThan(Number.POSITIVE_INFINITY)
       }
