@@ -329,17 +329,25 @@ function bootTags(
   const { tagMap: map, tagHints: hints } = queue
   core.sbitmap_queue_init_node(bitmap, disk.nrTags, -1, 0, map, hints, cpus, shared, hintSeed)
   core.sbitmap_queue_init_node(queue.tags + L.TAGS_BRESERVED, 0, -1, 0, 0, 0, 0, shared, 0)
-  // A free slot knows its tag and its queue, and, while one CPU fills the queue, that CPU (assembly/plain.ts).
+  bootRequests(view, plan, disk, queue)
+}
+
+/**
+ * A free slot knows its tag and its queue, and, while one CPU fills the queue, that CPU (assembly/plain.ts). The slot
+ * behind the last tag is the queue's flush request. There may be a million slots: one store after another.
+ */
+function bootRequests(view: View, plan: MachinePlan, disk: DiskPlan, queue: QueuePlan): void {
+  const ctx = disk.ctxs + queue.owner * L.CTX_SIZE
+  const hctx = view.u32(queue.nq + L.NQ_HCTX)
+  const cpu = cpuOf(plan, queue.owner)
   for (let tag = 0; tag <= disk.nrTags; tag++) {
     const rq = queue.requests + tag * L.RQ_SIZE
-    fields(view, rq, [
-      [L.RQ_TAG, tag === disk.nrTags ? -1 : tag],
-      [L.RQ_INTERNAL_TAG, -1],
-      [L.RQ_Q, disk.q],
-      [L.RQ_CTX, disk.ctxs + queue.owner * L.CTX_SIZE],
-      [L.RQ_HCTX, view.u32(queue.nq + L.NQ_HCTX)],
-      [L.RQ_CPU, cpuOf(plan, queue.owner)],
-    ])
+    view.setU32(rq + L.RQ_TAG, tag === disk.nrTags ? -1 : tag)
+    view.setU32(rq + L.RQ_INTERNAL_TAG, -1)
+    view.setU32(rq + L.RQ_Q, disk.q)
+    view.setU32(rq + L.RQ_CTX, ctx)
+    view.setU32(rq + L.RQ_HCTX, hctx)
+    view.setU32(rq + L.RQ_CPU, cpu)
     if (tag < disk.nrTags) view.setU32(queue.rqs + 4 * tag, rq)
   }
 }
