@@ -33,7 +33,7 @@ function readController(keys: Keys): ControllerSpec {
     queues: keys.whole('queues', 1, 65535) ?? null,
     pollQueues: keys.whole('poll-queues', 0, 65534) ?? 0,
     depth: keys.whole('depth', 2, 65536) ?? 1024,
-    stride: keys.whole('stride', 0, 15) ?? 0,
+    stride: keys.whole('stride', 0, 15) ?? null,
     where: keys.choice('where', ['inline', 'thread']) ?? null,
     wait: keys.choice('wait', ['poll', 'irq', 'hybrid']) ?? null,
     coalesce:
@@ -233,7 +233,8 @@ export function formatOcssd(spec: OcssdSpec): string[] {
 }
 
 function formatController(c: ControllerSpec): string[] {
-  const keys = [`depth=${c.depth}`, `stride=${c.stride}`, `poll-queues=${c.pollQueues}`]
+  const keys = [`depth=${c.depth}`, `poll-queues=${c.pollQueues}`]
+  if (c.stride !== null) keys.push(`stride=${c.stride}`)
   if (c.queues !== null) keys.push(`queues=${c.queues}`)
   if (c.where !== null) keys.push(`where=${c.where}`)
   if (c.wait !== null) keys.push(`wait=${c.wait}`)

@@ -118,8 +118,8 @@ export interface ControllerSpec {
   readonly pollQueues: number
   /** Entries of each I/O queue (CAP.MQES + 1 and the driver's depth together): gives depth - 1 tags. */
   readonly depth: number
-  /** CAP.DSTRD: doorbells are 4 << stride bytes apart. */
-  readonly stride: number
+  /** CAP.DSTRD: doorbells are 4 << stride bytes apart; null = the machine chooses. */
+  readonly stride: number | null
   /** Device in the submitting thread or in one of its own; null = inline. Real clock only. */
   readonly where: 'inline' | 'thread' | null
   /** How the host learns of completions; null = irq where there is something to wait for. */

@@ -257,7 +257,11 @@ function must(condition: boolean, what: string, value: unknown): void {
 }
 
 function checkController(c: ControllerSpec): void {
-  must(c.depth >= 2 && c.depth <= 65536 && c.stride >= 0 && c.stride <= 15, 'controller', c)
+  must(
+    c.depth >= 2 && c.depth <= 65536 && (c.stride ?? 0) >= 0 && (c.stride ?? 0) <= 15,
+    'controller',
+    c,
+  )
   must(c.queues === null || c.pollQueues < c.queues, 'poll queues', c)
   must(
     c.where !== 'inline' || (c.wait === null && c.coalesce === null && c.pollQueues === 0),

@@ -79,7 +79,7 @@ describe('nvme', () => {
       queues: null,
       pollQueues: 0,
       depth: 1024,
-      stride: 0,
+      stride: null,
       where: null,
       wait: null,
       coalesce: null,
