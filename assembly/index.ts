@@ -15,6 +15,7 @@ export {
 } from './submit'
 export { dev_next_due, dev_post_due, dev_run_sq } from './device'
 export { device_pending, device_run } from './device-thread'
+export { event_at, event_by, event_kind, event_pop, event_slot, event_time } from './events'
 export { lat_record, plat_val_to_idx } from './hist'
 export { cpu_deadline, cpu_pending, cpu_run, cpu_set_now } from './cpu'
 export { job_checked } from './job'

@@ -11,7 +11,7 @@
 // by look: it is asleep until the entry is posted, and then charged the looks of the time between.
 
 import {
-  CPU_BUSY_NS, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
+  CPU_BUSY_NS, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
   CPU_NOW, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_IEN,
   DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_TAIL, DSQ_CQ, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ,
   HC_OWNER, IRQ_CPU, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
@@ -86,20 +86,21 @@ function coalesce_over(dcq: u32, now: u64): void {
 
 // ---------------------------------------------------------------- the CPU's side
 
-/** Charges a polling CPU for the looks since it last did something. */
-function charge_polls(cpu: u32, idle_since: u64): void {
+/** Charges a polling CPU, which was idle until `from`, for the looks since it last did something. */
+function charge_polls(cpu: u32, idle_since: u64, from: u64): void {
   const cost = load<u32>(M_BASE, M_COST_POLL)
-  const now = load<u64>(cpu, CPU_NOW)
-  if (!cost || now <= idle_since) return
-  const looks = (now - idle_since + cost - 1) / cost
+  if (!cost || from <= idle_since) return
+  const looks = (from - idle_since + cost - 1) / cost
   add(cpu + CPU_SPINS, looks)
-  store<u64>(cpu, idle_since + looks * cost, CPU_NOW)
-  add(cpu + CPU_BUSY_NS, looks * cost)
+  // The last look ends a little later; cpu_step counts that as busy, here it is what was idle.
+  spend(cpu, <u32>(idle_since + looks * cost - from))
+  add(cpu + CPU_BUSY_NS, from - idle_since)
 }
 
 /** Takes the completion queues that called. */
-function take_completions(cpu: u32, idle_since: u64): void {
+function take_completions(cpu: u32, idle_since: u64, from: u64): void {
   let nq = load<u32>(cpu, CPU_IRQ_PENDING)
+  let polled = false
   store<u32>(cpu, 0, CPU_IRQ_PENDING)
   while (nq) {
     const next = load<u32>(nq, NQ_IRQ_NEXT)
@@ -109,30 +110,46 @@ function take_completions(cpu: u32, idle_since: u64): void {
       spend(cpu, load<u32>(M_BASE, M_COST_IRQ))
       add(cpu + CPU_IRQ_DONE, nvme_process_cq(cpu, nq, FETCH_ALL))
     } else {
-      charge_polls(cpu, idle_since)
+      if (!polled) charge_polls(cpu, idle_since, from)
+      polled = true
       add(cpu + CPU_POLLED, nvme_process_cq(cpu, nq, FETCH_ALL))
     }
     nq = next
   }
 }
 
-/** Ends and issues I/Os of every job; true if one of them can go on at once. */
+/** Ends and issues I/Os of one job; true if it can go on at once. */
+function run_job(cpu: u32, job: u32, woken: bool): bool {
+  const was_waiting = load<u32>(job, JOB_STATE) != JOB_RUN || load<u32>(job, JOB_IN_FLIGHT) != 0
+  const ended = job_reap(cpu, job)
+  if (!job_runnable(cpu, job)) return false
+  if (ended && woken && was_waiting) {
+    spend(cpu, load<u32>(M_BASE, M_COST_SWITCH))
+    add(cpu + CPU_SWITCHES, 1)
+  }
+  const more = job_issue(cpu, job) != 0
+  // It may have found that nothing is left to do: then it is over now.
+  if (load<u32>(job, JOB_STATE) != JOB_RUN) job_runnable(cpu, job)
+  return more
+}
+
+/**
+ * Runs every job; true if one of them can go on at once. The one behind the last that issued something
+ * comes first: always the same first one would take every free tag, and those behind it would starve.
+ */
 function run_jobs(cpu: u32, woken: bool): bool {
+  const turn = load<u32>(cpu, CPU_CUR_JOB)
+  const first = turn ? turn : load<u32>(cpu, CPU_JOB)
   let more = false
-  let job = load<u32>(cpu, CPU_JOB)
+  let job = first
   while (job) {
-    const was_waiting = load<u32>(job, JOB_STATE) != JOB_RUN || load<u32>(job, JOB_IN_FLIGHT) != 0
-    const ended = job_reap(cpu, job)
-    if (job_runnable(cpu, job)) {
-      if (ended && woken && was_waiting) {
-        spend(cpu, load<u32>(M_BASE, M_COST_SWITCH))
-        add(cpu + CPU_SWITCHES, 1)
-      }
-      if (job_issue(cpu, job)) more = true
-      // It may have found that nothing is left to do: then it is over now.
-      if (load<u32>(job, JOB_STATE) != JOB_RUN) job_runnable(cpu, job)
+    const next = load<u32>(job, JOB_NEXT)
+    const following = next ? next : load<u32>(cpu, CPU_JOB)
+    if (run_job(cpu, job, woken)) {
+      more = true
+      store<u32>(cpu, following, CPU_CUR_JOB)
     }
-    job = load<u32>(job, JOB_NEXT)
+    job = following != first ? following : 0
   }
   return more
 }
@@ -153,7 +170,7 @@ function cpu_step(cpu: u32, now: u64): void {
   const from = max<u64>(idle_since, now)
   store<u64>(cpu, from, CPU_NOW)
   const woken = now > idle_since
-  take_completions(cpu, idle_since)
+  take_completions(cpu, idle_since, from)
   complete_done_list(cpu)
   const more = run_jobs(cpu, woken)
   add(cpu + CPU_BUSY_NS, load<u64>(cpu, CPU_NOW) - from)

@@ -32,6 +32,13 @@ export interface RawCore extends Core {
   complete_done_list(cpu: number): number
   nvme_process_cq(cpu: number, nq: number, max: number): number
   nvme_dbbuf_need_event(eventIndex: number, value: number, old: number): number
+  event_by(time: bigint, kind: number, slot: number): void
+  event_at(time: bigint, kind: number, slot: number): void
+  event_pop(evq: number): void
+  /** 2^64 - 1, as -1n, when there is none. */
+  event_time(evq: number): bigint
+  event_kind(evq: number): number
+  event_slot(evq: number): number
   dev_run_sq(dsq: number, max: number, now: bigint): number
   dev_post_due(dsq: number, now: bigint): number
   dev_next_due(dsq: number): bigint

@@ -138,17 +138,17 @@ export class Stepped {
     this.#ended.push({ bio, status: this.view.u32(bio + L.BIO_STATUS) })
   }
 
-  /** Fetches, reaps and serves until nothing moves any more. */
+  /** Fetches, reaps and serves until two rounds have found nothing to do. */
   settle(): void {
-    const ended = (): number => this.sent.length + this.#ended.length
-    for (let before = -1; before !== ended(); ) {
-      before = ended()
+    for (let idle = 0; idle < 2; ) {
+      const before = this.sent.length + this.#ended.length
       for (const queue of this.disk.queues) {
         this.fetch(undefined, queue)
         this.reap(undefined, queue)
       }
       for (let i = 0; i < this.machine.config.cpus; i++) this.core.complete_done_list(this.cpu(i))
       this.slow()
+      idle = this.sent.length + this.#ended.length === before ? idle + 1 : 0
     }
   }
 
