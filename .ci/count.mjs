@@ -15,7 +15,9 @@ function readReport(file) {
 
 const files = readReport(process.argv[2]).testResults
 const tests = files.flatMap(file => file.assertionResults)
-const unloaded = files.filter(file => file.status === 'failed' && file.assertionResults.length === 0)
+const unloaded = files.filter(
+  file => file.status === 'failed' && file.assertionResults.length === 0,
+)
 const passed = tests.filter(test => test.status === 'passed').length
 const failed = tests.filter(test => test.status === 'failed').length + unloaded.length
 for (const test of tests)
