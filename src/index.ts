@@ -3,6 +3,7 @@
 //   plan      arguments and job files become a RunPlan, everything checked, nothing run
 //   run       a plan (or the arguments of one) is run; the result is plain data
 //   formatReport   fio's texts of a result
+//   openMachine    a machine for a program: read, write, trim and flush, in virtual time
 //
 // Errors: UserError for anything wrong with what was asked for, before any I/O; OutputError when a log cannot be written
 // or a thread dies. Jobs that fail are no exception: the outcome lists them. Nothing is printed here, and signals are the
@@ -26,10 +27,23 @@ export type {
 } from './report/result.js'
 export type { Progress } from './report/status-line.js'
 export type { JobSpec, RunPlan } from './workload/job.js'
+export {
+  type Completion,
+  type Io,
+  IoError,
+  type OpenMachine,
+  type OpenOptions,
+  openMachine,
+} from './workload/open-machine.js'
 export type { RunHooks, RunOutcome } from './workload/run.js'
+
+/** The name under which messages know a job file that came as text. */
+const JOB_TEXT = 'job'
 
 /** Where job files and environment variables come from; by default from this process. */
 export interface PlanOptions {
+  /** Text of a job file, run as if it came first among the arguments; messages call it `job`. */
+  readonly job?: string
   /** Contents of a file by its path; throws when there is none. */
   readonly readFile?: (path: string) => Uint8Array
   /** For `${NAME}` in job files. */
@@ -42,8 +56,11 @@ export interface PlanOptions {
  * @throws UserError, one line naming file, line, option and what is accepted
  */
 export function plan(args: readonly string[], options: PlanOptions = {}): RunPlan {
-  return parseRun(args, {
-    readFile: options.readFile ?? (path => readFileSync(path)),
+  const { job } = options
+  const files = options.readFile ?? ((path: string): Uint8Array => readFileSync(path))
+  return parseRun(job === undefined ? args : [JOB_TEXT, ...args], {
+    readFile: path =>
+      job !== undefined && path === JOB_TEXT ? new TextEncoder().encode(job) : files(path),
     env: options.env ?? process.env,
     hostCpus: availableParallelism(),
   })

@@ -54,7 +54,10 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
     stages: plan.stages || plan.clock === 'virtual',
     trace: false,
     memBytes: memBytes(plan, specs),
-    disks: specs.map(spec => diskConfig(spec, plan, needs.nrCpus)),
+    disks: specs.map(spec => {
+      const need = plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0
+      return diskConfig(spec, plan.clock, need, needs.nrCpus)
+    }),
     extraBytes: needs.extraBytes,
     jobs: needs.jobs,
     costs: plan.machine.costs,
@@ -74,7 +77,8 @@ function memBytes(plan: RunPlan, specs: readonly NvmeSpec[]): number {
   return asked > 0 ? asked : plan.machine.memBytes
 }
 
-function nvmeOnly(spec: DeviceSpec): NvmeSpec {
+/** @throws UserError for a kind of device that is not built yet */
+export function nvmeOnly(spec: DeviceSpec): NvmeSpec {
   if (spec.kind === 'nvme') return spec
   throw new UserError(`--device ${spec.kind}: not built yet; the device that exists is nvme`)
 }
@@ -106,17 +110,22 @@ function defaultDisk(plan: RunPlan): NvmeSpec {
   return parseDevices([`nvme,size=${size}`])[0] as NvmeSpec
 }
 
-function diskConfig(spec: NvmeSpec, plan: RunPlan, nrCpus: number): DiskConfig {
-  const virtual = plan.clock === 'virtual'
+/** One disk, large enough for `need` bytes unless its size was said. @throws UserError for what is not built yet */
+export function diskConfig(
+  spec: NvmeSpec,
+  clock: RunPlan['clock'],
+  need: number,
+  nrCpus: number,
+): DiskConfig {
   return {
     name: spec.name,
     driver: 'nvme',
-    sizeBytes: spec.sizeBytes ?? sizeFor(plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0),
+    sizeBytes: spec.sizeBytes ?? sizeFor(need),
     lbaShift: lbaShift(spec),
     queues: spec.queues ?? nrCpus,
     pollQueues: spec.pollQueues,
     depth: spec.depth,
-    ...media(spec, virtual),
+    ...media(spec, clock === 'virtual'),
     where: spec.where ?? 'inline',
     wait: spec.wait ?? 'irq',
     coalesceCount: spec.coalesce?.entries ?? 1,

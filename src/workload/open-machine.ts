@@ -1,0 +1,388 @@
+// A machine for a program: reads, writes, trims and flushes one at a time or many at once, in virtual time.
+//
+//   submit, poll              plain calls. submit() gives an I/O to the block layer; poll() lets time pass until something
+//                             has completed and returns it
+//   read, write, trim, flush  promises over the same two: what is asked for in one turn of the event loop is in flight together
+//
+// The machine has one CPU, this thread, and no others: nothing happens unless one of these is called, and the same calls
+// give the same times on every host. Data are copied in and out of the machine's memory.
+
+import {
+  BIO_BYTES,
+  BIO_DATA,
+  BIO_DISK,
+  BIO_END_IO,
+  BIO_OPF,
+  BIO_SECTOR,
+  BIO_SIZE,
+  BIO_STATUS,
+  CPU_NOW,
+  CPU_RING,
+  END_IO_RING,
+  LINE_PAIR,
+  PAGE_SIZE,
+  RING_BASE,
+  RING_HEAD,
+  RING_MASK,
+  RING_TAIL,
+  RUN_IDLE,
+  RUN_REASON,
+  RUN_SLOW,
+} from '../../assembly/layout.js'
+import {
+  BLK_STS_NOSPC,
+  BLK_STS_NOTSUPP,
+  REQ_OP_DISCARD,
+  REQ_OP_READ,
+  REQ_OP_WRITE,
+  REQ_PREFLUSH,
+  REQ_SYNC,
+} from '../../assembly/nvme.js'
+import { UserError } from '../core/errors.js'
+import { alignUp } from '../core/memory.js'
+import { EIO, ENOSPC, EOPNOTSUPP } from '../kernel/errno.js'
+import { bootMachine, type Disk, type Machine, type SlowContext } from '../machine/machine.js'
+import { serviceSlow, slowPending } from '../machine/slow.js'
+import { DEFAULT_MACHINE, parseDevices } from '../machine/spec-parse.js'
+import { errorText } from './error-text.js'
+import { diskConfig, nvmeOnly } from './machine-config.js'
+
+/** What the machine is made of. */
+export interface OpenOptions {
+  /** Disks, as after --device; default: one, `nvme`, called nvme0n1. */
+  readonly devices?: readonly string[]
+  /** Bytes of a disk that does not say its size, default 1 GiB. */
+  readonly sizeBytes?: number
+  /** I/Os in flight at once, default 64. */
+  readonly depth?: number
+  /** Bytes of the largest read or write, default 1 MiB. */
+  readonly maxBytes?: number
+  /** Budget of all data, default 2 GiB. */
+  readonly memBytes?: number
+  readonly seed?: number
+}
+
+/** One I/O. Offsets and lengths are bytes, multiples of the disk's block. */
+export type Io =
+  | { readonly op: 'read' | 'trim'; readonly offset: number; readonly length: number }
+  | { readonly op: 'write'; readonly offset: number; readonly data: Uint8Array }
+  | { readonly op: 'flush' }
+
+/** An I/O that is over. */
+export interface Completion {
+  /** What submit() returned. */
+  readonly ticket: number
+  /** Positive errno, 0 = good. */
+  readonly errno: number
+  /** What was read; empty for anything else. The caller's own copy. */
+  readonly data: Uint8Array
+  /** From submit() to completion, ns of the machine's clock. */
+  readonly latencyNs: number
+}
+
+/** An I/O that failed, from one of the promises. */
+export class IoError extends Error {
+  override readonly name: string = 'IoError'
+  readonly errno: number
+
+  constructor(io: Io, errno: number) {
+    const where = 'offset' in io ? ` at offset ${io.offset}` : ''
+    super(`${io.op}${where}: ${errorText(errno)}`)
+    this.errno = errno
+  }
+}
+
+const CPU = 0
+const HZ = 250
+const DEPTH = 64
+const MAX_DEPTH = 1024
+const MAX_BYTES = 2 ** 20
+const SECTOR_SHIFT = 9
+const EVENTS_PER_CALL = 4096
+/** submit_bio returns less than this when the bio has to be submitted again. */
+const FIRST_AGAIN = -1
+const NOTHING: Uint8Array = new Uint8Array(0)
+
+const OPF: Readonly<Record<Io['op'], number>> = {
+  read: REQ_OP_READ,
+  write: REQ_OP_WRITE | REQ_SYNC,
+  trim: REQ_OP_DISCARD | REQ_SYNC,
+  flush: REQ_OP_WRITE | REQ_PREFLUSH,
+}
+
+/** Whose promise an I/O will settle. */
+interface Waiting {
+  readonly resolve: (completion: Completion) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** One place for an I/O in flight. */
+interface Slot {
+  readonly bio: number
+  readonly buffer: number
+  io: Io
+  ticket: number
+  startNs: number
+}
+
+/**
+ * Boots a machine in virtual time.
+ * @throws UserError for devices that contradict themselves or are not built yet, or when memory does not suffice
+ */
+export async function openMachine(options: OpenOptions = {}): Promise<OpenMachine> {
+  const depth = whole('depth', options.depth ?? DEPTH, 1, MAX_DEPTH)
+  const maxBytes = alignUp(
+    whole('maxBytes', options.maxBytes ?? MAX_BYTES, 512, 2 ** 28),
+    PAGE_SIZE,
+  )
+  const specs = parseDevices(options.devices ?? ['nvme']).map(nvmeOnly)
+  const machine = bootMachine({
+    clock: 'virtual',
+    cpus: 1,
+    hz: HZ,
+    seed: options.seed ?? 0,
+    lat: 'none',
+    stages: false,
+    trace: false,
+    memBytes: options.memBytes ?? DEFAULT_MACHINE.memBytes,
+    disks: specs.map(spec => diskConfig(spec, 'virtual', options.sizeBytes ?? 0, 1)),
+    extraBytes: depth * (maxBytes + LINE_PAIR) + PAGE_SIZE,
+    jobs: 0,
+  })
+  await machine.start()
+  return new OpenMachine(machine, depth, maxBytes)
+}
+
+function whole(name: string, value: number, low: number, high: number): number {
+  if (Number.isInteger(value) && value >= low && value <= high) return value
+  throw new UserError(`${name}=${value}: a whole number from ${low} to ${high} is accepted`)
+}
+
+/** A running machine. Make one with openMachine(). */
+export class OpenMachine {
+  readonly #machine: Machine
+  readonly #context: SlowContext
+  readonly #maxBytes: number
+  readonly #free: Slot[] = []
+  readonly #busy = new Map<number, Slot>()
+  readonly #waiting = new Map<number, Waiting>()
+  #completed: Completion[] = []
+  #tickets = 0
+  #pumping: Promise<void> | undefined
+
+  /** Use openMachine(). */
+  constructor(machine: Machine, depth: number, maxBytes: number) {
+    const { core, view, now } = machine
+    this.#machine = machine
+    this.#maxBytes = maxBytes
+    this.#context = { core, view, cpu: machine.cpuAddress(CPU), index: CPU, now, post: () => {} }
+    const buffers = machine.alloc(depth * maxBytes, PAGE_SIZE)
+    for (let i = 0; i < depth; i++) {
+      const bio = machine.alloc(BIO_BYTES, LINE_PAIR)
+      const idle: Io = { op: 'flush' }
+      this.#free.push({ bio, buffer: buffers + i * maxBytes, io: idle, ticket: 0, startNs: 0 })
+    }
+  }
+
+  /** Names of the disks, in their order. */
+  get disks(): readonly string[] {
+    return this.#machine.disks.map(disk => disk.config.name)
+  }
+
+  /** The machine's clock, ns since boot. */
+  get nowNs(): number {
+    return this.#machine.now()
+  }
+
+  /** I/Os submitted and not yet returned by poll() or by their promise. */
+  get inFlight(): number {
+    return this.#busy.size + this.#completed.length
+  }
+
+  /** Bytes of a disk. */
+  sizeBytes(disk?: string): number {
+    return this.#disk(disk).config.sizeBytes
+  }
+
+  /**
+   * Gives an I/O to a disk (the first unless named) and returns its ticket. When `depth` I/Os are in flight, time passes
+   * until one of them has completed.
+   * @throws UserError for an I/O that the disk cannot take: not whole blocks, past the end, larger than maxBytes
+   */
+  submit(io: Io, disk?: string): number {
+    const target = this.#disk(disk)
+    this.#check(io, target)
+    while (this.#free.length === 0) this.#step()
+    const slot = this.#free.pop()!
+    slot.io = io
+    slot.ticket = ++this.#tickets
+    slot.startNs = this.nowNs
+    this.#fill(slot, target)
+    this.#busy.set(slot.bio, slot)
+    this.#submitBio(slot.bio)
+    return slot.ticket
+  }
+
+  /** Lets time pass until at least one I/O has completed; returns all that have. Empty when nothing is in flight. */
+  poll(): Completion[] {
+    while (this.#completed.length === 0 && this.#busy.size > 0) this.#step()
+    const completed = this.#completed
+    this.#completed = []
+    return completed
+  }
+
+  /** @throws IoError */
+  async read(offset: number, length: number, disk?: string): Promise<Uint8Array> {
+    return (await this.#ask({ op: 'read', offset, length }, disk)).data
+  }
+
+  /** Resolves when the disk has said that it is done, which is not yet when it is durable: see flush(). @throws IoError */
+  async write(offset: number, data: Uint8Array, disk?: string): Promise<void> {
+    await this.#ask({ op: 'write', offset, data }, disk)
+  }
+
+  /** Discards a range: it reads as zeros and takes no memory any more. @throws IoError */
+  async trim(offset: number, length: number, disk?: string): Promise<void> {
+    await this.#ask({ op: 'trim', offset, length }, disk)
+  }
+
+  /** Makes durable what was written. @throws IoError */
+  async flush(disk?: string): Promise<void> {
+    await this.#ask({ op: 'flush' }, disk)
+  }
+
+  /** Whether nothing was lost: everything submitted has ended once, and nothing is held. */
+  get balanced(): boolean {
+    return this.#machine.books().balanced
+  }
+
+  /** The machine must not be used afterwards. */
+  close(): Promise<void> {
+    return this.#machine.stop()
+  }
+
+  // ---------------------------------------------------------------- promises
+
+  async #ask(io: Io, disk: string | undefined): Promise<Completion> {
+    const ticket = this.submit(io, disk)
+    const completion = await new Promise<Completion>((resolve, reject) => {
+      this.#waiting.set(ticket, { resolve, reject })
+      this.#pumping ??= this.#pump()
+    })
+    if (completion.errno !== 0) throw new IoError(io, completion.errno)
+    return completion
+  }
+
+  /** Lets time pass once this turn's callers have all submitted theirs. */
+  async #pump(): Promise<void> {
+    await Promise.resolve()
+    try {
+      while (this.#waiting.size > 0) this.#step()
+    } catch (error) {
+      for (const { reject } of this.#waiting.values()) reject(error)
+      this.#waiting.clear()
+    }
+    this.#pumping = undefined
+  }
+
+  // ---------------------------------------------------------------- one I/O
+
+  #disk(name: string | undefined): Disk {
+    return name === undefined
+      ? this.#machine.disks[0]!
+      : this.#machine.disk(name.replace(/^\/dev\//, ''))
+  }
+
+  #check(io: Io, disk: Disk): void {
+    if (io.op === 'flush') return
+    const { sizeBytes, lbaShift, name } = disk.config
+    const { offset } = io
+    const length = io.op === 'write' ? io.data.length : io.length
+    const block = 2 ** lbaShift
+    const is = `${io.op} of ${length} bytes at offset ${offset}`
+    if (!(length > 0 && offset >= 0 && offset % block === 0 && length % block === 0))
+      throw new UserError(`${is}: ${name} takes whole blocks of ${block} bytes`)
+    if (offset + length > sizeBytes) throw new UserError(`${is}: ${name} ends at ${sizeBytes}`)
+    if (io.op !== 'trim' && length > this.#maxBytes)
+      throw new UserError(`${is}: at most ${this.#maxBytes} bytes (maxBytes)`)
+  }
+
+  #fill({ bio, buffer, io }: Slot, disk: Disk): void {
+    const { view } = this.#machine
+    const length = io.op === 'flush' ? 0 : io.op === 'write' ? io.data.length : io.length
+    if (io.op === 'write') view.bytes.set(io.data, buffer)
+    view.setU32(bio + BIO_OPF, OPF[io.op])
+    view.setU64(bio + BIO_SECTOR, io.op === 'flush' ? 0 : io.offset / 2 ** SECTOR_SHIFT)
+    view.setU32(bio + BIO_SIZE, length)
+    view.setU32(bio + BIO_DATA, buffer)
+    view.setU32(bio + BIO_DISK, disk.q)
+    view.setU32(bio + BIO_END_IO, END_IO_RING)
+  }
+
+  #submitBio(bio: number): void {
+    const { core, view } = this.#machine
+    const { cpu } = this.#context
+    core.cpu_set_now(cpu, Math.max(this.nowNs, view.u64(cpu + CPU_NOW)))
+    let cookie = core.submit_bio(cpu, bio)
+    while (cookie < FIRST_AGAIN) {
+      this.#step()
+      cookie = core.submit_bio_again(cpu, bio)
+    }
+  }
+
+  /** Lets the machine handle some events, and takes what has completed. */
+  #step(): void {
+    const { core, view } = this.#machine
+    const { cpu } = this.#context
+    const before = this.#busy.size
+    // a flush waits for TypeScript as soon as it is submitted, a failed request when its completion is found
+    if (slowPending(view, cpu)) {
+      serviceSlow(this.#context, { bio: (_, bio) => this.#complete(bio) })
+      core.virtual_kick(cpu)
+    }
+    const result = core.virtual_run(EVENTS_PER_CALL, Number.POSITIVE_INFINITY)
+    this.#drainRing()
+    if (result & RUN_SLOW) return
+    if ((result & RUN_REASON) === RUN_IDLE && before > 0 && this.#busy.size === before)
+      throw new Error(`${before} I/Os are in flight, but nothing will ever happen again`)
+  }
+
+  #drainRing(): void {
+    const { view } = this.#machine
+    const ring = view.u32(this.#context.cpu + CPU_RING)
+    const [base, mask] = [view.u32(ring + RING_BASE), view.u32(ring + RING_MASK)]
+    for (;;) {
+      const head = view.u32(ring + RING_HEAD)
+      if (head === view.u32(ring + RING_TAIL)) return
+      view.setU32(ring + RING_HEAD, head + 1)
+      this.#complete(view.u32(base + (head & mask) * 4))
+    }
+  }
+
+  #complete(bio: number): void {
+    const { view } = this.#machine
+    const slot = this.#busy.get(bio)!
+    this.#busy.delete(bio)
+    const { io, buffer, ticket, startNs } = slot
+    const status = view.u32(bio + BIO_STATUS)
+    const good = status === 0 && io.op === 'read'
+    const completion: Completion = {
+      ticket,
+      errno: errnoOf(status),
+      data: good ? view.bytes.slice(buffer, buffer + io.length) : NOTHING,
+      latencyNs: this.nowNs - startNs,
+    }
+    this.#free.push(slot)
+    const waiting = this.#waiting.get(ticket)
+    this.#waiting.delete(ticket)
+    if (waiting) waiting.resolve(completion)
+    else this.#completed.push(completion)
+  }
+}
+
+/** blk_status_to_errno, as far as disks say it. */
+function errnoOf(status: number): number {
+  if (status === 0) return 0
+  if (status === BLK_STS_NOSPC) return ENOSPC
+  return status === BLK_STS_NOTSUPP ? EOPNOTSUPP : EIO
+}
