@@ -194,21 +194,22 @@ function verify_holds(job: u32): bool {
   return true
 }
 
-/** Nothing more to write: read back, or drain. */
-function pass_over(job: u32): void {
+/** Nothing more to write: read back, or drain. True: reading back has begun, the job goes on. */
+function pass_over(job: u32): bool {
   if ((load<u32>(job, JOB_FEATURES) & JF_VERIFY) && load<u32>(job, JOB_VERIFY_AFTER)) {
     // Reads must not overtake the writes that they check.
     if (load<u32>(job, JOB_IN_FLIGHT)) {
       store<u32>(job, JOB_WAIT_IO, JOB_STATE)
-      return
+      return false
     }
     if (!load<u32>(job, JOB_VERIFYING)) {
       store<u32>(job, 1, JOB_VERIFYING)
       verify_begin(job)
-      return
+      return true
     }
   }
   store<u32>(job, JOB_DRAIN, JOB_STATE)
+  return false
 }
 
 // ---------------------------------------------------------------- one I/O
@@ -435,17 +436,11 @@ function issue_one(cpu: u32, job: u32, features: u32): bool {
     if ((features & JF_THINK) && thinks(job)) return false
   }
   const now = load<u64>(cpu, CPU_NOW)
-  if (finished_issuing(job, now)) {
-    pass_over(job)
-    return false
-  }
+  if (finished_issuing(job, now)) return pass_over(job) && issue_one(cpu, job, features)
   if (load<u32>(job, JOB_PENDING)) store<u32>(job, 0, JOB_PENDING)
   else {
     if ((features & JF_RATE) && !rate_allows(job, now)) return false
-    if (!choose(job)) {
-      pass_over(job)
-      return false
-    }
+    if (!choose(job)) return pass_over(job) && issue_one(cpu, job, features)
   }
   if ((features & JF_VERIFY) && verify_holds(job)) return false
   return issue_chosen(cpu, job, features)

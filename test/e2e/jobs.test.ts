@@ -141,7 +141,7 @@ describe.each(CLOCKS)('the example jobs, %s time', clock => {
       [0, 0, 512],
       [0, 0, 4096],
       [20480, 0, 0],
-      [0, 512, 512],
+      [0, 1024, 1024],
     ])
     expect(job(result, 'wipe').trim.ioBytes).toBe(512 * 2 ** 20)
   })
