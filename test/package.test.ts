@@ -152,7 +152,7 @@ describe('the installed package', () => {
     const { status, stdout } = node('--no-warnings', 'api.js')
     expect(status).toBe(0)
     const names = ['OutputError', 'UserError', 'formatReport', 'plan', 'run']
-    expect(JSON.parse(stdout)).toEqual([names, version, [], 256])
+    expect(JSON.parse(stdout)).toEqual([expect.arrayContaining(names), version, [], 256])
   })
 
   it('keeps the rest of itself private', () => {
