@@ -30,17 +30,22 @@ export interface JobLimits {
 
 type LimitedJob = Pick<
   JobSpec,
-  'rampTimeNs' | 'runtimeNs' | 'timeBased' | 'ioSize' | 'loops' | 'numberIos'
+  'rampTimeNs' | 'runtimeNs' | 'timeBased' | 'ioSize' | 'loops' | 'numberIos' | 'rw'
 >
 
 /** The limits that hold for `job` under the caps of the command line. */
 export function jobLimits(job: LimitedJob, caps: Caps): JobLimits {
   const amount = {
     bytes: job.timeBased ? Number.POSITIVE_INFINITY : job.ioSize * Math.max(1, job.loops),
-    numberIos: job.numberIos || Number.POSITIVE_INFINITY,
+    numberIos: numberOfIos(job) || Number.POSITIVE_INFINITY,
     maxIo: caps.maxIo ?? Number.POSITIVE_INFINITY,
   }
   return { ...times(job.rampTimeNs, job.runtimeNs, caps.maxRuntimeNs), ...amount }
+}
+
+/** A block that is trimmed, then written, counts once; the core counts both I/Os. */
+function numberOfIos({ numberIos, rw }: LimitedJob): number {
+  return rw === 'trimwrite' || rw === 'randtrimwrite' ? 2 * numberIos : numberIos
 }
 
 function times(

@@ -68,6 +68,7 @@ function limited(over: Partial<Parameters<typeof jobLimits>[0]>) {
     ioSize: 4096,
     loops: 1,
     numberIos: 0,
+    rw: 'read' as const,
     ...over,
   }
   return (maxRuntimeNs: number | null, maxIo: number | null = null) =>
@@ -99,6 +100,7 @@ describe('jobLimits', () => {
     expect(limited({ timeBased: true })(null).bytes).toBe(Number.POSITIVE_INFINITY)
     expect(limited({})(null, 17).maxIo).toBe(17)
     expect(limited({ numberIos: 5 })(null).numberIos).toBe(5)
+    expect(limited({ numberIos: 5, rw: 'trimwrite' })(null).numberIos).toBe(10)
   })
 
   it('never lets a job run longer than the cap', () => {
