@@ -3,8 +3,14 @@
 import type { Measured, Side, Size } from '../cell.js'
 import { Rig, type Window } from '../rig.js'
 
-/** Time until a window opens, for the engine to replace its baseline code, and the window's length; ns. */
-const WARM = { small: 5e6, large: 400e6 } as const
+/**
+ * Time until a window opens, for the engine to replace its baseline code; ns. On a busy host a thread gets less CPU time
+ * than passes; then it waits longer, but not for ever: threads that sleep never get it.
+ */
+const WARM = { small: 5e6, large: 300e6 } as const
+const WARM_TRIES = 6
+
+/** The window's length, ns. */
 const LOOK = { small: 5e6, large: 400e6 } as const
 
 /** A job of 4 KiB random reads. */
@@ -52,9 +58,16 @@ export function perIo({ ios, elapsedNs, cpuNs }: Window): Required<Measured> {
   return { value: elapsedNs / ios, cpu: cpuNs / ios }
 }
 
+async function warmUp(rig: Rig, size: Size): Promise<void> {
+  let cpuNs = 0
+  for (let i = 0; i < WARM_TRIES && !(cpuNs >= WARM[size] * 0.8); i++) {
+    cpuNs += (await rig.pass(WARM[size])).cpuNs
+  }
+}
+
 /** Looks at the jobs that run now, when they have warmed up; then ends everything. */
 export async function lookAt(rig: Rig, size: Size): Promise<Required<Measured>> {
-  await rig.pass(WARM[size])
+  await warmUp(rig, size)
   const window = await rig.pass(LOOK[size])
   await rig.stop()
   return perIo(window)
