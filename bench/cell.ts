@@ -1,11 +1,11 @@
 // What a bench is made of: cells, their sides, and what a cell comes to.
 //
-//   side   one thing that is measured: phasebit at QD32, the yardstick at QD32, one point of a curve
+//   side   one thing that is measured: phasebit at QD32, the yardstick, one point of a curve
 //   round  every side once, one right after the other, in turning order
 //   cell   some sides and one figure made of them, such as the ratio of two; with or without a goal
 //
-// A figure is made within a round and only then is its median taken: a machine that is slow for a minute is slow for all
-// sides of the round.
+// A figure is made within a round and only then is its median taken: a machine that is slow for a
+// minute is slow for all sides of the round.
 
 /** Small: everything works, in some milliseconds (tests). Large: what the figures are made from. */
 export type Size = 'small' | 'large'
@@ -13,14 +13,20 @@ export type Size = 'small' | 'large'
 /** What one measurement of a side came to, in the cell's unit. */
 export interface Measured {
   readonly value: number
-  /** The same by CPU time of the threads that do the work, where it means anything: what other processes take is left out. */
+  /**
+   * The same by CPU time of the threads that do the work, where it means anything: what other
+   * processes take is left out.
+   */
   readonly cpu?: number
 }
 
 /** One thing that is measured. */
 export interface Side {
   readonly name: string
-  /** `child`: in a process of its own that lives for the rounds of one process; `here`: it starts what it needs itself. */
+  /**
+   * `child`: in a process of its own that lives for the rounds of one process; `here`: it starts
+   * what it needs itself.
+   */
   readonly where: 'child' | 'here'
   readonly measure: (size: Size) => Promise<Measured>
 }

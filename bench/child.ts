@@ -1,4 +1,5 @@
-// The process in which sides are measured: asked by name, one side at a time. It lives for the rounds of one process.
+// The process in which sides are measured: asked by name, one side at a time. It lives for the
+// rounds of one process.
 
 import { CELLS } from './macro/cells.js'
 import type { ChildAnswer, ChildRequest } from './children.js'

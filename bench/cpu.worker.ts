@@ -1,5 +1,5 @@
-// The file that the threads of a bench's machine load: as the workload's own, and each CPU says which thread it is, so that
-// its CPU time can be read.
+// The file that the threads of a bench's machine load: as the workload's own, and each CPU says
+// which thread it is, so that its CPU time can be read.
 
 import { runThread, type ThreadMessage, type ThreadTask } from '../src/machine/cpu.js'
 import { hostHandlers } from '../src/workload/host.js'

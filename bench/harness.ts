@@ -1,7 +1,8 @@
 // Runs a cell: some fresh processes, some rounds in each, every side once a round.
 //
-// The order of the sides turns with every round, so that what drifts meets them all; the figure is made within the round.
-// What is missing on this host makes the cell skipped, with the reason; what goes wrong makes it failed.
+// The order of the sides turns with every round, so that what drifts meets them all; the figure is
+// made within the round. What is missing on this host makes the cell skipped, with the reason; what
+// goes wrong makes it failed.
 
 import type { Cell, Measured, Need, Size } from './cell.js'
 import { Child } from './children.js'

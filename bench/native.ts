@@ -1,7 +1,8 @@
-// The yardstick: a C twin of the hot path (bench/native/README.md), built with make into build/native.
+// The yardstick: a C twin of the hot path (bench/native/README.md), built with make into
+// build/native.
 //
-// It is run for one repetition each time, so that rounds can alternate with phasebit's, pinned as its README says: to
-// CPU 0 inline, to CPUs 0 and 1 with two threads.
+// It is run for one repetition each time, so that rounds can alternate with phasebit's, pinned as
+// its README says: to CPU 0 inline, to CPUs 0 and 1 with two threads.
 
 import { cpSync, mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -37,7 +38,8 @@ async function build(): Promise<string | null> {
     await output('make', ['-s', '-C', BUILD, 'ring'])
     return null
   } catch (error) {
-    return `the yardstick cannot be built (it needs make and a C compiler): ${(error as Error).message}`
+    const why = (error as Error).message
+    return `the yardstick cannot be built (it needs make and a C compiler): ${why}`
   }
 }
 
@@ -51,7 +53,10 @@ async function ring(args: readonly string[], ios: number): Promise<RingResult> {
   return result
 }
 
-/** What is read of a repetition: elapsed time, or the submitting thread's CPU time, in ns for each I/O. */
+/**
+ * What is read of a repetition: elapsed time, or the submitting thread's CPU time, in ns for each
+ * I/O.
+ */
 export type RingField = 'elapsed' | 'host cpu'
 
 /** A side that is the yardstick with these options; `ios` I/Os when large. */

@@ -1,13 +1,15 @@
-// A machine with its jobs, as `phasebit run` sets them up, driven by hand so that any stretch of time can be measured.
+// A machine with its jobs, as `phasebit run` sets them up, driven by hand so that any stretch of
+// time can be measured.
 //
-//   boot     command line -> plan -> placement, memory -> machine -> blocks of all jobs (what src/workload/run.ts does)
+//   boot     command line -> plan -> placement, memory -> machine -> blocks of all jobs
+//            (what src/workload/run.ts does)
 //   start    the machine's threads, then a job
 //   window   I/Os, elapsed time and CPU time of a stretch of the run, while it runs
 //   stop     jobs end, threads end, the books must balance
 //
-// Real clock: each CPU is a worker thread that runs src/machine/cpu.ts, as in every run; this thread sleeps meanwhile.
-// Virtual clock: this thread does everything. Left out of a run: reports, logs, and the policies that look at a job twice
-// a second.
+// Real clock: each CPU is a worker thread that runs src/machine/cpu.ts, as in every run; this
+// thread sleeps meanwhile. Virtual clock: this thread does everything. Left out of a run: reports,
+// logs, and the policies that look at a job twice a second.
 
 import { availableParallelism } from 'node:os'
 import { distUrl } from '../src/core/wasm.js'
@@ -26,7 +28,10 @@ import { ownThread, threadTime } from './thread-time.js'
 
 const PAGE = 4096
 
-/** How many times as long as asked for a window may last: a busy host may not run a thread for a while. */
+/**
+ * How many times as long as asked for a window may last: a busy host may not run a thread for a
+ * while.
+ */
 const PATIENCE = 2000
 
 /** A stretch of a run. Times in ns. */
@@ -129,7 +134,9 @@ export class Rig {
     return [...this.#started].some(job => !this.#done.has(job))
   }
 
-  /** Lets the machine run for so many ns of its own clock, and longer if no I/O has ended by then. */
+  /**
+   * Lets the machine run for so many ns of its own clock, and longer if no I/O has ended by then.
+   */
   async pass(ns: number): Promise<Window> {
     const { machine } = this
     const began = machine.now()

@@ -1,8 +1,9 @@
 // npm run bench -- [NAME...] [--quick] [--json FILE] [--rounds N] [--processes N] [--list]
 //
-// Names choose cells, by themselves or by how they begin; `micro` stands for the microbenchmarks. Without a name
-// everything runs. The table goes to standard output as it is made. Exit status 1: a cell failed, or --json could not be
-// written; a goal that is missed is reported, not an error, because the host may be busy.
+// Names choose cells, by themselves or by how they begin; `micro` stands for the microbenchmarks.
+// Without a name everything runs. The table goes to standard output as it is made. Exit status 1: a
+// cell failed, or --json could not be written; a goal that is missed is reported, not an error,
+// because the host may be busy.
 
 import { writeFileSync } from 'node:fs'
 import { availableParallelism, loadavg } from 'node:os'

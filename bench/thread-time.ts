@@ -1,4 +1,5 @@
-// CPU time of single threads, from Linux's /proc: what a measurement costs whatever else the host is doing.
+// CPU time of single threads, from Linux's /proc: what a measurement costs whatever else the host
+// is doing.
 
 import { readFileSync, readlinkSync } from 'node:fs'
 

@@ -1,5 +1,5 @@
-// How things grow: time for each I/O from depth 1 to the largest that blk-mq allows, time of the bare bitmap and of the
-// bare rings from 1 entry to 65,536, and bytes for each hardware queue.
+// How things grow: time for each I/O from depth 1 to the largest that blk-mq allows, time of the
+// bare bitmap and of the bare rings from 1 entry to 65,536, and bytes for each hardware queue.
 
 import { type Cell, type Measured, type Side, type Size, spread } from '../cell.js'
 import { type Loop, LoopMachine, sbitmapLoop } from '../micro/loops.js'

@@ -1,9 +1,11 @@
-// One CPU, the device in its thread: the bare path against the yardstick's, and two CPUs against one.
+// One CPU, the device in its thread: the bare path against the yardstick's, and two CPUs against
+// one.
 //
-// Both sides draw random offsets, take a tag, write an entry, ring the bell once a batch, run the device, reap by phase
-// and free the tag. phasebit does everything else as well that a run does: requests with state and deadline, the gate,
-// plugging and merging, the software queues' statistics, the job's limits and books, and a random map that meets each
-// block once a pass (the yardstick draws without one).
+// Both sides draw random offsets, take a tag, write an entry, ring the bell once a batch, run the
+// device, reap by phase and free the tag. phasebit does everything else as well that a run does:
+// requests with state and deadline, the gate, plugging and merging, the software queues'
+// statistics, the job's limits and books, and a random map that meets each block once a pass (the
+// yardstick draws without one).
 
 import {
   atLeast,
@@ -67,7 +69,10 @@ const DEEP: Cell = {
   ],
 }
 
-/** The whole store is written before anything is read: pages that nobody has touched would all be the same zeros. */
+/**
+ * The whole store is written before anything is read: pages that nobody has touched would all be
+ * the same zeros.
+ */
 async function readRam(size: Size): Promise<Measured> {
   const fill = [
     '--name=fill',

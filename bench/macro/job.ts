@@ -4,8 +4,9 @@ import type { Measured, Side, Size } from '../cell.js'
 import { Rig, type Window } from '../rig.js'
 
 /**
- * Time until a window opens, for the engine to replace its baseline code; ns. On a busy host a thread gets less CPU time
- * than passes; then it waits longer, but not for ever: threads that sleep never get it.
+ * Time until a window opens, for the engine to replace its baseline code; ns. On a busy host a
+ * thread gets less CPU time than passes; then it waits longer, but not for ever: threads that sleep
+ * never get it.
  */
 const WARM = { small: 5e6, large: 300e6 } as const
 const WARM_TRIES = 6

@@ -1,8 +1,9 @@
-// The command as users run it, from outside: against fio's null engine, and from the start of the process to the first
-// I/O.
+// The command as users run it, from outside: against fio's null engine, and from the start of the
+// process to the first I/O.
 //
-// fio's null engine completes an I/O where it is queued: no disk, no block layer. phasebit runs the same job through its
-// whole stack to an inline null device. Both draw offsets from a random map and take fio's default statistics.
+// fio's null engine completes an I/O where it is queued: no disk, no block layer. phasebit runs the
+// same job through its whole stack to an inline null device. Both draw offsets from a random map
+// and take fio's default statistics.
 
 import { fileURLToPath } from 'node:url'
 import { distUrl } from '../../src/core/wasm.js'
@@ -83,7 +84,10 @@ function fioCell(batch: number, goal: Goal | null): Cell {
   }
 }
 
-/** From before the process exists to the end of the first I/O of every job, ms; reports know whole milliseconds. */
+/**
+ * From before the process exists to the end of the first I/O of every job, ms; reports know whole
+ * milliseconds.
+ */
 async function firstIo(jobs: number): Promise<Measured> {
   const began = Date.now()
   const report = await phasebitRun([...JOB, ...DISK, `--numjobs=${jobs}`, '--max-io=1'])

@@ -1,5 +1,6 @@
-// Two threads: the submitter and the device, on a core each. Polled: both spin, an I/O costs what the cache lines between
-// them cost. By interrupt: the submitter sleeps, and what counts is how late it wakes and how much CPU that takes.
+// Two threads: the submitter and the device, on a core each. Polled: both spin, an I/O costs what
+// the cache lines between them cost. By interrupt: the submitter sleeps, and what counts is how
+// late it wakes and how much CPU that takes.
 
 import { atMost, type Cell, elapsedOnly, type Measured, ratio, type Size } from '../cell.js'
 import { yardstick } from '../native.js'
@@ -28,7 +29,10 @@ function polled(depth: number, batch: number, ios: number, most: number): Cell {
   }
 }
 
-/** What interrupts add to the latency of polling, against what they add to the yardstick's; NaN if one adds nothing. */
+/**
+ * What interrupts add to the latency of polling, against what they add to the yardstick's; NaN if
+ * one adds nothing.
+ */
 function added(values: readonly number[]): number {
   const [irq, poll, ringIrq, ringPoll] = values as [number, number, number, number]
   return irq > poll && ringIrq > ringPoll ? (irq - poll) / (ringIrq - ringPoll) : Number.NaN

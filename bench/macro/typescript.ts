@@ -1,9 +1,10 @@
-// I/O that TypeScript issues itself, one at a time: submit_bio, then a look for completions, on the calling thread with
-// an inline null device. Below the boundary it is the path that jobs take, with a doorbell for each I/O; compared with
-// the yardstick at the same depth and batch 1.
+// I/O that TypeScript issues itself, one at a time: submit_bio, then a look for completions, on the
+// calling thread with an inline null device. Below the boundary it is the path that jobs take, with
+// a doorbell for each I/O; compared with the yardstick at the same depth and batch 1.
 //
-//   submit-poll   submit and poll once for each I/O; what has ended is taken from the CPU's ring of finished bios
-//   promise       32 asynchronous loops that await a promise for each I/O; one poll for what they have submitted
+//   submit-poll   submit and poll once for each I/O; what has ended is in the CPU's ring of bios
+//   promise       32 asynchronous loops that await a promise for each I/O; one poll for what they
+//                 have submitted
 
 import {
   BIO_DATA,
@@ -60,7 +61,9 @@ class Issuer {
     this.#bios = this.#makeBios()
   }
 
-  /** The io_us of the job, which never runs, as bios of our own: their numbers are 0 to DEPTH - 1. */
+  /**
+   * The io_us of the job, which never runs, as bios of our own: their numbers are 0 to DEPTH - 1.
+   */
   #makeBios(): number[] {
     const view = this.#view
     const site = this.#rig.sites[0]!

@@ -1,8 +1,9 @@
-// Virtual time: how many I/Os of a fixed latency the event loop gets through in a second of the host's time, and how
-// that depends on the number of I/Os outstanding and of hardware queues.
+// Virtual time: how many I/Os of a fixed latency the event loop gets through in a second of the
+// host's time, and how that depends on the number of I/Os outstanding and of hardware queues.
 //
-// The drive has the default medium of virtual time (10 us, 8 commands at once), so that what is outstanding waits for
-// it; every queue has a CPU and a job of its own. Latencies are taken of every I/O, as virtual time always does.
+// The drive has the default medium of virtual time (10 us, 8 commands at once), so that what is
+// outstanding waits for it; every queue has a CPU and a job of its own. Latencies are taken of
+// every I/O, as virtual time always does.
 
 import {
   atLeast,

@@ -1,15 +1,16 @@
-// Loops around single parts of the core, compiled by the AssemblyScript compiler together with those parts, so that no
-// call crosses the boundary to JavaScript within them. Each does `ops` operations and returns a sum of what it saw, so that
-// nothing of it can be left out.
+// Loops around single parts of the core, compiled by the AssemblyScript compiler together with
+// those parts, so that no call crosses the boundary to JavaScript within them. Each does `ops`
+// operations and returns a sum of what it saw, so that nothing of it can be left out.
 
 import { dev_run_sq } from '../../assembly/device'
 import { lat_record } from '../../assembly/hist'
 import {
-  JG_NEXT_OFFSET, JOB_GEN, NQ_CQ, NQ_CQ_DB, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_DSQ, NQ_SQ, NQ_SQ_DB, NQ_SQ_TAIL,
+  JG_NEXT_OFFSET, JOB_GEN, NQ_CQ, NQ_CQ_DB, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_DSQ, NQ_SQ,
+  NQ_SQ_DB, NQ_SQ_TAIL,
 } from '../../assembly/layout'
 import {
-  CQE_BYTES, CQE_DW3, NVME_CMD_READ, SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_CDW14, SQE_CDW2, SQE_MPTR, SQE_PRP1,
-  SQE_PRP2,
+  CQE_BYTES, CQE_DW3, NVME_CMD_READ, SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_CDW14, SQE_CDW2,
+  SQE_MPTR, SQE_PRP1, SQE_PRP2,
 } from '../../assembly/nvme'
 import { gen_next, gen_restart } from '../../assembly/offset'
 import { prng_next } from '../../assembly/prng'
@@ -89,7 +90,10 @@ function write_sqe(sqe: u32, cid: u32): void {
   store<u64>(sqe, 0, SQE_CDW14)
 }
 
-/** Entries in batches: written, rung, run by the device, reaped by phase, rung again. Returns how many were reaped. */
+/**
+ * Entries in batches: written, rung, run by the device, reaped by phase, rung again. Returns how
+ * many were reaped.
+ */
 export function ring_rounds(nq: u32, batch: u32, ops: u32): u32 {
   const sq = load<u32>(nq, NQ_SQ)
   const cq = load<u32>(nq, NQ_CQ)
@@ -105,7 +109,8 @@ export function ring_rounds(nq: u32, batch: u32, ops: u32): u32 {
       if (++tail == depth) tail = 0
     }
     atomic.store<u32>(load<u32>(nq, NQ_SQ_DB), tail)
-    // The device looks at the completion head only when it has to: it may take a batch in two parts.
+    // The device looks at the completion head only when it has to: it may take a batch in two
+    // parts.
     const end = reaped + batch
     while (reaped < end) {
       if (!dev_run_sq(dsq, batch, 0)) return reaped

@@ -1,5 +1,5 @@
-// The loops of loops.as, compiled once for each state of the core's sources (build/), and something for them to work on:
-// a bitmap in a memory of its own, or a booted machine's queue or job.
+// The loops of loops.as, compiled once for each state of the core's sources (build/), and something
+// for them to work on: a bitmap in a memory of its own, or a booted machine's queue or job.
 
 import { createHash } from 'node:crypto'
 import {

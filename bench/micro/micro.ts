@@ -1,5 +1,5 @@
-// Microbenchmarks: single parts, timed by tinybench. An iteration does many operations, because an empty one already reads
-// as some 50 ns.
+// Microbenchmarks: single parts, timed by tinybench. An iteration does many operations, because an
+// empty one already reads as some 50 ns.
 
 import { Bench } from 'tinybench'
 import type { Size } from '../cell.js'

@@ -1,5 +1,5 @@
-// Every bench works: at its small size each side of each cell comes to a finite number above zero. How large it is says
-// nothing and is not looked at.
+// Every bench works: at its small size each side of each cell comes to a finite number above zero.
+// How large it is says nothing and is not looked at.
 
 import { spawnSync } from 'node:child_process'
 import { beforeAll, describe, expect, it } from 'vitest'
