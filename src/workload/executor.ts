@@ -33,6 +33,8 @@ export class Executor {
   readonly #failed: (job: RunningJob) => void
   /** Something was done since the machine ran that may make it go on. */
   #acted = false
+  /** A log could not be written. */
+  #failure: Error | null = null
   interrupted = false
 
   constructor(
@@ -57,13 +59,14 @@ export class Executor {
     machine.onMessage(message => this.serve((message as HostRequest).job))
   }
 
-  /** Runs everything. @throws the failure of a thread */
+  /** Runs everything. @throws the failure of a thread, OutputError when a log cannot be written */
   async run(): Promise<void> {
     let idle = 0
     while (!this.#phases.finished) {
       this.#startDue()
       this.#acted = false
       const end = await this.#machine.run(this.#deadline())
+      if (this.#failure) throw this.#failure
       this.#collectEnded()
       this.#tick()
       idle = end === 'idle' && !this.#acted ? idle + 1 : 0
@@ -87,11 +90,17 @@ export class Executor {
     this.#machine.interrupt()
   }
 
-  /** A job waits for the main thread: its log is full. */
+  /** A job waits for the main thread: its log is full. What fails here ends the run: nobody above would catch it. */
   serve(address: number): void {
     const job = this.#byAddress.get(address)
     if (!job || !waitsForHost(this.#machine.view, address)) return
-    job.drain()
+    try {
+      job.drain()
+    } catch (error) {
+      this.#failure ??= error as Error
+      this.#machine.interrupt()
+      return
+    }
     resumeJob(this.#machine.view, address)
     this.#kick(job)
   }

@@ -4,11 +4,19 @@
 import { UserError } from '../core/errors.js'
 import type { JobSpec, RunPlan } from './job.js'
 
+function watchesLatency(plan: RunPlan): boolean {
+  return plan.jobs.some(job => job.latencyTarget !== null || job.maxLatencyNs > 0)
+}
+
 type Check<T> = readonly [option: string, wanted: (of: T) => boolean]
 
 const PLAN: readonly Check<RunPlan>[] = [
   ['--kernel 4.9', plan => plan.kernel !== '4.19'],
   ['--trace', plan => plan.trace !== null],
+  [
+    '--lat none with latency_target or max_latency',
+    plan => plan.lat === 'none' && watchesLatency(plan),
+  ],
   ['--terse-version 2', plan => plan.terseVersion === 2],
   ['--shard', plan => plan.shard !== null],
 ]

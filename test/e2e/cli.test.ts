@@ -1,6 +1,14 @@
 // The command as a shell sees it: exit status, what is on which stream, what is left on the disk.
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -140,6 +148,16 @@ describe('phasebit run, outputs', () => {
     expect(lines('l_clat.1.log').every(l => /^\d+, \d+, 0, 4096, 0$/.test(l))).toBe(true)
     expect(lines('i')[0]).toBe('fio version 3 iolog')
     expect(lines('i').filter(l => / read \d+ 4096$/.test(l)).length).toBe(256)
+  })
+
+  it.each(['real', 'virtual'])('ends a run whose log cannot be written, in %s time', clock => {
+    symlinkSync('/dev/full', join(dir, 'l_clat.1.log'))
+    const args = [`--clock=${clock}`, '--size=512m', '--write_lat_log=l', '--output=out']
+    const ended = phasebit('run', 'good.fio', ...args)
+    expect(ended).toMatchObject({ status: 1, stdout: '' })
+    const line = /^phasebit: cannot write l_clat\.1\.log: no space left on the device\n$/
+    expect(ended.stderr).toMatch(line)
+    expect(readdirSync(dir).sort()).toEqual(['good.fio', 'l_clat.1.log'])
   })
 
   it('shows its progress only where it is wanted', () => {
