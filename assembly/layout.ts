@@ -497,6 +497,7 @@ export const EVQ_CAP = 4 //              u32 I
 export const EVQ_HEAP = 8 //             u32 I  EV_SIZE apart, a 4-ary heap
 export const EVQ_SEQ = 16 //             u64 S  breaks ties: first in, first out
 export const EVQ_DONE = 24 //            u64 S  events handled
+export const EVQ_SERVED = 32 //          u32 S  the CPU that TypeScript was called for last, 0 = none
 export const EVQ_SIZE = 64
 export const EV_TIME = 0 //              u64 S
 export const EV_KEY = 8 //               u64 S  sequence << 32 | kind << 28 | address of its slot >> 4

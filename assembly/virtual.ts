@@ -13,8 +13,8 @@
 import {
   CPU_BUSY_NS, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
   CPU_NOW, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_IEN,
-  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_TAIL, DSQ_CQ, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ,
-  HC_OWNER, IRQ_CPU, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
+  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_TAIL, DSQ_CQ, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
+  HC_OWNER, IRQ_CPU, JOB_ENDED, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
   M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW, NQ_HCTX,
   NQ_IRQ, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_IRQ,
 } from './layout'
@@ -203,6 +203,16 @@ function dispatch(kind: u32, slot: u32, now: u64): u32 {
   return 0
 }
 
+/** TypeScript was called for a CPU. I/Os that it ended there have no interrupt to say so. */
+function after_host(evq: u32, cpu: u32): void {
+  store<u32>(evq, 0, EVQ_SERVED)
+  for (let job = load<u32>(cpu, CPU_JOB); job; job = load<u32>(job, JOB_NEXT)) {
+    if (!load<u32>(job, JOB_ENDED)) continue
+    event_cpu(cpu)
+    return
+  }
+}
+
 /**
  * Handles events until `budget` of them are done, none is left, or the next is later than `until`
  * (ns; the clock then moves there). Returns RUN_* (layout.ts).
@@ -210,6 +220,8 @@ function dispatch(kind: u32, slot: u32, now: u64): u32 {
 export function virtual_run(budget: u32, until: f64): i32 {
   const evq = load<u32>(M_BASE, M_EVENTS)
   const limit: u64 = until >= 1.8e19 ? NEVER : <u64>until
+  const served = load<u32>(evq, EVQ_SERVED)
+  if (served) after_host(evq, served)
   for (let n: u32 = 0; n < budget; n++) {
     const now = event_time(evq)
     if (now > limit || now == NEVER) {
@@ -222,7 +234,7 @@ export function virtual_run(budget: u32, until: f64): i32 {
     set_now(now)
     const cpu = dispatch(kind, slot, now)
     if (cpu && cpu_wants_host(cpu)) {
-      event_cpu(cpu) // what TypeScript ends or frees is this CPU's to go on with
+      store<u32>(evq, cpu, EVQ_SERVED)
       return RUN_MORE | RUN_SLOW
     }
   }
