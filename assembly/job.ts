@@ -22,7 +22,7 @@ import {
   JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS,
   JOB_LAST_NS, JOB_LAT_BAD, JOB_LAT_SEEN, JOB_LAT_TARGET_NS, JOB_LOG, JOB_LOG_CAP, JOB_LOG_COUNT,
   JOB_LOW, JOB_MAX_IO, JOB_MAX_LAT_NS, JOB_MEASURED, JOB_MEASURE_NS, JOB_NUMBER_IOS, JOB_PENDING,
-  JOB_Q, JOB_RAMP_NS, JOB_RATE_IO_NS, JOB_RATE_NEXT, JOB_RATE_NS, JOB_RATE_POISSON, JOB_RECORD,
+  JOB_Q, JOB_RAMP_NS, JOB_RATE_IO_NS, JOB_RATE_NEXT, JOB_RATE_NS, JOB_RATE_POISSON, JOB_REAP_MIN, JOB_RECORD,
   JOB_RETRY, JOB_RUN, JOB_SINCE_SYNC, JOB_SINCE_THINK, JOB_START_NS, JOB_STATE, JOB_STATS, JOB_STOP,
   JOB_SUBMITS, JOB_THINK_BLOCKS, JOB_THINK_NS, JOB_VER, JOB_VERIFYING, JOB_VERIFY_AFTER, JOB_WAITER,
   JOB_WAIT_HOST, JOB_WAIT_IO, JOB_WAIT_TAG, JOB_WAIT_TIME, JOB_WAKE_NS,
@@ -457,7 +457,9 @@ function batch_room(job: u32): u32 {
     return 0
   }
   if (load<u32>(job, JOB_FULL)) {
-    if (in_flight > min<u32>(load<u32>(job, JOB_LOW), depth)) return 0
+    // A full queue is filled again when it has sunk to iodepth_low and enough I/Os ended in one go.
+    const reap = min<u32>(load<u32>(job, JOB_REAP_MIN), depth)
+    if (in_flight > min<u32>(load<u32>(job, JOB_LOW), depth - reap)) return 0
     store<u32>(job, 0, JOB_FULL)
   }
   return min<u32>(depth - in_flight, load<u32>(job, JOB_BATCH))
