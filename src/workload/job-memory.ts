@@ -118,7 +118,7 @@ export function syncs(job: Pick<JobSpec, 'fsync' | 'fdatasync'>): boolean {
 }
 
 /** What the options leave to be recorded. A synchronous engine has no submission of its own to time. */
-export function recordedLatencies(job: JobSpec): Recorded[] {
+function recordedLatencies(job: JobSpec): Recorded[] {
   if (job.gtodReduce) return []
   const kinds: Recorded['kind'][] = []
   if (!job.disableClat) kinds.push('clat')

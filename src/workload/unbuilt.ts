@@ -47,13 +47,8 @@ export function refuseUnbuilt(plan: RunPlan): void {
       if (wanted(job)) throw new UserError(`${job.source}: ${option}: not built yet`)
 }
 
-function waitsForMany(job: JobSpec): boolean {
-  return job.engineKind === 'async' && job.iodepthBatchCompleteMin > 1
-}
-
 const NOTES: readonly Check<JobSpec>[] = [
   ['thinktime_spin: the job waits instead of spinning', job => job.thinktimeSpinNs > 0],
-  ['iodepth_batch_complete: completions are taken as they come', waitsForMany],
 ]
 
 /** One line for each thing that is done without. */
