@@ -173,7 +173,7 @@ function drawJob(
   if (lbaShift === 9) sizes.push(512, 1536)
   const bs = random.pick(sizes)
   const mixed = !kind.plain && random.chance(15)
-  const size = Math.min(region, bs * (4 + random.below(200)))
+  const size = Math.min(region, (mixed ? 32 * KIB : bs) * (4 + random.below(200)))
   const iodepth = random.pick([1, 1, 2, 3, 4, 8, 16, 32, 64])
   const offset = kind.apart || random.chance(50) ? index * 2 ** 20 : 0
   const options = [
