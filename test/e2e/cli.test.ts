@@ -152,7 +152,7 @@ describe('phasebit run, outputs', () => {
 
   it.each(['real', 'virtual'])('ends a run whose log cannot be written, in %s time', clock => {
     symlinkSync('/dev/full', join(dir, 'l_clat.1.log'))
-    const args = [`--clock=${clock}`, '--size=512m', '--write_lat_log=l', '--output=out']
+    const args = [`--clock=${clock}`, '--loops=512', '--write_lat_log=l', '--output=out']
     const ended = phasebit('run', 'good.fio', ...args)
     expect(ended).toMatchObject({ status: 1, stdout: '' })
     const line = /^phasebit: cannot write l_clat\.1\.log: no space left on the device\n$/
