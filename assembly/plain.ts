@@ -5,7 +5,7 @@
 // from one I/O to the next is loaded once, counters are added up in locals, and each request is left
 // in the plug exactly as submit_bio would have left it. Whatever is not plain (a merge, a split, no
 // tag, the end of a pass, a limit) ends the batch here and is done by the chain itself, I/O by I/O.
-// test/unit/core/plain.test.ts runs the same jobs both ways and compares the memory.
+// The trace build never goes this way.
 //
 // It relies on what free things keep from one use to the next:
 //

@@ -5,9 +5,11 @@ import { succeed } from './run.js'
 
 const JOB = ['--name=j', '--filename=/dev/nvme0n1', '--direct=1', '--rw=randread', '--bs=4k']
 const MORE = ['--size=64m', '--iodepth=16', '--number_ios=1600', '--ioengine=libaio']
+// Slow enough that the queue is full before the first completion.
+const DISK = '--device=nvme,model=fixed,latency=1ms,units=16'
 
 async function run(...args: string[]): Promise<JobResult> {
-  const { jobs } = await succeed([...JOB, ...MORE, ...args, '--clock', 'virtual'])
+  const { jobs } = await succeed([DISK, ...JOB, ...MORE, ...args, '--clock', 'virtual'])
   return jobs[0] as JobResult
 }
 
