@@ -13,6 +13,7 @@ export {
   blk_finish_plug, blk_mq_insert_dispatch_head, blk_mq_request_bypass_insert, blk_mq_slow_insert, blk_mq_take_waiting, blk_mq_try_issue_directly,
   blk_mq_update_dispatch_busy, blk_start_plug, blk_try_merge, queue_rq, submit_bio, submit_bio_again,
 } from './submit'
+export { null_cmd_cancel, null_cmd_timers, null_complete_request, null_deadline } from './null_blk'
 export { dev_next_due, dev_post_due, dev_run_sq } from './device'
 export { device_pending, device_run } from './device-thread'
 export { event_at, event_by, event_kind, event_pop, event_slot, event_time } from './events'

@@ -49,6 +49,7 @@ export const M_COST_IPI = 84 //          u32 I  completion handed to another CPU
 export const M_COST_POLL = 88 //         u32 I  one look at an empty completion queue
 export const M_COST_SYSCALL = 92 //      u32 I  entry and exit of one io_submit or read call
 export const M_TRAP = 96 //              u32 A  the broken invariant (BUG_*), 0 = none
+export const M_SEED = 100 //             u32 I  low half of the machine's seed
 export const M_STOP = 128 //             u32 A  nonzero: every run loop returns at once
 export const M_JIFFIES = 256 //          u32 A  low word of jiffies
 export const M_NOW = 264 //              u64 S  the virtual clock
@@ -85,6 +86,7 @@ export const CPU_CTX_ID = 72 //          u32 S  trace id of the running context
 export const CPU_RING = 76 //            u32 I  ring of finished bios for TypeScript (RING_*)
 export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
 export const CPU_ERR = 88 //             u32 S  requests that ended with a bad status, for TypeScript (RQ_NEXT)
+export const CPU_NULLB = 92 //           u32 I  first list of null_blk's timers on this CPU (NBT_*)
 export const CPU_EVENT = 96 //           u32 S  virtual: event slot of its EV_CPU
 export const CPU_BIO_FREE = 104 //       u32 S  bios for splitting (BIO_NEXT links them)
 export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
@@ -214,6 +216,7 @@ export const RQ_IOPRIO = 136 //          u32 S
 export const RQ_GOT_TAG_NS = 144 //      u64 S  stage stamps
 export const RQ_INSERT_NS = 152 //       u64 S
 export const RQ_REF = 160 //             u32 A
+export const RQ_DUE_NS = 168 //          u64 S  null_blk: when the command's timer fires
 export const RQ_SIZE = 192
 
 export const RQ_END_FLUSH = 1 //      flush_end_io
@@ -328,13 +331,17 @@ export const Q_VIRT_BOUNDARY = 44 //     u32 I  mask, 0 = none
 export const Q_NSID = 48 //              u32 I
 export const Q_ELEVATOR = 52 //          u32 I  0 none, else a scheduler's number
 export const Q_NR_REQUESTS = 56 //       u32 I
-export const Q_BIO_BASED = 60 //         u32 I  1: make_request is TypeScript's
+export const Q_BIO_BASED = 60 //         u32 I  BIO_BASED_*: whose make_request the disk has
 export const Q_MAX_DISCARD = 64 //       u32 I  sectors, 0 = no discard
 export const Q_MAX_ZEROES = 68 //        u32 I  sectors
 export const Q_INDEX = 72 //             u32 I  number of the disk
 export const Q_TIMER_NEXT = 128 //       u32 A  jiffies at which the rolling timer fires, valid if armed
 export const Q_TIMER_ARMED = 132 //      u32 A
 export const Q_SIZE = 256
+
+export const BIO_BASED_NONE = 0 //  blk_mq_make_request
+export const BIO_BASED_HOST = 1 //  TypeScript's
+export const BIO_BASED_NULL = 2 //  null_queue_bio
 
 // ---------------------------------------------------------------- struct nvme_queue (host side)
 export const NQ_SQ = 0 //                u32 I  sq_cmds
@@ -379,6 +386,38 @@ export const IRQ_WORD = 0 //             u32 D  counts interrupts raised
 export const IRQ_WAITING = 64 //         u32 S  1 while the host sleeps on IRQ_WORD
 export const IRQ_CPU = 128 //            u32 I  CPU block it is delivered to
 export const IRQ_SIZE = 192
+
+// ---------------------------------------------------------------- null_blk: one disk (struct nullb)
+export const NULLB_QUEUE_MODE = 0 //     u32 I  NULL_Q_*
+export const NULLB_IRQMODE = 4 //        u32 I  NULL_IRQ_*
+export const NULLB_FEATURES = 8 //       u32 A  NULLB_F_*: what TypeScript does for each command
+export const NULLB_BS = 12 //            u32 I  bytes of a block
+export const NULLB_COMPLETION_NS = 16 // u64 I  delay of NULL_IRQ_TIMER
+export const NULLB_Q = 24 //             u32 I  its request_queue
+export const NULLB_TIMERS = 28 //        u32 I  lists of commands whose timer runs, one for each CPU, NBT_SIZE apart
+export const NULLB_INDEX = 32 //         u32 I  number of the disk
+export const NULLB_SIZE = 128
+// commands whose timer runs on one CPU, in order of their due times (all have the same delay)
+export const NBT_HEAD = 0 //             u32 S  linked by RQ_NEXT
+export const NBT_TAIL = 4 //             u32 S
+export const NBT_NEXT = 8 //             u32 I  the next list of the same CPU
+export const NBT_SIZE = 128
+
+export const NULL_Q_BIO = 0
+export const NULL_Q_RQ = 1
+export const NULL_Q_MQ = 2
+
+export const NULL_IRQ_NONE = 0 //     the command ends inside queue_rq
+export const NULL_IRQ_SOFTIRQ = 1 //  blk_mq_complete_request
+export const NULL_IRQ_TIMER = 2 //    NULLB_COMPLETION_NS later
+
+export const NULLB_F_COMMAND = 1 //   null_handle_cmd has more to do than to end the command
+export const NULLB_F_FAULTS = 2 //    null_queue_rq asks for faults
+
+// what TypeScript says about a command (env.null_cmd): a blk_status_t to end it with, or
+export const NULL_CMD_AGAIN = 0x100 //    BLK_STS_DEV_RESOURCE for the block layer: out of bandwidth
+export const NULL_CMD_RESOURCE = 0x200 // BLK_STS_RESOURCE: a fault
+export const NULL_CMD_TAKEN = 0x300 //    it was requeued, or is forgotten until its time is over
 
 // ---------------------------------------------------------------- device side
 export const DEV_INDEX = 0 //            u32 I

@@ -15,13 +15,13 @@
 // to the slow list, in order of submission, and TypeScript decides.
 
 import {
-  BIO_DATA, BIO_DISK, BIO_NEXT, BIO_OPF, BIO_REMAINING, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CPU_INDEX,
+  BIO_BASED_NULL, BIO_DATA, BIO_DISK, BIO_NEXT, BIO_OPF, BIO_REMAINING, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CPU_INDEX,
   CPU_NOTAG, CPU_NOW, CPU_PLUG, CPU_PLUG_COUNT, CPU_PLUG_ENDS, CPU_PLUG_KEYS, CPU_PLUG_MIXED,
   CPU_PLUG_RQS, CPU_PLUG_STARTS, CPU_STAGES, CPU_SUBMITTED, CTX_HCTX, CTX_MERGED, CTX_SIZE,
   CTX_STAT_MERGES, DRIVER_NVME, GATE_DISPATCH, HC_DISPATCH_BUSY, HC_DISPATCH_HEAD, HC_DISPATCH_TAIL,
   HC_DRIVER, HC_GATE, HC_INDEX, HC_QUEUED, HC_SHARED, HC_SLOW_HEAD, HC_SLOW_LOCK, HC_SLOW_TAIL,
   M_BASE, M_COST_SUBMIT, PLUG_MAX, Q_CAPACITY, Q_CTXS, Q_FLAGS, Q_MAX_DISCARD, Q_MAX_SECTORS,
-  Q_MAX_SEGMENTS, Q_MAX_ZEROES, Q_NR_HW, Q_VIRT_BOUNDARY, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_CTX,
+  Q_BIO_BASED, Q_MAX_SEGMENTS, Q_MAX_ZEROES, Q_NR_HW, Q_VIRT_BOUNDARY, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_CTX,
   RQ_DATA_LEN, RQ_FLAGS, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_NEXT, RQ_NR_SEGS, RQ_Q, RQ_SECTOR,
   RQ_START_NS, RQ_TAG, SECTOR_SHIFT,
 } from './layout'
@@ -33,6 +33,7 @@ import {
 import { spend } from './clock'
 import { nvme_ring_doorbells } from './doorbell'
 import { lock, unlock } from './lock'
+import { null_queue_bio, null_queue_rq } from './null_blk'
 import {
   __blk_mq_requeue_request, bio_endio, bio_put, bio_split, blk_mq_bio_to_request, blk_mq_call_slow,
   blk_mq_end_request, blk_mq_rq_ctx_init, op_is_flush, op_is_sync, stat_group,
@@ -48,6 +49,11 @@ export const SUBMIT_NO_BIO: i32 = -3
 const BLK_MAX_REQUEST_COUNT: u32 = 16
 const BLK_PLUG_FLUSH_SIZE: u32 = 128 * 1024
 
+/** The make_request_fn of a disk whose driver is TypeScript's, at once: a cookie, BLK_QC_T_NONE or SUBMIT_*. */
+// @ts-ignore: decorator
+@external("env", "make_request")
+declare function make_request(cpu: u32, bio: u32): i32
+
 // ---------------------------------------------------------------- issue
 
 /** Gives a request to its driver: a blk_status_t. */
@@ -55,7 +61,7 @@ const BLK_PLUG_FLUSH_SIZE: u32 = 128 * 1024
 @inline
 export function queue_rq(cpu: u32, hctx: u32, rq: u32): u32 {
   if (load<u32>(hctx, HC_DRIVER) == DRIVER_NVME) return nvme_queue_rq(cpu, hctx, rq)
-  return BLK_STS_IOERR
+  return null_queue_rq(cpu, hctx, rq)
 }
 
 /** A filled request that may not go on: to the slow list, in order of submission. */
@@ -505,6 +511,8 @@ export function generic_make_request(cpu: u32, bio: u32): i32 {
   }
   const most = max_bytes(q, opf)
   if (!most) return end_with(cpu, bio, BLK_STS_NOTSUPP)
+  const based = load<u32>(q, Q_BIO_BASED)
+  if (based) return based == BIO_BASED_NULL ? null_queue_bio(cpu, q, bio) : make_request(cpu, bio)
   return blk_mq_make_request(cpu, q, bio, opf, most)
 }
 

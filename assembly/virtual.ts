@@ -12,7 +12,7 @@
 
 import {
   CPU_BUSY_NS, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
-  CPU_NOW, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_IEN,
+  CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_IEN,
   DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_TAIL, DSQ_CQ, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
   HC_OWNER, IRQ_CPU, JOB_ENDED, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
   M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW, NQ_HCTX,
@@ -24,6 +24,7 @@ import { spend } from './clock'
 import { dev_coalesce, dev_next_due, dev_post_due, dev_run_sq, dev_sq_tail } from './device'
 import { NEVER, event_at, event_cpu, event_cpu_at, event_kind, event_pop, event_slot, event_time } from './events'
 import { job_issue, job_reap, job_runnable } from './job'
+import { null_cmd_timers, null_next_due } from './null_blk'
 
 function add(counter: u32, n: u64): void {
   store<u64>(counter, load<u64>(counter) + n)
@@ -172,9 +173,12 @@ function cpu_step(cpu: u32, now: u64): void {
   const woken = now > idle_since
   take_completions(cpu, idle_since, from)
   complete_done_list(cpu)
+  if (load<u32>(cpu, CPU_NULLB)) null_cmd_timers(cpu)
   const more = run_jobs(cpu, woken)
   add(cpu + CPU_BUSY_NS, load<u64>(cpu, CPU_NOW) - from)
   if (more) event_cpu_at(cpu, load<u64>(cpu, CPU_NOW))
+  const due = null_next_due(cpu)
+  if (due != NEVER) event_cpu_at(cpu, due)
   const wake = next_wake(cpu)
   if (wake != NEVER) event_cpu_at(cpu, wake)
 }

@@ -70,6 +70,16 @@ export interface Core {
   // --- the NVMe driver
   nvme_ring_doorbells(cpu: number): void
 
+  // --- null_blk
+  /** Real clock: ends the commands of a CPU whose timers have fired; how many. */
+  null_cmd_timers(cpu: number): number
+  /** When the next timer of a CPU fires, ns; Infinity = none runs. */
+  null_deadline(cpu: number): number
+  /** Stops the timer of a command that this CPU armed; 0 = none runs. */
+  null_cmd_cancel(cpu: number, nullb: number, rq: number): number
+  /** blk_mq_complete_request of a null_blk request; `status` is a blk_status_t. */
+  null_complete_request(cpu: number, nullb: number, rq: number, status: number): void
+
   // --- jobs
   /** TypeScript has compared the digest of an io_u that JOB_DONE_HEAD held. */
   job_checked(cpu: number, job: number, iou: number, bad: number): void
@@ -99,6 +109,14 @@ export interface CoreImports {
   readonly now: () => number
   /** Gives the core away for some tens of microseconds: another thread holds a lock. */
   readonly relax: () => void
+  /** What null_blk does for a command beyond ending it: a blk_status_t or NULL_CMD_*. Absent = nothing. */
+  readonly null_cmd?: (cpu: number, nullb: number, rq: number, faults: number) => number
+  /** The make_request_fn of disks whose driver is TypeScript's (BIO_BASED_HOST). Absent = there is no such disk. */
+  readonly make_request?: (cpu: number, bio: number) => number
+}
+
+const noMakeRequest = (): never => {
+  throw new Error('nobody takes the bios of this disk')
 }
 
 /** This thread's instance. */
@@ -107,7 +125,8 @@ export function instantiateCore(
   memory: WebAssembly.Memory,
   imports: CoreImports,
 ): Core {
-  const env = { memory, now: imports.now, relax: imports.relax, abort: coreAbort }
+  const { now, relax, null_cmd = () => 0, make_request = noMakeRequest } = imports
+  const env = { memory, now, relax, null_cmd, make_request, abort: coreAbort }
   return new WebAssembly.Instance(module, { env }).exports as unknown as Core
 }
 
