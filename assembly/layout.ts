@@ -34,7 +34,7 @@ export const M_NR_JOBS = 20 //           u32 I
 export const M_JOBS = 24 //              u32 I  address of the job blocks, JOB_SIZE apart
 export const M_LAT = 28 //               u32 I  LAT_*
 export const M_STAGES = 32 //            u32 I  1: request stages are stamped
-export const M_TRACE = 36 //             u32 I  trace rings (trace build only)
+export const M_TRACE = 36 //             u32 A  0 off, 1 records are written, TRACE_MUTED (trace build only)
 export const M_NR_HCTX = 40 //           u32 I  hardware queues of all disks
 export const M_HCTXS = 44 //             u32 I  address of the table of their addresses (u32 each)
 export const M_NR_DEVS = 48 //           u32 I
@@ -50,7 +50,9 @@ export const M_COST_POLL = 88 //         u32 I  one look at an empty completion 
 export const M_COST_SYSCALL = 92 //      u32 I  entry and exit of one io_submit or read call
 export const M_TRAP = 96 //              u32 A  the broken invariant (BUG_*), 0 = none
 export const M_SEED = 100 //             u32 I  low half of the machine's seed
+export const M_HOST = 104 //             u32 I  1: the block layer's TypeScript half answers at once (host.ts)
 export const M_STOP = 128 //             u32 A  nonzero: every run loop returns at once
+export const M_TRACE_SEQ = 192 //        u32 A  records written to all trace rings
 export const M_JIFFIES = 256 //          u32 A  low word of jiffies
 export const M_NOW = 264 //              u64 S  the virtual clock
 export const M_NEXT_JIFFY = 272 //       u64 S  virtual: when jiffies goes on
@@ -88,6 +90,7 @@ export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
 export const CPU_ERR = 88 //             u32 S  requests that ended with a bad status, for TypeScript (RQ_NEXT)
 export const CPU_NULLB = 92 //           u32 I  first list of null_blk's timers on this CPU (NBT_*)
 export const CPU_EVENT = 96 //           u32 S  virtual: event slot of its EV_CPU
+export const CPU_TRACE = 100 //          u32 I  its trace ring (TR_*)
 export const CPU_BIO_FREE = 104 //       u32 S  bios for splitting (BIO_NEXT links them)
 export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
 export const CPU_ENDED = 136 //          u64 S  bios ended here without error
@@ -246,6 +249,7 @@ export const BIO_BYTES = 64
 export const END_IO_JOB = 0 //      the bio is the head of an io_u
 export const END_IO_RING = 1 //     goes to the CPU's completion ring, for TypeScript
 export const END_IO_CHAIN = 2 //    part of a split bio: BIO_PRIVATE is the parent
+export const END_IO_HOST = 3 //     TypeScript is called at once (M_HOST)
 
 // ---------------------------------------------------------------- blk_mq_ctx, one per CPU and disk
 export const CTX_CPU = 0 //              u32 I  CPU block
@@ -335,6 +339,8 @@ export const Q_BIO_BASED = 60 //         u32 I  BIO_BASED_*: whose make_request 
 export const Q_MAX_DISCARD = 64 //       u32 I  sectors, 0 = no discard
 export const Q_MAX_ZEROES = 68 //        u32 I  sectors
 export const Q_INDEX = 72 //             u32 I  number of the disk
+export const Q_WATCH = 76 //             u32 A  1: TypeScript hears of each request that is freed (laptop mode, freeze)
+export const Q_STAT_STAMP = 80 //        u32 S  jiffies of the last round of its statistics
 export const Q_TIMER_NEXT = 128 //       u32 A  jiffies at which the rolling timer fires, valid if armed
 export const Q_TIMER_ARMED = 132 //      u32 A
 export const Q_SIZE = 256
@@ -555,6 +561,48 @@ export const RING_MASK = 8 //            u32 I
 export const RING_BASE = 12 //           u32 I  u32 bio addresses
 export const RING_SIZE = 64
 
+// ---------------------------------------------------------------- the trace ring of a CPU (trace build)
+export const TR_HEAD = 0 //              u32 S  records written
+export const TR_MASK = 4 //              u32 I
+export const TR_DROPS = 8 //             u32 S  records for which there was no room
+export const TR_TAIL = 64 //             u32 A  records read
+export const TR_RECORDS = 128 //         mask + 1 records
+// one record
+export const TR_TIME = 0 //              u64 S  ns
+export const TR_SEQ = 8 //               u32 S  its place among the records of all CPUs
+export const TR_WHAT = 12 //             u32 S  FN_* that was entered; TR_EVENT | EV_*; TR_HOST_EVENT | number
+export const TR_CTX = 16 //              u32 S  who ran: id of a context of the kernel, TRACE_HARDIRQ | CPU
+export const TR_DEPTH = 20 //            u32 S
+export const TR_SECTOR = 24 //           u64 S  events
+export const TR_BYTES = 32 //            u32 S
+export const TR_OPF = 36 //              u32 S
+export const TR_Q = 40 //                u32 S  request_queue
+export const TR_ERROR = 44 //            u32 S  blk_status_t
+export const TR_RECORD_SIZE = 48
+export const TR_EVENT = 0x10000
+export const TR_HOST_EVENT = 0x20000
+export const TRACE_HARDIRQ = 0x40000000
+export const TRACE_MUTED = 2 //  M_TRACE: depth is counted, nothing is recorded
+
+// what the core asks of the block layer in TypeScript (host.ts); (a, b) and the answer
+export const HB_INSERT_FLUSH = 1 //     (rq)           blk_insert_flush
+export const HB_RUN_HW_QUEUE = 2 //     (hctx, async)  blk_mq_run_hw_queue
+export const HB_INSERT_REQUEST = 3 //   (rq, async)    blk_mq_sched_insert_request, and run
+export const HB_INSERT_REQUESTS = 4 //  (hctx, first)  the scheduler's insert_requests; linked by RQ_NEXT
+export const HB_BIO_MERGE = 5 //        (hctx, bio)    the scheduler's bio_merge: 1 = it joined a request
+export const HB_LIMIT_DEPTH = 6 //      (q, opf)       the scheduler's limit_depth: depth of a word, 0 = all
+export const HB_PREPARE = 7 //          (rq, bio)      ... prepare_request
+export const HB_FINISH = 8 //           (rq)           ... finish_request
+export const HB_COMPLETED = 9 //        (rq)           ... completed_request
+export const HB_REQUEUE = 10 //         (rq)           ... requeue_request
+export const HB_END_IO = 11 //          (rq, status)   rq->end_io
+export const HB_BIO_END_IO = 12 //      (bio)          bio->bi_end_io of END_IO_HOST
+export const HB_ADD_TIMER = 13 //       (q, deadline)  the rolling timer of a queue must run, or fire earlier
+export const HB_RESTART = 14 //         (hctx)         blk_mq_sched_restart found BLK_MQ_S_SCHED_RESTART
+export const HB_FREED = 15 //           (q, rq)        a request of a bio was freed while Q_WATCH was set
+export const HB_REMOTE = 16 //          (cpu, rq)      a request completes on another CPU: the IPI
+export const HB_MERGE_BIO = 17 //       (hctx, bio)    __blk_mq_sched_bio_merge without a scheduler: 1 = merged
+
 // ---------------------------------------------------------------- io_u: one I/O of a job
 export const IOU_BIO = 0 //              the bio, BIO_BYTES long
 export const IOU_JOB = 64 //             u32 I
@@ -576,6 +624,7 @@ export const IOU_FILE = 124 //           u32 S  number of the region
 export const IOUF_MEASURED = 1 // IOU_FLAGS: counts in the statistics
 export const IOUF_NOTED = 4 //    verify_note_write knows of it
 export const IOUF_VERIFY = 2 //   its data are checked when it completes
+export const IOU_PRIO_SHIFT = 8 // IOU_FLAGS: the number of its priority stands this many bits up
 export const IOU_SIZE = 128
 
 export const DDIR_READ = 0
@@ -659,7 +708,62 @@ export const JOB_LAST_END_NS = 3184 //   u64 S  completion time of the last I/O 
 export const JOB_LBA_MASK = 3192 //      u32 I  logical block size - 1: offsets and sizes must be multiples
 export const JOB_WRITE_FLAGS = 3196 //   u32 I  REQ_* of its writes
 export const JOB_PLAIN = 3200 //         u32 S  whether its batches may go the short way (plain.ts), 0 = not yet known
-export const JOB_SIZE = 3328
+// what only some jobs have (features.ts)
+export const JOB_IOUS = 3328 //          u32 I  its io_us, IOU_SIZE apart
+export const JOB_DIRTY = 3332 //         u32 S  end_fsync: 1 = something went down since the last sync
+export const JOB_SYNC_FILE = 3336 //     u32 S  end_fsync: the region to be synced next
+export const JOB_BARRIER = 3340 //       u32 I  write_barrier: every so many-th write, 0 = none
+export const JOB_WRITTEN = 3344 //       u32 S  writes since the last barrier
+export const JOB_THINK_ENDS = 3348 //    u32 I  1: think time counts I/Os that ended, 0: that were issued
+export const JOB_THINK_IO_NS = 3352 //   u64 I  thinktime_iotime, 0 = none
+export const JOB_THOUGHT_NS = 3360 //    u64 S  when the last think time ended
+export const JOB_SPIN_NS = 3368 //       u64 S  when the spinning before a think time ends, 0 = it does not spin
+export const JOB_IGNORE = 3376 //        3 x 2 x u64 I  ignore_error: a bit for each errno; read, write, verify
+export const JOB_IGNORED = 3424 //       u32 S  the first errno that was ignored
+export const JOB_HELD = 3428 //          u32 S  ended io_us that iodepth_batch_complete_max leaves for later, oldest first
+export const JOB_TRIM_SHARE = 3432 //    u32 I  trim_percentage: share of the writes, of 2^32 - 1
+export const JOB_TRIM_EVERY = 3436 //    u32 I  trim_backlog: writes between batches of trims
+export const JOB_TRIM_BATCH = 3440 //    u32 I  trims of a batch
+export const JOB_TRIM_LEFT = 3444 //     u32 S  ... still to be issued
+export const JOB_TRIM_SEEN = 3448 //     u32 S  writes since the last batch
+export const JOB_TRIM_LIST = 3452 //     u32 I  ring of pieces to be trimmed (VP_*)
+export const JOB_TRIM_CAP = 3456 //      u32 I  records, a power of two
+export const JOB_TRIM_HEAD = 3460 //     u32 S  counts on: the oldest record,
+export const JOB_TRIM_TAIL = 3464 //     u32 S  one past the newest
+export const JOB_PRIO = 3468 //          u32 I  priorities of its commands (PR_*), PR_KINDS for each direction
+export const JOB_PRIO_N = 3472 //        2 x u32 I  how many of them reads and writes have
+export const JOB_REPLAY = 3480 //        u32 I  entries of the replayed log (RP_*)
+export const JOB_REPLAY_N = 3484 //      u32 I  how many stand there
+export const JOB_REPLAY_AT = 3488 //     u32 S  the next of them
+export const JOB_REPLAY_MORE = 3492 //   u32 I  1: TypeScript has more
+export const JOB_REPLAY_NS = 3496 //     u64 S  when the last entry was issued
+export const JOB_FLOW = 3504 //          u32 I  its flow (FW_*), 0 = none
+export const JOB_FLOW_WEIGHT = 3508 //   u32 I
+export const JOB_FLOW_N = 3512 //        u64 S  I/Os that its flow has counted for this job
+export const JOB_FLOW_SLEEP_NS = 3520 // u64 I
+export const JOB_FLOW_IN = 3528 //       u32 S  1: its weight is in the flow
+export const JOB_PRIO_TOTAL = 3532 //    u32 I  1: latencies by priority are total ones, 0: completion's
+export const JOB_SIZE = 3584
+
+// jobs of one flow_id share their turns
+export const FW_COUNT = 0 //             u64 A  I/Os of all its jobs, and one
+export const FW_WEIGHT = 8 //            u32 A  weights of the jobs that run
+export const FW_SIZE = 128
+
+// one priority of a job's commands in one direction; the first is what is left over
+export const PR_BYTES = 0 //             u32 I  block size that it is for, 0 = any
+export const PR_SHARE = 4 //             u32 I  share of the I/Os of this size, of 2^32 - 1, with those before it
+export const PR_STAT = 64 //             LATSTAT
+export const PR_SIZE = 128
+export const PR_KINDS = 64 //    entries of a direction
+
+// one entry of a replayed log
+export const RP_GAP_NS = 0 //            u64 I  not before so long after the entry before it
+export const RP_OFFSET = 8 //            u64 I  on the disk, bytes
+export const RP_LEN = 16 //              u32 I
+export const RP_DDIR = 20 //             u32 I
+export const RP_FILE = 24 //             u32 I  number of the region
+export const RP_SIZE = 32
 
 export const JOB_IDLE = 0 //       not started, or done and collected
 export const JOB_RUN = 1
@@ -685,6 +789,17 @@ export const JF_LAT_TARGET = 32
 export const JF_MAX_LAT = 64
 export const JF_REPLAY = 128 //   TypeScript hands in every I/O (read_iolog)
 export const JF_FILL = 256 //     buffers are filled anew for each write
+export const JF_DISKS = 512 //    regions on several disks
+export const JF_END_SYNC = 1024 // everything is synced at the end of each pass (end_fsync, fsync_on_close)
+export const JF_BARRIER = 2048 // write_barrier
+export const JF_SERIAL = 4096 //  no I/O goes down that overlaps one in flight (serialize_overlap)
+export const JF_OFFLOAD = 8192 // I/Os are submitted by other tasks (io_submit_mode=offload)
+export const JF_IGNORE = 16384 // some errors do not count (ignore_error)
+export const JF_DRY = 32768 //    writes are only noted, then read back (verify_only)
+export const JF_TRIM = 65536 //   part of what was written is trimmed (trim_percentage)
+export const JF_PRIO = 131072 //  commands have priorities (cmdprio_*)
+export const JF_FLOW = 262144 //  turns are shared with other jobs (flow)
+export const JF_REAP_MAX = 524288 // not all that ended is taken at once (iodepth_batch_complete_max)
 
 // statistics of one direction
 export const STAT_IOS = 0 //             u64 S
@@ -712,7 +827,7 @@ export const LOG_LAT = 8 //              u64 S  ns
 export const LOG_SLAT = 16 //            u64 S
 export const LOG_OFFSET = 24 //          u64 S
 export const LOG_BYTES = 32 //           u32 S
-export const LOG_DDIR = 36 //            u32 S
+export const LOG_DDIR = 36 //            u32 S  direction | number of the priority << 8 | number of the region << 16
 export const LOG_SIZE = 40
 
 // what the next I/O is: direction, size, offset. The state of each region (file) is an FL block.
@@ -798,6 +913,7 @@ export const FL_ZONE = 152 //            u64 S  strided: start of the zone,
 export const FL_ZONE_BYTES = 160 //      u64 S  its length (not strided: the region's),
 export const FL_ZONE_DONE = 168 //       u64 S  and the bytes done in it
 export const FL_DIST = 176 //            3 DS blocks by direction
+export const FL_Q = 464 //               u32 I  request_queue of its disk
 export const FL_SIZE = 512
 
 // where the random offsets of one direction fall

@@ -41,6 +41,7 @@ const NESTED: Readonly<Record<string, number>> = {
   STAT_CLAT: L.LS_SIZE,
   STAT_SLAT: L.LS_SIZE,
   STAT_LAT: L.LS_SIZE,
+  PR_STAT: L.LS_SIZE,
   JG_FILE0: L.FL_SIZE,
   FL_DIST: 3 * L.DS_SIZE,
 }

@@ -82,7 +82,7 @@ describe('phasebit run, bad input', () => {
     [['good.fio', '--device', 'null_blk'], /nullb0/],
     [['good.fio', '--cpus=1', '--cpus_allowed=3'], /cpus_allowed=3: the machine has CPUs 0 to 0/],
     [['good.fio', '--ioengine=rbd'], /rbd/],
-    [['good.fio', '--flow=2'], /flow: not built yet/],
+    [['good.fio', '--read_iolog=missing.log'], /missing\.log: cannot be read: no such file/],
     [['good.fio', '--device', 'nvme,size=1M', '--size=2m'], /ends at 1 MiB/],
   ])('%j', (args, line) => {
     oneLine(phasebit('run', ...args, '--output=out.json'), 64, line)
