@@ -90,7 +90,7 @@ export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
 export const CPU_ERR = 88 //             u32 S  requests that ended with a bad status, for TypeScript (RQ_NEXT)
 export const CPU_NULLB = 92 //           u32 I  first list of null_blk's timers on this CPU (NBT_*)
 export const CPU_EVENT = 96 //           u32 S  virtual: event slot of its EV_CPU
-export const CPU_TRACE = 100 //          u32 I  its trace ring (TR_*)
+export const CPU_TRACE = 100 //          u32 I  its trace ring (TRB_*)
 export const CPU_BIO_FREE = 104 //       u32 S  bios for splitting (BIO_NEXT links them)
 export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
 export const CPU_ENDED = 136 //          u64 S  bios ended here without error
@@ -218,7 +218,7 @@ export const RQ_SQE = 132 //             u32 S  TypeScript's own command (passth
 export const RQ_IOPRIO = 136 //          u32 S
 export const RQ_GOT_TAG_NS = 144 //      u64 S  stage stamps
 export const RQ_INSERT_NS = 152 //       u64 S
-export const RQ_REF = 160 //             u32 A
+export const RQ_REF = 160 //             u32 S  1 while the timeout scan holds it; REF_FREED
 export const RQ_DUE_NS = 168 //          u64 S  null_blk: when the command's timer fires
 export const RQ_SIZE = 192
 
@@ -244,6 +244,7 @@ export const BIO_END_IO = 44 //          u32 S  END_IO_*
 export const BIO_PRIVATE = 32 //         u32 S  the owner's (a parent bio, a TypeScript cookie)
 export const BIO_DISK = 36 //            u32 S  request_queue
 export const BIO_COOKIE = 48 //          u32 S  blk_qc_t of the last submission
+export const BIO_FLAGS = 52 //           u32 S  trace build: 1 = its completion is still to be traced
 export const BIO_BYTES = 64
 
 export const END_IO_JOB = 0 //      the bio is the head of an io_u
@@ -340,10 +341,17 @@ export const Q_MAX_DISCARD = 64 //       u32 I  sectors, 0 = no discard
 export const Q_MAX_ZEROES = 68 //        u32 I  sectors
 export const Q_INDEX = 72 //             u32 I  number of the disk
 export const Q_WATCH = 76 //             u32 A  1: TypeScript hears of each request that is freed (laptop mode, freeze)
-export const Q_STAT_STAMP = 80 //        u32 S  jiffies of the last round of its statistics
-export const Q_TIMER_NEXT = 128 //       u32 A  jiffies at which the rolling timer fires, valid if armed
+export const Q_FROZEN = 80 //            u32 A  mq_freeze_depth: new bios wait
+export const Q_TIMER_NEXT = 128 //       u32 A  first deadline (jiffies) for which the rolling timer need not move, valid if armed
 export const Q_TIMER_ARMED = 132 //      u32 A
+export const Q_STAT_STAMP = 192 //       u32 S  jiffies of the last round of its statistics
+export const Q_IN_QUEUE = 196 //           u32 S  time_in_queue, jiffies
+export const Q_IO_TICKS = 200 //           u32 S  jiffies in which something was in flight
 export const Q_SIZE = 256
+
+export const WATCH_LAPTOP = 1 // Q_WATCH: each request of a bio that is freed
+export const WATCH_FREEZE = 2 //          ... each request that has left
+export const REF_FREED = 0x80000000 // RQ_REF: freed while the timeout scan holds it
 
 export const BIO_BASED_NONE = 0 //  blk_mq_make_request
 export const BIO_BASED_HOST = 1 //  TypeScript's
@@ -562,11 +570,12 @@ export const RING_BASE = 12 //           u32 I  u32 bio addresses
 export const RING_SIZE = 64
 
 // ---------------------------------------------------------------- the trace ring of a CPU (trace build)
-export const TR_HEAD = 0 //              u32 S  records written
-export const TR_MASK = 4 //              u32 I
-export const TR_DROPS = 8 //             u32 S  records for which there was no room
-export const TR_TAIL = 64 //             u32 A  records read
-export const TR_RECORDS = 128 //         mask + 1 records
+export const TRB_HEAD = 0 //              u32 S  records written
+export const TRB_MASK = 4 //              u32 I
+export const TRB_DROPS = 8 //             u32 S  records for which there was no room
+export const TRB_TAIL = 64 //             u32 A  records read
+export const TRB_RECORDS = 128 //        mask + 1 records
+export const TRB_SIZE = 128
 // one record
 export const TR_TIME = 0 //              u64 S  ns
 export const TR_SEQ = 8 //               u32 S  its place among the records of all CPUs
@@ -578,7 +587,7 @@ export const TR_BYTES = 32 //            u32 S
 export const TR_OPF = 36 //              u32 S
 export const TR_Q = 40 //                u32 S  request_queue
 export const TR_ERROR = 44 //            u32 S  blk_status_t
-export const TR_RECORD_SIZE = 48
+export const TR_SIZE = 48
 export const TR_EVENT = 0x10000
 export const TR_HOST_EVENT = 0x20000
 export const TRACE_HARDIRQ = 0x40000000

@@ -19,16 +19,24 @@
 
 import {
   BIO_NEXT, BIO_OPF, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CLOCK_REAL, CPU_CLOCK, CPU_INDEX, CPU_NOTAG,
-  CPU_NULLB, CTX_HCTX, CTX_SIZE, HC_DRIVER_DATA, HC_Q, HC_QUEUED, HC_TAGS, M_BASE, M_COST_COMPLETE,
-  M_COST_IRQ, M_COST_SUBMIT, NBT_HEAD, NBT_NEXT, NBT_SIZE, NBT_TAIL, NULLB_COMPLETION_NS,
-  NULLB_FEATURES, NULLB_F_COMMAND, NULLB_F_FAULTS, NULLB_IRQMODE, NULLB_QUEUE_MODE, NULLB_TIMERS,
+  CPU_NULLB, CTX_HCTX, CTX_SIZE, HB_COMPLETED, HC_DRIVER_DATA, HC_Q, HC_QUEUED, HC_TAGS, M_BASE,
+  M_COST_COMPLETE, M_COST_IRQ, M_COST_SUBMIT, NBT_HEAD, NBT_NEXT, NBT_SIZE, NBT_TAIL,
   NULL_CMD_AGAIN, NULL_CMD_RESOURCE, NULL_CMD_TAKEN, NULL_IRQ_NONE, NULL_IRQ_SOFTIRQ, NULL_Q_BIO,
-  Q_CTXS, RQ_BIO, RQ_CPU, RQ_DUE_NS, RQ_HCTX, RQ_NEXT, RQ_STATUS, RQ_STATUS_FINAL, RQ_TAG,
+  NULLB_COMPLETION_NS, NULLB_F_COMMAND, NULLB_F_FAULTS, NULLB_FEATURES, NULLB_IRQMODE, NULLB_Q,
+  NULLB_QUEUE_MODE, NULLB_TIMERS, Q_CTXS, RQ_BIO, RQ_CPU, RQ_DUE_NS, RQ_HCTX, RQ_INTERNAL_TAG,
+  RQ_NEXT, RQ_STATUS, RQ_STATUS_FINAL, RQ_TAG,
 } from './layout'
 import { BLK_QC_T_NONE, BLK_STS_DEV_RESOURCE, BLK_STS_OK, BLK_STS_RESOURCE } from './nvme'
+import {
+  EV_hrtimer_expire_entry, EV_hrtimer_start, FN_blk_mq_complete_request,
+  FN_blk_should_fake_timeout, FN_hrtimer_start_range_ns, FN_null_cmd_timer_expired,
+  FN_null_handle_cmd, FN_null_queue_bio, FN_null_queue_rq, FN_null_softirq_done_fn,
+} from './trace-names'
 import { read_clock, spend } from './clock'
 import { complete_remote } from './cq'
 import { NEVER, event_cpu_at } from './events'
+import { host, hosted } from './host'
+import { enter, entered, leave, queue_event, trace_irq_enter, trace_irq_exit } from './trace'
 import {
   bio_endio, blk_mq_bio_to_request, blk_mq_end_request, blk_mq_mark_complete, blk_mq_rq_ctx_init,
   blk_mq_start_request,
@@ -64,7 +72,9 @@ function end_bio(cpu: u32, cmd: u32, status: u32): void {
 
 /** null_softirq_done_fn: the second half of blk_mq_complete_request. */
 export function null_softirq_done_fn(cpu: u32, nullb: u32, rq: u32, status: u32): void {
+  const t = enter(cpu, FN_null_softirq_done_fn)
   end_cmd(cpu, nullb, rq, status)
+  leave(cpu, t)
 }
 
 /** Hands a command to the CPU that submitted it: complete_done_list of cq.ts ends it there. */
@@ -75,9 +85,14 @@ function to_submitter(cpu: u32, rq: u32, status: u32): void {
 
 /** blk_mq_complete_request: once, and on the CPU that submitted the request. */
 export function null_complete_request(cpu: u32, nullb: u32, rq: u32, status: u32): void {
-  if (!blk_mq_mark_complete(rq)) return
-  if (load<u32>(rq, RQ_CPU) == cpu) null_softirq_done_fn(cpu, nullb, rq, status)
-  else to_submitter(cpu, rq, status)
+  const t = enter(cpu, FN_blk_mq_complete_request)
+  entered(cpu, FN_blk_should_fake_timeout)
+  if (blk_mq_mark_complete(rq)) {
+    if (hosted() && load<i32>(rq, RQ_INTERNAL_TAG) >= 0) host(cpu, HB_COMPLETED, rq, 0)
+    if (load<u32>(rq, RQ_CPU) == cpu) null_softirq_done_fn(cpu, nullb, rq, status)
+    else to_submitter(cpu, rq, status)
+  }
+  leave(cpu, t)
 }
 
 /**
@@ -99,6 +114,8 @@ function end_here(cpu: u32, nullb: u32, rq: u32, status: u32): void {
 /** null_cmd_end_timer: the command ends NULLB_COMPLETION_NS from now. */
 function null_cmd_end_timer(cpu: u32, nullb: u32, rq: u32, status: u32): void {
   const list = load<u32>(nullb, NULLB_TIMERS) + load<u32>(cpu, CPU_INDEX) * NBT_SIZE
+  entered(cpu, FN_hrtimer_start_range_ns)
+  queue_event(cpu, EV_hrtimer_start, load<u32>(nullb, NULLB_Q), 0)
   const due = read_clock(cpu) + load<u64>(nullb, NULLB_COMPLETION_NS)
   store<u64>(rq, due, RQ_DUE_NS)
   store<u32>(rq, status, RQ_STATUS)
@@ -123,7 +140,13 @@ export function null_cmd_timers(cpu: u32): u32 {
       if (!next) store<u32>(list, 0, NBT_TAIL)
       // one interrupt for all that are due
       if (!n++) spend(cpu, load<u32>(M_BASE, M_COST_IRQ))
-      end_here(cpu, load<u32>(load<u32>(rq, RQ_HCTX), HC_DRIVER_DATA), rq, load<u32>(rq, RQ_STATUS))
+      const nullb = load<u32>(load<u32>(rq, RQ_HCTX), HC_DRIVER_DATA)
+      const before = trace_irq_enter(cpu)
+      queue_event(cpu, EV_hrtimer_expire_entry, load<u32>(nullb, NULLB_Q), 0)
+      const t = enter(cpu, FN_null_cmd_timer_expired)
+      end_here(cpu, nullb, rq, load<u32>(rq, RQ_STATUS))
+      leave(cpu, t)
+      trace_irq_exit(cpu, before)
     }
   }
   return n
@@ -166,6 +189,15 @@ export function null_cmd_cancel(cpu: u32, nullb: u32, rq: u32): bool {
 
 /** What has to be done for a command, and how it ends: BLK_STS_OK, or BLK_STS_DEV_RESOURCE (not taken). */
 function null_handle_cmd(cpu: u32, nullb: u32, rq: u32): u32 {
+  const t = enter(cpu, FN_null_handle_cmd)
+  const status = handle_cmd(cpu, nullb, rq)
+  leave(cpu, t)
+  return status
+}
+
+// @ts-ignore: decorator
+@inline
+function handle_cmd(cpu: u32, nullb: u32, rq: u32): u32 {
   let status: u32 = BLK_STS_OK
   if (load<u32>(nullb, NULLB_FEATURES) & NULLB_F_COMMAND) {
     status = null_cmd(cpu, nullb, rq, 0)
@@ -182,13 +214,17 @@ function null_handle_cmd(cpu: u32, nullb: u32, rq: u32): u32 {
 /** Takes a request: a blk_status_t. */
 export function null_queue_rq(cpu: u32, hctx: u32, rq: u32): u32 {
   const nullb = load<u32>(hctx, HC_DRIVER_DATA)
+  const t = enter(cpu, FN_null_queue_rq)
   blk_mq_start_request(cpu, load<u32>(hctx, HC_Q), rq)
+  let status: u32 = NULL_CMD_AGAIN
   if (load<u32>(nullb, NULLB_FEATURES) & NULLB_F_FAULTS) {
     const fault = null_cmd(cpu, nullb, rq, 1)
-    if (fault == NULL_CMD_RESOURCE) return BLK_STS_RESOURCE
-    if (fault == NULL_CMD_TAKEN) return BLK_STS_OK
+    if (fault == NULL_CMD_RESOURCE) status = BLK_STS_RESOURCE
+    if (fault == NULL_CMD_TAKEN) status = BLK_STS_OK
   }
-  return null_handle_cmd(cpu, nullb, rq)
+  if (status == NULL_CMD_AGAIN) status = null_handle_cmd(cpu, nullb, rq)
+  leave(cpu, t)
+  return status
 }
 
 /** The make_request of the bio mode: BLK_QC_T_NONE, or SUBMIT_AGAIN when no command is free. */
@@ -197,8 +233,10 @@ export function null_queue_bio(cpu: u32, q: u32, bio: u32): i32 {
   const ctx = load<u32>(q, Q_CTXS) + index * CTX_SIZE
   const hctx = load<u32>(ctx, CTX_HCTX)
   const tag = blk_mq_get_tag(hctx, index, 0)
+  const t = enter(cpu, FN_null_queue_bio)
   if (tag < 0) {
     store<u64>(cpu, load<u64>(cpu, CPU_NOTAG) + 1, CPU_NOTAG)
+    leave(cpu, t)
     return SUBMIT_AGAIN
   }
   const cmd = blk_mq_rq_ctx_init(q, hctx, ctx, cpu, tag, load<u32>(bio, BIO_OPF))
@@ -207,5 +245,6 @@ export function null_queue_bio(cpu: u32, q: u32, bio: u32): i32 {
   store<u64>(hctx, load<u64>(hctx, HC_QUEUED) + 1, HC_QUEUED)
   spend(cpu, load<u32>(M_BASE, M_COST_SUBMIT))
   null_handle_cmd(cpu, load<u32>(hctx, HC_DRIVER_DATA), cmd)
+  leave(cpu, t)
   return BLK_QC_T_NONE
 }

@@ -56,7 +56,6 @@ const TRAILING = new Set(['PT_AT'])
 const SHARED_LINE: Readonly<Record<string, string>> = {
   M_JIFFIES: 'its neighbours are written in virtual time only, by one thread',
   RQ_STATE: "written by the queue's owner; atomic for TypeScript's timeout scan on the same thread",
-  RQ_REF: "written by the queue's owner; the timeout scan takes a second reference there",
   CTX_LOCK: 'taken around the list beside it',
   HC_NR_ACTIVE: 'changes only when several disks share the tags',
   HC_WAIT_INDEX: 'changes only when a task is about to sleep',

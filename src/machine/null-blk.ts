@@ -50,8 +50,8 @@ export function nullBlkImports(
     stop: none,
     restart_async: none,
     requeue: (cpu: number, rq: number): void => {
-      core().__blk_mq_requeue_request(rq)
-      core().blk_mq_request_bypass_insert(cpu, view.u32(rq + RQ_HCTX), rq)
+      core().__blk_mq_requeue_request(cpu, rq)
+      core().blk_mq_request_bypass_insert(cpu, view.u32(rq + RQ_HCTX), rq, 0)
     },
   }
   return { null_cmd: new null_blk(untraced(now), view, layer, disks, seed, null).null_cmd }
