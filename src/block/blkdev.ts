@@ -132,14 +132,14 @@ export interface elevator_mq_ops {
   requests_merged?(q: request_queue, rq: number, next: number): void
   /** Depth of one word that an allocation may use (kyber: async requests); 0 = all. */
   limit_depth?(q: request_queue, opf: number): number
-  prepare_request?(rq: number, bio: number): void
-  finish_request?(rq: number): void
+  prepare_request?(q: request_queue, rq: number, bio: number): void
+  finish_request?(q: request_queue, rq: number): void
   insert_requests(hctx: blk_mq_hw_ctx, list: rq_list, at_head: boolean): void
   /** 0 = none now. */
   dispatch_request(hctx: blk_mq_hw_ctx): number
   has_work(hctx: blk_mq_hw_ctx): boolean
-  completed_request?(rq: number): void
-  requeue_request?(rq: number): void
+  completed_request?(q: request_queue, rq: number): void
+  requeue_request?(q: request_queue, rq: number): void
   former_request?(q: request_queue, rq: number): number
   next_request?(q: request_queue, rq: number): number
 }
