@@ -34,8 +34,6 @@ export interface Sample {
 /** How samples become one log ratio. */
 export interface Statistic {
   readonly of: (samples: readonly Sample[], chosen: Int32Array) => number
-  /** The scatter that a limit is made from. */
-  readonly scatter: (samples: readonly Sample[], distribution: Float64Array) => number
 }
 
 function pick(samples: readonly Sample[], chosen: Int32Array, key: keyof Sample): Float64Array {
@@ -47,7 +45,6 @@ function pick(samples: readonly Sample[], chosen: Int32Array, key: keyof Sample)
 /** The median over processes. */
 export const PAIR: Statistic = {
   of: (samples, chosen) => quantile(pick(samples, chosen, 'logRatio'), 0.5),
-  scatter: samples => deviation(samples.map(sample => sample.logRatio)),
 }
 
 /** The best of head against the best of base. */
@@ -57,7 +54,6 @@ export const BEST_OF: Statistic = {
     const base = quantile(pick(samples, chosen, 'base'), BEST)
     return Math.log(head / base)
   },
-  scatter: (_, distribution) => deviation([...distribution]),
 }
 
 /** What samples say. */
@@ -66,6 +62,7 @@ export interface Judgement {
   /** Chance that the head is not worse, or not better, by more than half the limit. */
   readonly pWorse: number
   readonly pBetter: number
+  /** Standard deviation of the statistic. */
   readonly scatter: number
 }
 
@@ -88,7 +85,7 @@ export function judge(
   return {
     ratio: ratioOf(estimate, distribution),
     ...chances(distribution, limit),
-    scatter: statistic.scatter(samples, distribution),
+    scatter: deviation(distribution),
   }
 }
 

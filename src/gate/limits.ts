@@ -2,6 +2,9 @@
 //
 //   L = max(2 %, 3 x standard deviation of base against base)
 //
+// The deviation is that of what is decided by, the statistic over all processes of a run, not that of one process. Calibration
+// takes more processes than a run, to know it better; the deviation is then that of fewer.
+//
 // A limit belongs to the machine it was found on. On another one it does not apply, and the default does.
 
 import { UserError } from '../core/errors.js'
@@ -29,12 +32,18 @@ export function limitOf(scatter: number): number {
   return Math.min(LARGEST, Math.max(SMALLEST, Math.ceil(scatter * 3 * 1000) / 1000))
 }
 
-/** Limits from self-checks. */
+/**
+ * Limits from self-checks.
+ * @param more how many times as many processes the checks had as a run will have
+ */
 export function calibrated(
   checks: ReadonlyMap<string, Judgement>,
+  more: number,
   fingerprint: Fingerprint,
 ): Limits {
-  const limits = [...checks].map(([name, { scatter }]) => [name, limitOf(scatter)] as const)
+  const limits = [...checks].map(
+    ([name, { scatter }]) => [name, limitOf(scatter * Math.sqrt(more))] as const,
+  )
   return { schema: LIMITS_SCHEMA, fingerprint, limits: Object.fromEntries(limits) }
 }
 

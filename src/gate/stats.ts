@@ -36,15 +36,19 @@ export function lowMedian(values: readonly number[]): number {
   return ascending(values)[Math.floor((values.length - 1) / 2)] ?? Number.NaN
 }
 
-export function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length
+export function mean(values: ArrayLike<number>): number {
+  let sum = 0
+  for (let i = 0; i < values.length; i++) sum += values[i]
+  return sum / values.length
 }
 
 /** Sample standard deviation (n - 1); 0 for fewer than two values. */
-export function deviation(values: readonly number[]): number {
+export function deviation(values: ArrayLike<number>): number {
   if (values.length < 2) return 0
   const middle = mean(values)
-  return Math.sqrt(values.reduce((sum, v) => sum + (v - middle) ** 2, 0) / (values.length - 1))
+  let squares = 0
+  for (let i = 0; i < values.length; i++) squares += (values[i] - middle) ** 2
+  return Math.sqrt(squares / (values.length - 1))
 }
 
 /** The share of a standard normal distribution above `z`. */
