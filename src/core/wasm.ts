@@ -55,6 +55,11 @@ export interface Core {
   /** The task that plugged goes to sleep. */
   blk_schedule_flush_plug(cpu: number): void
 
+  /** Queues a waiter (WT_*) on one of the bitmap's wait queues (WS_*). */
+  sbitmap_prepare_to_wait(sbq: number, ws: number, waiter: number): void
+  sbitmap_finish_wait(sbq: number, waiter: number): void
+  sbitmap_queue_wake_all(sbq: number): void
+
   // --- requests
   /** True (1) when the bio joined the request, at its end or its beginning. */
   blk_try_merge(q: number, rq: number, bio: number): number

@@ -6,6 +6,8 @@ import type { Worker } from 'node:worker_threads'
 import type { FaultNumbers } from '../drivers/block/null_blk-fault.js'
 import type { View } from '../core/view.js'
 import type { Core, CoreTarget } from '../core/wasm.js'
+import type { TraceSink } from '../kernel/trace.js'
+import type { HostKernel } from './host-kernel.js'
 
 /** How long a command takes on the media, and whether data is kept. */
 export type MediaModel = 'null' | 'ram' | 'fixed' | 'normal' | 'lognormal' | 'empirical'
@@ -123,6 +125,8 @@ export interface MachineConfig {
   readonly siblings?: readonly number[]
   /** Real clock: built file whose default export is a thread's life; absent = this package's src/machine/cpu.worker.js. */
   readonly workerFile?: URL
+  /** Virtual clock: an emulated kernel serves the block layer (host-kernel.ts). extraBytes has hostKernelBytes for it. */
+  readonly kernel?: { readonly trace?: TraceSink; readonly timer?: 'wheel' | 'exact' }
   /** Build of the core; absent = `trace` if trace is set, else `release`. */
   readonly core?: CoreTarget
 }
@@ -299,6 +303,8 @@ export interface Machine {
   /** Exports of this thread's instance. */
   readonly core: Core
   readonly disks: readonly Disk[]
+  /** The kernel of a machine that has one. */
+  readonly host: HostKernel | null
   /** One line each for the user, such as more CPUs than the host has. */
   readonly notes: readonly string[]
   /**
