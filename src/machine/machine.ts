@@ -383,6 +383,8 @@ class BootedMachine implements Machine {
     let turned = performance.now()
     while (!this.#stopped) {
       if (this.#takeEvent()) return 'event'
+      virtual.step()
+      if (this.#takeEvent()) return 'event'
       const end = virtual.slice(untilNs)
       if (this.#takeEvent()) return 'event'
       if (end === 'time' || end === 'idle') return end

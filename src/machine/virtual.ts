@@ -43,6 +43,7 @@ export class VirtualTime {
   readonly #done: (job: number) => void
   readonly #reported = new Set<number>()
   readonly #host: HostKernel | null
+  #deadline = FOR_EVER
   #handlers: SlowHandlers = {}
   #budget = FIRST_BUDGET
 
@@ -76,10 +77,15 @@ export class VirtualTime {
     return this.#view.u64(M_BASE + M_NOW)
   }
 
+  /** Runs what is due and ready in the kernel of the machine, if it has one. */
+  step(): void {
+    this.#deadline = this.#host?.step() ?? FOR_EVER
+  }
+
   /** Handles one slice of events, and whatever TypeScript is asked for in it. */
   slice(untilNs: number): SliceEnd {
     const began = performance.now()
-    const deadline = this.#host?.step() ?? FOR_EVER
+    const deadline = this.#deadline
     const result = this.#call(Math.min(untilNs, deadline, FOR_EVER))
     const took = performance.now() - began
     const reason = result & RUN_REASON

@@ -30,6 +30,9 @@ interface Step {
   ctx?: string
 }
 
+/** Tracepoints that recordings leave out. */
+const NOT_RECORDED = new Set(['timer_cancel', 'hrtimer_cancel'])
+
 /** Fields that mean something in one run only. */
 const LEFT_OUT = new Set(['sector', 'dev'])
 
@@ -44,6 +47,7 @@ export function traceJson(about: TraceDocument, records: readonly TraceRecord[])
   let context = ''
   for (const record of records) {
     if (record.kind === 'event') {
+      if (NOT_RECORDED.has(record.name)) continue
       events.push({ event: record.name, fields: known(record.fields), at: steps.length - 1 })
       continue
     }

@@ -48,8 +48,7 @@ function deviceText(s: NullBlkScenario): string {
   const keys = [
     'null_blk',
     'gb=1',
-    'no_sched=1',
-    `queue_mode=${s.kind === 'bio' ? 0 : 2}`,
+    s.kind === 'bio' ? 'queue_mode=0' : 'queue_mode=2,no_sched=1',
     `irqmode=${s.irqmode}`,
   ]
   if (s.depth !== null) keys.push(`hw_queue_depth=${s.depth}`)
@@ -186,17 +185,25 @@ function waits(machine: Machine, name: string): string {
   return [...machine.host!.k.tasks].find(task => task.name === name)?.waiting_on ?? 'nothing'
 }
 
-/** How long the disk rests between preparation and recording, ms. */
-function restMs(s: NullBlkScenario): number {
-  return s.fault === 'requeue' && s.nth === 1 ? 10_000 : 100
+/** How long the disk rests after the first read of all, and between the numbered ones, ms. */
+const RESTS: Readonly<Record<string, readonly [first: number, between: number]>> = {
+  requeue: [10_000, 100],
+  timeout: [100, 3200],
+  none: [100, 100],
 }
 
 async function prepare(machine: Machine, actor: Actor, s: NullBlkScenario): Promise<void> {
   const { k } = machine.host!
-  await runTask(machine, 'sh', s.cpus - 1, function* () {
+  const [first, between] = RESTS[s.fault ?? 'none']!
+  await runTask(machine, 'sh', 0, function* () {
     yield* actor.read()
-    for (let n = 1; n < s.nth; n++) yield* actor.read()
-    yield* msleep(k, restMs(s))
+    yield* msleep(k, first)
+  })
+  await runTask(machine, 'io1', s.cpus - 1, function* () {
+    for (let n = 1; n < s.nth; n++) {
+      yield* actor.read()
+      yield* msleep(k, between)
+    }
   })
 }
 
