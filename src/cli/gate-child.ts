@@ -11,12 +11,13 @@ import { writeSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { median } from '../gate/stats.js'
 import { AllThreads } from './gate-all.js'
-import type { Probe, ProbeInfo, Spent } from './gate-probe.js'
+import { PROBE_VERSION, type Probe, type ProbeInfo, type Spent } from './gate-probe.js'
 
 /** What is to be measured. */
 export interface ChildRequest {
   /** URLs of the probes: one build, or two in the order of loading. */
   readonly builds: readonly { readonly side: Side; readonly probe: string }[]
+  /** Benchmarks; none = only say which there are. */
   readonly names: readonly string[]
 }
 
@@ -26,6 +27,8 @@ export type Side = 'base' | 'head'
 export interface ChildAnswer {
   readonly rates: Readonly<Record<string, Partial<Record<Side, number>>>>
   readonly logRatios: Readonly<Record<string, number>>
+  /** Benchmarks of the first build; none when it speaks another version of them. */
+  readonly probes: readonly ProbeInfo[]
 }
 
 /** How long and how often. Slices of all threads are longer, because threads have to begin together. */
@@ -36,6 +39,7 @@ const ALL = { warmNs: 200e6, sliceNs: 8e6, pairs: 40 } as const
 const FIRST_OPS = 64
 
 interface Module {
+  readonly PROBE_VERSION: number
   readonly PROBES: readonly ProbeInfo[]
   openProbe(name: string): Promise<Probe>
 }
@@ -69,7 +73,8 @@ async function measure(request: ChildRequest): Promise<ChildAnswer> {
     if (ratio !== null) logRatios[name] = ratio
     for (const { probe } of opened) await probe.close()
   }
-  return { rates, logRatios }
+  const [{ module }] = modules
+  return { rates, logRatios, probes: module.PROBE_VERSION === PROBE_VERSION ? module.PROBES : [] }
 }
 
 /** Warm-up, then slices in turns; the median log ratio of head to base when there are two. */

@@ -11,6 +11,7 @@ import { availableParallelism, cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { UserError } from '../core/errors.js'
+import { distUrl } from '../core/wasm.js'
 import { type FioUnit, parseFio } from '../gate/fio-file.js'
 import type { Sample } from '../gate/judge.js'
 import type { Batch, Bench, Sampler } from '../gate/sequence.js'
@@ -18,7 +19,7 @@ import { median } from '../gate/stats.js'
 import type { Fingerprint } from '../gate/types.js'
 import type { Build } from './gate-build.js'
 import type { ChildAnswer, ChildRequest, Side } from './gate-child.js'
-import { PROBE_VERSION, type ProbeInfo } from './gate-probe.js'
+import type { ProbeInfo } from './gate-probe.js'
 
 const run = promisify(execFile)
 
@@ -43,14 +44,10 @@ export type Told = (line: string) => void
 
 // ------------------------------------------------------------------ what can be measured
 
-/** Benchmarks of a build. @throws UserError when it has none, or speaks another language */
+/** Benchmarks of a build; none when it is too old, or too new, for this gate. */
 export async function probesOf(build: Build): Promise<readonly ProbeInfo[]> {
   if (build.probe === null) return []
-  const module = (await import(build.probe)) as {
-    PROBE_VERSION?: number
-    PROBES?: readonly ProbeInfo[]
-  }
-  return module.PROBE_VERSION === PROBE_VERSION ? (module.PROBES ?? []) : []
+  return (await child({ builds: [{ side: 'base', probe: build.probe }], names: [] })).probes
 }
 
 /** Benchmarks that both builds have and understand alike. */
@@ -86,7 +83,7 @@ export function chosenProbes(
 
 // ------------------------------------------------------------------ processes
 
-const CHILD = fileURLToPath(new URL('./gate-child.js', import.meta.url))
+const CHILD = fileURLToPath(distUrl('src/cli/gate-child.js'))
 
 async function child(request: ChildRequest): Promise<ChildAnswer> {
   return JSON.parse(await output([CHILD, JSON.stringify(request)])) as ChildAnswer
