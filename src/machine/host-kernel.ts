@@ -229,7 +229,14 @@ export class HostKernel {
     } finally {
       cpu.hardirq.depth = before
       cpu.in_hardirq--
+      this.#call_back(cpu)
     }
+  }
+
+  /** Somebody was woken: the core returns after this event, so that time does not go on before he runs. */
+  #call_back(cpu: Cpu): void {
+    if (this.k.rq_head === null && cpu.softirq_pending === 0) return
+    this.#view.setU32(this.#options.cpus[cpu.id]! + L.CPU_SLOW, 1)
   }
 
   // ---------------------------------------------------------------- time

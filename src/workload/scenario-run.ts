@@ -55,6 +55,7 @@ function deviceText(s: NullBlkScenario): string {
   else keys.push(`submit_queues=${s.cpus}`)
   if (s.kind === 'cache' || s.kind === 'nocache' || s.mbps > 0) keys.push('memory_backed=1')
   if (s.kind === 'cache') keys.push('cache_size=64')
+  if (s.kind === 'cache' || s.kind === 'nocache') keys.push('quirks=4.19')
   if (s.mbps > 0) keys.push(`mbps=${s.mbps}`)
   if (s.fault === 'requeue') keys.push('requeue=2/100/0/-1')
   if (s.fault === 'timeout') keys.push('timeout=5/100/0/-1')
@@ -199,7 +200,9 @@ async function prepare(machine: Machine, actor: Actor, s: NullBlkScenario): Prom
     yield* actor.read()
     yield* msleep(k, first)
   })
-  await runTask(machine, 'io1', s.cpus - 1, function* () {
+  // Faults that alternate count for each hardware queue.
+  const cpu = s.fault === 'requeue' ? s.cpus - 1 : 0
+  await runTask(machine, 'sh', cpu, function* () {
     for (let n = 1; n < s.nth; n++) {
       yield* actor.read()
       yield* msleep(k, between)
