@@ -3,7 +3,8 @@
 //
 //   { kernel, scenario, config, steps: [{fn, depth, ctx?}], events: [{event, fields, at}], notes }
 //
-// `ctx` stands where it differs from the step before. Runs of equal groups of steps are not folded.
+// `ctx` stands where it differs from the step before. Groups of steps that ran several times in a row stand there once,
+// with `repeat` and, for more than one step, `span`; so do the events of the first time.
 
 /** A record as this file needs it. */
 export interface TraceRecord {
@@ -28,6 +29,65 @@ interface Step {
   fn: string
   depth: number
   ctx?: string
+  repeat?: number
+  span?: number
+}
+
+interface Event {
+  event: string
+  fields: TraceRecord['fields']
+  /** The last step that had begun. */
+  at: number
+}
+
+/** Longest group that is looked for. */
+const MAX_SPAN = 200
+
+function sameStep(a: Step, b: Step): boolean {
+  return a.fn === b.fn && a.depth === b.depth && a.ctx === b.ctx
+}
+
+/** How often the `span` steps from `at` on stand there in a row. */
+function repeats(steps: readonly Step[], at: number, span: number): number {
+  let n = 1
+  for (;;) {
+    const next = at + n * span
+    if (next + span > steps.length) return n
+    for (let i = 0; i < span; i++) if (!sameStep(steps[at + i]!, steps[next + i]!)) return n
+    n++
+  }
+}
+
+/** The shortest group at `at` that repeats itself. */
+function groupAt(steps: readonly Step[], at: number): { span: number; repeat: number } | null {
+  const most = Math.min(MAX_SPAN, (steps.length - at) >> 1)
+  for (let span = 1; span <= most; span++) {
+    const repeat = sameStep(steps[at]!, steps[at + span]!) ? repeats(steps, at, span) : 1
+    if (repeat > 1) return { span, repeat }
+  }
+  return null
+}
+
+/** Folds runs from the left; events go with the step after which they stand. */
+function fold(
+  steps: readonly Step[],
+  events: readonly Event[],
+): { steps: Step[]; events: Event[] } {
+  const folded: Step[] = []
+  const place = new Map<number, number>([[-1, -1]])
+  for (let i = 0; i < steps.length; ) {
+    const group = groupAt(steps, i)
+    const span = group?.span ?? 1
+    for (let j = 0; j < span; j++) place.set(i + j, folded.push({ ...steps[i + j]! }) - 1)
+    if (group) {
+      const first = folded[folded.length - span]!
+      first.repeat = group.repeat
+      if (span > 1) first.span = span
+    }
+    i += span * (group?.repeat ?? 1)
+  }
+  const kept = events.flatMap(e => (place.has(e.at) ? [{ ...e, at: place.get(e.at)! }] : []))
+  return { steps: folded, events: kept }
 }
 
 /** Tracepoints that recordings leave out. */
@@ -43,7 +103,7 @@ function known(fields: TraceRecord['fields']): Record<string, string | number | 
 /** The document as one line of JSON. */
 export function traceJson(about: TraceDocument, records: readonly TraceRecord[]): string {
   const steps: Step[] = []
-  const events: { event: string; fields: TraceRecord['fields']; at: number }[] = []
+  const events: Event[] = []
   let context = ''
   for (const record of records) {
     if (record.kind === 'event') {
@@ -56,5 +116,5 @@ export function traceJson(about: TraceDocument, records: readonly TraceRecord[])
     steps.push(step)
   }
   const { kernel, scenario, config, notes } = about
-  return `${JSON.stringify({ kernel, scenario, config, steps, events, notes })}\n`
+  return `${JSON.stringify({ kernel, scenario, config, ...fold(steps, events), notes })}\n`
 }

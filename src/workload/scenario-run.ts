@@ -186,26 +186,28 @@ function waits(machine: Machine, name: string): string {
   return [...machine.host!.k.tasks].find(task => task.name === name)?.waiting_on ?? 'nothing'
 }
 
-/** How long the disk rests after the first read of all, and between the numbered ones, ms. */
-const RESTS: Readonly<Record<string, readonly [first: number, between: number]>> = {
-  requeue: [10_000, 100],
-  timeout: [100, 3200],
-  none: [100, 100],
+const SHORT_MS = 100
+/** Longer than the timer of the requests runs. */
+const LONG_MS = 10_000
+
+/** How long the disk rests before the n-th read; the first of all is number 0. */
+function restMs(s: NullBlkScenario, n: number): number {
+  if (s.fault === 'requeue' && n === 1) return LONG_MS
+  return s.fault === 'timeout' && n === 3 ? LONG_MS : SHORT_MS
 }
 
 async function prepare(machine: Machine, actor: Actor, s: NullBlkScenario): Promise<void> {
   const { k } = machine.host!
-  const [first, between] = RESTS[s.fault ?? 'none']!
   await runTask(machine, 'sh', 0, function* () {
     yield* actor.read()
-    yield* msleep(k, first)
+    yield* msleep(k, restMs(s, 1))
   })
   // Faults that alternate count for each hardware queue.
   const cpu = s.fault === 'requeue' ? s.cpus - 1 : 0
   await runTask(machine, 'sh', cpu, function* () {
     for (let n = 1; n < s.nth; n++) {
       yield* actor.read()
-      yield* msleep(k, between)
+      yield* msleep(k, restMs(s, n + 1))
     }
   })
 }
