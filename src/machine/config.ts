@@ -39,6 +39,13 @@ export interface NullBlkConfig {
 }
 
 /** One disk: its driver, and its request queue. NVMe: a controller with one namespace. */
+/** How long commands of one kind take. */
+export interface OperationTimes {
+  readonly serviceNs: number
+  readonly sigmaNs?: number
+  readonly empirical?: readonly number[]
+}
+
 export interface DiskConfig {
   /** Such as `nvme0n1`. */
   readonly name: string
@@ -58,6 +65,8 @@ export interface DiskConfig {
   readonly serviceNs: number
   /** Standard deviation of normal and lognormal. */
   readonly sigmaNs?: number
+  /** Times of writes, trims and flushes, in this order; absent = those of reads, which stand above. */
+  readonly operations?: readonly OperationTimes[]
   /** Commands served at the same time. */
   readonly units: number
   /** Latencies in ns of model `empirical`, drawn uniformly. */
@@ -213,6 +222,9 @@ export interface QueueFacts {
   readonly completion: 'inline' | 'poll' | 'irq' | 'hybrid'
   readonly queued: number
   readonly interruptsRaised: number
+  /** Completions found by polling, and by interrupt. */
+  readonly polled: number
+  readonly irqDone: number
   readonly spurious: number
 }
 

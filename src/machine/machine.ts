@@ -45,6 +45,8 @@ import {
   M_BASE,
   M_SEED,
   M_STOP,
+  NQ_IRQ_DONE,
+  NQ_POLLED,
   NQ_SPURIOUS,
   RQ_SIZE,
   WT_CPU,
@@ -505,6 +507,8 @@ class BootedMachine implements Machine {
         completion: queue.wait,
         queued: view.u64(queue.hctx + HC_QUEUED),
         interruptsRaised: queue.dcq ? view.u64(queue.dcq + DCQ_RAISED) : 0,
+        polled: queue.nq ? view.u64(queue.nq + NQ_POLLED) : 0,
+        irqDone: queue.nq ? view.u64(queue.nq + NQ_IRQ_DONE) : 0,
         spurious: queue.nq ? view.u32(queue.nq + NQ_SPURIOUS) : 0,
       })),
     )

@@ -16,7 +16,6 @@ import type {
   DeviceSpec,
   FaultSpec,
   LatencyPoint,
-  LatencySpec,
   NullBlkSpec,
   NvmeSpec,
 } from '../machine/spec.js'
@@ -195,7 +194,10 @@ function sizeFor(bytes: number): number {
   return Math.max(1, Math.ceil(bytes / GIB)) * GIB
 }
 
-type Media = Pick<DiskConfig, 'model' | 'serviceNs' | 'units' | 'sigmaNs' | 'empirical'>
+type Media = Pick<
+  DiskConfig,
+  'model' | 'serviceNs' | 'units' | 'sigmaNs' | 'empirical' | 'operations'
+>
 
 function media(spec: NvmeSpec, virtual: boolean): Media {
   const { media: m } = spec
@@ -205,10 +207,19 @@ function media(spec: NvmeSpec, virtual: boolean): Media {
       : { model: 'ram', serviceNs: 0, units: 1 }
   if (m.model === 'null' || m.model === 'ram') return { model: m.model, serviceNs: 0, units: 1 }
   if (m.model === 'nand') throw new UserError('--device nvme,model=nand: not built yet')
-  if (m.model === 'empirical')
-    return { model: 'empirical', serviceNs: 0, units: m.units, empirical: quantiles(m.read) }
-  const one = same(spec.name, m.read, m.write, m.trim, m.flush)
-  return { model: m.model, serviceNs: one.meanNs, sigmaNs: one.devNs, units: m.units }
+  const { model, units } = m
+  const [read, ...others] =
+    m.model === 'empirical'
+      ? [m.read, m.write, m.trim, m.flush].map(curve => ({
+          serviceNs: 0,
+          empirical: quantiles(curve),
+        }))
+      : [m.read, m.write, m.trim, m.flush].map(({ meanNs, devNs }) => ({
+          serviceNs: meanNs,
+          sigmaNs: devNs,
+        }))
+  const differ = others.some(one => JSON.stringify(one) !== JSON.stringify(read))
+  return { model, units, ...read!, ...(differ ? { operations: others } : {}) }
 }
 
 /** Latencies to draw from uniformly, so that they follow the curve: one for each of EMPIRICAL equal shares. */
@@ -222,12 +233,4 @@ export function quantiles(curve: readonly LatencyPoint[]): number[] {
     const share = (percent - low.percent) / (high.percent - low.percent)
     return Math.round(low.ns + share * (high.ns - low.ns))
   })
-}
-
-function same(name: string, read: LatencySpec, ...others: LatencySpec[]): LatencySpec {
-  if (others.every(one => one.meanNs === read.meanNs && one.devNs === read.devNs)) return read
-  throw new UserError(
-    `${name}: reads of ${read.meanNs} ns, and others that take ${others.map(o => o.meanNs).join(', ')} ns: ` +
-      'latencies that differ by operation are not built yet',
-  )
 }

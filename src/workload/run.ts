@@ -205,6 +205,7 @@ function siteOf(
   return {
     job: machine.jobAddress(index),
     q: disks[0]?.q ?? 0,
+    interrupts: disks.some(disk => disk?.queues.some(queue => queue.wait === 'irq')),
     queues: disks.map(disk => disk?.q ?? 0),
     lbaBytes: Math.max(...disks.map(disk => 2 ** (disk?.config.lbaShift ?? 9))),
     base,
@@ -233,7 +234,5 @@ function pollingNotes(plan: RunPlan, machine: Machine): string[] {
   const waits = new Set(machine.disks.flatMap(disk => disk.queues.map(queue => queue.wait)))
   const inline =
     'hipri: the device runs in the submitting thread, nothing is waited for; where=thread makes a difference'
-  const interrupt =
-    'hipri: not built yet, completions come by interrupt; wait=poll on the device polls'
-  return [...(waits.has('inline') ? [inline] : []), ...(waits.has('irq') ? [interrupt] : [])]
+  return waits.has('inline') ? [inline] : []
 }
