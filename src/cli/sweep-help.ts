@@ -24,7 +24,7 @@ const SWEEP = [
   '  "options"   for every point: options of phasebit run without the dashes, such as { "clock": "virtual" }',
   '  "grid"      { "iodepth": [1, 4, 16], "bs": ["4k", "64k"] }: every combination',
   '  "list"      [ { "rw": "write" }, ... ]: these as well',
-  '  "seeds"     [1, 2, 3]: each point once for each; their histograms are merged',
+  '  "seeds"     [1, 2, 3]: each point once for each, with randrepeat=0; their histograms are merged',
   '  jobs and machine may stand in grid and list; a list of devices is several --device',
   '',
   'exit status: 0 all points are finished; 1 some are not; 64 something is wrong with the sweep or with stored results;',

@@ -8,6 +8,8 @@
 //     "seeds":   [1, 2, 3]                           each point once for each of them
 //   }
 //
+// With seeds, jobs run with randrepeat=0 unless something else is said: fio's default repeats the same offsets whatever the seed.
+//
 // `jobs` and `machine` may stand in grid and list too: they name files. A list as value is an option given several times
 // (`device`); true is an option without value, false leaves it out.
 //
@@ -88,8 +90,9 @@ export function readSweep(path: string): Sweep {
   const count = variants.length * seeds.length
   if (count > MOST_POINTS)
     throw new UserError(`${path}: ${count} points; ${MOST_POINTS} are the most`)
+  const drawn = json['seeds'] === undefined ? {} : { randrepeat: 0 }
   const made = variants.flatMap(overrides =>
-    seeds.map(seed => pointOf(path, { jobs, ...common, ...overrides }, overrides, seed)),
+    seeds.map(seed => pointOf(path, { jobs, ...drawn, ...common, ...overrides }, overrides, seed)),
   )
   checkAlike(path, made)
   const points = made.map(({ point }, index) => ({ ...point, index }))

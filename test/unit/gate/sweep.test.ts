@@ -70,6 +70,7 @@ describe('a sweep', () => {
     expect(points.length).toBe(6)
     expect(points[2].args[0]).toBe(join(place, 'b.fio'))
     expect(points[1].args.slice(1)).toEqual([
+      '--randrepeat=0',
       '--clock=virtual',
       `--machine=${join(place, 'm.json')}`,
       '--seed=9',
