@@ -35,6 +35,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: async args => (await import('./sweep.js')).sweepCommand(args),
     help: async () => (await import('./sweep-help.js')).sweepHelp(),
   },
+  trace: {
+    summary: 'show what the storage stack does, function by function',
+    run: async args => (await import('./trace.js')).traceCommand(args),
+    help: async () => (await import('./trace-help.js')).traceHelp(),
+  },
   merge: {
     summary: 'put the shards of a sweep together',
     run: async args => (await import('./merge.js')).mergeCommand(args),

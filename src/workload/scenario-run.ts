@@ -34,6 +34,8 @@ export interface ScenarioTrace {
   readonly config: Readonly<Record<string, string>>
   readonly records: readonly TraceRecord[]
   readonly drops: number
+  /** Names of the disks. */
+  readonly disks: readonly string[]
 }
 
 const SCHEDULERS: Readonly<Record<string, elevator_type | null>> = {
@@ -234,7 +236,8 @@ export async function runScenario(s: NullBlkScenario): Promise<ScenarioTrace> {
   host.k.trace.on = false
   const records = named(rings.drain(), rings)
   await machine.stop()
-  return { config: configWords(s), records, drops: rings.drops }
+  const disks = machine.disks.map(disk => disk.config.name)
+  return { config: configWords(s), records, drops: rings.drops, disks }
 }
 
 // ---------------------------------------------------------------- records
@@ -256,7 +259,7 @@ function named(entries: readonly TraceEntry[], rings: TraceRings): TraceRecord[]
     name: entry.name,
     time: entry.time,
     cpu: entry.cpu,
-    context: entry.kind === 'enter' ? context(entry.ctx) : '',
+    context: context(entry.ctx),
     depth: entry.depth,
     fields: entry.fields ?? eventFields(entry),
   }))

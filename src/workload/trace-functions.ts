@@ -2,6 +2,7 @@
 
 export const HOST_FUNCTIONS: readonly string[] = [
   '__alloc_workqueue_key',
+  '__bio_add_page',
   '__blk_mq_delay_run_hw_queue',
   '__blk_mq_insert_request',
   '__blk_mq_run_hw_queue',
@@ -35,6 +36,7 @@ export const HOST_FUNCTIONS: readonly string[] = [
   'bdi_alloc_node',
   'bdi_register',
   'bdi_unregister',
+  'bio_add_page',
   'bio_alloc_bioset',
   'bio_check_pages_dirty',
   'bio_free',
