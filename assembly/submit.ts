@@ -731,7 +731,7 @@ function blk_queue_split(cpu: u32, q: u32, bio: u32, most: u32): i32 {
 }
 
 /** Puts a part that found no tag back in front of the rest. */
-function bio_unsplit(cpu: u32, bio: u32, part: u32): void {
+export function bio_unsplit(cpu: u32, bio: u32, part: u32): void {
   const bytes = load<u32>(part, BIO_SIZE)
   store<u32>(bio, load<u32>(bio, BIO_SIZE) + bytes, BIO_SIZE)
   store<u32>(bio, load<u32>(bio, BIO_DATA) - bytes, BIO_DATA)

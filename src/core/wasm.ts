@@ -60,6 +60,13 @@ export interface Core {
   sbitmap_finish_wait(sbq: number, waiter: number): void
   sbitmap_queue_wake_all(sbq: number): void
 
+  /** The end of a bio, on the CPU that submitted it. */
+  bio_endio(cpu: number, bio: number): void
+  /** Cuts the first bytes off a bio: a chained part, to be submitted before the rest; 0 = no bio is free. */
+  bio_split(cpu: number, bio: number, bytes: number): number
+  /** Puts a part back that could not go in. */
+  bio_unsplit(cpu: number, bio: number, part: number): void
+
   // --- requests
   /** True (1) when the bio joined the request, at its end or its beginning. */
   blk_try_merge(q: number, rq: number, bio: number): number
