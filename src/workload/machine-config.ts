@@ -12,13 +12,7 @@ import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
 import { distUrl } from '../core/wasm.js'
 import type { DiskConfig, FaultConfig, MachineConfig } from '../machine/config.js'
-import type {
-  DeviceSpec,
-  FaultSpec,
-  LatencyPoint,
-  NullBlkSpec,
-  NvmeSpec,
-} from '../machine/spec.js'
+import type { DeviceSpec, FaultSpec, LatencyPoint, NullBlkSpec, NvmeSpec } from '../machine/spec.js'
 import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
 import type { RunPlan } from './job.js'
@@ -74,10 +68,25 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
   }
 }
 
+/** A job is judged by its latencies: then they are measured, whatever --lat says. */
+function judgesLatency(plan: RunPlan): boolean {
+  return plan.jobs.some(job => job.latencyTarget !== null || job.maxLatencyNs > 0)
+}
+
+/** `--lat none` does not hold: a line for the user, or none. */
+export function latencyNotes(plan: RunPlan): string[] {
+  if (plan.lat !== 'none' || !judgesLatency(plan)) return []
+  return [
+    '--lat none: latencies are measured all the same, latency_target and max_latency need them',
+  ]
+}
+
 /** In virtual time a stamp is a load, so that every I/O gets its own. Jobs that all time nothing need no stamps at all. */
 function latencyMode(plan: RunPlan): MachineConfig['lat'] {
-  if (plan.jobs.every(job => job.gtodReduce)) return 'none'
-  return plan.clock === 'virtual' && plan.lat === 'batch' ? 'every' : plan.lat
+  const judged = judgesLatency(plan)
+  if (plan.jobs.every(job => job.gtodReduce) && !judged) return 'none'
+  const lat = judged && plan.lat === 'none' ? 'batch' : plan.lat
+  return plan.clock === 'virtual' && lat === 'batch' ? 'every' : lat
 }
 
 /** Budget of all data stores: what the devices ask for, or the machine's. */

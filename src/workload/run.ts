@@ -24,7 +24,7 @@ import { fillJob, type JobSite } from './job-block.js'
 import { type JobMemory, planJobMemory } from './job-memory.js'
 import { jobLimits } from './limits.js'
 import { LogFiles } from './log-files.js'
-import { machineConfig } from './machine-config.js'
+import { latencyNotes, machineConfig } from './machine-config.js'
 import { Phases } from './phases.js'
 import { ProgressMeter } from './progress.js'
 import { RunningJob } from './running-job.js'
@@ -114,7 +114,12 @@ class Run {
       plan,
       machine,
       executor: this.#executor,
-      notes: [...plan.notes, ...machine.notes, ...pollingNotes(plan, machine)],
+      notes: [
+        ...plan.notes,
+        ...machine.notes,
+        ...latencyNotes(plan),
+        ...pollingNotes(plan, machine),
+      ],
       epochMs: plan.clock === 'virtual' ? 0 : epochMs() - Math.floor(machine.now() / 1e6),
     }
   }

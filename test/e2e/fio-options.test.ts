@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { formatReport } from '../../src/report/report.js'
 import type { JobResult, RunResult } from '../../src/report/result.js'
 import { CLOCKS, type Clock, execute, ios, job, succeed } from './run.js'
 
@@ -471,4 +472,36 @@ it('hipri, real time: a thread polls where the device has one of its own, else a
   const [, inline] = await runOne('real', ...sync)
   expect(inline.phasebit.queues[0]).toMatchObject({ completion: 'inline', polled: 0 })
   expect(inline.phasebit.notes.join()).toMatch(/hipri: the device runs in the submitting thread/)
+})
+
+describe.each(CLOCKS)('--lat none, %s time', clock => {
+  const target = ['--rw=randread', '--iodepth=8', '--lat=none', '--size=4m']
+
+  it('gives way to a job that is judged by its latencies, and says so', async () => {
+    const found: string[] = []
+    for (const option of ['--latency_target=10s', '--max_latency=10s']) {
+      const more = option.startsWith('--max') ? [] : ['--latency_window=1ms']
+      const [a, run] = await runOne(clock, ...target, option, ...more)
+      expect(a.error).toBe(0)
+      expect(run.phasebit.latencyMode).toBe(clock === 'virtual' ? 'every' : 'batch')
+      found.push(...run.phasebit.notes.filter(note => note.startsWith('--lat none')))
+    }
+    expect(found).toHaveLength(2)
+    const strict = `--clock=${clock} --name=a --filename=/dev/nvme0n1 --rw=read --size=1m --direct=1 --lat=none --max_latency=1us --device=nvme,size=1g,model=fixed,latency=50us`
+    const { failures } = await execute(strict.split(' '))
+    expect(failures).toEqual(['job a: an I/O took longer than max_latency, 1000 ns'])
+  })
+
+  it('holds for every other job', async () => {
+    const [a, run] = await runOne(clock, ...target)
+    expect([run.phasebit.latencyMode, a.read.clat.n]).toEqual(['none', 0])
+    expect(run.phasebit.notes.filter(note => note.startsWith('--lat none'))).toEqual([])
+  })
+})
+
+it('--terse-version 2: the line begins with the job, and trims have their columns', async () => {
+  const [, run] = await runOne('virtual', '--rw=read', '--description=seen')
+  const text = formatReport(run, { formats: ['terse'], terseVersion: 2 })
+  expect(text).toMatch(/^2;a;0;0;(\S+;)+0\.00%\n;seen\n$/)
+  expect(text.split(';')).toHaveLength(120 + 41 + 1)
 })
