@@ -94,6 +94,11 @@ export class blk_plug implements TaskPlug {
     this.#blk = blk
   }
 
+  blk_needs_flush_plug(): boolean {
+    const { view } = this.#blk
+    return this.depth > 0 && view.u32(this_cpu(this.#blk) + L.CPU_PLUG_COUNT) > 0
+  }
+
   blk_schedule_flush_plug(): void {
     if (this.depth > 0) this.#blk.core.blk_schedule_flush_plug(this_cpu(this.#blk))
   }

@@ -135,7 +135,12 @@ export interface MachineConfig {
   /** Real clock: built file whose default export is a thread's life; absent = this package's src/machine/cpu.worker.js. */
   readonly workerFile?: URL
   /** Virtual clock: an emulated kernel serves the block layer (host-kernel.ts). extraBytes has hostKernelBytes for it. */
-  readonly kernel?: { readonly trace?: TraceSink; readonly timer?: 'wheel' | 'exact' }
+  readonly kernel?: {
+    readonly trace?: TraceSink
+    readonly timer?: 'wheel' | 'exact'
+    /** Between a wake-up and the task's first instruction, ns; 0 unless said. */
+    readonly switchNs?: number
+  }
   /** Build of the core; absent = `trace` if trace is set, else `release`. */
   readonly core?: CoreTarget
 }

@@ -27,6 +27,11 @@ import type { NullBlkScenario } from './scenario-names.js'
 const RECORDS = 1 << 16
 const BLOCK = 4096
 const HZ = 250
+/**
+ * The recorded kernels ran in slow guests, slower for the recording: a task that was woken ran in a later jiffy, so that
+ * statistics, which go on once a jiffy, went on again.
+ */
+const SWITCH_NS = 2.5e6
 /** Longer than any timer of a scenario runs. */
 const LONGEST_NS = 120e9
 
@@ -80,7 +85,7 @@ function machineOf(s: NullBlkScenario): MachineConfig {
     disks,
     extraBytes: traceBytes(s.cpus, RECORDS) + hostKernelBytes(s.cpus, s.cpus) + 129 * BLOCK,
     jobs: 1,
-    kernel: {},
+    kernel: { switchNs: SWITCH_NS },
   }
 }
 
@@ -231,7 +236,7 @@ export async function runScenario(s: NullBlkScenario): Promise<ScenarioTrace> {
   rings.on = true
   host.k.trace.on = true
   await runTask(machine, 'io1', s.cpus - 1, () => actor.run())
-  await machine.run(machine.now() + 1e6)
+  await machine.run(machine.now() + 4 * SWITCH_NS)
   rings.on = false
   host.k.trace.on = false
   const records = named(rings.drain(), rings)

