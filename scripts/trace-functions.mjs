@@ -1,5 +1,5 @@
 // Writes src/workload/trace-functions.ts: the functions of Linux that TypeScript's half can record, as its sources name
-// them in enter(). A test holds the list against the sources.
+// them in enter(). A test holds the list against the sources (--print).
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,7 +9,7 @@ const FOLDERS = ['src/kernel', 'src/mm', 'src/block', 'src/fs', 'src/drivers', '
 const CALL = /\b(?:enter|begin|here|note|entered)\(\s*[^'"`;]*?,\s*'([a-zA-Z_][a-zA-Z0-9_]*)'/g
 
 /** Every name, sorted. */
-export function namesInSources() {
+function namesInSources() {
   const names = new Set()
   for (const folder of FOLDERS)
     for (const file of readdirSync(join(root, folder), { recursive: true })) {
@@ -23,7 +23,7 @@ export function namesInSources() {
   return [...names].sort()
 }
 
-export function listText(names) {
+function listText(names) {
   return [
     "// The functions of Linux that TypeScript's half can record. Written by scripts/trace-functions.mjs.",
     '',
@@ -34,5 +34,6 @@ export function listText(names) {
   ].join('\n')
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url))
-  writeFileSync(join(root, 'src/workload/trace-functions.ts'), listText(namesInSources()))
+const text = listText(namesInSources())
+if (process.argv.includes('--print')) process.stdout.write(text)
+else writeFileSync(join(root, 'src/workload/trace-functions.ts'), text)

@@ -33,6 +33,8 @@ export interface BlockLayer {
   readonly queues: Map<number, request_queue>
   readonly hctxs: Map<number, blk_mq_hw_ctx>
   readonly bios: bio_set
+  /** end_io of requests of the kernel's own, while they are executed. */
+  readonly passthrough: Map<number, (rq: number, status: number) => void>
   /** blk_mq_sched_dispatch_requests, and what the core asks for (HB_*): handed down by block-layer.ts. */
   readonly dispatch_requests: (hctx: blk_mq_hw_ctx) => void
   /** Called once for every request of a bio that is freed (laptop mode), while it is set. */

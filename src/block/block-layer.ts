@@ -51,6 +51,7 @@ export function blk_dev_init(
     queues: new Map(),
     hctxs: new Map(),
     bios: { bios: [], waiters: [], end_io: new Map(), sleeping: new Map() },
+    passthrough: new Map(),
     dispatch_requests: blk_mq_sched_dispatch_requests,
     laptop_io_completion: null,
   }
@@ -165,7 +166,10 @@ const ANSWERS: Readonly<Record<number, Answer>> = {
   },
   [L.HB_END_IO]: (blk, rq, status) => {
     end_io(blk, rq, status, () => {
-      throw new Error(`nobody takes the end of request ${rq}`)
+      const done = blk.passthrough.get(rq)
+      blk.passthrough.delete(rq)
+      if (!done) throw new Error(`nobody takes the end of request ${rq}`)
+      done(rq, status)
     })
     return 0
   },
