@@ -19,7 +19,7 @@ import { Prng } from '../../src/core/prng.js'
 import { distUrl } from '../../src/core/wasm.js'
 import { judge, PAIR, RESAMPLES, type Sample } from '../../src/gate/judge.js'
 import { limitOf } from '../../src/gate/limits.js'
-import { type Batch, runSequence, type Sampler } from '../../src/gate/sequence.js'
+import { type Batch, rateBench, runSequence, type Sampler } from '../../src/gate/sequence.js'
 import { deviation } from '../../src/gate/stats.js'
 
 /** Processes of a first pass; the self-check has as many, the confirmation twice as many. */
@@ -125,19 +125,15 @@ async function trials(
     const replay = same
       ? new Replay(list.slice(0, half), list.slice(half), prng)
       : new Replay(self, head, prng)
-    const [{ verdict }] = await runSequence(
-      [{ name: bench, per: 'IO', limit, gated: true }],
-      replay,
-      {
-        statistic: PAIR,
-        best: false,
-        count: COUNT,
-        doublings: 0,
-        seed: trial,
-        resamples: RESAMPLES / 10,
-        selfCheck: true,
-      },
-    )
+    const [{ verdict }] = await runSequence([rateBench(bench, 'IO', limit)], replay, {
+      statistic: PAIR,
+      best: false,
+      count: COUNT,
+      doublings: 0,
+      seed: trial,
+      resamples: RESAMPLES / 10,
+      selfCheck: true,
+    })
     verdicts[verdict] = (verdicts[verdict] ?? 0) + 1
   }
   return verdicts

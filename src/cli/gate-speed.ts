@@ -14,7 +14,7 @@ import { UserError } from '../core/errors.js'
 import { distUrl } from '../core/wasm.js'
 import { type FioUnit, parseFio } from '../gate/fio-file.js'
 import type { Sample } from '../gate/judge.js'
-import type { Batch, Bench, Sampler } from '../gate/sequence.js'
+import { type Batch, type Bench, rateBench, type Sampler } from '../gate/sequence.js'
 import { median } from '../gate/stats.js'
 import type { Fingerprint } from '../gate/types.js'
 import type { Build } from './gate-build.js'
@@ -107,6 +107,32 @@ async function output(args: readonly string[]): Promise<string> {
   }
 }
 
+/** A metric is drawn by the name of its benchmark, or that and a percentile. */
+function metricOf(name: string): { benchmark: string; percentile: string | undefined } {
+  const [benchmark, percentile] = name.split(' ')
+  return { benchmark, percentile }
+}
+
+function sampleOf({ rates, logRatios, latencies }: ChildAnswer, name: string): Sample {
+  const { benchmark, percentile } = metricOf(name)
+  if (percentile === undefined) {
+    const { base, head } = rates[benchmark]
+    return { base: base!, head: head!, logRatio: logRatios[benchmark] }
+  }
+  const { base, head } = latencies[benchmark][percentile]
+  return { base: base!, head: head!, logRatio: Math.log(base! / head!) }
+}
+
+/** Host latencies of a benchmark that records them: p50 and p99 decide, p99.9 is advisory. */
+export function latencyBenches(benchmark: string, limit: (name: string) => number): Bench[] {
+  if (!benchmark.startsWith('latency')) return []
+  return ['p50', 'p99', 'p99.9'].map(metric => {
+    const name = `${benchmark} ${metric}`
+    const gated = metric !== 'p99.9'
+    return { name, benchmark, metric, unit: 'ns', better: 'lower', limit: limit(name), gated }
+  })
+}
+
 /** Both builds in one process. */
 export class PairSampler implements Sampler {
   readonly #base: Build
@@ -129,13 +155,11 @@ export class PairSampler implements Sampler {
     count: number,
   ): Promise<Map<string, Sample[]>> {
     const samples = new Map(names.map(name => [name, [] as Sample[]]))
+    const benchmarks = [...new Set(names.map(name => metricOf(name).benchmark))]
     for (let i = 0; i < count; i++) {
-      this.#told(`${batchText(batch)}: process ${i + 1} of ${count}, ${names.join(' ')}`)
-      const { rates, logRatios } = await child({ builds: this.#builds(batch), names })
-      for (const name of names) {
-        const { base, head } = rates[name]
-        samples.get(name)!.push({ base: base!, head: head!, logRatio: logRatios[name] })
-      }
+      this.#told(`${batchText(batch)}: process ${i + 1} of ${count}, ${benchmarks.join(' ')}`)
+      const answer = await child({ builds: this.#builds(batch), names: benchmarks })
+      for (const name of names) samples.get(name)!.push(sampleOf(answer, name))
     }
     return samples
   }
@@ -251,5 +275,5 @@ export function benchesOf(
   probes: readonly { readonly name: string; readonly per: string }[],
   limit: (name: string) => number,
 ): Bench[] {
-  return probes.map(({ name, per }) => ({ name, per, limit: limit(name), gated: true }))
+  return probes.map(({ name, per }) => rateBench(name, per, limit(name)))
 }
