@@ -259,10 +259,12 @@ function named(entries: readonly TraceEntry[], rings: TraceRings): TraceRecord[]
     workers.set(ctx, name)
     return name
   }
+  // A CPU of virtual time is ahead of the clock while it works: what comes after is not earlier.
+  let time = 0
   return entries.map(entry => ({
     kind: entry.kind,
     name: entry.name,
-    time: entry.time,
+    time: (time = Math.max(time, entry.time)),
     cpu: entry.cpu,
     context: context(entry.ctx),
     depth: entry.depth,
