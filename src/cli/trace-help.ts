@@ -16,6 +16,7 @@ const LINES = [
   'scenarios, in any combination:',
   '  nullblk-{mq|bio|cache|nocache}[-depthN][-irqN][-{none|mq-deadline|kyber}]-{read|write|flush|wflush|dsync|batchrN|batchwN}',
   '  nullblk-requeue-SCHED-readN, nullblk-fault-timeout-readN, nullblk-throttle-mbpsN-batchwN; each with -Ncpu behind it',
+  '  laptop-mode-{off-read|write-read-timer|write-without-completion|sync-cancels|two-completions}[-SCHED]',
 ]
 
 export function traceHelp(): string {

@@ -4,10 +4,14 @@
 //   blkdev_direct_IO                      ... or does not wait for (asynchronous I/O, `done` is called)
 //   blkdev_fsync                          blkdev_issue_flush: an empty write with PREFLUSH
 //
-// A write runs under a plug of blkdev_write_iter. Offsets and sizes are whole logical blocks; an I/O is one bio. The
-// buffered half is in src/mm.
+// A write runs under a plug of blkdev_write_iter. Offsets and sizes are whole logical blocks; a direct I/O is one bio.
+//
+// With an inode the page cache has a say: direct I/O first has the dirty pages of its range written, an I/O with `copy` is
+// a buffered one (buffered.ts), fsync writes what is dirty before it flushes.
 
 import {
+  BLK_STS_IOERR,
+  BLK_STS_OK,
   REQ_FUA,
   REQ_IDLE,
   REQ_OP_READ,
@@ -31,6 +35,13 @@ import type { BlockLayer, request_queue } from '../block/blkdev.js'
 import { type Sleep, TASK_UNINTERRUPTIBLE } from '../kernel/core.js'
 import { io_schedule, set_current_state, wake_up_process } from '../kernel/task.js'
 import { enter, leave } from '../kernel/trace.js'
+import {
+  type Copy,
+  filemap_write_and_wait_range,
+  invalidate_inode_pages2_range,
+} from '../mm/filemap.js'
+import type { inode } from '../mm/mm.js'
+import { generic_file_read, generic_file_write } from './buffered.js'
 
 /** One read or write of a file. */
 export interface kiocb {
@@ -45,6 +56,10 @@ export interface kiocb {
   readonly dsync?: boolean
   /** Asynchronous: called with the blk_status_t when it has ended. */
   readonly done?: (status: number) => void
+  /** The file, where there is a page cache. */
+  readonly inode?: inode
+  /** Buffered: moves the bytes between the pages and the user. */
+  readonly copy?: Copy
 }
 
 const DIO_WRITE_OP = REQ_OP_WRITE | REQ_SYNC | REQ_IDLE
@@ -129,12 +144,36 @@ function* blkdev_direct_IO(io: kiocb): Sleep<number> {
   return leave(k, t, status)
 }
 
+/** Bytes or -errno of a buffered I/O as a blk_status_t. */
+function statusOf(result: number): number {
+  return result < 0 ? BLK_STS_IOERR : BLK_STS_OK
+}
+
+/** What is dirty of the range goes to the disk before direct I/O; then the cache forgets what is written past it. */
+function* direct_IO_past_cache(io: kiocb): Sleep<number> {
+  const mapping = io.inode?.i_mapping
+  const last = io.pos + io.bytes - 1
+  if (mapping === undefined || mapping.pages.size === 0) return yield* blkdev_direct_IO(io)
+  if (yield* filemap_write_and_wait_range(mapping, io.pos, last)) return BLK_STS_IOERR
+  const status = yield* blkdev_direct_IO(io)
+  if (io.write) invalidate_inode_pages2_range(mapping, io.pos, last)
+  return status
+}
+
 /** @returns a blk_status_t; 0 for an asynchronous read that has begun */
 export function* blkdev_read_iter(io: kiocb): Sleep<number> {
   const { k } = io.q.blk
   const t = enter(k, 'blkdev_read_iter')
-  const status = yield* blkdev_direct_IO(io)
+  const status =
+    io.inode && io.copy
+      ? statusOf(yield* generic_file_read(io.inode, io.pos, io.bytes, io.copy))
+      : yield* direct_IO_past_cache(io)
   return leave(k, t, status)
+}
+
+function* write_iter(io: kiocb): Sleep<number> {
+  if (!io.inode || !io.copy) return yield* direct_IO_past_cache(io)
+  return statusOf(yield* generic_file_write(io.inode, io.pos, io.bytes, io.copy))
 }
 
 /** @returns a blk_status_t; 0 for an asynchronous write that has begun */
@@ -143,8 +182,8 @@ export function* blkdev_write_iter(io: kiocb): Sleep<number> {
   const { k } = blk
   const t = enter(k, 'blkdev_write_iter')
   blk_start_plug(blk)
-  let status = yield* blkdev_direct_IO(io)
-  if (io.dsync && !io.done && status === 0) status = yield* blkdev_fsync(io.q)
+  let status = yield* write_iter(io)
+  if (io.dsync && !io.done && status === 0) status = yield* blkdev_fsync(io.q, io.inode)
   blk_finish_plug(blk)
   return leave(k, t, status)
 }
@@ -162,9 +201,11 @@ export function* blkdev_issue_flush(q: request_queue): Sleep<number> {
   return leave(k, t, status)
 }
 
-export function* blkdev_fsync(q: request_queue): Sleep<number> {
+/** Everything dirty of the file goes to the disk, and from there to its medium. */
+export function* blkdev_fsync(q: request_queue, file?: inode): Sleep<number> {
   const { k } = q.blk
   const t = enter(k, 'blkdev_fsync')
-  const status = yield* blkdev_issue_flush(q)
+  const error = file ? yield* filemap_write_and_wait_range(file.i_mapping, 0, file.i_size) : 0
+  const status = error === 0 ? yield* blkdev_issue_flush(q) : BLK_STS_IOERR
   return leave(k, t, status)
 }

@@ -15,7 +15,6 @@
 // own way.
 
 import type { Sleep } from '../kernel/core.js'
-import { cond_resched } from '../kernel/task.js'
 import { msecs_to_jiffies, time_after, time_before } from '../kernel/time.js'
 import { enter, leave } from '../kernel/trace.js'
 import { mod_delayed_work } from '../kernel/workqueue.js'
@@ -181,7 +180,6 @@ function* writeback_sb_inodes(wb: bdi_writeback, work: wb_writeback_work): Sleep
     work.nr_pages -= written
     wrote += written
     requeue_inode(wb, inode)
-    yield* cond_resched(wb.bdi.mm.k)
   }
   return wrote
 }

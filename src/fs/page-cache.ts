@@ -6,7 +6,14 @@
 //
 // A page goes to the disk as one bio (block_write_full_page, submit_bh of fs/buffer.c of Linux 4.19).
 
-import { BIO_STATUS, PAGE_SIZE, Q_CAPACITY, SECTOR_SHIFT } from '../../assembly/layout.js'
+import {
+  BIO_STATUS,
+  PAGE_SIZE,
+  Q_CAPACITY,
+  Q_WATCH,
+  SECTOR_SHIFT,
+  WATCH_LAPTOP,
+} from '../../assembly/layout.js'
 import {
   BLK_STS_NOSPC,
   BLK_STS_OK,
@@ -104,6 +111,13 @@ function open_queue(mm: mm_state, q: request_queue): inode {
   return bdget(bdi, q.name, bytes, queue_io(q))
 }
 
+/** Whether the core tells of each request that it frees. */
+function watch(q: request_queue, bit: number, on: boolean): void {
+  const { view } = q.blk
+  const others = view.u32(q.at + Q_WATCH) & ~bit
+  view.setU32(q.at + Q_WATCH, on ? others | bit : others)
+}
+
 /** vm.laptop_mode, seconds: 0 or -errno. */
 export function vm_laptop_mode(cache: page_cache, seconds: number): number {
   const error = set_laptop_mode(cache.mm, seconds)
@@ -112,6 +126,8 @@ export function vm_laptop_mode(cache: page_cache, seconds: number): number {
     const bdev = cache.bdevs.get(q)
     if (bdev !== undefined) laptop_io_completion(bdev.bdi)
   }
-  cache.blk.laptop_io_completion = cache.mm.laptop_mode === 0 ? null : completion
+  const on = cache.mm.laptop_mode !== 0
+  cache.blk.laptop_io_completion = on ? completion : null
+  for (const q of cache.bdevs.keys()) watch(q, WATCH_LAPTOP, on)
   return 0
 }

@@ -4,6 +4,7 @@
 //   nullblk-requeue-SCHED-readN       the N-th read while the driver asks for a requeue on every second request
 //   nullblk-fault-timeout-readN       the N-th read while every fifth request is lost
 //   nullblk-throttle-mbpsN-batchwN    out of bandwidth: queue stopped, restarted by its timer
+//   laptop-mode-{off-read|write-read-timer|write-without-completion|sync-cancels|two-completions}[-SCHED]
 //   ...-Ncpu                          other than two CPUs
 //
 // `cache` is memory-backed with a write-back cache, `nocache` memory-backed without. Without a word: queue_mode 2,
@@ -26,10 +27,24 @@ export interface NullBlkScenario {
   /** Which of several equal I/Os is recorded, from 1. */
   readonly nth: number
   readonly fault: 'requeue' | 'timeout' | null
+  /** A story of laptop mode (scenario-laptop.ts). */
+  readonly laptop: LaptopStory | null
   readonly mbps: number
   readonly cpus: number
 }
 
+export const LAPTOP_STORIES = [
+  'off-read',
+  'write-read-timer',
+  'write-without-completion',
+  'sync-cancels',
+  'two-completions',
+] as const
+export type LaptopStory = (typeof LAPTOP_STORIES)[number]
+
+const LAPTOP = new RegExp(
+  `^laptop-mode-(${LAPTOP_STORIES.join('|')})(?:-(none|mq-deadline|kyber))?$`,
+)
 const CPUS = /-(\d+)cpu$/
 const PLAIN =
   /^nullblk-(mq|bio|cache|nocache)(?:-depth(\d+))?(?:-irq([012]))?(?:-(none|mq-deadline|kyber))?-(read|write|flush|wflush|dsync|batchr(\d*)|batchw(\d*))$/
@@ -46,6 +61,7 @@ const BASE = {
   count: 1,
   nth: 1,
   fault: null,
+  laptop: null,
   mbps: 0,
 } as const
 
@@ -69,6 +85,7 @@ export const SCENARIOS: readonly string[] = [
   ...[1, 2, 3].map(n => `nullblk-requeue-none-read${n}`),
   ...[1, 3, 4].map(n => `nullblk-fault-timeout-read${n}`),
   'nullblk-throttle-mbps1-batchw8',
+  ...LAPTOP_STORIES.map(story => `laptop-mode-${story}`),
 ]
 
 function batch(text: string | undefined): number {
@@ -125,6 +142,11 @@ function parseBare(name: string, bare: string, cpus: number): NullBlkScenario {
     const op = b[3] as ScenarioOp
     const sched = (b[2] ?? 'none') as ScenarioSched
     return { ...BASE, name, cpus, irqmode: 0, mbps: Number(b[1]), op, sched, count: batch(b[4]) }
+  }
+  const l = LAPTOP.exec(bare)
+  if (l) {
+    const [laptop, sched] = [l[1] as LaptopStory, (l[2] ?? 'none') as ScenarioSched]
+    return { ...BASE, name, cpus, kind: 'nocache', irqmode: 0, sched, laptop }
   }
   throw new UserError(
     `trace: unknown scenario '${name}'; names look like nullblk-mq-irq1-none-read, and phasebit trace --list shows them`,

@@ -22,6 +22,7 @@ import { bootMachine } from '../machine/machine.js'
 import { type TraceEntry, TraceRings, traceBytes } from '../machine/trace-ring.js'
 import type { TraceRecord } from '../report/trace-json.js'
 import { builtOnly, diskConfig } from './machine-config.js'
+import { laptopBytes, laptopStory, laptopWords } from './scenario-laptop.js'
 import type { NullBlkScenario } from './scenario-names.js'
 
 const RECORDS = 1 << 16
@@ -83,7 +84,11 @@ function machineOf(s: NullBlkScenario): MachineConfig {
     trace: true,
     memBytes: 2 ** 20,
     disks,
-    extraBytes: traceBytes(s.cpus, RECORDS) + hostKernelBytes(s.cpus, s.cpus) + 129 * BLOCK,
+    extraBytes:
+      traceBytes(s.cpus, RECORDS) +
+      hostKernelBytes(s.cpus, s.cpus) +
+      (s.laptop === null ? 0 : laptopBytes()) +
+      129 * BLOCK,
     jobs: 1,
     kernel: { switchNs: SWITCH_NS },
   }
@@ -91,6 +96,7 @@ function machineOf(s: NullBlkScenario): MachineConfig {
 
 /** The scenario in words, as recordings have it. */
 function configWords(s: NullBlkScenario): Record<string, string> {
+  if (s.laptop !== null) return laptopWords(s)
   return {
     op: s.op,
     count: String(s.count),
@@ -189,6 +195,12 @@ async function runTask(
   if (!over) throw new Error(`the task ${name} has not ended: it waits for ${waits(machine, name)}`)
 }
 
+/** Lets time pass, whatever happens meanwhile. */
+async function rest(machine: Machine, ns: number): Promise<void> {
+  const end = machine.now() + ns
+  while (machine.now() < end) if ((await machine.run(end)) === 'idle') break
+}
+
 function waits(machine: Machine, name: string): string {
   return [...machine.host!.k.tasks].find(task => task.name === name)?.waiting_on ?? 'nothing'
 }
@@ -232,11 +244,14 @@ export async function runScenario(s: NullBlkScenario): Promise<ScenarioTrace> {
   const q = host.queue(machine.disks[0]!)
   const actor = new Actor(q, s, machine.alloc(128 * BLOCK, BLOCK))
   blk_mq_init_sched(q, SCHEDULERS[s.sched] ?? null, hctx => host.schedTags(hctx))
-  await prepare(machine, actor, s)
+  const story = s.laptop === null ? null : laptopStory(machine, q, s)
+  if (story === null) await prepare(machine, actor, s)
+  for (const task of story?.before ?? []) await runTask(machine, task.name, task.cpu, task.body)
   rings.on = true
   host.k.trace.on = true
-  await runTask(machine, 'io1', s.cpus - 1, () => actor.run())
-  await machine.run(machine.now() + 4 * SWITCH_NS)
+  if (story === null) await runTask(machine, 'io1', s.cpus - 1, () => actor.run())
+  for (const task of story?.tasks ?? []) await runTask(machine, task.name, task.cpu, task.body)
+  await rest(machine, story?.restNs ?? 4 * SWITCH_NS)
   rings.on = false
   host.k.trace.on = false
   const records = named(rings.drain(), rings)

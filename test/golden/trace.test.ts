@@ -15,7 +15,7 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 const recordings = readdirSync(join(here, 'traces')).map(file => file.replace(/\.json$/, ''))
 
 /** Recordings of stories that have no scenario yet. */
-const WITHOUT = /-(create|destroy)$|^laptop-/
+const WITHOUT = /-(create|destroy)$/
 
 interface Figures {
   readonly coverage: number
