@@ -793,12 +793,12 @@ function check_bio(cpu: u32, q: u32, bio: u32): u64 {
 
 // @ts-ignore: decorator
 @inline
-export function generic_make_request(cpu: u32, bio: u32): i32 {
+export function generic_make_request(cpu: u32, bio: u32, inside: bool): i32 {
   const q = load<u32>(bio, BIO_DISK)
   const t = enter(cpu, FN_generic_make_request)
   entered(cpu, FN_blk_queue_enter)
   let cookie: i32 = BLK_QC_T_NONE
-  if (load<u32>(q, Q_FROZEN)) cookie = SUBMIT_AGAIN
+  if (!inside && load<u32>(q, Q_FROZEN)) cookie = SUBMIT_AGAIN
   else {
     const most = generic_make_request_checks(cpu, q, bio)
     if (most) {
@@ -824,7 +824,7 @@ export function submit_bio(cpu: u32, bio: u32): i32 {
   store<u32>(bio, BLK_STS_OK, BIO_STATUS)
   store<u64>(bio, 0, BIO_NEXT) // and BIO_REMAINING
   const t = enter(cpu, FN_submit_bio)
-  const cookie = generic_make_request(cpu, bio)
+  const cookie = generic_make_request(cpu, bio, false)
   leave(cpu, t)
   if (!load<u32>(cpu, CPU_PLUG)) nvme_ring_doorbells(cpu)
   return cookie
@@ -834,7 +834,8 @@ export function submit_bio(cpu: u32, bio: u32): i32 {
 export function submit_bio_again(cpu: u32, bio: u32): i32 {
   mute_trace()
   const t = enter(cpu, FN_submit_bio)
-  const cookie = generic_make_request(cpu, bio)
+  // It is inside already: a freeze waits for it.
+  const cookie = generic_make_request(cpu, bio, true)
   leave(cpu, t)
   unmute_trace()
   if (!load<u32>(cpu, CPU_PLUG)) nvme_ring_doorbells(cpu)

@@ -1,14 +1,15 @@
 // Freezing a queue: block/blk-mq.c and blk-core.c of Linux 4.19. Whoever comes to submit waits at the door
 // (blk_queue_enter), and the freeze waits until everybody inside has left: until no request holds a tag.
 //
-// Linux counts those inside with q_usage_counter. Here the tags are looked at: a task that sleeps for a tag is not inside
-// yet, and tries again when the queue is thawed. Completions and dispatch go on all the time. Freezes nest.
+// Linux counts those inside with q_usage_counter. Here the tags are looked at, and whether anybody sleeps for one.
+// Completions and dispatch go on all the time. Freezes nest.
 
 import {
   HC_SCHED_TAGS,
   HC_TAGS,
   Q_FROZEN,
   Q_WATCH,
+  SBQ_WAITERS,
   TAGS_BITMAP,
   TAGS_BRESERVED,
   TAGS_RESERVED,
@@ -17,7 +18,6 @@ import {
 import type { Sleep } from '../kernel/core.js'
 import { enter, leave } from '../kernel/trace.js'
 import { wait_event, wake_up_all } from '../kernel/wait.js'
-import { wake_tag_waiters } from './bio.js'
 import { blk_mq_run_hw_queues } from './blk-mq.js'
 import type { request_queue } from './blkdev.js'
 
@@ -29,10 +29,11 @@ function tag_sets(q: request_queue): number[] {
     .filter(tags => tags !== 0)
 }
 
-/** Whether any request of the queue holds a tag. */
+/** Whether any request of the queue holds a tag, or a task waits for one. */
 export function blk_queue_busy(q: request_queue): boolean {
   const { core, view } = q.blk
   return tag_sets(q).some(tags => {
+    if (view.load(tags + TAGS_BITMAP + SBQ_WAITERS) > 0) return true
     const reserved = view.u32(tags + TAGS_RESERVED) > 0
     if (core.sbitmap_any_bit_set(tags + TAGS_BITMAP)) return true
     return reserved && core.sbitmap_any_bit_set(tags + TAGS_BRESERVED) !== 0
@@ -67,15 +68,13 @@ export function* blk_mq_freeze_queue(q: request_queue): Sleep<void> {
 
 /** Opens the door again, when the last freeze is over. */
 export function blk_mq_unfreeze_queue(q: request_queue): void {
-  const { k, view, core } = q.blk
+  const { k, view } = q.blk
   const t = enter(k, 'blk_mq_unfreeze_queue')
   if (q.mq_freeze_depth === 0) throw new Error(`${q.name}: thawed, but not frozen`)
   if (--q.mq_freeze_depth === 0) {
     view.store(q.at + Q_FROZEN, 0)
     view.store(q.at + Q_WATCH, view.load(q.at + Q_WATCH) & ~WATCH_FREEZE)
     wake_up_all(q.mq_freeze_wq)
-    for (const tags of tag_sets(q)) core.sbitmap_queue_wake_all(tags + TAGS_BITMAP)
-    wake_tag_waiters(q.blk)
   }
   leave(k, t)
 }
