@@ -13,7 +13,8 @@
 
 import * as L from '../../assembly/layout.js'
 import { blk_plug, wake_tag_waiters } from '../block/bio.js'
-import { blk_dev_init, blk_mq_init_queue, block_host } from '../block/block-layer.js'
+import { blk_mq_init_queue } from '../block/blk-mq-init.js'
+import { blk_dev_init, block_host } from '../block/block-layer.js'
 import {
   blk_mq_requeue_request,
   blk_mq_run_hw_queues,

@@ -1,0 +1,105 @@
+// Tag sets and the life of a request queue: blk-mq, section 20.
+
+import { describe, expect, test } from 'vitest'
+import {
+  blk_cleanup_queue,
+  blk_mq_alloc_tag_set,
+  blk_mq_free_tag_set,
+  type blk_mq_tag_set,
+} from '../../../src/block/blk-mq-init.js'
+import { CPU_PLUG_COUNT, HC_DISPATCH_BUSY } from '../../../assembly/layout.js'
+import { blk_finish_plug, blk_start_plug } from '../../../src/block/bio.js'
+import { blkdev_read_iter } from '../../../src/fs/block_dev.js'
+import { EINVAL, ENOMEM } from '../../../src/kernel/errno.js'
+import { Hosted } from './hosted.js'
+
+const ONE = 'null_blk,gb=1,no_sched=1,irqmode=2,completion_nsec=1000000'
+
+function set(h: Hosted, rest: Partial<blk_mq_tag_set>): blk_mq_tag_set {
+  const { blk, at, ops } = h.q
+  const tags = { mq_map: new Uint32Array(0), tags: [] }
+  return { blk, at, ops, nr_hw_queues: 1, queue_depth: 64, reserved_tags: 0, ...tags, ...rest }
+}
+
+describe('blk_mq_alloc_tag_set', () => {
+  test('blk-mq 20.5: 16 queues on 4 CPUs become 4; none is refused', () => {
+    const h = new Hosted(`${ONE},submit_queues=4`, 4)
+    const many = set(h, { nr_hw_queues: 16 })
+    expect(blk_mq_alloc_tag_set(many)).toBe(0)
+    expect(many.nr_hw_queues).toBe(4)
+    expect([...many.mq_map]).toEqual([0, 1, 2, 3])
+    expect(many.tags).toEqual(h.machine.disks[0]!.queues.map(queue => queue.tags))
+    blk_mq_free_tag_set(many)
+    expect(many.tags).toEqual([])
+    expect(blk_mq_alloc_tag_set(set(h, { nr_hw_queues: 0 }))).toBe(-EINVAL)
+  })
+
+  test('blk-mq 20.6: depth 20000 is cut to what there is, 2 with 2 reserved is refused', () => {
+    const h = new Hosted(ONE)
+    const deep = set(h, { queue_depth: 20000 })
+    expect(blk_mq_alloc_tag_set(deep)).toBe(0)
+    // 10240, then halved until it fits into the 64 tags that were planned
+    expect(deep.queue_depth).toBe(40)
+    expect(blk_mq_alloc_tag_set(set(h, { queue_depth: 2, reserved_tags: 2 }))).toBe(-EINVAL)
+    expect(blk_mq_alloc_tag_set(set(h, { queue_depth: 0 }))).toBe(-EINVAL)
+    expect(blk_mq_alloc_tag_set(set(h, { queue_depth: 200, reserved_tags: 100 }))).toBe(-ENOMEM)
+  })
+})
+
+test('blk_cleanup_queue: waits for what is in flight, and leaves no timer and no work behind', async () => {
+  const h = new Hosted(ONE)
+  const read = h.task(10, 0, function* () {
+    yield* blkdev_read_iter(h.io(1))
+  })
+  const end = h.task(10, 1, function* () {
+    yield* blk_cleanup_queue(h.q)
+  })
+  await h.until(20)
+  expect(read.ended).not.toBeNull()
+  expect(end.ended).toBeGreaterThanOrEqual(read.ended!)
+  expect(h.machine.host!.blk.queues.size).toBe(0)
+  expect(h.k.nextDeadline()).toBe(Number.POSITIVE_INFINITY)
+})
+
+describe('plugs', () => {
+  /** Requests plugged after each of so many reads. */
+  async function plugged(reads: number, bytes: number): Promise<number[]> {
+    const h = new Hosted(`${ONE},hw_queue_depth=64`)
+    const counts: number[] = []
+    let left = reads
+    h.task(10, 0, function* () {
+      blk_start_plug(h.q.blk)
+      for (let n = 0; n < reads; n++) {
+        const io = h.io(100 * n, false, { bytes, done: () => void left-- })
+        yield* blkdev_read_iter(io)
+        counts.push(h.machine.view.u32(h.machine.cpuAddress(0) + CPU_PLUG_COUNT))
+      }
+      blk_finish_plug(h.q.blk)
+    })
+    await h.until(30)
+    expect(left).toBe(0)
+    return counts
+  }
+
+  test('blk-mq 20.14: the 17th request flushes the sixteen before it', async () => {
+    const counts = await plugged(18, 4096)
+    expect(counts).toEqual([...Array.from({ length: 16 }, (_, i) => i + 1), 1, 2])
+  })
+
+  test('requests below 128 KiB stay plugged', async () => {
+    expect(await plugged(3, 124 * 1024)).toEqual([1, 2, 3])
+  })
+})
+
+test('blk-mq 20.8: the running mean of "busy"', () => {
+  const h = new Hosted(ONE)
+  const { core, view } = h.machine
+  const { at } = h.q.queue_hw_ctx[0]!
+  const feed = (busy: number, times: number): number[] =>
+    Array.from({ length: times }, () => {
+      core.blk_mq_update_dispatch_busy(at, busy)
+      return view.u32(at + HC_DISPATCH_BUSY)
+    })
+  expect(feed(1, 9)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 9])
+  expect(feed(0, 8)).toEqual([7, 6, 5, 4, 3, 2, 1, 0])
+})
