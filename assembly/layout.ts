@@ -118,8 +118,11 @@ export const CPU_PLUG_STARTS = 704 //    u64 S  which sectors plugged requests m
 export const CPU_PLUG_ENDS = 712 //      u64 S  ... and end at
 export const CPU_PLUG_RQS = 768 //       u32 S  PLUG_MAX plugged requests, oldest first
 export const CPU_PLUG_KEYS = 896 //      u64 S  the same while they are sorted: sector << 8 | place
+export const CPU_DRAWN = 1152 //         u64 S  plain.ts: DRAW_MAX I/Os, sector << 8 | place << 2 | direction
+export const CPU_PICKED = 1664 //        u64 S  ... and their tags and io_us, by place
 export const PLUG_MAX = 32
-export const CPU_SIZE = 1152
+export const DRAW_MAX = 64
+export const CPU_SIZE = 2176
 
 // why cpu_run and virtual_run return
 export const RUN_MORE = 0 //   the budget is spent
@@ -180,19 +183,19 @@ export const TAGS_SIZE = 1408
 export const RQ_TAG = 0 //               i32 S
 export const RQ_INTERNAL_TAG = 4 //      i32 S
 export const RQ_CMD_FLAGS = 8 //         u32 S  op in the low 8 bits, REQ_* above
-export const RQ_FLAGS = 12 //            u32 S  RQF_*
+export const RQ_GEN = 12 //              u32 S  incremented at every start
 export const RQ_SECTOR = 16 //           u64 S
 export const RQ_DATA_LEN = 24 //         u32 S  bytes
 export const RQ_NR_SEGS = 28 //          u32 S  physical segments
 export const RQ_BIO = 32 //              u32 S
 export const RQ_BIOTAIL = 36 //          u32 S
-export const RQ_CTX = 40 //              u32 S  mq_ctx
-export const RQ_HCTX = 44 //             u32 S  hardware queue of mq_ctx
+export const RQ_START_NS = 40 //         u64 S  start_time_ns (allocation); 0 when no stage is stamped
 export const RQ_DEADLINE = 48 //         u32 S  jiffies
 export const RQ_TIMEOUT = 52 //          u32 S  jiffies, 0 = the queue's
 export const RQ_STATE = 56 //            u32 A  MQ_RQ_*
-export const RQ_GEN = 60 //              u32 S  incremented at every start
-export const RQ_START_NS = 64 //         u64 S  start_time_ns (allocation); 0 when no stage is stamped
+export const RQ_FLAGS = 60 //            u32 S  RQF_*
+export const RQ_CTX = 64 //              u32 S  mq_ctx
+export const RQ_HCTX = 68 //             u32 S  hardware queue of mq_ctx
 export const RQ_IO_START_NS = 72 //      u64 S  io_start_time_ns (issue)
 export const RQ_NEXT = 80 //             u32 S  queuelist: plug, software queue, dispatch, slow or done list
 export const RQ_PREV = 84 //             u32 S
@@ -619,8 +622,31 @@ export const JOB_VERIFYING = 3172 //     u32 S  1: it is being read back now
 export const JOB_LAST_END_NS = 3184 //   u64 S  completion time of the last I/O (thinktime)
 export const JOB_LBA_MASK = 3192 //      u32 I  logical block size - 1: offsets and sizes must be multiples
 export const JOB_WRITE_FLAGS = 3196 //   u32 I  REQ_* of its writes
-export const JOB_PLAIN = 3200 //         u32 S  whether its batches may go the short way (plain.ts), 0 = not yet known
-export const JOB_SIZE = 3328
+export const JOB_PLAIN = 3200 //         u32 S  PLAIN_*: whether its batches may go the short way (plain.ts)
+// what the short way needs again and again, copied when it is found that the job may go it
+export const JOB_PL_CHUNK = 3204 //      u32 S  I/Os that are written to the ring together
+export const JOB_PL_SORTED = 3208 //     u32 S  1: in order of sectors (one hardware queue)
+export const JOB_PL_LEN = 3212 //        u32 S  bytes of each I/O
+export const JOB_PL_HCTX = 3216 //       u32 S
+export const JOB_PL_CTX = 3220 //        u32 S
+export const JOB_PL_NQ = 3224 //         u32 S
+export const JOB_PL_HINTS = 3228 //      u32 S  this CPU's hint of the tag map
+export const JOB_PL_SBQ = 3232 //        u32 S
+export const JOB_PL_SLOTS = 3236 //      u32 S  request slots by tag
+export const JOB_PL_UNDRAW = 3240 //     5 x u64 S  the generator as it was before the last draw
+export const JOB_PL_WROTE = 3280 //      u32 S  writes among the I/Os issued and not counted yet
+export const JOB_PL_OPS = 3328 //        2 PLO blocks: read, write
+export const PLO_OPF = 0 //              u64 S  BIO_OPF and BIO_STATUS
+export const PLO_DDIR_LEN = 8 //         u64 S  IOU_DDIR and IOU_LEN
+export const PLO_CDW0 = 16 //            u64 S  SQE_CDW0 without the identifier, and SQE_NSID
+export const PLO_CDW12 = 24 //           u64 S
+export const PLO_SYNC = 32 //            u32 S  1: counts as synchronous
+export const PLO_SIZE = 64
+export const JOB_SIZE = 3456
+
+export const PLAIN_UNKNOWN = 0
+export const PLAIN_YES = 1
+export const PLAIN_NO = 2
 
 export const JOB_IDLE = 0 //       not started, or done and collected
 export const JOB_RUN = 1

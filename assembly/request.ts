@@ -75,7 +75,8 @@ export function blk_mq_rq_ctx_init(q: u32, hctx: u32, ctx: u32, cpu: u32, tag: u
     flags |= RQF_MQ_INFLIGHT
     atomic.add<u32>(hctx, 1, HC_NR_ACTIVE)
   }
-  store<u64>(rq, pair(opf, flags), RQ_CMD_FLAGS) // and RQ_FLAGS
+  store<u32>(rq, opf, RQ_CMD_FLAGS)
+  store<u32>(rq, flags, RQ_FLAGS)
   store<u64>(rq, pair(ctx, hctx), RQ_CTX) // and RQ_HCTX
   store<u64>(rq, pair(q, cpu), RQ_Q) // and RQ_CPU
   const counter = ctx + CTX_DISPATCHED_ASYNC + (op_is_sync(opf) ? 8 : 0)
@@ -116,11 +117,11 @@ export function blk_timer_must_move(q: u32, deadline: u32): bool {
 // @ts-ignore: decorator
 @inline
 export function blk_mq_start_request(cpu: u32, q: u32, rq: u32): void {
-  const state = load<u64>(rq, RQ_STATE) // and RQ_GEN
-  BUG_ON(<u32>state != MQ_RQ_IDLE, BUG_RQ_STATE)
+  BUG_ON(load<u32>(rq, RQ_STATE) != MQ_RQ_IDLE, BUG_RQ_STATE)
   if (load<u32>(cpu, CPU_STAGES)) store<u64>(rq, load<u64>(cpu, CPU_NOW), RQ_IO_START_NS)
   blk_add_timer(cpu, q, rq)
-  store<u64>(rq, pair(MQ_RQ_IN_FLIGHT, <u32>(state >> 32) + 1), RQ_STATE)
+  store<u32>(rq, load<u32>(rq, RQ_GEN) + 1, RQ_GEN)
+  store<u32>(rq, MQ_RQ_IN_FLIGHT, RQ_STATE)
 }
 
 /** The request goes back to wait: it may be started again. */

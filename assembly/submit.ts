@@ -22,13 +22,13 @@ import {
   HC_DRIVER, HC_GATE, HC_INDEX, HC_QUEUED, HC_SHARED, HC_SLOW_HEAD, HC_SLOW_LOCK, HC_SLOW_TAIL,
   M_BASE, M_COST_SUBMIT, PLUG_MAX, Q_CAPACITY, Q_CTXS, Q_FLAGS, Q_MAX_DISCARD, Q_MAX_SECTORS,
   Q_MAX_SEGMENTS, Q_MAX_ZEROES, Q_NR_HW, Q_VIRT_BOUNDARY, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_CTX,
-  RQ_DATA_LEN, RQ_FLAGS, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_NEXT, RQ_NR_SEGS, RQ_Q, RQ_SECTOR,
+  RQ_DATA_LEN, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_NEXT, RQ_NR_SEGS, RQ_Q, RQ_SECTOR,
   RQ_START_NS, RQ_TAG, SECTOR_SHIFT,
 } from './layout'
 import {
   BLK_QC_T_NONE, BLK_QC_T_SHIFT, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK,
   BLK_STS_RESOURCE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_WC, REQ_FUA, REQ_NOMERGE, REQ_OP_DISCARD,
-  REQ_OP_MASK, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, RQF_PLAIN,
+  REQ_OP_MASK, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH,
 } from './nvme'
 import { spend } from './clock'
 import { nvme_ring_doorbells } from './doorbell'
@@ -37,7 +37,7 @@ import {
   __blk_mq_requeue_request, bio_endio, bio_put, bio_split, blk_mq_bio_to_request, blk_mq_call_slow,
   blk_mq_end_request, blk_mq_rq_ctx_init, op_is_flush, op_is_sync, stat_group,
 } from './request'
-import { nvme_queue_rq, nvme_queue_rqs } from './sq'
+import { nvme_queue_rq } from './sq'
 import { blk_mq_get_tag } from './tag'
 
 /** submit_bio's answer when no tag was free: wait for one and try again. */
@@ -240,19 +240,6 @@ function blk_flush_plug_mixed(cpu: u32, count: u32): void {
   }
 }
 
-/** Issues requests of one software queue that stand in the plug's array, sorted or as they came. */
-export function issue_plugged(cpu: u32, hctx: u32, count: u32, sorted: bool): void {
-  let done: u32 = 0
-  if (!atomic.load<u32>(hctx, HC_GATE) && load<u32>(hctx, HC_DRIVER) == DRIVER_NVME) {
-    done = nvme_queue_rqs(cpu, hctx, count, sorted)
-    if (done) blk_mq_update_dispatch_busy(hctx, false)
-  }
-  for (let i = done; i < count; i++) {
-    const place: u32 = sorted ? <u32>load<u64>(cpu + (i << 3), CPU_PLUG_KEYS) & 0xff : i
-    blk_mq_try_issue_directly(cpu, hctx, plugged(cpu, place))
-  }
-}
-
 /** Issues what is plugged, sorted by software queue and sector. */
 export function blk_flush_plug_list(cpu: u32): void {
   const count = load<u32>(cpu, CPU_PLUG_COUNT)
@@ -263,7 +250,11 @@ export function blk_flush_plug_list(cpu: u32): void {
     return
   }
   if (count > 1) plug_sort(cpu, count)
-  issue_plugged(cpu, load<u32>(plugged(cpu, 0), RQ_HCTX), count, count > 1)
+  const hctx = load<u32>(plugged(cpu, 0), RQ_HCTX)
+  for (let i: u32 = 0; i < count; i++) {
+    const place: u32 = count > 1 ? <u32>load<u64>(cpu + (i << 3), CPU_PLUG_KEYS) & 0xff : i
+    blk_mq_try_issue_directly(cpu, hctx, plugged(cpu, place))
+  }
 }
 
 // ---------------------------------------------------------------- merge
@@ -316,7 +307,6 @@ export function blk_try_merge(q: u32, rq: u32, bio: u32): bool {
   if (!merged) return false
   store<u32>(rq, len + size, RQ_DATA_LEN)
   store<u32>(rq, load<u32>(rq, RQ_NR_SEGS) + 1, RQ_NR_SEGS)
-  store<u32>(rq, load<u32>(rq, RQ_FLAGS) & ~RQF_PLAIN, RQ_FLAGS)
   const ctx = load<u32>(rq, RQ_CTX)
   store<u64>(ctx, load<u64>(ctx, CTX_MERGED) + 1, CTX_MERGED)
   const stat = ctx + CTX_STAT_MERGES + (stat_group(opf) << 3)
