@@ -16,7 +16,7 @@ import { now_ns, read_clock } from './clock'
 import { complete_done_list, nvme_cqe_pending, nvme_process_cq } from './cq'
 import { INLINE_BURST, dev_next_due, dev_post_due, dev_run_sq, dev_sq_tail } from './device'
 import { NEVER } from './events'
-import { job_issue, job_reap, job_runnable } from './job'
+import { job_issue, job_take, job_runnable } from './job'
 import { sbitmap_any_bit_set } from './sbitmap'
 
 /** Completions taken in one go. */
@@ -83,7 +83,7 @@ function cpu_pass(cpu: u32): u32 {
   let n: u32 = 0
   let job = load<u32>(cpu, CPU_JOB)
   while (job) {
-    n += job_reap(cpu, job)
+    n += job_take(cpu, job)
     if (job_runnable(cpu, job)) n += job_issue(cpu, job)
     job = load<u32>(job, JOB_NEXT)
   }

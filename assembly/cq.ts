@@ -11,17 +11,25 @@
 import {
   CLOCK_VIRTUAL, CPU_CLOCK, CPU_DONE_LIST, CPU_ENDED, CPU_ERR, CPU_INDEX, CPU_IPIS, CPU_NOW,
   CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_SIZE, CTX_STAT_IOS, CTX_STAT_SECTORS,
-  CTX_STAT_TICKS, HC_DRIVER_DATA, HC_FLAGS, HC_GATE, HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED,
-  MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_COST_COMPLETE, M_COST_IPI, NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE,
-  NQ_DEPTH, NQ_HCTX, NQ_SHARED, NQ_SPURIOUS, NQ_TAGS, Q_CTXS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU,
-  RQ_DATA_LEN, RQ_FLAGS, RQ_HCTX, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT, RQ_SIZE, RQ_START_NS, RQ_STATE,
-  RQ_STATUS, SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBQ_WAITERS, SBW_SIZE,
+  CTX_STAT_TICKS, DRIVER_NULL_BLK, HB_COMPLETED, HC_DRIVER, HC_DRIVER_DATA, HC_FLAGS, HC_GATE,
+  HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE,
+  M_COST_COMPLETE, M_COST_IPI, NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_HCTX, NQ_SHARED,
+  NQ_SPURIOUS, NQ_TAGS, Q_CTXS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_DATA_LEN, RQ_FLAGS, RQ_HCTX,
+  RQ_INTERNAL_TAG, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT, RQ_SIZE, RQ_START_NS, RQ_STATE, RQ_STATUS,
+  SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBQ_WAITERS, SBW_SIZE,
   SECTOR_SHIFT, TAGS_BITMAP, TAGS_NR, TAGS_RESERVED, TAGS_RQS, TAGS_STATIC_RQS,
 } from './layout'
 import {
   BLK_MQ_F_TAG_SHARED, BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW3, REQ_OP_MASK, RQF_IO_STAT, RQF_PLAIN,
 } from './nvme'
+import {
+  FN___blk_mq_complete_request_remote, FN_blk_mq_complete_request, FN_blk_should_fake_timeout,
+  FN_null_softirq_done_fn, FN_nvme_complete_rq, FN_nvme_pci_complete_rq,
+  FN_smp_call_function_single_async,
+} from './trace-names'
 import { spend } from './clock'
+import { host, hosted } from './host'
+import { enter, entered, leave, trace_irq_enter, trace_irq_exit } from './trace'
 import { nvme_ring_cq_doorbell } from './doorbell'
 import {
   blk_mq_end_request, blk_mq_mark_complete, op_is_sync, pair, rq_push, rq_push_atomic, stages_done,
@@ -46,11 +54,22 @@ export function nvme_complete_rq(cpu: u32, rq: u32, status: u32): void {
     store<u32>(cpu, 1, CPU_SLOW)
     return
   }
+  const t = enter(cpu, FN_nvme_complete_rq)
   blk_mq_end_request(cpu, rq, BLK_STS_OK)
+  leave(cpu, t)
+}
+
+/** nvme_pci_complete_rq, or null_softirq_done_fn: the request's own driver. */
+function softirq_done(cpu: u32, rq: u32): void {
+  const null_blk = load<u32>(load<u32>(rq, RQ_HCTX), HC_DRIVER) == DRIVER_NULL_BLK
+  const t = enter(cpu, null_blk ? FN_null_softirq_done_fn : FN_nvme_pci_complete_rq)
+  nvme_complete_rq(cpu, rq, load<u32>(rq, RQ_STATUS))
+  leave(cpu, t)
 }
 
 /** Hands a request to the CPU that submitted it: Linux's IPI. RQ_STATUS says how it went. */
 export function complete_remote(cpu: u32, to: u32, rq: u32): void {
+  entered(cpu, FN_smp_call_function_single_async)
   rq_push_atomic(to + CPU_DONE_LIST, rq)
   store<u64>(cpu, load<u64>(cpu, CPU_IPIS) + 1, CPU_IPIS)
   spend(cpu, load<u32>(M_BASE, M_COST_IPI))
@@ -62,9 +81,15 @@ export function complete_remote(cpu: u32, to: u32, rq: u32): void {
 @inline
 function blk_mq_complete_request(cpu: u32, rq: u32, status: u32): bool {
   if (!blk_mq_mark_complete(rq)) return false
+  const t = enter(cpu, FN_blk_mq_complete_request)
   const to = load<u32>(rq, RQ_CPU)
+  entered(cpu, FN_blk_should_fake_timeout)
+  if (hosted() && load<i32>(rq, RQ_INTERNAL_TAG) >= 0) host(cpu, HB_COMPLETED, rq, 0)
+  const p = enter(cpu, FN_nvme_pci_complete_rq)
   if (to == cpu) nvme_complete_rq(cpu, rq, status)
-  else complete_remote(cpu, to, rq)
+  leave(cpu, p)
+  if (to != cpu) complete_remote(cpu, to, rq)
+  leave(cpu, t)
   return true
 }
 
@@ -75,7 +100,13 @@ export function complete_done_list(cpu: u32): u32 {
   let n: u32 = 0
   while (rq) {
     const next = load<u32>(rq, RQ_NEXT)
-    nvme_complete_rq(cpu, rq, load<u32>(rq, RQ_STATUS))
+    if (isDefined(TRACE_BUILD)) {
+      const before = trace_irq_enter(cpu)
+      const t = enter(cpu, FN___blk_mq_complete_request_remote)
+      softirq_done(cpu, rq)
+      leave(cpu, t)
+      trace_irq_exit(cpu, before)
+    } else nvme_complete_rq(cpu, rq, load<u32>(rq, RQ_STATUS))
     rq = next
     n++
   }

@@ -10,12 +10,13 @@
 
 import {
   BIO_DATA, BIO_DISK, BIO_END_IO, BIO_OPF, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CPU_CLOCK, CPU_INDEX,
-  CPU_LAT, CPU_NOW, CPU_SEQ, CPU_SLOW, CLOCK_VIRTUAL, CTX_HCTX, CTX_SIZE, DDIR_READ, DDIR_SYNC,
+  CPU_LAT, CPU_NOW, CPU_SEQ, CPU_SLOW, CPU_SWITCHES, FL_Q, CLOCK_VIRTUAL, CTX_HCTX, CTX_SIZE, DDIR_READ, DDIR_SYNC,
   DDIR_TRIM, DDIR_WRITE, END_IO_JOB, HC_TAGS, HC_WAIT_INDEX, HOST_CHECK, HOST_FILL, HOST_LOG,
   HOST_NONE, HOST_REPLAY, IOUF_MEASURED, IOUF_NOTED, IOUF_VERIFY, IOU_ACTIVE, IOU_AGAIN, IOU_BUF, IOU_DDIR, IOU_FILE,
   IOU_FLAGS, IOU_FRESH, IOU_ISSUE_NS, IOU_LEN, IOU_NEXT, IOU_NUMBER, IOU_OFFSET, IOU_START_NS,
   IOU_STATE, JF_FILL, JF_LAT_TARGET, JF_LOG, JF_MAX_LAT, JF_RATE, JF_REPLAY, JF_SYNC, JF_THINK,
-  JF_VERIFY, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN, JG_ONLY, JG_RW,
+  JF_VERIFY, JF_BARRIER, JF_DISKS, JF_DRY, JF_END_SYNC, JF_FLOW, JF_IGNORE, JF_OFFLOAD, JF_PRIO, JF_REAP_MAX, JF_SERIAL,
+  JF_TRIM, JG_FILE_N, JG_FILE_TURN, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN, JG_ONLY, JG_RW,
   JOB_BATCH, JOB_BYTES, JOB_COMPLETES, JOB_CONTINUE, JOB_DEPTHS, JOB_DONE, JOB_DONE_HEAD,
   JOB_DONE_TAIL, JOB_DRAIN, JOB_ENDED, JOB_END_NS, JOB_ERROR, JOB_ERRORS, JOB_FEATURES,
   JOB_FINISH_NS, JOB_FIRST_NS, JOB_FREE, JOB_FSYNCS, JOB_FSYNC_EVERY, JOB_FULL, JOB_GEN, JOB_HOST_WHY,
@@ -26,20 +27,25 @@ import {
   JOB_RETRY, JOB_RUN, JOB_SINCE_SYNC, JOB_SINCE_THINK, JOB_START_NS, JOB_STATE, JOB_STATS, JOB_STOP,
   JOB_SUBMITS, JOB_THINK_BLOCKS, JOB_THINK_NS, JOB_VER, JOB_VERIFYING, JOB_VERIFY_AFTER, JOB_WAITER,
   JOB_WAIT_HOST, JOB_WAIT_IO, JOB_WAIT_TAG, JOB_WAIT_TIME, JOB_WAKE_NS,
-  JOB_WRITE_FLAGS, JV_FATAL, JV_KIND, JV_NEXT_NUMBER,
+  JOB_WRITE_FLAGS, JOB_BARRIER, JOB_DIRTY, JOB_FLOW_SLEEP_NS, JOB_REAP_MAX, JOB_SYNC_FILE, JOB_THINK_ENDS, JOB_THINK_IO_NS,
+  JOB_THINK_SPIN_NS, JOB_THOUGHT_NS, JOB_WRITTEN, JV_FATAL, JV_KIND, JV_NEXT_NUMBER,
   LAT_BATCH, LAT_EVERY, LAT_NONE, LAT_SAMPLED, LOG_BYTES, LOG_DDIR, LOG_LAT, LOG_OFFSET, LOG_SIZE,
-  LOG_SLAT, LOG_TIME, M_BASE, M_COST_SYSCALL, M_STOP, Q_CTXS, RW_READ, RW_TRIM, RW_TRIMWRITE, RW_WRITE, SECTOR_SHIFT,
+  LOG_SLAT, LOG_TIME, M_BASE, M_COST_SWITCH, M_COST_SYSCALL, M_STOP, Q_CTXS, RW_READ, RW_TRIM, RW_TRIMWRITE, RW_WRITE, SECTOR_SHIFT,
   STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_LAT, STAT_SIZE, STAT_SLAT, TAGS_BITMAP, VERIFY_ANY, VERIFY_HOST, VERIFY_ZEROES, WT_WOKEN,
 } from './layout'
 import {
-  BLK_QC_T_NONE, BLK_STS_NOSPC, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC,
+  BLK_QC_T_NONE, BLK_STS_NOSPC, REQ_FUA, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC,
 } from './nvme'
 import { read_clock, spend } from './clock'
 import { nvme_list_doorbell, nvme_ring_doorbells } from './doorbell'
 import { lat_record, lat_record_n, lat_reset } from './hist'
 import { pair } from './request'
 import { exp_interval } from './distribution'
-import { gen_again, gen_next, gen_restart } from './offset'
+import {
+  REPLAY_END, REPLAY_HOST, REPLAY_READY, REPLAY_WAIT, draw_priority, flow_leave, flow_turn, hold_back, ignores, overlaps,
+  priority_of, record_priority, replay_due, replay_next, reset_priorities, trim_next, trim_note,
+} from './features'
+import { gen_again, gen_next, gen_restart, region_at } from './offset'
 import { sbitmap_finish_wait, sbitmap_prepare_to_wait, sbq_wait_ptr } from './sbitmap'
 import { SUBMIT_AGAIN, SUBMIT_NO_BIO, blk_finish_plug, blk_start_plug, submit_bio, submit_bio_again } from './submit'
 import { fill_buffer } from './buffer'
@@ -51,6 +57,12 @@ const EIO: u32 = 5
 const ENOSPC: u32 = 28
 const ETIME: u32 = 62
 const EILSEQ: u32 = 84
+/** How long a call may spin for thinktime_spin. */
+const SPIN_SLICE_NS: u64 = 500000
+/** How long a job that has had its share of a flow waits before it looks again. */
+const FLOW_LOOK_NS: u64 = 2000
+/** Writes that verify_only notes in one go. */
+const DRY_STEPS: u32 = 4096
 
 // ---------------------------------------------------------------- small things
 
@@ -107,6 +119,7 @@ function end_ramp(job: u32, now: u64): void {
     lat_reset(stat + STAT_SLAT)
     lat_reset(stat + STAT_LAT)
   }
+  if (load<u32>(job, JOB_FEATURES) & JF_PRIO) reset_priorities(job)
 }
 
 // ---------------------------------------------------------------- what is next
@@ -124,6 +137,7 @@ function finished_issuing(job: u32, now: u64): bool {
 /** Chooses the next I/O (JG_NEXT_*); false: there is none. */
 function choose(job: u32): bool {
   if (gen_next(job)) return true
+  if ((load<u32>(job, JOB_FEATURES) & JF_END_SYNC) && owes_sync(job)) return false
   const limit = load<u64>(job, JOB_IO_LIMIT)
   const bytes = load<u64>(job, JOB_BYTES)
   if (!gen_again(job, limit > bytes ? limit - bytes : 0)) return false
@@ -171,15 +185,42 @@ function rate_allows(job: u32, now: u64): bool {
   return true
 }
 
-/** Think time: after so many blocks the job lets everything finish, then waits. */
-function thinks(job: u32): bool {
-  if (load<u32>(job, JOB_SINCE_THINK) < load<u32>(job, JOB_THINK_BLOCKS)) return false
+/** Whether it is time to think: after so many blocks, or so much time of I/O. */
+function think_due(cpu: u32, job: u32): bool {
+  if (load<u32>(job, JOB_SINCE_THINK) >= load<u32>(job, JOB_THINK_BLOCKS)) return true
+  const io_time = load<u64>(job, JOB_THINK_IO_NS)
+  return io_time != 0 && load<u64>(cpu, CPU_NOW) >= load<u64>(job, JOB_THOUGHT_NS) + io_time
+}
+
+/** Burns CPU time from the end of the last I/O on, a slice of it in each call; false: not over yet. */
+function spun(cpu: u32, job: u32): bool {
+  const until = min<u64>(
+    load<u64>(job, JOB_LAST_END_NS) + load<u64>(job, JOB_THINK_SPIN_NS), load<u64>(job, JOB_END_NS),
+  )
+  const now = read_clock(cpu)
+  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL) {
+    store<u64>(cpu, max<u64>(now, until), CPU_NOW)
+    return true
+  }
+  const slice = min<u64>(until, now + SPIN_SLICE_NS)
+  while (read_clock(cpu) < slice) continue
+  if (slice == until || until <= now) return true
+  wait_until(job, slice) // it is due at once
+  return false
+}
+
+/** Think time: the job lets everything finish, spins for a part of it, and waits for the rest. */
+function thinks(cpu: u32, job: u32): bool {
+  if (!think_due(cpu, job)) return false
   if (load<u32>(job, JOB_IN_FLIGHT)) {
     store<u32>(job, JOB_WAIT_IO, JOB_STATE)
     return true
   }
+  if (load<u64>(job, JOB_THINK_SPIN_NS) && !spun(cpu, job)) return true
+  const until = load<u64>(job, JOB_LAST_END_NS) + load<u64>(job, JOB_THINK_NS)
   store<u32>(job, 0, JOB_SINCE_THINK)
-  wait_until(job, load<u64>(job, JOB_LAST_END_NS) + load<u64>(job, JOB_THINK_NS))
+  store<u64>(job, until, JOB_THOUGHT_NS)
+  wait_until(job, until)
   return true
 }
 
@@ -199,6 +240,21 @@ function verify_holds(job: u32): bool {
   store<u32>(job, 1, JOB_PENDING)
   store<u32>(job, JOB_WAIT_IO, JOB_STATE)
   return true
+}
+
+/** serialize_overlap: the I/O in JG_NEXT_* waits for those it overlaps. */
+function serial_holds(job: u32): bool {
+  const gen = job + JOB_GEN
+  const fl = region_at(gen, load<u32>(gen, JG_NEXT_FILE))
+  if (!overlaps(job, load<u32>(fl, FL_Q), load<u64>(gen, JG_NEXT_DISK), load<u32>(gen, JG_NEXT_LEN))) return false
+  store<u32>(job, 1, JOB_PENDING)
+  store<u32>(job, JOB_WAIT_IO, JOB_STATE)
+  return true
+}
+
+/** Whether the end of a pass owes a sync of some region. */
+function owes_sync(job: u32): bool {
+  return (load<u32>(job, JOB_DIRTY) | load<u32>(job, JOB_SYNC_FILE)) != 0
 }
 
 /** Nothing more to write: read back, or drain. True: reading back has begun, the job goes on. */
@@ -298,7 +354,7 @@ function count_issue(job: u32, iou: u32): void {
 
 /** True when the job must wait for a tag; the waiter is queued and one more try was made. */
 function wait_for_tag(cpu: u32, job: u32, iou: u32): bool {
-  const q = load<u32>(job, JOB_Q)
+  const q = load<u32>(iou, BIO_DISK)
   const hctx = load<u32>(load<u32>(q, Q_CTXS) + load<u32>(cpu, CPU_INDEX) * CTX_SIZE, CTX_HCTX)
   const sbq = load<u32>(hctx, HC_TAGS) + TAGS_BITMAP
   const waiter = load<u32>(job, JOB_WAITER)
@@ -377,11 +433,50 @@ function count_chosen(job: u32, iou: u32, ddir: u32): void {
   if (load<u32>(iou, IOU_FLAGS) & IOUF_MEASURED) bump(job + JOB_ISSUED_MEASURED)
 }
 
-/** An fsync or fdatasync, when enough writes have gone before. */
-function issue_sync(cpu: u32, job: u32): bool {
-  store<u32>(job, 0, JOB_SINCE_SYNC)
+/** Sends an io_u to the disk of its region. */
+function aim(job: u32, iou: u32): void {
+  store<u32>(iou, load<u32>(region_at(job + JOB_GEN, load<u32>(iou, IOU_FILE)), FL_Q), BIO_DISK)
+}
+
+/** An fsync or fdatasync of a region. */
+function sync_region(cpu: u32, job: u32, file: u32, counts: bool): bool {
   const iou = take_iou(job)
   fill_iou(job, iou, DDIR_SYNC, 0, 0)
+  if (!counts) store<u32>(iou, 0, IOU_FLAGS)
+  store<u32>(iou, file, IOU_FILE)
+  if (load<u32>(job, JOB_FEATURES) & JF_DISKS) aim(job, iou)
+  return submit(cpu, job, iou)
+}
+
+/** The sync that is due when enough writes have gone before: of several regions the one whose turn it is. */
+function issue_sync(cpu: u32, job: u32): bool {
+  const gen = job + JOB_GEN
+  const file = load<u32>(gen, JG_FILE_TURN)
+  const n = load<u32>(gen, JG_FILE_N)
+  store<u32>(job, 0, JOB_SINCE_SYNC)
+  store<u32>(job, 0, JOB_DIRTY)
+  if (n > 1) store<u32>(gen, file + 1 == n ? 0 : file + 1, JG_FILE_TURN)
+  return sync_region(cpu, job, file, true)
+}
+
+/** end_fsync: one region after the other, when everything is written. fio does not count these. */
+function issue_end_sync(cpu: u32, job: u32): bool {
+  if (load<u32>(job, JOB_IN_FLIGHT)) {
+    store<u32>(job, JOB_WAIT_IO, JOB_STATE)
+    return false
+  }
+  const file = load<u32>(job, JOB_SYNC_FILE)
+  store<u32>(job, file + 1 < load<u32>(job + JOB_GEN, JG_FILE_N) ? file + 1 : 0, JOB_SYNC_FILE)
+  store<u32>(job, 0, JOB_DIRTY)
+  return sync_region(cpu, job, file, false)
+}
+
+/** A trim of something that was written before. */
+function issue_trim(cpu: u32, job: u32, features: u32): bool {
+  const iou = take_iou(job)
+  prepare(job, iou, DDIR_TRIM)
+  if (features & JF_DISKS) aim(job, iou)
+  fill_verified(job, iou)
   return submit(cpu, job, iou)
 }
 
@@ -389,9 +484,34 @@ function issue_sync(cpu: u32, job: u32): bool {
 function issue_verify(cpu: u32, job: u32): bool {
   const iou = take_iou(job)
   prepare(job, iou, DDIR_READ)
+  const features = load<u32>(job, JOB_FEATURES)
+  if (features & JF_DISKS) aim(job, iou)
   store<u32>(iou, load<u32>(iou, IOU_FLAGS) | IOUF_VERIFY, IOU_FLAGS)
-  store<u32>(iou, load<u32>(job + JOB_VER, JV_NEXT_NUMBER), IOU_NUMBER)
+  // Who did not write cannot know the number of a write.
+  store<u32>(iou, features & JF_DRY ? VERIFY_ANY : load<u32>(job + JOB_VER, JV_NEXT_NUMBER), IOU_NUMBER)
   return submit(cpu, job, iou)
+}
+
+function count_think(job: u32): void {
+  store<u32>(job, load<u32>(job, JOB_SINCE_THINK) + 1, JOB_SINCE_THINK)
+}
+
+const JF_RARE: u32 = JF_DISKS | JF_BARRIER | JF_PRIO | JF_OFFLOAD | JF_END_SYNC
+
+/** What only some jobs give their I/Os. */
+function prepare_rare(cpu: u32, job: u32, iou: u32, ddir: u32, features: u32): void {
+  store<u32>(job, 1, JOB_DIRTY)
+  if (features & JF_DISKS) aim(job, iou)
+  if (features & JF_PRIO) draw_priority(job, iou)
+  if (features & JF_OFFLOAD) {
+    spend(cpu, load<u32>(M_BASE, M_COST_SWITCH)) // to the task that submits
+    bump(cpu + CPU_SWITCHES)
+  }
+  if (!(features & JF_BARRIER) || ddir != DDIR_WRITE) return
+  const written = load<u32>(job, JOB_WRITTEN)
+  const barrier = written == load<u32>(job, JOB_BARRIER)
+  store<u32>(job, barrier ? 1 : written + 1, JOB_WRITTEN)
+  if (barrier) store<u32>(iou, load<u32>(iou, BIO_OPF) | REQ_PREFLUSH | REQ_FUA, BIO_OPF)
 }
 
 /** The I/O that the generator has chosen. */
@@ -402,7 +522,8 @@ function issue_chosen(cpu: u32, job: u32, features: u32): bool {
   count_chosen(job, iou, ddir)
   if (features) {
     if (features & JF_RATE) rate_charge(job, ddir, load<u32>(iou, IOU_LEN))
-    if (features & JF_THINK) store<u32>(job, load<u32>(job, JOB_SINCE_THINK) + 1, JOB_SINCE_THINK)
+    if ((features & JF_THINK) && !load<u32>(job, JOB_THINK_ENDS)) count_think(job)
+    if (features & JF_RARE) prepare_rare(cpu, job, iou, ddir, features)
     if (ddir == DDIR_WRITE) store<u32>(job, load<u32>(job, JOB_SINCE_SYNC) + 1, JOB_SINCE_SYNC)
     if (features & JF_VERIFY) {
       if (ddir == DDIR_READ) {
@@ -432,25 +553,102 @@ function issue_one(cpu: u32, job: u32, features: u32): bool {
     return false
   }
   if (features) {
+    if ((features & JF_TRIM) && !load<u32>(job, JOB_VERIFYING) && trim_next(job)) return issue_trim(cpu, job, features)
     if ((features & JF_VERIFY) && verify_next(job)) return issue_verify(cpu, job)
     if (load<u32>(job, JOB_VERIFYING)) {
       pass_over(job)
       return false
     }
-    if ((features & JF_SYNC) && load<u32>(job, JOB_SINCE_SYNC) >= load<u32>(job, JOB_FSYNC_EVERY)) {
-      return issue_sync(cpu, job)
-    }
-    if ((features & JF_THINK) && thinks(job)) return false
+    if ((features & JF_THINK) && thinks(cpu, job)) return false
   }
   const now = load<u64>(cpu, CPU_NOW)
-  if (finished_issuing(job, now)) return pass_over(job) && issue_one(cpu, job, features)
+  if (finished_issuing(job, now)) return at_end(cpu, job, features)
+  if ((features & JF_SYNC) && load<u32>(job, JOB_SINCE_SYNC) >= load<u32>(job, JOB_FSYNC_EVERY)) {
+    return issue_sync(cpu, job)
+  }
   if (load<u32>(job, JOB_PENDING)) store<u32>(job, 0, JOB_PENDING)
   else {
+    if (features & (JF_FLOW | JF_DRY | JF_REPLAY)) return issue_rare(cpu, job, features, now)
     if ((features & JF_RATE) && !rate_allows(job, now)) return false
-    if (!choose(job)) return pass_over(job) && issue_one(cpu, job, features)
+    if (!choose(job)) return at_end(cpu, job, features)
   }
+  return issue_unless_held(cpu, job, features)
+}
+
+/** The I/O in JG_NEXT_*, unless it must wait for others of this job. */
+function issue_unless_held(cpu: u32, job: u32, features: u32): bool {
   if ((features & JF_VERIFY) && verify_holds(job)) return false
+  if ((features & JF_SERIAL) && load<u32>(job, JOB_IN_FLIGHT) && serial_holds(job)) return false
   return issue_chosen(cpu, job, features)
+}
+
+/** A limit or the end of a pass has been reached. */
+function at_end(cpu: u32, job: u32, features: u32): bool {
+  if ((features & JF_END_SYNC) && owes_sync(job)) return issue_end_sync(cpu, job)
+  return pass_over(job) && issue_one(cpu, job, features)
+}
+
+/** The next I/O of a job that shares its turns, replays a log, or only pretends to write. */
+function issue_rare(cpu: u32, job: u32, features: u32, now: u64): bool {
+  if ((features & JF_FLOW) && !flow_turn(job)) {
+    flow_waits(job, now)
+    return false
+  }
+  if ((features & JF_RATE) && !rate_allows(job, now)) return false
+  if (features & JF_REPLAY) return issue_replayed(cpu, job, features, now)
+  if (features & JF_DRY) return dry_run(cpu, job, features)
+  if (!choose(job)) return at_end(cpu, job, features)
+  return issue_unless_held(cpu, job, features)
+}
+
+/** The job has had its share: with flow_sleep it lets everything finish and sleeps, else it looks again soon. */
+function flow_waits(job: u32, now: u64): void {
+  const sleep = load<u64>(job, JOB_FLOW_SLEEP_NS)
+  if (sleep && load<u32>(job, JOB_IN_FLIGHT)) store<u32>(job, JOB_WAIT_IO, JOB_STATE)
+  else wait_until(job, now + (sleep ? sleep : FLOW_LOOK_NS))
+}
+
+/** The next entry of a replayed log, when it is due. */
+function issue_replayed(cpu: u32, job: u32, features: u32, now: u64): bool {
+  const next = replay_next(job, now)
+  if (next == REPLAY_WAIT) wait_until(job, replay_due(job))
+  else if (next == REPLAY_HOST) ask_host(cpu, job, HOST_REPLAY)
+  if (next == REPLAY_END) return at_end(cpu, job, features)
+  if (next != REPLAY_READY) return false
+  const gen = job + JOB_GEN
+  if (load<u32>(gen, JG_NEXT_DDIR) != DDIR_SYNC) return issue_unless_held(cpu, job, features)
+  return sync_region(cpu, job, load<u32>(gen, JG_NEXT_FILE), true)
+}
+
+/** verify_only: one write as it would have been, noted and counted, but not issued. */
+function dry_step(job: u32): void {
+  const iou = take_iou(job)
+  const ddir = load<u32>(job + JOB_GEN, JG_NEXT_DDIR)
+  prepare(job, iou, ddir)
+  count_chosen(job, iou, ddir)
+  const file = load<u32>(iou, IOU_FILE)
+  const disk = load<u64>(iou, IOU_OFFSET)
+  const len = load<u32>(iou, IOU_LEN)
+  if (ddir == DDIR_WRITE) {
+    const number = verify_number(job)
+    verify_note_write(job, file, disk, len, number)
+    verify_write_done(job, file, disk, len, number, 1)
+  }
+  const stat = job + JOB_STATS + ddir * STAT_SIZE
+  bump(stat + STAT_IOS)
+  store<u64>(stat, load<u64>(stat, STAT_BYTES) + len, STAT_BYTES)
+  put_iou(job, iou)
+}
+
+/** verify_only: goes through the writes of one pass without issuing them, then reads back. */
+function dry_run(cpu: u32, job: u32, features: u32): bool {
+  for (let n: u32 = 0; n < DRY_STEPS; n++) {
+    const over = finished_issuing(job, load<u64>(cpu, CPU_NOW))
+    if (over || !gen_next(job)) return pass_over(job) && issue_one(cpu, job, features)
+    dry_step(job)
+  }
+  wait_until(job, load<u64>(cpu, CPU_NOW)) // it is due at once
+  return false
 }
 
 // ---------------------------------------------------------------- a batch
@@ -555,7 +753,8 @@ function log_io(job: u32, iou: u32, now: u64): void {
   store<u64>(record, issue - start, LOG_SLAT)
   store<u64>(record, load<u64>(iou, IOU_OFFSET), LOG_OFFSET)
   store<u32>(record, load<u32>(iou, IOU_LEN), LOG_BYTES)
-  store<u32>(record, load<u32>(iou, IOU_DDIR), LOG_DDIR)
+  const kind = load<u32>(iou, IOU_DDIR) | (priority_of(iou) << 8)
+  store<u32>(record, kind | (load<u32>(iou, IOU_FILE) << 16), LOG_DDIR)
   store<u32>(job, count + 1, JOB_LOG_COUNT)
 }
 
@@ -587,6 +786,7 @@ function account(cpu: u32, job: u32, iou: u32): void {
   const features = load<u32>(job, JOB_FEATURES)
   const timed = load<u64>(iou, IOU_START_NS)
   const lat = load<u32>(cpu, CPU_LAT)
+  if ((features & JF_THINK) && load<u32>(job, JOB_THINK_ENDS)) count_think(job)
   const now = timed != 0 && lat != LAT_BATCH ? read_clock(cpu) : load<u64>(cpu, CPU_NOW)
   if (features & JF_LOG) log_io(job, iou, now)
   if (timed != 0 && (features & (JF_LAT_TARGET | JF_MAX_LAT)) != 0) watch_latency(job, features, now - timed)
@@ -599,13 +799,17 @@ function account(cpu: u32, job: u32, iou: u32): void {
   }
   bump(stat + STAT_IOS)
   store<u64>(stat, load<u64>(stat, STAT_BYTES) + load<u32>(iou, IOU_LEN), STAT_BYTES)
-  if (timed != 0 && lat != LAT_NONE) record_latency(lat, stat, iou, now)
+  if (timed != 0 && lat != LAT_NONE) {
+    record_latency(lat, stat, iou, now)
+    if (features & JF_PRIO) record_priority(job, iou, lat, now)
+  }
   bump(job + JOB_MEASURED)
 }
 
 /** A failed I/O: the job goes on only if continue_on_error says so. */
 function account_error(job: u32, iou: u32, error: u32, kind: u32): void {
   bump(job + JOB_ERRORS)
+  if ((load<u32>(job, JOB_FEATURES) & JF_IGNORE) && ignores(job, kind >> 1, error)) return
   if (!(load<u32>(job, JOB_CONTINUE) & kind)) fail(job, error)
   else if (!load<u32>(job, JOB_ERROR)) store<u32>(job, error, JOB_ERROR)
 }
@@ -638,12 +842,17 @@ function check_data(cpu: u32, job: u32, iou: u32): bool {
 function write_done(job: u32, iou: u32): void {
   const ok: u32 = load<u32>(iou, BIO_STATUS) ? 0 : 1
   const disk = load<u64>(iou, IOU_OFFSET)
-  verify_write_done(job, load<u32>(iou, IOU_FILE), disk, load<u32>(iou, IOU_LEN), load<u32>(iou, IOU_NUMBER), ok)
+  const file = load<u32>(iou, IOU_FILE)
+  const len = load<u32>(iou, IOU_LEN)
+  const number = load<u32>(iou, IOU_NUMBER)
+  verify_write_done(job, file, disk, len, number, ok)
+  if (ok && number != VERIFY_ZEROES && (load<u32>(job, JOB_FEATURES) & JF_TRIM)) trim_note(job, file, disk, len, number)
 }
 
 /** The data of a read were not what was written. */
 function verify_failed(job: u32, iou: u32): void {
   bump(job + JOB_ERRORS)
+  if ((load<u32>(job, JOB_FEATURES) & JF_IGNORE) && ignores(job, 2, EILSEQ)) return
   if (!load<u32>(job, JOB_ERROR)) store<u32>(job, EILSEQ, JOB_ERROR)
   if (load<u32>(job + JOB_VER, JV_FATAL)) atomic.store<u32>(job, 1, JOB_STOP)
 }
@@ -651,6 +860,7 @@ function verify_failed(job: u32, iou: u32): void {
 // @ts-ignore: decorator
 @inline
 function retire(cpu: u32, job: u32, iou: u32): void {
+  store<u32>(iou, 0, IOU_STATE)
   put_iou(job, iou)
   store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) - 1, JOB_IN_FLIGHT)
 }
@@ -750,6 +960,15 @@ export function job_reap(cpu: u32, job: u32): u32 {
   return n
 }
 
+/** job_reap, of no more I/Os than iodepth_batch_complete_max, unless the job only waits for its last ones. */
+export function job_take(cpu: u32, job: u32): u32 {
+  if (load<u32>(job, JOB_FEATURES) & JF_REAP_MAX) {
+    const last = load<u32>(job, JOB_STATE) == JOB_DRAIN || load<u32>(job, JOB_STATE) == JOB_WAIT_IO
+    hold_back(job, last ? u32.MAX_VALUE : load<u32>(job, JOB_REAP_MAX))
+  }
+  return job_reap(cpu, job)
+}
+
 /** Looks whether what a job waits for has come; true if it may issue. */
 export function job_runnable(cpu: u32, job: u32): bool {
   const state = atomic.load<u32>(job, JOB_STATE)
@@ -768,6 +987,7 @@ export function job_runnable(cpu: u32, job: u32): bool {
 
 /** Nothing in flight any more: the job is over, TypeScript is told. */
 function job_end(cpu: u32, job: u32): void {
+  flow_leave(job)
   store<u64>(job, load<u64>(cpu, CPU_NOW), JOB_FINISH_NS)
   atomic.store<u32>(job, JOB_DONE, JOB_STATE)
   store<u32>(cpu, 1, CPU_SLOW)

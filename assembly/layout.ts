@@ -34,7 +34,7 @@ export const M_NR_JOBS = 20 //           u32 I
 export const M_JOBS = 24 //              u32 I  address of the job blocks, JOB_SIZE apart
 export const M_LAT = 28 //               u32 I  LAT_*
 export const M_STAGES = 32 //            u32 I  1: request stages are stamped
-export const M_TRACE = 36 //             u32 I  trace rings (trace build only)
+export const M_TRACE = 36 //             u32 A  0 off, 1 records are written, TRACE_MUTED (trace build only)
 export const M_NR_HCTX = 40 //           u32 I  hardware queues of all disks
 export const M_HCTXS = 44 //             u32 I  address of the table of their addresses (u32 each)
 export const M_NR_DEVS = 48 //           u32 I
@@ -49,7 +49,10 @@ export const M_COST_IPI = 84 //          u32 I  completion handed to another CPU
 export const M_COST_POLL = 88 //         u32 I  one look at an empty completion queue
 export const M_COST_SYSCALL = 92 //      u32 I  entry and exit of one io_submit or read call
 export const M_TRAP = 96 //              u32 A  the broken invariant (BUG_*), 0 = none
+export const M_SEED = 100 //             u32 I  low half of the machine's seed
+export const M_HOST = 104 //             u32 I  1: the block layer's TypeScript half answers at once (host.ts)
 export const M_STOP = 128 //             u32 A  nonzero: every run loop returns at once
+export const M_TRACE_SEQ = 192 //        u32 A  records written to all trace rings
 export const M_JIFFIES = 256 //          u32 A  low word of jiffies
 export const M_NOW = 264 //              u64 S  the virtual clock
 export const M_NEXT_JIFFY = 272 //       u64 S  virtual: when jiffies goes on
@@ -85,7 +88,9 @@ export const CPU_CTX_ID = 72 //          u32 S  trace id of the running context
 export const CPU_RING = 76 //            u32 I  ring of finished bios for TypeScript (RING_*)
 export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
 export const CPU_ERR = 88 //             u32 S  requests that ended with a bad status, for TypeScript (RQ_NEXT)
+export const CPU_NULLB = 92 //           u32 I  first list of null_blk's timers on this CPU (NBT_*)
 export const CPU_EVENT = 96 //           u32 S  virtual: event slot of its EV_CPU
+export const CPU_TRACE = 100 //          u32 I  its trace ring (TRB_*)
 export const CPU_BIO_FREE = 104 //       u32 S  bios for splitting (BIO_NEXT links them)
 export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
 export const CPU_ENDED = 136 //          u64 S  bios ended here without error
@@ -216,7 +221,8 @@ export const RQ_SQE = 132 //             u32 S  TypeScript's own command (passth
 export const RQ_IOPRIO = 136 //          u32 S
 export const RQ_GOT_TAG_NS = 144 //      u64 S  stage stamps
 export const RQ_INSERT_NS = 152 //       u64 S
-export const RQ_REF = 160 //             u32 A
+export const RQ_REF = 160 //             u32 S  1 while the timeout scan holds it; REF_FREED
+export const RQ_DUE_NS = 168 //          u64 S  null_blk: when the command's timer fires
 export const RQ_SIZE = 192
 
 export const RQ_END_FLUSH = 1 //      flush_end_io
@@ -241,11 +247,13 @@ export const BIO_END_IO = 44 //          u32 S  END_IO_*
 export const BIO_PRIVATE = 32 //         u32 S  the owner's (a parent bio, a TypeScript cookie)
 export const BIO_DISK = 36 //            u32 S  request_queue
 export const BIO_COOKIE = 48 //          u32 S  blk_qc_t of the last submission
+export const BIO_FLAGS = 52 //           u32 S  trace build: 1 = its completion is still to be traced
 export const BIO_BYTES = 64
 
 export const END_IO_JOB = 0 //      the bio is the head of an io_u
 export const END_IO_RING = 1 //     goes to the CPU's completion ring, for TypeScript
 export const END_IO_CHAIN = 2 //    part of a split bio: BIO_PRIVATE is the parent
+export const END_IO_HOST = 3 //     TypeScript is called at once (M_HOST)
 
 // ---------------------------------------------------------------- blk_mq_ctx, one per CPU and disk
 export const CTX_CPU = 0 //              u32 I  CPU block
@@ -331,13 +339,26 @@ export const Q_VIRT_BOUNDARY = 44 //     u32 I  mask, 0 = none
 export const Q_NSID = 48 //              u32 I
 export const Q_ELEVATOR = 52 //          u32 I  0 none, else a scheduler's number
 export const Q_NR_REQUESTS = 56 //       u32 I
-export const Q_BIO_BASED = 60 //         u32 I  1: make_request is TypeScript's
+export const Q_BIO_BASED = 60 //         u32 I  BIO_BASED_*: whose make_request the disk has
 export const Q_MAX_DISCARD = 64 //       u32 I  sectors, 0 = no discard
 export const Q_MAX_ZEROES = 68 //        u32 I  sectors
 export const Q_INDEX = 72 //             u32 I  number of the disk
-export const Q_TIMER_NEXT = 128 //       u32 A  jiffies at which the rolling timer fires, valid if armed
+export const Q_WATCH = 76 //             u32 A  1: TypeScript hears of each request that is freed (laptop mode, freeze)
+export const Q_FROZEN = 80 //            u32 A  mq_freeze_depth: new bios wait
+export const Q_TIMER_NEXT = 128 //       u32 A  first deadline (jiffies) for which the rolling timer need not move, valid if armed
 export const Q_TIMER_ARMED = 132 //      u32 A
+export const Q_STAT_STAMP = 192 //       u32 S  jiffies of the last round of its statistics
+export const Q_IN_QUEUE = 196 //           u32 S  time_in_queue, jiffies
+export const Q_IO_TICKS = 200 //           u32 S  jiffies in which something was in flight
 export const Q_SIZE = 256
+
+export const WATCH_LAPTOP = 1 // Q_WATCH: each request of a bio that is freed
+export const WATCH_FREEZE = 2 //          ... each request that has left
+export const REF_FREED = 0x80000000 // RQ_REF: freed while the timeout scan holds it
+
+export const BIO_BASED_NONE = 0 //  blk_mq_make_request
+export const BIO_BASED_HOST = 1 //  TypeScript's
+export const BIO_BASED_NULL = 2 //  null_queue_bio
 
 // ---------------------------------------------------------------- struct nvme_queue (host side)
 export const NQ_SQ = 0 //                u32 I  sq_cmds
@@ -382,6 +403,38 @@ export const IRQ_WORD = 0 //             u32 D  counts interrupts raised
 export const IRQ_WAITING = 64 //         u32 S  1 while the host sleeps on IRQ_WORD
 export const IRQ_CPU = 128 //            u32 I  CPU block it is delivered to
 export const IRQ_SIZE = 192
+
+// ---------------------------------------------------------------- null_blk: one disk (struct nullb)
+export const NULLB_QUEUE_MODE = 0 //     u32 I  NULL_Q_*
+export const NULLB_IRQMODE = 4 //        u32 I  NULL_IRQ_*
+export const NULLB_FEATURES = 8 //       u32 A  NULLB_F_*: what TypeScript does for each command
+export const NULLB_BS = 12 //            u32 I  bytes of a block
+export const NULLB_COMPLETION_NS = 16 // u64 I  delay of NULL_IRQ_TIMER
+export const NULLB_Q = 24 //             u32 I  its request_queue
+export const NULLB_TIMERS = 28 //        u32 I  lists of commands whose timer runs, one for each CPU, NBT_SIZE apart
+export const NULLB_INDEX = 32 //         u32 I  number of the disk
+export const NULLB_SIZE = 128
+// commands whose timer runs on one CPU, in order of their due times (all have the same delay)
+export const NBT_HEAD = 0 //             u32 S  linked by RQ_NEXT
+export const NBT_TAIL = 4 //             u32 S
+export const NBT_NEXT = 8 //             u32 I  the next list of the same CPU
+export const NBT_SIZE = 128
+
+export const NULL_Q_BIO = 0
+export const NULL_Q_RQ = 1
+export const NULL_Q_MQ = 2
+
+export const NULL_IRQ_NONE = 0 //     the command ends inside queue_rq
+export const NULL_IRQ_SOFTIRQ = 1 //  blk_mq_complete_request
+export const NULL_IRQ_TIMER = 2 //    NULLB_COMPLETION_NS later
+
+export const NULLB_F_COMMAND = 1 //   null_handle_cmd has more to do than to end the command
+export const NULLB_F_FAULTS = 2 //    null_queue_rq asks for faults
+
+// what TypeScript says about a command (env.null_cmd): a blk_status_t to end it with, or
+export const NULL_CMD_AGAIN = 0x100 //    BLK_STS_DEV_RESOURCE for the block layer: out of bandwidth
+export const NULL_CMD_RESOURCE = 0x200 // BLK_STS_RESOURCE: a fault
+export const NULL_CMD_TAKEN = 0x300 //    it was requeued, or is forgotten until its time is over
 
 // ---------------------------------------------------------------- device side
 export const DEV_INDEX = 0 //            u32 I
@@ -519,6 +572,49 @@ export const RING_MASK = 8 //            u32 I
 export const RING_BASE = 12 //           u32 I  u32 bio addresses
 export const RING_SIZE = 64
 
+// ---------------------------------------------------------------- the trace ring of a CPU (trace build)
+export const TRB_HEAD = 0 //              u32 S  records written
+export const TRB_MASK = 4 //              u32 I
+export const TRB_DROPS = 8 //             u32 S  records for which there was no room
+export const TRB_TAIL = 64 //             u32 A  records read
+export const TRB_RECORDS = 128 //        mask + 1 records
+export const TRB_SIZE = 128
+// one record
+export const TR_TIME = 0 //              u64 S  ns
+export const TR_SEQ = 8 //               u32 S  its place among the records of all CPUs
+export const TR_WHAT = 12 //             u32 S  FN_* that was entered; TR_EVENT | EV_*; TR_HOST_EVENT | number
+export const TR_CTX = 16 //              u32 S  who ran: id of a context of the kernel, TRACE_HARDIRQ | CPU
+export const TR_DEPTH = 20 //            u32 S
+export const TR_SECTOR = 24 //           u64 S  events
+export const TR_BYTES = 32 //            u32 S
+export const TR_OPF = 36 //              u32 S
+export const TR_Q = 40 //                u32 S  request_queue
+export const TR_ERROR = 44 //            u32 S  blk_status_t
+export const TR_SIZE = 48
+export const TR_EVENT = 0x10000
+export const TR_HOST_EVENT = 0x20000
+export const TRACE_HARDIRQ = 0x40000000
+export const TRACE_MUTED = 2 //  M_TRACE: depth is counted, nothing is recorded
+
+// what the core asks of the block layer in TypeScript (host.ts); (a, b) and the answer
+export const HB_INSERT_FLUSH = 1 //     (rq)           blk_insert_flush
+export const HB_RUN_HW_QUEUE = 2 //     (hctx, async)  blk_mq_run_hw_queue
+export const HB_INSERT_REQUEST = 3 //   (rq, async)    blk_mq_sched_insert_request, and run
+export const HB_INSERT_REQUESTS = 4 //  (hctx, first)  the scheduler's insert_requests; linked by RQ_NEXT
+export const HB_BIO_MERGE = 5 //        (hctx, bio)    the scheduler's bio_merge: 1 = it joined a request
+export const HB_LIMIT_DEPTH = 6 //      (q, opf)       the scheduler's limit_depth: depth of a word, 0 = all
+export const HB_PREPARE = 7 //          (rq, bio)      ... prepare_request
+export const HB_FINISH = 8 //           (rq)           ... finish_request
+export const HB_COMPLETED = 9 //        (rq)           ... completed_request
+export const HB_REQUEUE = 10 //         (rq)           ... requeue_request
+export const HB_END_IO = 11 //          (rq, status)   rq->end_io
+export const HB_BIO_END_IO = 12 //      (bio)          bio->bi_end_io of END_IO_HOST
+export const HB_ADD_TIMER = 13 //       (q, deadline)  the rolling timer of a queue must run, or fire earlier
+export const HB_RESTART = 14 //         (hctx)         blk_mq_sched_restart found BLK_MQ_S_SCHED_RESTART
+export const HB_FREED = 15 //           (q, rq)        a request of a bio was freed while Q_WATCH was set
+export const HB_REMOTE = 16 //          (cpu, rq)      a request completes on another CPU: the IPI
+export const HB_MERGE_BIO = 17 //       (hctx, bio)    __blk_mq_sched_bio_merge without a scheduler: 1 = merged
+
 // ---------------------------------------------------------------- io_u: one I/O of a job
 export const IOU_BIO = 0 //              the bio, BIO_BYTES long
 export const IOU_JOB = 64 //             u32 I
@@ -540,6 +636,7 @@ export const IOU_FILE = 124 //           u32 S  number of the region
 export const IOUF_MEASURED = 1 // IOU_FLAGS: counts in the statistics
 export const IOUF_NOTED = 4 //    verify_note_write knows of it
 export const IOUF_VERIFY = 2 //   its data are checked when it completes
+export const IOU_PRIO_SHIFT = 8 // IOU_FLAGS: the number of its priority stands this many bits up
 export const IOU_SIZE = 128
 
 export const DDIR_READ = 0
@@ -635,14 +732,71 @@ export const JOB_PL_SBQ = 3232 //        u32 S
 export const JOB_PL_SLOTS = 3236 //      u32 S  request slots by tag
 export const JOB_PL_UNDRAW = 3240 //     5 x u64 S  the generator as it was before the last draw
 export const JOB_PL_WROTE = 3280 //      u32 S  writes among the I/Os issued and not counted yet
-export const JOB_PL_OPS = 3328 //        2 PLO blocks: read, write
+// what only some jobs have (features.ts)
+export const JOB_IOUS = 3328 //          u32 I  its io_us, IOU_SIZE apart
+export const JOB_DIRTY = 3332 //         u32 S  end_fsync: 1 = something went down since the last sync
+export const JOB_SYNC_FILE = 3336 //     u32 S  end_fsync: the region to be synced next
+export const JOB_BARRIER = 3340 //       u32 I  write_barrier: every so many-th write, 0 = none
+export const JOB_WRITTEN = 3344 //       u32 S  writes since the last barrier
+export const JOB_THINK_ENDS = 3348 //    u32 I  1: think time counts I/Os that ended, 0: that were issued
+export const JOB_THINK_IO_NS = 3352 //   u64 I  thinktime_iotime, 0 = none
+export const JOB_THOUGHT_NS = 3360 //    u64 S  when the last think time ended
+export const JOB_SPIN_NS = 3368 //       u64 S  when the spinning before a think time ends, 0 = it does not spin
+export const JOB_IGNORE = 3376 //        3 x 2 x u64 I  ignore_error: a bit for each errno; read, write, verify
+export const JOB_IGNORED = 3424 //       u32 S  the first errno that was ignored
+export const JOB_HELD = 3428 //          u32 S  ended io_us that iodepth_batch_complete_max leaves for later, oldest first
+export const JOB_TRIM_SHARE = 3432 //    u32 I  trim_percentage: share of the writes, of 2^32 - 1
+export const JOB_TRIM_EVERY = 3436 //    u32 I  trim_backlog: writes between batches of trims
+export const JOB_TRIM_BATCH = 3440 //    u32 I  trims of a batch
+export const JOB_TRIM_LEFT = 3444 //     u32 S  ... still to be issued
+export const JOB_TRIM_SEEN = 3448 //     u32 S  writes since the last batch
+export const JOB_TRIM_LIST = 3452 //     u32 I  ring of pieces to be trimmed (VP_*)
+export const JOB_TRIM_CAP = 3456 //      u32 I  records, a power of two
+export const JOB_TRIM_HEAD = 3460 //     u32 S  counts on: the oldest record,
+export const JOB_TRIM_TAIL = 3464 //     u32 S  one past the newest
+export const JOB_PRIO = 3468 //          u32 I  priorities of its commands (PR_*), PR_KINDS for each direction
+export const JOB_PRIO_N = 3472 //        2 x u32 I  how many of them reads and writes have
+export const JOB_REPLAY = 3480 //        u32 I  entries of the replayed log (RP_*)
+export const JOB_REPLAY_N = 3484 //      u32 I  how many stand there
+export const JOB_REPLAY_AT = 3488 //     u32 S  the next of them
+export const JOB_REPLAY_MORE = 3492 //   u32 I  1: TypeScript has more
+export const JOB_REPLAY_NS = 3496 //     u64 S  when the last entry was issued
+export const JOB_FLOW = 3504 //          u32 I  its flow (FW_*), 0 = none
+export const JOB_FLOW_WEIGHT = 3508 //   u32 I
+export const JOB_FLOW_N = 3512 //        u64 S  I/Os that its flow has counted for this job
+export const JOB_FLOW_SLEEP_NS = 3520 // u64 I
+export const JOB_FLOW_IN = 3528 //       u32 S  1: its weight is in the flow
+export const JOB_PRIO_TOTAL = 3532 //    u32 I  1: latencies by priority are total ones, 0: completion's
+export const JOB_PL_OPS = 3584 //        2 PLO blocks: read, write
+export const JOB_SIZE = 3712
+
+// what the commands of one direction of a plain job have in common
 export const PLO_OPF = 0 //              u64 S  BIO_OPF and BIO_STATUS
 export const PLO_DDIR_LEN = 8 //         u64 S  IOU_DDIR and IOU_LEN
 export const PLO_CDW0 = 16 //            u64 S  SQE_CDW0 without the identifier, and SQE_NSID
 export const PLO_CDW12 = 24 //           u64 S
 export const PLO_SYNC = 32 //            u32 S  1: counts as synchronous
 export const PLO_SIZE = 64
-export const JOB_SIZE = 3456
+
+// jobs of one flow_id share their turns
+export const FW_COUNT = 0 //             u64 A  I/Os of all its jobs, and one
+export const FW_WEIGHT = 8 //            u32 A  weights of the jobs that run
+export const FW_SIZE = 128
+
+// one priority of a job's commands in one direction; the first is what is left over
+export const PR_BYTES = 0 //             u32 I  block size that it is for, 0 = any
+export const PR_SHARE = 4 //             u32 I  share of the I/Os of this size, of 2^32 - 1, with those before it
+export const PR_STAT = 64 //             LATSTAT
+export const PR_SIZE = 128
+export const PR_KINDS = 64 //    entries of a direction
+
+// one entry of a replayed log
+export const RP_GAP_NS = 0 //            u64 I  not before so long after the entry before it
+export const RP_OFFSET = 8 //            u64 I  on the disk, bytes
+export const RP_LEN = 16 //              u32 I
+export const RP_DDIR = 20 //             u32 I
+export const RP_FILE = 24 //             u32 I  number of the region
+export const RP_SIZE = 32
 
 export const PLAIN_UNKNOWN = 0
 export const PLAIN_YES = 1
@@ -672,6 +826,17 @@ export const JF_LAT_TARGET = 32
 export const JF_MAX_LAT = 64
 export const JF_REPLAY = 128 //   TypeScript hands in every I/O (read_iolog)
 export const JF_FILL = 256 //     buffers are filled anew for each write
+export const JF_DISKS = 512 //    regions on several disks
+export const JF_END_SYNC = 1024 // everything is synced at the end of each pass (end_fsync, fsync_on_close)
+export const JF_BARRIER = 2048 // write_barrier
+export const JF_SERIAL = 4096 //  no I/O goes down that overlaps one in flight (serialize_overlap)
+export const JF_OFFLOAD = 8192 // I/Os are submitted by other tasks (io_submit_mode=offload)
+export const JF_IGNORE = 16384 // some errors do not count (ignore_error)
+export const JF_DRY = 32768 //    writes are only noted, then read back (verify_only)
+export const JF_TRIM = 65536 //   part of what was written is trimmed (trim_percentage)
+export const JF_PRIO = 131072 //  commands have priorities (cmdprio_*)
+export const JF_FLOW = 262144 //  turns are shared with other jobs (flow)
+export const JF_REAP_MAX = 524288 // not all that ended is taken at once (iodepth_batch_complete_max)
 
 // statistics of one direction
 export const STAT_IOS = 0 //             u64 S
@@ -699,7 +864,7 @@ export const LOG_LAT = 8 //              u64 S  ns
 export const LOG_SLAT = 16 //            u64 S
 export const LOG_OFFSET = 24 //          u64 S
 export const LOG_BYTES = 32 //           u32 S
-export const LOG_DDIR = 36 //            u32 S
+export const LOG_DDIR = 36 //            u32 S  direction | number of the priority << 8 | number of the region << 16
 export const LOG_SIZE = 40
 
 // what the next I/O is: direction, size, offset. The state of each region (file) is an FL block.
@@ -785,6 +950,7 @@ export const FL_ZONE = 152 //            u64 S  strided: start of the zone,
 export const FL_ZONE_BYTES = 160 //      u64 S  its length (not strided: the region's),
 export const FL_ZONE_DONE = 168 //       u64 S  and the bytes done in it
 export const FL_DIST = 176 //            3 DS blocks by direction
+export const FL_Q = 464 //               u32 I  request_queue of its disk
 export const FL_SIZE = 512
 
 // where the random offsets of one direction fall

@@ -44,6 +44,7 @@ import {
   SQE_CDW14, SQE_CDW2, SQE_MPTR, SQE_PRP1, SQE_PRP2,
 } from './nvme'
 import { NO_KEY, gen_draw, gen_draw_one, gen_undraw } from './draw'
+import { hosted } from './host'
 import { blk_mq_call_slow, blk_timer_must_move, op_is_sync, pair } from './request'
 import { __sbitmap_queue_get } from './sbitmap'
 
@@ -106,6 +107,7 @@ function classify(cpu: u32, job: u32): u32 {
   const mode = load<u32>(job + JOB_GEN, JG_MODE)
   if (mode == GEN_NEW) return PLAIN_UNKNOWN
   const q = load<u32>(job, JOB_Q)
+  if (hosted()) return PLAIN_NO // the kernel in TypeScript wants to see each request
   if (!q || load<u32>(job, JOB_FEATURES) || (mode != GEN_RANDOM && mode != GEN_PERM)) return PLAIN_NO
   if (load<u32>(job + JOB_GEN, JG_RW) & (RW_TRIM | RW_TRIMWRITE)) return PLAIN_NO
   if (load<u32>(job, JOB_WRITE_FLAGS) & (REQ_FUA | REQ_PREFLUSH) || !plain_latency(cpu)) return PLAIN_NO

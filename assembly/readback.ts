@@ -68,6 +68,16 @@ export function verify_busy(job: usize, file: u32, disk: u64, len: u32): u32 {
   return 0
 }
 
+/** Whether these bytes still hold the write `number`, and nobody has chosen them for reading back. */
+export function verify_intact(job: usize, file: u32, disk: u64, len: u32, number: u32): bool {
+  const n = words_of(job + JOB_VER, len)
+  const at = word_at(job, file, disk)
+  for (let i: u32 = 0; i < n; i++) {
+    if (load<u32>(at + (i << 2)) != word_of(number)) return false
+  }
+  return true
+}
+
 /** Widens the range of words that reading back must look at. */
 function widen(v: usize, from: u32, to: u32): void {
   if (from < load<u32>(v, JV_LOW)) store<u32>(v, from, JV_LOW)

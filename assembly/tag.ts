@@ -4,14 +4,14 @@
 // Numbers: reserved tags 0 .. nr_reserved - 1, the others above. cpu is a CPU's number.
 
 import {
-  BLK_MQ_F_TAG_SHARED, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_RESERVED, BLK_MQ_TAG_FAIL,
-} from './nvme'
-import {
   HC_FLAGS, HC_NR_ACTIVE, HC_SCHED_TAGS, HC_TAGS, SBQ_DEPTH, TAGS_ACTIVE_QUEUES, TAGS_BITMAP,
   TAGS_BRESERVED, TAGS_NR, TAGS_RESERVED,
 } from './layout'
+import {
+  BLK_MQ_F_TAG_SHARED, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_RESERVED, BLK_MQ_TAG_FAIL,
+} from './nvme'
 import { BUG_ON, BUG_TAG_FREE, BUG_TAG_RANGE } from './bug'
-import { __sbitmap_queue_get, sbitmap_queue_clear } from './sbitmap'
+import { __sbitmap_queue_get, __sbitmap_queue_get_shallow, sbitmap_queue_clear } from './sbitmap'
 
 /** A fair share of a tag set that several disks use; true when this queue may take one more. */
 // @ts-ignore: decorator
@@ -29,6 +29,13 @@ export function hctx_may_queue(hctx: u32, sbq: u32): bool {
 // @ts-ignore: decorator
 @inline
 export function blk_mq_get_tag(hctx: u32, cpu: u32, flags: u32): i32 {
+  return __blk_mq_get_tag(hctx, cpu, flags, 0)
+}
+
+/** The same from no more than `shallow` bits of a word; 0 = all of them. */
+// @ts-ignore: decorator
+@inline
+export function __blk_mq_get_tag(hctx: u32, cpu: u32, flags: u32, shallow: u32): i32 {
   const internal = flags & BLK_MQ_REQ_INTERNAL
   const tags = internal ? load<u32>(hctx, HC_SCHED_TAGS) : load<u32>(hctx, HC_TAGS)
   const reserved = load<u32>(tags, TAGS_RESERVED)
@@ -37,7 +44,7 @@ export function blk_mq_get_tag(hctx: u32, cpu: u32, flags: u32): i32 {
   }
   const bitmap = tags + TAGS_BITMAP
   if (!internal && !hctx_may_queue(hctx, bitmap)) return BLK_MQ_TAG_FAIL
-  const bit = __sbitmap_queue_get(bitmap, cpu)
+  const bit = shallow ? __sbitmap_queue_get_shallow(bitmap, cpu, shallow) : __sbitmap_queue_get(bitmap, cpu)
   return bit < 0 ? BLK_MQ_TAG_FAIL : bit + reserved
 }
 

@@ -12,9 +12,9 @@
 
 import {
   CPU_BUSY_NS, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
-  CPU_NOW, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_IEN,
+  CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_IEN,
   DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_TAIL, DSQ_CQ, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
-  HC_OWNER, IRQ_CPU, JOB_ENDED, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
+  HC_OWNER, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
   M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW, NQ_HCTX,
   NQ_IRQ, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_IRQ,
 } from './layout'
@@ -23,7 +23,8 @@ import { cpu_wants_host } from './cpu'
 import { spend } from './clock'
 import { dev_coalesce, dev_next_due, dev_post_due, dev_run_sq, dev_sq_tail } from './device'
 import { NEVER, event_at, event_cpu, event_cpu_at, event_kind, event_pop, event_slot, event_time } from './events'
-import { job_issue, job_reap, job_runnable } from './job'
+import { job_issue, job_take, job_runnable } from './job'
+import { null_cmd_timers, null_next_due } from './null_blk'
 
 function add(counter: u32, n: u64): void {
   store<u64>(counter, load<u64>(counter) + n)
@@ -121,13 +122,13 @@ function take_completions(cpu: u32, idle_since: u64, from: u64): void {
 /** Ends and issues I/Os of one job; true if it can go on at once. */
 function run_job(cpu: u32, job: u32, woken: bool): bool {
   const was_waiting = load<u32>(job, JOB_STATE) != JOB_RUN || load<u32>(job, JOB_IN_FLIGHT) != 0
-  const ended = job_reap(cpu, job)
+  const ended = job_take(cpu, job)
   if (!job_runnable(cpu, job)) return false
   if (ended && woken && was_waiting) {
     spend(cpu, load<u32>(M_BASE, M_COST_SWITCH))
     add(cpu + CPU_SWITCHES, 1)
   }
-  const more = job_issue(cpu, job) != 0
+  const more = job_issue(cpu, job) != 0 || load<u32>(job, JOB_HELD) != 0
   // It may have found that nothing is left to do: then it is over now.
   if (load<u32>(job, JOB_STATE) != JOB_RUN) job_runnable(cpu, job)
   return more
@@ -172,9 +173,12 @@ function cpu_step(cpu: u32, now: u64): void {
   const woken = now > idle_since
   take_completions(cpu, idle_since, from)
   complete_done_list(cpu)
+  if (load<u32>(cpu, CPU_NULLB)) null_cmd_timers(cpu)
   const more = run_jobs(cpu, woken)
   add(cpu + CPU_BUSY_NS, load<u64>(cpu, CPU_NOW) - from)
   if (more) event_cpu_at(cpu, load<u64>(cpu, CPU_NOW))
+  const due = null_next_due(cpu)
+  if (due != NEVER) event_cpu_at(cpu, due)
   const wake = next_wake(cpu)
   if (wake != NEVER) event_cpu_at(cpu, wake)
 }

@@ -41,6 +41,7 @@ const NESTED: Readonly<Record<string, number>> = {
   STAT_CLAT: L.LS_SIZE,
   STAT_SLAT: L.LS_SIZE,
   STAT_LAT: L.LS_SIZE,
+  PR_STAT: L.LS_SIZE,
   JG_FILE0: L.FL_SIZE,
   FL_DIST: 3 * L.DS_SIZE,
 }
@@ -55,7 +56,6 @@ const TRAILING = new Set(['PT_AT'])
 const SHARED_LINE: Readonly<Record<string, string>> = {
   M_JIFFIES: 'its neighbours are written in virtual time only, by one thread',
   RQ_STATE: "written by the queue's owner; atomic for TypeScript's timeout scan on the same thread",
-  RQ_REF: "written by the queue's owner; the timeout scan takes a second reference there",
   CTX_LOCK: 'taken around the list beside it',
   HC_NR_ACTIVE: 'changes only when several disks share the tags',
   HC_WAIT_INDEX: 'changes only when a task is about to sleep',

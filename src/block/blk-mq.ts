@@ -55,7 +55,7 @@ function wantsFlush(view: View, rq: number): boolean {
 function dispatch({ view, core, cpu }: BlkContext, hctx: number, rq: number): boolean {
   const status = core.queue_rq(cpu, hctx, rq)
   if (status === BLK_STS_RESOURCE || status === BLK_STS_DEV_RESOURCE) {
-    core.__blk_mq_requeue_request(rq)
+    core.__blk_mq_requeue_request(cpu, rq)
     core.blk_mq_insert_dispatch_head(cpu, hctx, rq)
     core.blk_mq_update_dispatch_busy(hctx, 1)
     return false

@@ -25,6 +25,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: async args => (await import('./run.js')).runCommand(args),
     help: async () => (await import('./run-help.js')).runHelp(),
   },
+  gate: {
+    summary: 'compare results or builds, and fail when something has become worse',
+    run: async args => (await import('./gate.js')).gateCommand(args),
+    help: async () => (await import('./gate-help.js')).gateHelp(),
+  },
 }
 
 const INTERNAL_ERROR = 70

@@ -51,14 +51,31 @@ export interface Core {
   submit_bio_again(cpu: number, bio: number): number
   blk_start_plug(cpu: number): void
   blk_finish_plug(cpu: number): void
+  blk_flush_plug_list(cpu: number): void
+  /** The task that plugged goes to sleep. */
+  blk_schedule_flush_plug(cpu: number): void
 
   // --- requests
+  /** True (1) when the bio joined the request, at its end or its beginning. */
+  blk_try_merge(q: number, rq: number, bio: number): number
+  /** Gives the slot and its tags back. */
+  blk_mq_free_request(cpu: number, rq: number): void
   blk_mq_get_tag(hctx: number, cpu: number, flags: number): number
   blk_mq_put_tag(tags: number, cpu: number, tag: number): void
-  __blk_mq_requeue_request(rq: number): void
+  __blk_mq_requeue_request(cpu: number, rq: number): void
+  /** 0 = none is free. */
+  blk_mq_get_driver_tag(cpu: number, rq: number): number
+  blk_mq_put_driver_tag(cpu: number, rq: number): void
+  /** The timeout scan lets go of a request (RQ_REF). */
+  blk_mq_put_reference(cpu: number, rq: number): void
+  /** The deadline of a request that was started, or is to have a new one. */
+  blk_add_timer(cpu: number, q: number, rq: number): void
   /** `status` is a blk_status_t. */
   blk_mq_end_request(cpu: number, rq: number, status: number): void
-  blk_mq_request_bypass_insert(cpu: number, hctx: number, rq: number): void
+  blk_mq_request_bypass_insert(cpu: number, hctx: number, rq: number, run: number): void
+  /** Appends requests, linked by RQ_NEXT, to a software queue. */
+  blk_mq_insert_requests(cpu: number, ctx: number, first: number): void
+  __blk_mq_insert_req_list(ctx: number, rq: number, atHead: number): void
   blk_mq_update_dispatch_busy(hctx: number, busy: number): void
   /** Returns a blk_status_t. */
   queue_rq(cpu: number, hctx: number, rq: number): number
@@ -69,6 +86,16 @@ export interface Core {
 
   // --- the NVMe driver
   nvme_ring_doorbells(cpu: number): void
+
+  // --- null_blk
+  /** Real clock: ends the commands of a CPU whose timers have fired; how many. */
+  null_cmd_timers(cpu: number): number
+  /** When the next timer of a CPU fires, ns; Infinity = none runs. */
+  null_deadline(cpu: number): number
+  /** Stops the timer of a command that this CPU armed; 0 = none runs. */
+  null_cmd_cancel(cpu: number, nullb: number, rq: number): number
+  /** blk_mq_complete_request of a null_blk request; `status` is a blk_status_t. */
+  null_complete_request(cpu: number, nullb: number, rq: number, status: number): void
 
   // --- jobs
   /** TypeScript has compared the digest of an io_u that JOB_DONE_HEAD held. */
@@ -99,6 +126,20 @@ export interface CoreImports {
   readonly now: () => number
   /** Gives the core away for some tens of microseconds: another thread holds a lock. */
   readonly relax: () => void
+  /** What null_blk does for a command beyond ending it: a blk_status_t or NULL_CMD_*. Absent = nothing. */
+  readonly null_cmd?: (cpu: number, nullb: number, rq: number, faults: number) => number
+  /** The make_request_fn of disks whose driver is TypeScript's (BIO_BASED_HOST). Absent = there is no such disk. */
+  readonly make_request?: (cpu: number, bio: number) => number
+  /** The block layer's answer to HB_* (M_HOST). Absent = there is no kernel. */
+  readonly block_host?: (cpu: number, what: number, a: number, b: number) => number
+}
+
+const noMakeRequest = (): never => {
+  throw new Error('nobody takes the bios of this disk')
+}
+
+const noKernel = (): never => {
+  throw new Error('no kernel is attached to this machine')
 }
 
 /** This thread's instance. */
@@ -107,7 +148,9 @@ export function instantiateCore(
   memory: WebAssembly.Memory,
   imports: CoreImports,
 ): Core {
-  const env = { memory, now: imports.now, relax: imports.relax, abort: coreAbort }
+  const { now, relax, null_cmd = () => 0, make_request = noMakeRequest } = imports
+  const { block_host = noKernel } = imports
+  const env = { memory, now, relax, null_cmd, make_request, block_host, abort: coreAbort }
   return new WebAssembly.Instance(module, { env }).exports as unknown as Core
 }
 

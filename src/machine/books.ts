@@ -82,8 +82,9 @@ function between(head: number, tail: number, entries: number): number {
   return (tail - head + entries) % entries
 }
 
-/** Named counts of what a queue pair still holds. */
-function queueRest(view: View, queue: DiskQueue): [what: string, count: number][] {
+/** Named counts of what the rings of a queue pair still hold; null_blk has none. */
+function ringRest(view: View, queue: DiskQueue): [what: string, count: number][] {
+  if (!queue.nq) return []
   const depth = view.u32(queue.nq + NQ_DEPTH)
   const sq = between(view.u32(queue.dsq + DSQ_HEAD), view.u32(queue.nq + NQ_SQ_TAIL), depth)
   const cq = between(view.u32(queue.nq + NQ_CQ_HEAD), view.u32(queue.dcq + DCQ_TAIL), depth)
@@ -91,6 +92,13 @@ function queueRest(view: View, queue: DiskQueue): [what: string, count: number][
     ['entries in the submission ring', sq],
     ['entries in the completion ring', cq],
     ['commands in service', view.u32(queue.dsq + DSQ_FIFO_COUNT)],
+  ]
+}
+
+/** Named counts of what a hardware queue still holds. */
+function queueRest(view: View, queue: DiskQueue): [what: string, count: number][] {
+  return [
+    ...ringRest(view, queue),
     ['requests on the slow list', listLength(view, view.u32(queue.hctx + HC_SLOW_HEAD))],
     ['requests on the dispatch list', listLength(view, view.u32(queue.hctx + HC_DISPATCH_HEAD))],
     ['waiters for a tag', view.load(queue.tags + TAGS_BITMAP + SBQ_WAITERS)],

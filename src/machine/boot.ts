@@ -8,6 +8,7 @@ import * as L from '../../assembly/layout.js'
 import * as N from '../../assembly/nvme.js'
 import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
+import { bootNullBlk, nullBlkLimits } from './boot-null-blk.js'
 import type { DiskConfig, DiskQueue, FaultConfig, MachineConfig, MediaModel } from './config.js'
 import { costsOf, writeCosts } from './costs.js'
 import {
@@ -81,6 +82,7 @@ export function waitOf(
   index: number,
   nrHw: number,
 ): DiskQueue['wait'] {
+  if (disk.nullBlk) return disk.nullBlk.irqmode === L.NULL_IRQ_TIMER ? 'irq' : 'inline'
   if (clock === 'real' && disk.where === 'inline') return 'inline'
   return index >= nrHw - disk.pollQueues && disk.wait === 'irq' ? 'poll' : disk.wait
 }
@@ -104,9 +106,12 @@ export function bootBlocks(view: View, core: Core, plan: MachinePlan): void {
     bootNamespace(view, plan, disk)
     bootRequestQueue(view, plan, disk, index)
     bootSoftwareQueues(view, plan, disk)
+    if (disk.nullb) bootNullBlk(view, plan, disk, index)
     disk.queues.forEach((queue, i) => {
-      bootQueuePair(view, core, plan, disk, queue, i)
-      bootTags(view, core, plan, disk, queue, index * 65536 + i)
+      if (!disk.nullb) bootQueuePair(view, core, plan, disk, queue, i)
+      // a tag set that several disks share is the first one's
+      if (view.u32(queue.tags + L.TAGS_NR) === 0)
+        bootTags(view, core, plan, disk, queue, i, index * 65536 + i)
       bootHctx(view, plan, disk, queue, i)
     })
   })
@@ -179,7 +184,7 @@ function bootDevice(view: View, plan: MachinePlan, disk: DiskPlan, index: number
     [L.DEV_WHERE, config.where === 'thread' ? 1 : 0],
     [L.DEV_NN, 1],
     [L.DEV_NS, disk.ns],
-    [L.DEV_NR_SQ, disk.nrHw],
+    [L.DEV_NR_SQ, disk.nullb ? 0 : disk.nrHw],
     [L.DEV_SQS, disk.queues[0]!.dsq],
     [L.DEV_UNITS, config.units],
     [L.DEV_UNIT_FREE, disk.units],
@@ -315,6 +320,7 @@ function bootTags(
   plan: MachinePlan,
   disk: DiskPlan,
   queue: QueuePlan,
+  index: number,
   number: number,
 ): void {
   const { seed, cpus } = plan.config
@@ -329,16 +335,21 @@ function bootTags(
   const { tagMap: map, tagHints: hints } = queue
   core.sbitmap_queue_init_node(bitmap, disk.nrTags, -1, 0, map, hints, cpus, shared, hintSeed)
   core.sbitmap_queue_init_node(queue.tags + L.TAGS_BRESERVED, 0, -1, 0, 0, 0, 0, shared, 0)
-  bootRequests(view, plan, disk, queue)
+  bootRequests(view, plan, disk, queue, disk.hctxs + index * L.HC_SIZE)
 }
 
 /**
  * A free slot knows its tag and its queue, and, while one CPU fills the queue, that CPU (assembly/plain.ts). The slot
  * behind the last tag is the queue's flush request. There may be a million slots: one store after another.
  */
-function bootRequests(view: View, plan: MachinePlan, disk: DiskPlan, queue: QueuePlan): void {
+function bootRequests(
+  view: View,
+  plan: MachinePlan,
+  disk: DiskPlan,
+  queue: QueuePlan,
+  hctx: number,
+): void {
   const ctx = disk.ctxs + queue.owner * L.CTX_SIZE
-  const hctx = view.u32(queue.nq + L.NQ_HCTX)
   const cpu = cpuOf(plan, queue.owner)
   for (let tag = 0; tag <= disk.nrTags; tag++) {
     const rq = queue.requests + tag * L.RQ_SIZE
@@ -352,6 +363,18 @@ function bootRequests(view: View, plan: MachinePlan, disk: DiskPlan, queue: Queu
   }
 }
 
+/** BLK_MQ_F_*: what the driver asked for, and whether other disks use the tag set. */
+function hctxFlags(plan: MachinePlan, disk: DiskPlan): number {
+  const nullBlk = disk.config.nullBlk
+  const sharing = plan.disks.filter(d => d.queues[0]!.tags === disk.queues[0]!.tags).length > 1
+  return (
+    N.BLK_MQ_F_SHOULD_MERGE |
+    (sharing ? N.BLK_MQ_F_TAG_SHARED : 0) |
+    (nullBlk?.noSched ? N.BLK_MQ_F_NO_SCHED : 0) |
+    (nullBlk?.blocking || nullBlk?.memoryBacked ? N.BLK_MQ_F_BLOCKING : 0)
+  )
+}
+
 function bootHctx(
   view: View,
   plan: MachinePlan,
@@ -363,10 +386,10 @@ function bootHctx(
     [L.HC_INDEX, index],
     [L.HC_Q, disk.q],
     [L.HC_TAGS, queue.tags],
-    [L.HC_DRIVER, L.DRIVER_NVME],
-    [L.HC_DRIVER_DATA, queue.nq],
+    [L.HC_DRIVER, disk.nullb ? L.DRIVER_NULL_BLK : L.DRIVER_NVME],
+    [L.HC_DRIVER_DATA, disk.nullb || queue.nq],
     [L.HC_OWNER, cpuOf(plan, queue.owner)],
-    [L.HC_FLAGS, N.BLK_MQ_F_SHOULD_MERGE],
+    [L.HC_FLAGS, hctxFlags(plan, disk)],
     [L.HC_SHARED, queue.cpus.length > 1 ? 1 : 0],
     [L.HC_NR_CTX, queue.cpus.length],
     [L.HC_FQ_RQ, queue.requests + disk.nrTags * L.RQ_SIZE],
@@ -394,6 +417,7 @@ function bootRequestQueue(view: View, plan: MachinePlan, disk: DiskPlan, index: 
     [L.Q_INDEX, index],
   ])
   view.setU64(disk.q + L.Q_CAPACITY, config.sizeBytes / 512)
+  if (config.nullBlk) fields(view, disk.q, nullBlkLimits(config, config.nullBlk, plan.config.hz))
 }
 
 /** Software queues and the map from CPUs to hardware queues (blk_mq_map_swqueue). */

@@ -3,24 +3,53 @@
 // Units: bytes, nanoseconds on the machine's clock (0 = boot). Addresses are byte offsets into the shared memory.
 
 import type { Worker } from 'node:worker_threads'
+import type { FaultNumbers } from '../drivers/block/null_blk-fault.js'
 import type { View } from '../core/view.js'
 import type { Core, CoreTarget } from '../core/wasm.js'
 
 /** How long a command takes on the media, and whether data is kept. */
 export type MediaModel = 'null' | 'ram' | 'fixed' | 'normal' | 'lognormal' | 'empirical'
 
-/** One disk: a controller with one namespace, and its request queue. */
+/** What a null_blk disk does beyond ending commands, and how. */
+export interface NullBlkConfig {
+  readonly queueMode: 0 | 1 | 2
+  readonly irqmode: 0 | 1 | 2
+  /** Delay of irqmode 2, ns. */
+  readonly completionNs: number
+  readonly noSched: boolean
+  readonly sharedTags: boolean
+  readonly blocking: boolean
+  readonly memoryBacked: boolean
+  readonly discard: boolean
+  /** Megabytes (2^20) a second; 0 = no limit. */
+  readonly mbps: number
+  readonly cacheBytes: number
+  /** Inclusive ranges of 512-byte sectors. */
+  readonly badblocks: readonly (readonly [first: number, last: number])[]
+  /** Sectors of a zone; 0 = not zoned. */
+  readonly zoneSectors: number
+  readonly timeout: FaultNumbers | null
+  readonly requeue: FaultNumbers | null
+  /** Bytes that memory and cache may take. */
+  readonly memBytes: number
+  /** The mistakes of 4.19 as well. */
+  readonly quirks: boolean
+}
+
+/** One disk: its driver, and its request queue. NVMe: a controller with one namespace. */
 export interface DiskConfig {
   /** Such as `nvme0n1`. */
   readonly name: string
-  readonly driver: 'nvme'
+  readonly driver: 'nvme' | 'null_blk'
+  /** Of a null_blk disk; its queues, depth and wait stand below, and its model is `null`. */
+  readonly nullBlk?: NullBlkConfig
   readonly sizeBytes: number
-  readonly lbaShift: 9 | 12
+  readonly lbaShift: 9 | 10 | 11 | 12
   /** I/O queue pairs in all, polled ones included. The machine takes at most one for each CPU. */
   readonly queues: number
   /** How many of them, counted from the last, have no interrupt and are polled. */
   readonly pollQueues: number
-  /** Entries of each queue; gives depth - 1 tags. 2..65536, tags at most 10240. */
+  /** NVMe: entries of each queue; gives depth - 1 tags. 2..65536, tags at most 10240. null_blk: tags. */
   readonly depth: number
   readonly model: MediaModel
   /** Mean service time of the timed models. */
@@ -130,7 +159,7 @@ export interface Disk {
 /** One hardware queue of a disk. */
 export interface DiskQueue {
   readonly index: number
-  /** blk_mq_hw_ctx (HC_*), blk_mq_tags (TAGS_*), nvme_queue (NQ_*). */
+  /** blk_mq_hw_ctx (HC_*), blk_mq_tags (TAGS_*), nvme_queue (NQ_*; 0 for null_blk, like what follows). */
   readonly hctx: number
   readonly tags: number
   readonly nq: number

@@ -20,6 +20,7 @@ import {
   CPU_ENDED,
   CPU_EPOCH,
   CPU_FAILED,
+  CPU_NULLB,
   CPU_SIZE,
   CPU_SLEEPS,
   CPU_WAITING,
@@ -46,6 +47,7 @@ import {
   M_DEVS,
   M_HZ,
   M_JIFFIES,
+  M_SEED,
   M_STOP,
   M_TRAP,
   RUN_MORE,
@@ -55,9 +57,11 @@ import {
 } from '../../assembly/layout.js'
 import { View } from '../core/view.js'
 import { type Core, instantiateCore, trapText } from '../core/wasm.js'
+import type { NullbOptions } from '../drivers/block/null_blk.js'
 import { type ClockOrigin, jiffiesAt, realClock } from './clock.js'
 import type { SlowContext, SlowHandlers } from './config.js'
 import { HybridSleep, isHybrid } from './hybrid.js'
+import { nullBlkImports } from './null-blk.js'
 import { jobsOf, serviceSlow, slowPending } from './slow.js'
 
 /** What a thread is told. */
@@ -70,6 +74,7 @@ export interface ThreadTask {
   readonly origin: ClockOrigin
   /** The host has fewer cores than this machine has spinners. */
   readonly crowded: boolean
+  readonly nullBlk: readonly NullbOptions[]
   readonly port: MessagePort
 }
 
@@ -109,13 +114,18 @@ function relaxer(): () => void {
   }
 }
 
-/** The core's instance for a thread, and the clock it reads. */
+/** The core's instance for a thread, the clock it reads, and the null_blk disks in whose commands TypeScript has a part. */
 export function threadCore(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
   now: () => number,
+  view: View,
+  nullBlk: readonly NullbOptions[],
 ): Core {
-  return instantiateCore(module, memory, { now, relax: relaxer() })
+  const seed = view.u32(M_BASE + M_SEED)
+  const driver = nullBlkImports(view, nullBlk, seed, now, () => core)
+  const core = instantiateCore(module, memory, { now, relax: relaxer(), ...driver })
+  return core
 }
 
 /**
@@ -125,7 +135,7 @@ export function threadCore(
 export function runThread(task: ThreadTask, handlers: SlowHandlers): void {
   const view = new View(task.memory.buffer as unknown as SharedArrayBuffer)
   const now = realClock(task.origin)
-  const core = threadCore(task.module, task.memory, now)
+  const core = threadCore(task.module, task.memory, now, view, task.nullBlk)
   task.port.postMessage({ type: 'ready' } satisfies ThreadMessage)
   try {
     if (task.kind === 'cpu') new CpuThread(task, view, core, now, handlers).run()
@@ -150,6 +160,8 @@ class CpuThread {
   readonly #crowded: boolean
   readonly #reported = new Set<number>()
   readonly #hybrid: HybridSleep | undefined
+  /** null_blk commands may end here by timer. */
+  readonly #nullTimers: boolean
   #budget = FIRST_BUDGET
   #began = 0
   #spentBudget = false
@@ -167,6 +179,7 @@ class CpuThread {
     this.#crowded = task.crowded
     this.#cpu = view.u32(M_BASE + M_CPUS) + index * CPU_SIZE
     this.#hz = view.u32(M_BASE + M_HZ)
+    this.#nullTimers = view.u32(this.#cpu + CPU_NULLB) !== 0
     this.#hybrid = isHybrid(view, this.#cpu)
       ? new HybridSleep(view, this.#cpu, OVERSHOOT_NS)
       : undefined
@@ -195,6 +208,7 @@ class CpuThread {
     this.#began = now
     this.#tick(now)
     this.#core.cpu_set_now(cpu, now)
+    if (this.#nullTimers) this.#core.null_cmd_timers(cpu)
     view.add(cpu + CPU_EPOCH, 1)
     const result = this.#core.cpu_run(cpu, this.#budget)
     view.add(cpu + CPU_EPOCH, 1)
@@ -251,7 +265,8 @@ class CpuThread {
   #sleep(reason: number): void {
     const view = this.#view
     const cpu = this.#cpu
-    const rest = this.#core.cpu_deadline(cpu) - this.#now()
+    const own = this.#nullTimers ? this.#core.null_deadline(cpu) : Number.POSITIVE_INFINITY
+    const rest = Math.min(this.#core.cpu_deadline(cpu), own) - this.#now()
     if (rest < OVERSHOOT_NS && !this.#crowded) return
     const timeout = Math.min(Math.max(rest - OVERSHOOT_NS, NAP_MS * 1e6) / 1e6, MAX_SLEEP_MS)
     const seen = view.load(cpu + CPU_WAKE)

@@ -43,6 +43,7 @@ import {
   JOB_WAITER,
   LINE,
   M_BASE,
+  M_SEED,
   M_STOP,
   NQ_SPURIOUS,
   RQ_SIZE,
@@ -66,6 +67,7 @@ import type {
 } from './config.js'
 import { threadCore } from './cpu.js'
 import { memoryReport, type QueueMemory } from './memory-report.js'
+import { nullBlkDisks } from './null-blk.js'
 import { cpuOf, type DiskPlan, type MachinePlan, planMachine, WAITER_STRIDE } from './plan.js'
 import { hostCores, Threads } from './threads.js'
 import { validateConfig } from './validate.js'
@@ -219,7 +221,8 @@ class BootedMachine implements Machine {
     this.buffer = memory.buffer as unknown as SharedArrayBuffer
     this.view = new View(this.buffer)
     const clock = realClock(origin)
-    this.core = threadCore(module, memory, clock)
+    this.view.setU32(M_BASE + M_SEED, config.seed >>> 0)
+    this.core = threadCore(module, memory, clock, this.view, nullBlkDisks(plan.disks))
     bootBlocks(this.view, this.core, plan)
     this.disks = plan.disks.map((disk, i) => diskOf(plan, disk, i))
     this.#virtual = config.clock === 'virtual' ? this.#virtualTime() : undefined
@@ -293,6 +296,7 @@ class BootedMachine implements Machine {
       memory: this.memory,
       origin: this.#origin,
       cpus: this.config.cpus,
+      nullBlk: nullBlkDisks(this.#plan.disks),
       devices: threadedDevices(this.config),
     }
     const events = {
@@ -466,8 +470,8 @@ class BootedMachine implements Machine {
         cpus: queue.cpus,
         completion: queue.wait,
         queued: view.u64(queue.hctx + HC_QUEUED),
-        interruptsRaised: view.u64(queue.dcq + DCQ_RAISED),
-        spurious: view.u32(queue.nq + NQ_SPURIOUS),
+        interruptsRaised: queue.dcq ? view.u64(queue.dcq + DCQ_RAISED) : 0,
+        spurious: queue.nq ? view.u32(queue.nq + NQ_SPURIOUS) : 0,
       })),
     )
   }

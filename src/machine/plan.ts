@@ -25,8 +25,11 @@ import {
   JOB_SIZE,
   LINE_PAIR,
   M_SIZE,
+  NBT_SIZE,
   NQ_SIZE,
   NS_SIZE,
+  NULLB_SIZE,
+  NULL_Q_MQ,
   PAGE_SIZE,
   POOL_SIZE,
   Q_SIZE,
@@ -39,6 +42,7 @@ import {
 } from '../../assembly/layout.js'
 import { BLK_MQ_MAX_DEPTH, CQE_BYTES, DOORBELLS, SQE_BYTES } from '../../assembly/nvme.js'
 import { blk_mq_map_queues } from '../block/blk-mq-cpumap.js'
+import { nullb_to_queue } from '../drivers/block/null_blk-options.js'
 import { alignUp, MEMORY_LIMIT, MemoryPlan } from '../core/memory.js'
 import type { DiskConfig, MachineConfig } from './config.js'
 
@@ -88,6 +92,9 @@ export interface DiskPlan {
   readonly ctxs: number
   readonly hctxs: number
   readonly dev: number
+  /** null_blk: its block (NULLB_*) and its lists of timers, one for each CPU; else 0. */
+  readonly nullb: number
+  readonly timers: number
   readonly ns: number
   readonly units: number
   readonly empirical: number
@@ -135,9 +142,9 @@ export const RING_STRIDE: number = alignUp(RING_SIZE + RING_ENTRIES * 4, LINE_PA
 /** From one job's waiter to the next: two lines, since the freeing CPU writes them. */
 export const WAITER_STRIDE: number = LINE_PAIR
 
-/** Tags of a disk's hardware queues: the driver keeps one ring slot free and Linux has no more than 10240. */
+/** Tags of a disk's hardware queues: NVMe keeps one ring slot free, and Linux has no more than 10240. */
 export function tagsOf(disk: DiskConfig): number {
-  return Math.min(disk.depth, BLK_MQ_MAX_DEPTH) - 1
+  return Math.min(disk.depth, BLK_MQ_MAX_DEPTH) - (disk.driver === 'nvme' ? 1 : 0)
 }
 
 /** Hardware queues that a disk gets: never more than CPUs. */
@@ -159,6 +166,7 @@ export function tagWords(nrTags: number): number {
 
 /** PRP pages of each hardware queue. */
 function prpPagesOf(disk: DiskConfig, nrHw: number, nrTags: number): number {
+  if (disk.driver !== 'nvme') return 0
   if (disk.prpPages !== undefined) return disk.prpPages
   const share = Math.floor(PRP_BUDGET / PAGE_SIZE / nrHw)
   return Math.min(nrTags, Math.max(share, 1))
@@ -166,13 +174,36 @@ function prpPagesOf(disk: DiskConfig, nrHw: number, nrTags: number): number {
 
 function eventCapacity(config: MachineConfig): number {
   if (config.clock !== 'virtual') return 0
-  const queues = config.disks.reduce((n, d) => n + queuesOf(d, config.cpus), 0)
+  const nvme = config.disks.filter(d => d.driver === 'nvme')
+  const queues = nvme.reduce((n, d) => n + queuesOf(d, config.cpus), 0)
   // A CPU has one event, a queue a doorbell, a due and a coalescing event.
   return config.cpus + queues * 3
 }
 
+/** The part of a hardware queue that a tag set has: null_blk disks with shared_tags have it in common. */
+type TagsPlan = Pick<QueuePlan, 'tags' | 'tagMap' | 'tagHints' | 'rqs' | 'requests'>
+
+function planTags(
+  take: (name: string, bytes: number) => number,
+  nrTags: number,
+  cpus: number,
+): TagsPlan {
+  return {
+    tags: take('blk_mq_tags', TAGS_SIZE),
+    tagMap: take('tag map', tagWords(nrTags) * SBW_SIZE),
+    tagHints: take('tag hints', cpus * SBQ_HINT_SIZE),
+    rqs: take('rqs', nrTags * 4),
+    requests: take('requests', (nrTags + 1) * RQ_SIZE),
+  }
+}
+
 /** Lays out one disk's hardware queues; the arrays that the layout wants side by side come first. */
-function planQueues(memory: MemoryPlan, disk: DiskConfig, map: readonly number[]): QueuePlan[] {
+function planQueues(
+  memory: MemoryPlan,
+  disk: DiskConfig,
+  map: readonly number[],
+  set: readonly TagsPlan[] | undefined,
+): QueuePlan[] {
   const cpus = map.length
   const nrHw = queuesOf(disk, cpus)
   const nrTags = tagsOf(disk)
@@ -180,29 +211,28 @@ function planQueues(memory: MemoryPlan, disk: DiskConfig, map: readonly number[]
   const owner = `queues of ${disk.name}`
   const take = (name: string, bytes: number, align?: number): number =>
     memory.take(owner, name, bytes, align)
-  const nqs = take('nvme_queue', nrHw * NQ_SIZE)
-  const dsqs = take('submission queues, device side', nrHw * DSQ_SIZE)
-  const dcqs = take('completion queues, device side', nrHw * DCQ_SIZE)
+  const ring = (name: string, bytes: number, align?: number): number =>
+    disk.driver === 'nvme' ? take(name, bytes, align) : 0
+  const nqs = ring('nvme_queue', nrHw * NQ_SIZE)
+  const dsqs = ring('submission queues, device side', nrHw * DSQ_SIZE)
+  const dcqs = ring('completion queues, device side', nrHw * DCQ_SIZE)
   const irqStride = alignUp(IRQ_SIZE, LINE_PAIR)
-  const irqs = take('interrupt vectors', nrHw * irqStride)
+  const irqs = ring('interrupt vectors', nrHw * irqStride)
+  const nth = (first: number, size: number, i: number): number => (first ? first + i * size : 0)
   const mapped: number[][] = Array.from({ length: nrHw }, () => [])
   map.forEach((queue, cpu) => {
     mapped[queue]!.push(cpu)
   })
   return mapped.map((cpusOfQueue, i) => {
     return {
-      tags: take('blk_mq_tags', TAGS_SIZE),
-      tagMap: take('tag map', tagWords(nrTags) * SBW_SIZE),
-      tagHints: take('tag hints', cpus * SBQ_HINT_SIZE),
-      rqs: take('rqs', nrTags * 4),
-      requests: take('requests', (nrTags + 1) * RQ_SIZE),
-      nq: nqs + i * NQ_SIZE,
-      sq: take('submission ring', disk.depth * SQE_BYTES, PAGE_SIZE),
-      cq: take('completion ring', disk.depth * CQE_BYTES, PAGE_SIZE),
-      dsq: dsqs + i * DSQ_SIZE,
-      dcq: dcqs + i * DCQ_SIZE,
-      fifo: take('commands in service', disk.depth * FIFO_SIZE),
-      irq: irqs + i * irqStride,
+      ...(set?.[i] ?? planTags(take, nrTags, cpus)),
+      nq: nth(nqs, NQ_SIZE, i),
+      sq: ring('submission ring', disk.depth * SQE_BYTES, PAGE_SIZE),
+      cq: ring('completion ring', disk.depth * CQE_BYTES, PAGE_SIZE),
+      dsq: nth(dsqs, DSQ_SIZE, i),
+      dcq: nth(dcqs, DCQ_SIZE, i),
+      fifo: ring('commands in service', disk.depth * FIFO_SIZE),
+      irq: nth(irqs, irqStride, i),
       prp: nrPrp ? take('PRP pages', nrPrp * PAGE_SIZE, PAGE_SIZE) : 0,
       prpLinks: nrPrp ? take('links of PRP pages', nrPrp * 4) : 0,
       owner: cpusOfQueue[0]!,
@@ -213,6 +243,10 @@ function planQueues(memory: MemoryPlan, disk: DiskConfig, map: readonly number[]
 
 /** The CPU map of a disk. */
 function mapOf(disk: DiskConfig, config: MachineConfig): number[] {
+  if (disk.nullBlk && disk.nullBlk.queueMode !== NULL_Q_MQ) {
+    const nr = queuesOf(disk, config.cpus)
+    return Array.from({ length: config.cpus }, (_, cpu) => nullb_to_queue(cpu, nr, config.cpus))
+  }
   const map = new Uint32Array(config.cpus)
   blk_mq_map_queues(map, queuesOf(disk, config.cpus), config.siblings)
   return [...map]
@@ -223,6 +257,7 @@ function planDisk(
   disk: DiskConfig,
   config: MachineConfig,
   dev: number,
+  set: readonly TagsPlan[] | undefined,
 ): DiskPlan {
   const owner = `queues of ${disk.name}`
   const nrHw = queuesOf(disk, config.cpus)
@@ -248,17 +283,19 @@ function planDisk(
     mqMap: take('mq_map', config.cpus * 4),
     ctxs: take('software queues', config.cpus * CTX_SIZE),
     hctxs: take('hardware queues', nrHw * HC_SIZE),
+    nullb: disk.nullBlk ? take('nullb', NULLB_SIZE) : 0,
+    timers: disk.nullBlk ? take('timers of commands', config.cpus * NBT_SIZE) : 0,
     ns: take('namespaces', NS_SIZE),
     units: take('units of the medium', disk.units * 8),
     empirical: empirical ? take('measured latencies', empirical * 8) : 0,
     faults: faults ? take('faults', faults * FLT_SIZE) : 0,
-    bar: take('doorbells', DOORBELLS + doorbells, PAGE_SIZE),
+    bar: disk.nullBlk ? 0 : take('doorbells', DOORBELLS + doorbells, PAGE_SIZE),
     shadow: disk.shadow ? take('shadow doorbells', doorbells, PAGE_SIZE) : 0,
     eventIndex: disk.shadow ? take('event indices', doorbells, PAGE_SIZE) : 0,
     store: kept ? take('data store', ST_SIZE) : 0,
     dir: kept ? memory.take(`page directory of ${disk.name}`, 'directory', leaves * 4) : 0,
     leaves: kept ? leaves : 0,
-    queues: planQueues(memory, disk, map),
+    queues: planQueues(memory, disk, map, set),
   }
 }
 
@@ -293,7 +330,13 @@ export function planMachine(config: MachineConfig): MachinePlan {
   const eventHeap = take('events', eventCap * EV_SIZE)
   const hctxTable = take('table of hardware queues', nrHctx * 4)
   const devs = take('devices', config.disks.length * DEV_SIZE)
-  const disks = config.disks.map((d, i) => planDisk(memory, d, config, devs + i * DEV_SIZE))
+  let set: readonly TagsPlan[] | undefined
+  const disks = config.disks.map((d, i) => {
+    const shares = d.nullBlk?.sharedTags === true
+    const disk = planDisk(memory, d, config, devs + i * DEV_SIZE, shares ? set : undefined)
+    if (shares) set ??= disk.queues
+    return disk
+  })
   const jobs = memory.take('jobs', 'job blocks', config.jobs * JOB_SIZE)
   const waiters = memory.take('jobs', 'waiters', config.jobs * WAITER_STRIDE)
   const extra = memory.take("jobs' buffers and tables", 'extra', config.extraBytes, PAGE_SIZE)

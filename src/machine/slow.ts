@@ -26,7 +26,6 @@ import {
   JOB_WAIT_HOST,
   M_BASE,
   M_JIFFIES,
-  Q_TIMEOUT,
   Q_TIMER_ARMED,
   Q_TIMER_NEXT,
   RING_BASE,
@@ -106,6 +105,6 @@ function serviceBlock(context: SlowContext): void {
 /** The rolling timer of a queue is noted as running; requests are not expired yet. */
 function armTimer(view: View, q: number): void {
   if (view.load(q + Q_TIMER_ARMED)) return
-  view.store(q + Q_TIMER_NEXT, view.load(M_BASE + M_JIFFIES) + view.u32(q + Q_TIMEOUT))
+  view.store(q + Q_TIMER_NEXT, view.load(M_BASE + M_JIFFIES))
   view.store(q + Q_TIMER_ARMED, 1)
 }

@@ -4,6 +4,8 @@
 // disappears, submit_queues gives way to the nodes). Here they are refused, because nothing the user wrote is dropped.
 // The size is 250 GiB as in Linux (`gb`), or `size` in MiB or with a unit. nr_devices=N makes N equal disks.
 
+import { UserError } from '../core/errors.js'
+import type { DiskConfig } from './config.js'
 import type { NullBlkFault, NullBlkSpec } from './spec.js'
 import { MAX_SIZE, MIN_SIZE } from './spec-nvme.js'
 import { formatSize, type Keys, parseWhole } from './spec-values.js'
@@ -46,6 +48,7 @@ function readOne(keys: Keys): NullBlkSpec {
     timeoutFault: readFault(keys, 'timeout'),
     requeueFault: readFault(keys, 'requeue'),
     memBytes: keys.size('mem', MIN_SIZE, 4 * GIB) ?? null,
+    quirks: keys.choice('quirks', ['4.19']) === '4.19',
   }
 }
 
@@ -135,6 +138,65 @@ function isPowerOfTwo(value: number): boolean {
   return power === value
 }
 
+const SHIFTS: Readonly<Record<number, DiskConfig['lbaShift']>> = {
+  512: 9,
+  1024: 10,
+  2048: 11,
+  4096: 12,
+}
+
+/** What the disk's data may take unless the device says. */
+const DEFAULT_MEM = 2 * GIB
+
+/**
+ * The disk of a specification; `need` bytes large unless its size was said.
+ * @throws UserError for a block size that no machine can have
+ */
+export function nullBlkConfig(spec: NullBlkSpec, need: number): DiskConfig {
+  const lbaShift = SHIFTS[spec.bs]
+  if (lbaShift === undefined)
+    throw new UserError(`${spec.name}: bs=${spec.bs}: 512, 1024, 2048 and 4096 are accepted`)
+  return {
+    name: spec.name,
+    driver: 'null_blk',
+    nullBlk: {
+      queueMode: spec.queueMode,
+      irqmode: spec.irqmode,
+      completionNs: spec.completionNs,
+      noSched: spec.noSched,
+      sharedTags: spec.sharedTags,
+      blocking: spec.blocking || spec.memoryBacked,
+      memoryBacked: spec.memoryBacked,
+      discard: spec.discard,
+      mbps: spec.mbps,
+      cacheBytes: spec.cacheBytes,
+      badblocks: spec.badblocks,
+      zoneSectors: spec.zoned ? spec.zoneBytes / 512 : 0,
+      timeout: spec.timeoutFault,
+      requeue: spec.requeueFault,
+      memBytes: spec.memBytes ?? DEFAULT_MEM,
+      quirks: spec.quirks,
+    },
+    sizeBytes: spec.sizeBytes ?? need,
+    lbaShift,
+    // the machine has one node
+    queues: spec.usePerNodeHctx ? 1 : spec.submitQueues,
+    depth: spec.hwQueueDepth,
+    pollQueues: 0,
+    model: 'null',
+    serviceNs: 0,
+    units: 1,
+    where: 'inline',
+    wait: 'irq',
+    coalesceCount: 1,
+    coalesceNs: 0,
+    stride: null,
+    shadow: false,
+    mdtsBytes: 0,
+    wc: spec.cacheBytes > 0,
+  }
+}
+
 /** The keys that readNullBlk reads as this disk. */
 export function formatNullBlk(spec: NullBlkSpec): string[] {
   const keys = [
@@ -165,6 +227,7 @@ export function formatNullBlk(spec: NullBlkSpec): string[] {
   set(spec.zoned, `zoned=1,zone_size=${formatSize(spec.zoneBytes)}`)
   set(spec.timeoutFault !== null, `timeout=${formatFault(spec.timeoutFault)}`)
   set(spec.requeueFault !== null, `requeue=${formatFault(spec.requeueFault)}`)
+  set(spec.quirks, 'quirks=4.19')
   set(spec.memBytes !== null, `mem=${formatSize(spec.memBytes ?? 0)}`)
   return keys
 }

@@ -225,6 +225,8 @@ export interface NullBlkSpec {
   readonly timeoutFault: NullBlkFault | null
   readonly requeueFault: NullBlkFault | null
   readonly memBytes: number | null
+  /** The mistakes of Linux 4.19's driver as well. */
+  readonly quirks: boolean
 }
 
 /** The four numbers of a null_blk fault string: interval, probability, space, times. */

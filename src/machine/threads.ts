@@ -14,6 +14,7 @@ import { availableParallelism } from 'node:os'
 import { MessageChannel, type Worker } from 'node:worker_threads'
 import type { Piscina } from 'piscina'
 import { OutputError } from '../core/errors.js'
+import type { NullbOptions } from '../drivers/block/null_blk.js'
 import type { ClockOrigin } from './clock.js'
 import type { ThreadMessage, ThreadTask } from './cpu.js'
 
@@ -33,6 +34,8 @@ export interface ThreadSetup {
   readonly memory: WebAssembly.Memory
   readonly origin: ClockOrigin
   readonly cpus: number
+  /** null_blk disks in whose commands TypeScript has a part. */
+  readonly nullBlk: readonly NullbOptions[]
   /** Numbers of the devices with a thread of their own. */
   readonly devices: readonly number[]
 }
@@ -87,9 +90,9 @@ export class Threads {
   /** Gives one thread its task. Resolves when it says that it is ready, or anything has failed. */
   #launch(kind: ThreadTask['kind'], index: number, setup: ThreadSetup, file: URL): Promise<void> {
     const { port1, port2 } = new MessageChannel()
-    const { module, memory, origin } = setup
+    const { module, memory, origin, nullBlk } = setup
     const crowded = this.#crowded
-    const task: ThreadTask = { kind, index, module, memory, origin, crowded, port: port2 }
+    const task: ThreadTask = { kind, index, module, memory, origin, crowded, nullBlk, port: port2 }
     const name = kind === 'cpu' ? `CPU ${index}` : `the thread of device ${index}`
     return new Promise(resolve => {
       this.#resolveReady.push(resolve)

@@ -3,6 +3,7 @@
 import { UserError } from '../core/errors.js'
 import type { DiskConfig, MachineConfig } from './config.js'
 import { costsOf } from './costs.js'
+import { nullBlkRefusal } from './null-blk.js'
 
 /** CPUs of a machine in virtual time, where a CPU is no thread. */
 export const MAX_CPUS = 4096
@@ -33,6 +34,8 @@ function validateMedia(disk: DiskConfig, at: string): void {
 
 function validateDisk(disk: DiskConfig, config: MachineConfig): void {
   const at = `${disk.name}: `
+  const refusal = nullBlkRefusal(disk, config)
+  if (refusal !== null) throw new UserError(`${at}${refusal}`)
   inRange(`${at}lba shift`, disk.lbaShift, 9, 12)
   const lba = 2 ** disk.lbaShift
   if (!(disk.sizeBytes >= lba && disk.sizeBytes % lba === 0 && disk.sizeBytes <= 2 ** 53))
@@ -41,7 +44,7 @@ function validateDisk(disk: DiskConfig, config: MachineConfig): void {
     )
   inRange(`${at}queues`, disk.queues, 1, 65535)
   inRange(`${at}poll-queues`, disk.pollQueues, 0, disk.queues)
-  inRange(`${at}depth`, disk.depth, 2, 65536)
+  inRange(`${at}depth`, disk.depth, disk.nullBlk ? 1 : 2, 65536)
   if (disk.stride !== null) inRange(`${at}stride`, disk.stride, 0, 15)
   inRange(`${at}coalesce entries`, disk.coalesceCount, 1, 65536)
   inRange(`${at}coalesce time in ns`, disk.coalesceNs, 0, 3.6e12)

@@ -6,6 +6,7 @@
 import {
   DDIR_READ,
   DDIR_SYNC,
+  DDIR_TRIM,
   JOB_COMPLETES,
   JOB_DEPTHS,
   JOB_ERRORS,
@@ -35,6 +36,7 @@ import {
 } from '../report/result.js'
 import { errorText } from './error-text.js'
 import type { JobSpec } from './job.js'
+import { hasPriorities, readPriorities } from './extras.js'
 import { readDirection, readLatency, statAddress } from './job-view.js'
 import type { RateSamples } from './samples.js'
 
@@ -96,6 +98,9 @@ export function collectJob(view: View, job: JobSpec, facts: JobFacts): JobResult
     jobOptions: { ...job.options },
     numjobs: job.numjobs,
     report: reportOptions(job),
+    ...(job.prioClass > 0
+      ? { priority: { prioclass: job.prioClass, prio: job.prio, priohint: 0 } }
+      : {}),
     read: directionResult(view, job, facts, 0),
     write: directionResult(view, job, facts, 1),
     trim: directionResult(view, job, facts, 2),
@@ -120,6 +125,8 @@ function directionResult(view: View, job: JobSpec, facts: JobFacts, d: number): 
   // a synchronous engine submits and completes in one call, and that call is what it times
   if (facts.submissionTimed && job.engineKind === 'sync' && result.lat.n > 0 && !job.disableClat)
     result.clat = result.lat
+  if (d < DDIR_TRIM && hasPriorities(job))
+    result.prios = readPriorities(view, facts.address, job, d as 0 | 1)
   if (facts.samples && !job.disableBw && !job.gtodReduce) {
     result.bw = facts.samples.bw.stat(d)
     result.iops = facts.samples.iops.stat(d)

@@ -95,7 +95,7 @@ export class Executor {
     const job = this.#byAddress.get(address)
     if (!job || !waitsForHost(this.#machine.view, address)) return
     try {
-      job.drain()
+      job.serve()
     } catch (error) {
       this.#failure ??= error as Error
       this.#machine.interrupt()

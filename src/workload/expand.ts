@@ -23,10 +23,12 @@ import {
   paceFields,
   patternFields,
   priorityFields,
+  replayOptions,
   reportFields,
   timeFields,
   zoneFields,
 } from './resolve.js'
+import { type Replay, readReplayOf, replayFields } from './replay.js'
 import { draw, fold32, mix32 } from './seed.js'
 import { classOf, Settings } from './settings.js'
 import { formatBytes } from './units.js'
@@ -47,6 +49,8 @@ export interface ExpandOptions {
   /** The run's seed; used by jobs with randrepeat=0. */
   readonly seed: number
   readonly maxJobs: number
+  /** For the logs that jobs replay. */
+  readonly readFile: (path: string) => Uint8Array
 }
 
 /** A section ready to run, with the options it inherits. */
@@ -200,17 +204,23 @@ interface Draft {
   readonly context: JobContext
   readonly shared: SharedFields
   readonly own: Pick<JobSpec, OwnField>
+  readonly replay: Replay | null
 }
 
 function draftClones(placed: Placed, options: ExpandOptions): Draft[] {
   const { section, settings, name } = placed
   const where = `${section.where}: [${show(section.name)}]`
   const context: JobContext = { settings, notes: options.notes, where, name }
-  const shared = sharedFields(placed, context)
+  const common = sharedFields(placed, context)
+  const replaying = replayOptions(context)
   return Array.from({ length: placed.clones }, (_, cloneIndex) => {
     const index = placed.firstIndex + cloneIndex
     const seeds = seedFields(settings, index, options.seed)
     const startDelayNs = startDelay(settings, seeds.seed)
+    const replay = replaying
+      ? readReplayOf(replaying, cloneIndex, options.readFile, options.notes)
+      : null
+    const shared = replay ? { ...common, ...replayFields(replay) } : common
     const own = { index, cloneIndex, startDelayNs, ...seeds, ...cpuFields(settings, index) }
     const wishes = wishesOf({
       ...context,
@@ -218,8 +228,9 @@ function draftClones(placed: Placed, options: ExpandOptions): Draft[] {
       cloneIndex,
       seed: seeds.seed,
       block: smallestUsed(shared.bsMin, shared.uses),
+      replay,
     })
-    return { wishes, context, shared, own }
+    return { wishes, context, shared, own, replay }
   })
 }
 
@@ -310,12 +321,13 @@ function recordOf(section: FlatSection): Record<string, string> {
 }
 
 function withRegions(
-  { shared, own, context }: Draft,
+  { shared, own, context, replay }: Draft,
   files: JobSpec['files'],
   targets: readonly Target[],
 ): JobSpec {
   const size = files.reduce((sum, file) => sum + file.size, 0)
-  const ioSize = ioSizeOf(context, size)
+  const moved = replay?.spec.entries.reduce((sum, entry) => sum + entry.length, 0)
+  const ioSize = moved ?? ioSizeOf(context, size)
   const job: JobSpec = { ...shared, ...own, files, size, ioSize }
   checkBlocks(context, job, targets)
   return job
@@ -338,7 +350,7 @@ function checkBlocks(context: JobContext, job: JobSpec, targets: readonly Target
   const used = [0, 1, 2].filter(i => job.uses[i])
   for (const file of job.files) {
     const least = Math.min(...used.map(i => job.bsMin[i]!))
-    if (file.size < least) {
+    if (file.size < least && job.replay === null) {
       throw new UserError(
         `${context.where}: ${show(file.name)}: a region of ${formatBytes(file.size)} is smaller than one block of ${formatBytes(least)}`,
       )

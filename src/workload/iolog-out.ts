@@ -60,7 +60,7 @@ export class IologOut {
   }
 
   #action(r: LogRecord & { issueNs: number }, startNs: number): ReplayAction {
-    const file = this.#fileOf(r)
+    const file = this.#files[r.file] ?? this.#files[0]!
     const sync = r.ddir === DDIR_SYNC
     // a file of its own begins at its base, a whole disk at 0
     const base = file.name === file.disk ? 0 : file.base
@@ -71,10 +71,5 @@ export class IologOut {
       offset: sync ? 0 : r.offset - base,
       length: sync ? 0 : r.bytes,
     }
-  }
-
-  #fileOf(r: LogRecord): JobFile {
-    const inside = (f: JobFile): boolean => r.offset >= f.base && r.offset < f.base + f.size
-    return this.#files.find(inside) ?? this.#files[0]
   }
 }

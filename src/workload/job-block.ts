@@ -13,14 +13,31 @@ import {
   IOU_JOB,
   IOU_NEXT,
   IOU_SIZE,
+  FL_Q,
+  JF_BARRIER,
+  JF_DISKS,
+  JF_DRY,
+  JF_END_SYNC,
   JF_FILL,
+  JF_FLOW,
+  JF_IGNORE,
   JF_LAT_TARGET,
   JF_LOG,
   JF_MAX_LAT,
+  JF_OFFLOAD,
+  JF_PRIO,
   JF_RATE,
+  JF_REAP_MAX,
+  JF_REPLAY,
+  JF_SERIAL,
   JF_SYNC,
   JF_THINK,
+  JF_TRIM,
   JF_VERIFY,
+  JG_FILE0,
+  JG_FILES,
+  FL_SIZE,
+  JOB_GEN,
   JOB_BATCH,
   JOB_CONTINUE,
   JOB_END_NS,
@@ -50,11 +67,15 @@ import {
   JOB_REAP_MAX,
   JOB_REAP_MIN,
   JOB_RECORD,
+  JOB_REPLAY_NS,
   JOB_RUN,
   JOB_START_NS,
   JOB_STATE,
   JOB_SYNC_FUA,
   JOB_THINK_BLOCKS,
+  JOB_THINK_ENDS,
+  JOB_THINK_IO_NS,
+  JOB_THOUGHT_NS,
   JOB_THINK_NS,
   JOB_THINK_SPIN_NS,
   JOB_TICK_NS,
@@ -68,6 +89,7 @@ import {
 import { REQ_FUA, REQ_IDLE, REQ_SYNC } from '../../assembly/nvme.js'
 import { Prng } from '../core/prng.js'
 import type { View } from '../core/view.js'
+import { fillExtras, hasPriorities, joinFlow, trims } from './extras.js'
 import { setUpGenerator } from './generator-setup.js'
 import type { JobSpec } from './job.js'
 import { wantsRecords } from './job-logs.js'
@@ -86,6 +108,8 @@ export interface JobSite {
   readonly job: number
   /** request_queue of its disk; 0 = engine null. */
   readonly q: number
+  /** The same for each of its regions; absent when they are all on one disk. */
+  readonly queues?: readonly number[]
   readonly lbaBytes: number
   /** Address of the region that the places count from. */
   readonly base: number
@@ -107,11 +131,45 @@ export function fillJob(view: View, spec: JobSpec, limits: JobLimits, site: JobS
   fillIous(view, spec, site)
   fillStatistics(view, site)
   setUpGenerator(view, job, spec, base + places.generator, site.tables)
+  fillQueues(view, job, site.queues ?? spec.files.map(() => site.q))
+  fillExtras(view, job, spec, places.extras, base, base + places.ious)
   if (places.log !== 0) {
     view.setU32(job + JOB_LOG, base + places.log)
     view.setU32(job + JOB_LOG_CAP, logRecords(spec))
   }
-  view.setU32(job + JOB_FEATURES, features(spec))
+  view.setU32(job + JOB_FEATURES, features(spec) | rareFeatures(spec, site))
+}
+
+/** The disk of each region. */
+function fillQueues(view: View, job: number, queues: readonly number[]): void {
+  const gen = job + JOB_GEN
+  const more = view.u32(gen + JG_FILES)
+  queues.forEach((q, i) => {
+    view.setU32((i === 0 ? gen + JG_FILE0 : more + (i - 1) * FL_SIZE) + FL_Q, q)
+  })
+}
+
+function rareFeatures(spec: JobSpec, site: JobSite): number {
+  const { ignoreError } = spec
+  const bits: readonly (readonly [boolean, number])[] = [
+    [new Set(site.queues).size > 1, JF_DISKS],
+    [spec.uses[DDIR_WRITE] && (spec.endFsync || spec.fsyncOnClose), JF_END_SYNC],
+    [spec.writeBarrier > 0, JF_BARRIER],
+    [spec.serializeOverlap, JF_SERIAL],
+    [spec.ioSubmitMode === 'offload', JF_OFFLOAD],
+    [Object.values(ignoreError).some(list => list.length > 0), JF_IGNORE],
+    [verifiesOnly(spec), JF_DRY],
+    [trims(spec), JF_TRIM],
+    [hasPriorities(spec), JF_PRIO],
+    [spec.flow > 0, JF_FLOW],
+    [spec.iodepthBatchCompleteMax > 0, JF_REAP_MAX],
+    [spec.replay !== null, JF_REPLAY],
+  ]
+  return bits.reduce((sum, [wanted, bit]) => sum | (wanted ? bit : 0), 0)
+}
+
+function verifiesOnly(spec: JobSpec): boolean {
+  return spec.verify.only && readsBack(spec)
 }
 
 function features(spec: JobSpec): number {
@@ -166,6 +224,8 @@ function fillPace(view: View, job: number, spec: JobSpec): void {
   }
   view.setU32(job + JOB_RATE_POISSON, spec.rateProcess === 'poisson' ? 1 : 0)
   view.setU32(job + JOB_THINK_BLOCKS, Math.max(1, spec.thinktimeBlocks))
+  view.setU32(job + JOB_THINK_ENDS, spec.thinktimeBlocksType === 'complete' ? 1 : 0)
+  view.setU64(job + JOB_THINK_IO_NS, spec.thinktimeIotimeNs)
   view.setU64(job + JOB_THINK_NS, spec.thinktimeNs)
   view.setU64(job + JOB_THINK_SPIN_NS, spec.thinktimeSpinNs)
   view.setU64(job + JOB_LAT_TARGET_NS, spec.latencyTarget?.targetNs ?? 0)
@@ -222,6 +282,9 @@ export function startJob(
   const { job } = site
   if (spec.uses[DDIR_WRITE] && site.places.stride > 0) fillBuffers(view, spec, site)
   view.setU64(job + JOB_START_NS, nowNs)
+  view.setU64(job + JOB_THOUGHT_NS, nowNs)
+  view.setU64(job + JOB_REPLAY_NS, nowNs)
+  joinFlow(view, job, spec)
   view.setU64(job + JOB_END_NS, limit(nowNs + limits.rampNs + limits.runtimeNs))
   for (let d = 0; d < 3; d++) view.setF64(job + JOB_RATE_NEXT + 8 * d, nowNs)
   if (limits.rampNs > 0) view.setU64(job + JOB_RAMP_NS, nowNs + limits.rampNs)

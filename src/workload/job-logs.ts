@@ -39,6 +39,7 @@ import {
   type LogSample,
 } from '../report/logs.js'
 import { HISTOGRAM_BUCKETS } from '../report/result.js'
+import { type PrioKind, prioKinds } from './extras.js'
 import type { JobSpec, LogSpec } from './job.js'
 import { readHistogram } from './job-view.js'
 
@@ -62,6 +63,10 @@ export interface LogRecord {
   readonly offset: number
   readonly bytes: number
   readonly ddir: number
+  /** Number of its priority (extras.ts). */
+  readonly prio: number
+  /** Number of its region. */
+  readonly file: number
 }
 
 /** Whether the core has to record every I/O of the job. */
@@ -76,15 +81,19 @@ export function takeRecords(view: View, job: number): LogRecord[] {
   const base = view.u32(job + JOB_LOG)
   const count = base === 0 ? 0 : view.u32(job + JOB_LOG_COUNT)
   const records: LogRecord[] = []
-  for (let i = 0, at = base; i < count; i++, at += LOG_SIZE)
+  for (let i = 0, at = base; i < count; i++, at += LOG_SIZE) {
+    const kind = view.u32(at + LOG_DDIR)
     records.push({
       timeNs: view.u64(at + LOG_TIME),
       clatNs: view.u64(at + LOG_LAT),
       slatNs: view.u64(at + LOG_SLAT),
       offset: view.u64(at + LOG_OFFSET),
       bytes: view.u32(at + LOG_BYTES),
-      ddir: view.u32(at + LOG_DDIR),
+      ddir: kind & 0xff,
+      prio: (kind >>> 8) & 0xff,
+      file: kind >>> 16,
     })
+  }
   if (count > 0) view.setU32(job + JOB_LOG_COUNT, 0)
   return records
 }
@@ -123,7 +132,7 @@ export function logKinds(
   )
 }
 
-type LoggedJob = Pick<JobSpec, 'log' | 'engineKind' | 'prioClass' | 'prio'>
+type LoggedJob = Pick<JobSpec, 'log' | 'engineKind' | 'prioClass' | 'prio' | 'cmdPrio'>
 
 /**
  * Writes the lines of one job. `sinks` has an entry for each kind of log that is wanted; `submissionTimed` says whether
@@ -131,6 +140,7 @@ type LoggedJob = Pick<JobSpec, 'log' | 'engineKind' | 'prioClass' | 'prio'>
  */
 export class JobLogs {
   readonly #job: LoggedJob
+  readonly #prios: readonly (readonly PrioKind[])[]
   readonly #values: Values
   readonly #sinks: LogSinks
   readonly #columns: LogColumns
@@ -142,6 +152,7 @@ export class JobLogs {
     const { log } = job
     const sync = job.engineKind === 'sync'
     this.#job = job
+    this.#prios = [prioKinds(job, 0), prioKinds(job, 1)]
     this.#values = sync ? SYNC_VALUES : VALUES
     this.#sinks = sinks
     this.#columns = { offset: log.offset, prio: log.prio }
@@ -207,14 +218,14 @@ export class JobLogs {
   }
 
   #sample(kind: LogKind, r: LogRecord, measureNs: number): LogSample {
-    const { prioClass, prio } = this.#job
+    const prio = r.ddir < 2 ? this.#prios[r.ddir]![r.prio]! : this.#prios[0]![0]!
     return {
       timeMs: (r.timeNs - measureNs) / 1e6,
       value: this.#values[kind](r),
       direction: r.ddir as Direction,
       bs: r.bytes,
       offset: r.offset,
-      ioprio: (prioClass << 13) | prio,
+      ioprio: (prio.class << 13) | prio.level,
     }
   }
 

@@ -2,7 +2,8 @@
 // know how much to reserve.
 //
 //   checksum tables     once, if any job verifies
-//   for each job        io_us | histograms | log buffer | what its generator needs (generator-setup.ts)
+//   flows               a block for each flow_id
+//   for each job        io_us | histograms | log buffer | what its generator needs (generator-setup.ts) | extras (extras.ts)
 //   data buffers        page-aligned, iodepth x largest block; jobs of different phases never run together and share them
 //
 // Addresses here are offsets; the executor adds the address of the one region that it takes from the machine.
@@ -11,6 +12,7 @@ import {
   DDIR_READ,
   DDIR_SYNC,
   DDIR_WRITE,
+  FW_SIZE,
   HIST_BUCKETS,
   IOU_SIZE,
   LINE_PAIR,
@@ -19,6 +21,7 @@ import {
   VT_SIZE,
 } from '../../assembly/layout.js'
 import { alignUp } from '../core/memory.js'
+import { type ExtraPlaces, placeExtras } from './extras.js'
 import { generatorMemory } from './generator-setup.js'
 import type { JobSpec } from './job.js'
 import { LOG_RECORDS, wantsRecords } from './job-logs.js'
@@ -31,6 +34,7 @@ export interface JobPlaces {
   readonly recorded: readonly Recorded[]
   readonly log: number
   readonly generator: number
+  readonly extras: ExtraPlaces
   readonly buffers: number
   /** Bytes from one buffer to the next. */
   readonly stride: number
@@ -69,7 +73,11 @@ export function planJobMemory(jobs: readonly JobSpec[]): JobMemory {
   const offsets = new Offsets()
   const verifies = jobs.some(job => job.verify.method !== 'none')
   const tables = offsets.take(verifies ? VT_SIZE : 0, LINE_PAIR)
-  const own = jobs.map(job => placeJob(offsets, job))
+  const flows = new Map<number, number>()
+  for (const job of jobs)
+    if (job.flow > 0 && !flows.has(job.flowId))
+      flows.set(job.flowId, offsets.take(FW_SIZE, LINE_PAIR))
+  const own = jobs.map(job => placeJob(offsets, job, flows))
   const pool = alignUp(offsets.end, PAGE_SIZE)
   const used = new Map<number, number>()
   const places = jobs.map((job, i) => {
@@ -81,7 +89,11 @@ export function planJobMemory(jobs: readonly JobSpec[]): JobMemory {
   return { bytes: pool + Math.max(PAGE_SIZE, ...used.values()), tables, jobs: places }
 }
 
-function placeJob(offsets: Offsets, job: JobSpec): Omit<JobPlaces, 'buffers' | 'stride'> {
+function placeJob(
+  offsets: Offsets,
+  job: JobSpec,
+  flows: ReadonlyMap<number, number>,
+): Omit<JobPlaces, 'buffers' | 'stride'> {
   const recorded = recordedLatencies(job)
   return {
     ious: offsets.take(job.queueDepth * IOU_SIZE, LINE_PAIR),
@@ -89,6 +101,11 @@ function placeJob(offsets: Offsets, job: JobSpec): Omit<JobPlaces, 'buffers' | '
     recorded,
     log: offsets.take(wantsRecords(job) ? logRecords(job) * LOG_SIZE : 0, LINE_PAIR),
     generator: offsets.take(generatorMemory(job), LINE_PAIR),
+    extras: placeExtras(
+      (bytes, align) => offsets.take(bytes, align),
+      job,
+      job.flow > 0 ? flows.get(job.flowId)! : 0,
+    ),
   }
 }
 
@@ -117,6 +134,11 @@ export function syncs(job: Pick<JobSpec, 'fsync' | 'fdatasync'>): boolean {
   return job.fsync > 0 || job.fdatasync > 0
 }
 
+/** Whether it syncs at all as far as statistics go: its own ones, or those of a replayed log. */
+function countsSyncs(job: JobSpec): boolean {
+  return syncs(job) || (job.replay?.entries.some(entry => entry.ddir === DDIR_SYNC) ?? false)
+}
+
 /** What the options leave to be recorded. A synchronous engine has no submission of its own to time. */
 function recordedLatencies(job: JobSpec): Recorded[] {
   if (job.gtodReduce) return []
@@ -125,6 +147,6 @@ function recordedLatencies(job: JobSpec): Recorded[] {
   if (!job.disableSlat && job.engineKind === 'async') kinds.push('slat')
   if (!job.disableLat) kinds.push('lat')
   const ddirs = [0, 1, 2].filter(d => job.uses[d] || (d === DDIR_READ && readsBack(job)))
-  if (syncs(job)) ddirs.push(DDIR_SYNC)
+  if (countsSyncs(job)) ddirs.push(DDIR_SYNC)
   return ddirs.flatMap(ddir => kinds.map(kind => ({ ddir, kind })))
 }

@@ -200,9 +200,25 @@ export interface LogSpec {
   readonly perJob: boolean
 }
 
+/** One I/O of a replayed log. */
+export interface ReplayEntry {
+  /** Not before so long after the entry before it. */
+  readonly gapNs: number
+  /** DDIR_*. */
+  readonly ddir: number
+  /** Index in `JobSpec.files`. */
+  readonly file: number
+  /** In the file, bytes. */
+  readonly offset: number
+  readonly length: number
+}
+
 /** Replay of a recorded log (`read_iolog`). */
 export interface ReplaySpec {
+  /** The log of this clone. */
   readonly path: string
+  /** What is to be done, in order. */
+  readonly entries: readonly ReplayEntry[]
   readonly noStall: boolean
   /** Percent of the recorded pace: 200 is twice as fast, 50 half. */
   readonly timeScale: number

@@ -79,17 +79,21 @@ function whyUnreadable(error: unknown): string {
   return error instanceof Error ? error.message.split('\n')[0]! : 'unreadable'
 }
 
+/** A file as it is. @throws UserError when it cannot be read */
+export function readBytes(path: string, readFile: (path: string) => Uint8Array): Uint8Array {
+  try {
+    return readFile(path)
+  } catch (error) {
+    throw new UserError(`${path}: cannot be read: ${whyUnreadable(error)}`)
+  }
+}
+
 /**
  * A file as text.
  * @throws UserError when it is missing, empty or binary
  */
 export function readText(path: string, readFile: (path: string) => Uint8Array): string {
-  let bytes: Uint8Array
-  try {
-    bytes = readFile(path)
-  } catch (error) {
-    throw new UserError(`${path}: cannot be read: ${whyUnreadable(error)}`)
-  }
+  const bytes = readBytes(path, readFile)
   if (bytes.length === 0) throw new UserError(`${path}: the file is empty`)
   try {
     if (!bytes.includes(0)) return new TextDecoder('utf-8', { fatal: true }).decode(bytes)

@@ -17,6 +17,7 @@ import { show } from '../machine/spec-values.js'
 import type { JobFile, JobSpec } from './job.js'
 import type { Notes } from './notes.js'
 import type { RunName, SizeValue } from './options.js'
+import type { Replay, ReplayFile } from './replay.js'
 import { draw } from './seed.js'
 import type { Settings } from './settings.js'
 import { formatBytes } from './units.js'
@@ -87,6 +88,8 @@ export interface WishContext {
   readonly seed: number
   /** Smallest block of the directions in use. */
   readonly block: number
+  /** A log says which files it works on, and how far. */
+  readonly replay: Replay | null
 }
 
 const alignUp = (value: number, to: number): number => Math.ceil(value / to) * to
@@ -104,8 +107,12 @@ function defaultDisk(targets: readonly Target[]): Target {
  * @throws UserError for a percentage without a known size, a missing size, a region past the end
  */
 export function wishesOf(job: WishContext): JobWishes {
-  const names = fileNames(job)
   const nullEngine = job.settings.engine === 'null'
+  if (job.replay) {
+    const files = job.replay.files.map(file => replayWish(job, file, nullEngine))
+    return { where: job.where, nullEngine, files }
+  }
+  const names = fileNames(job)
   const files = names.map((name, i) => wish(job, name, i, names.length, nullEngine))
   return { where: job.where, nullEngine, files }
 }
@@ -147,12 +154,7 @@ function findTarget(job: WishContext, name: string): Target | null {
 
 function wish(job: WishContext, name: string, i: number, files: number, nullEngine: boolean): Wish {
   const target = nullEngine ? null : findTarget(job, name)
-  if (target === null && !nullEngine) {
-    job.notes.once(
-      'plain file',
-      `plain files and directories, such as ${show(name)}, are regions of ${defaultDisk(job.targets).name}`,
-    )
-  }
+  if (target === null && !nullEngine) notePlain(job, name)
   const known = target?.sizeBytes ?? null
   const offset = offsetOf(job, known)
   const size = sizeOf(job, known, offset, i, files)
@@ -170,6 +172,21 @@ function wish(job: WishContext, name: string, i: number, files: number, nullEngi
     throw new UserError(`${job.where}: ${show(name)}: offset and size together are too large`)
   }
   return { name, target, offset, size }
+}
+
+/** A file of a replayed log: from its beginning to the last byte that the log touches. */
+function replayWish(job: WishContext, file: ReplayFile, nullEngine: boolean): Wish {
+  const target = nullEngine ? null : findTarget(job, file.name)
+  if (target === null && !nullEngine) notePlain(job, file.name)
+  else if (target?.sizeBytes != null) checkEnd(job, target, 0, file.end)
+  return { name: file.name, target, offset: 0, size: file.end }
+}
+
+function notePlain(job: WishContext, name: string): void {
+  job.notes.once(
+    'plain file',
+    `plain files and directories, such as ${show(name)}, are regions of ${defaultDisk(job.targets).name}`,
+  )
 }
 
 /** A size in bytes. @throws UserError for a percentage of an unknown size */

@@ -30,17 +30,23 @@ export interface JobLimits {
 
 type LimitedJob = Pick<
   JobSpec,
-  'rampTimeNs' | 'runtimeNs' | 'timeBased' | 'ioSize' | 'loops' | 'numberIos' | 'rw'
+  'rampTimeNs' | 'runtimeNs' | 'timeBased' | 'ioSize' | 'loops' | 'numberIos' | 'rw' | 'replay'
 >
 
 /** The limits that hold for `job` under the caps of the command line. */
 export function jobLimits(job: LimitedJob, caps: Caps): JobLimits {
   const amount = {
-    bytes: job.timeBased ? Number.POSITIVE_INFINITY : job.ioSize * Math.max(1, job.loops),
+    bytes: bytesOf(job),
     numberIos: numberOfIos(job) || Number.POSITIVE_INFINITY,
     maxIo: caps.maxIo ?? Number.POSITIVE_INFINITY,
   }
   return { ...times(job.rampTimeNs, job.runtimeNs, caps.maxRuntimeNs), ...amount }
+}
+
+/** A replayed log ends when it is through, however much that is. */
+function bytesOf(job: LimitedJob): number {
+  const endless = job.timeBased || job.replay !== null
+  return endless ? Number.POSITIVE_INFINITY : job.ioSize * Math.max(1, job.loops)
 }
 
 /** A block that is trimmed, then written, counts once; the core counts both I/Os. */

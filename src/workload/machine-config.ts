@@ -1,17 +1,26 @@
 // From what the user asked for to the machine that is booted: number of CPUs, disks, sizes, models.
 //
 //   no --device   /dev/nvme0n1, as large as the jobs need (1 GiB to 16 TiB), sparse;
-//                 real clock: model ram in the submitting thread; virtual clock: fixed, 10 us, 8 units, interrupts
+//                 real clock: model ram in the submitting thread; virtual clock: fixed, 10 us, 8 units, interrupts;
+//                 /dev/nullb0 as `modprobe null_blk` makes it, where a job names it
 //   --device      exactly what was said; a region past the end of a disk is refused before any I/O
 //
-// Not built yet, and refused by name: null_blk, open-channel devices and the disks on top of them, media model nand,
+// Not built yet, and refused by name: open-channel devices and the disks on top of them, media model nand,
 // latencies that differ by operation.
 
 import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
 import { distUrl } from '../core/wasm.js'
 import type { DiskConfig, FaultConfig, MachineConfig } from '../machine/config.js'
-import type { DeviceSpec, FaultSpec, LatencyPoint, LatencySpec, NvmeSpec } from '../machine/spec.js'
+import type {
+  DeviceSpec,
+  FaultSpec,
+  LatencyPoint,
+  LatencySpec,
+  NullBlkSpec,
+  NvmeSpec,
+} from '../machine/spec.js'
+import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
 import type { RunPlan } from './job.js'
 
@@ -22,6 +31,7 @@ const LARGEST_DISK = 16 * 2 ** 40
 const DEFAULT_SERVICE_NS = 10_000
 const DEFAULT_UNITS = 8
 const DEFAULT_DISK = '/dev/nvme0n1'
+const DEFAULT_NULLB = '/dev/nullb0'
 const DEFAULT_HZ = 250
 /** Entries of the table that an empirical curve becomes. */
 const EMPIRICAL = 1000
@@ -35,7 +45,7 @@ export interface MachineNeeds {
 
 /** The devices of a plan in full, as `--device` texts. */
 export function deviceTexts(plan: RunPlan): string[] {
-  return (plan.devices.length > 0 ? plan.devices : [defaultDisk(plan)]).map(formatDevice)
+  return (plan.devices.length > 0 ? plan.devices : defaultDisks(plan)).map(formatDevice)
 }
 
 /**
@@ -43,7 +53,7 @@ export function deviceTexts(plan: RunPlan): string[] {
  * @throws UserError when a device does not exist, is too small, or is of a kind that is not built yet
  */
 export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig {
-  const specs = plan.devices.length > 0 ? plan.devices.map(nvmeOnly) : [defaultDisk(plan)]
+  const specs = plan.devices.length > 0 ? plan.devices.map(builtOnly) : defaultDisks(plan)
   checkNeeds(plan, specs)
   return {
     clock: plan.clock,
@@ -72,15 +82,20 @@ function latencyMode(plan: RunPlan): MachineConfig['lat'] {
 }
 
 /** Budget of all data stores: what the devices ask for, or the machine's. */
-function memBytes(plan: RunPlan, specs: readonly NvmeSpec[]): number {
+function memBytes(plan: RunPlan, specs: readonly BuiltSpec[]): number {
   const asked = specs.reduce((sum, spec) => sum + (spec.memBytes ?? 0), 0)
   return asked > 0 ? asked : plan.machine.memBytes
 }
 
+/** The kinds of disks that a machine can have. */
+export type BuiltSpec = NvmeSpec | NullBlkSpec
+
 /** @throws UserError for a kind of device that is not built yet */
-export function nvmeOnly(spec: DeviceSpec): NvmeSpec {
-  if (spec.kind === 'nvme') return spec
-  throw new UserError(`--device ${spec.kind}: not built yet; the device that exists is nvme`)
+export function builtOnly(spec: DeviceSpec): BuiltSpec {
+  if (spec.kind === 'nvme' || spec.kind === 'null_blk') return spec
+  throw new UserError(
+    `--device ${spec.kind}: not built yet; the devices that exist are nvme and null_blk`,
+  )
 }
 
 /** Path without /dev/. */
@@ -88,13 +103,12 @@ function diskName(path: string): string {
   return path.replace(/^\/dev\//, '')
 }
 
-function checkNeeds(plan: RunPlan, specs: readonly NvmeSpec[]): void {
+function checkNeeds(plan: RunPlan, specs: readonly BuiltSpec[]): void {
   for (const [path, bytes] of plan.diskNeeds) {
     const spec = specs.find(s => s.name === diskName(path))
     if (!spec) {
       const have = specs.map(s => `/dev/${s.name}`).join(', ')
-      const why = /nullb\d+$/.test(path) ? 'null_blk is not built yet' : 'there is no such disk'
-      throw new UserError(`${path}: ${why}; this machine has ${have}`)
+      throw new UserError(`${path}: there is no such disk; this machine has ${have}`)
     }
     const size = spec.sizeBytes ?? LARGEST_DISK
     if (bytes > size)
@@ -104,14 +118,26 @@ function checkNeeds(plan: RunPlan, specs: readonly NvmeSpec[]): void {
   }
 }
 
-/** The one disk of a machine that was not described, as large as it needs to be. */
-function defaultDisk(plan: RunPlan): NvmeSpec {
+/** The disks of a machine that was not described, as large as they need to be; null_blk's only where a job names it. */
+function defaultDisks(plan: RunPlan): BuiltSpec[] {
   const size = sizeFor(plan.diskNeeds.get(DEFAULT_DISK) ?? 0)
-  return parseDevices([`nvme,size=${size}`])[0] as NvmeSpec
+  const need = plan.diskNeeds.get(DEFAULT_NULLB)
+  const nullb = need === undefined ? [] : [`null_blk,size=${sizeFor(need) / 2 ** 20}`]
+  return parseDevices([`nvme,size=${size}`, ...nullb]).map(builtOnly)
 }
 
 /** One disk, large enough for `need` bytes unless its size was said. @throws UserError for what is not built yet */
 export function diskConfig(
+  spec: BuiltSpec,
+  clock: RunPlan['clock'],
+  need: number,
+  nrCpus: number,
+): DiskConfig {
+  if (spec.kind === 'null_blk') return nullBlkConfig(spec, sizeFor(need))
+  return nvmeConfig(spec, clock, need, nrCpus)
+}
+
+function nvmeConfig(
   spec: NvmeSpec,
   clock: RunPlan['clock'],
   need: number,

@@ -45,7 +45,7 @@ import { bootMachine, type Disk, type Machine, type SlowContext } from '../machi
 import { serviceSlow, slowPending } from '../machine/slow.js'
 import { DEFAULT_MACHINE, parseDevices } from '../machine/spec-parse.js'
 import { errorText } from './error-text.js'
-import { diskConfig, nvmeOnly } from './machine-config.js'
+import { builtOnly, diskConfig } from './machine-config.js'
 
 /** What the machine is made of. */
 export interface OpenOptions {
@@ -135,7 +135,7 @@ export async function openMachine(options: OpenOptions = {}): Promise<OpenMachin
     whole('maxBytes', options.maxBytes ?? MAX_BYTES, 512, 2 ** 28),
     PAGE_SIZE,
   )
-  const specs = parseDevices(options.devices ?? ['nvme']).map(nvmeOnly)
+  const specs = parseDevices(options.devices ?? ['nvme']).map(builtOnly)
   const machine = bootMachine({
     clock: 'virtual',
     cpus: 1,

@@ -6,8 +6,10 @@ import { UserError } from '../core/errors.js'
 import type { BsSplit, JobSpec, RwMode, Triple } from './job.js'
 import type { Notes } from './notes.js'
 import type { RunName } from './options.js'
+import type { ReplayOptions } from './replay.js'
 import type { Settings } from './settings.js'
 import { NS_PER_MS, NS_PER_S, type OpenTriple } from './units.js'
+import { parseNames } from './values.js'
 
 /** What the functions below look at. */
 export interface JobContext {
@@ -180,8 +182,9 @@ export function engineFields(job: JobContext): EngineFields {
   const engine = s.engine
   const kind = engine === 'null' ? 'null' : ASYNC_ENGINES.includes(engine) ? 'async' : 'sync'
   const iodepth = s.get('iodepth') ?? 1
-  const queueDepth = kind === 'sync' ? 1 : iodepth
-  noteEngine(job, engine, kind === 'sync' && iodepth > 1)
+  const offload = s.get('io_submit_mode') === 'offload'
+  const queueDepth = kind === 'sync' && !offload ? 1 : iodepth
+  noteEngine(job, engine, queueDepth < iodepth)
   const upTo = (value: number): number => (value === 0 ? queueDepth : Math.min(value, queueDepth))
   const completeMin = Math.min(s.get('iodepth_batch_complete_min') ?? 1, queueDepth)
   return {
@@ -189,18 +192,21 @@ export function engineFields(job: JobContext): EngineFields {
     engineKind: kind,
     iodepth,
     queueDepth,
-    iodepthBatch: upTo(s.get('iodepth_batch') ?? 1),
+    // tasks that submit for the job do so one I/O each
+    iodepthBatch: offload ? 1 : upTo(s.get('iodepth_batch') ?? 1),
     iodepthBatchCompleteMin: completeMin,
-    iodepthBatchCompleteMax: Math.max(
-      completeMin,
-      Math.min(s.get('iodepth_batch_complete_max') ?? 0, queueDepth),
-    ),
+    iodepthBatchCompleteMax: completeMax(s.get('iodepth_batch_complete_max'), completeMin),
     iodepthLow: upTo(s.get('iodepth_low') ?? 0),
     ioSubmitMode: s.get('io_submit_mode') ?? 'inline',
     serializeOverlap: s.get('serialize_overlap') ?? false,
     hipriPercentage: hipri(job),
     direct: direct(job, engine),
   }
+}
+
+/** 0 = no limit: fio takes one I/O at a time when nobody says more, which would only be slower here. */
+function completeMax(wanted: number | undefined, least: number): number {
+  return wanted === undefined ? 0 : Math.max(1, least, wanted)
 }
 
 function noteEngine(job: JobContext, engine: string, tooDeep: boolean): void {
@@ -264,6 +270,7 @@ type PaceFields = Pick<
 >
 
 const NOTHING: Triple = [0, 0, 0]
+const NO_BLOCKS = 2 ** 32 - 1
 
 /** What holds a job back. */
 export function paceFields(job: JobContext): PaceFields {
@@ -283,7 +290,8 @@ export function paceFields(job: JobContext): PaceFields {
     rateIgnoreThinktime: s.get('rate_ignore_thinktime') ?? false,
     thinktimeNs,
     thinktimeSpinNs: Math.min(thinktimeNs, s.get('thinktime_spin') ?? 0),
-    thinktimeBlocks: s.get('thinktime_blocks') ?? 1,
+    // by time of I/O alone, unless blocks are asked for as well
+    thinktimeBlocks: s.get('thinktime_blocks') ?? (s.get('thinktime_iotime') ? NO_BLOCKS : 1),
     thinktimeBlocksType: s.get('thinktime_blocks_type') ?? 'complete',
     thinktimeIotimeNs: s.get('thinktime_iotime') ?? 0,
     flow: s.get('flow') ?? 0,
@@ -372,6 +380,8 @@ export function integrityFields(job: JobContext, bsMin: Triple, bsMax: Triple): 
   const trimPercent = s.get('trim_percentage') ?? 0
   if (trimPercent > 0 && verify.method === 'none') {
     job.notes.warn(`${s.quote('trim_percentage')}: no effect without verify`)
+  } else if (trimPercent > 0 && !s.get('trim_backlog')) {
+    job.notes.warn(`${s.quote('trim_percentage')}: no effect without trim_backlog, as in fio`)
   }
   return {
     fsync: s.get('fsync') ?? 0,
@@ -528,23 +538,32 @@ export function logFields(job: JobContext): LogFields {
       perJob: s.get('per_job_logs') ?? true,
     },
     writeIolog: s.get('write_iolog') ?? null,
-    replay: replay(job),
+    replay: null,
   }
 }
 
-function replay(job: JobContext): JobSpec['replay'] {
+/** What read_iolog and its companions say; null without it. */
+export function replayOptions(job: JobContext): ReplayOptions | null {
   const s = job.settings
   const path = s.get('read_iolog')
   if (path === undefined) return null
+  for (const name of ['verify', 'zonemode'] as const)
+    if ((s.get(name) ?? 'none') !== 'none') fail(job, name, 'does not go with read_iolog')
+  for (const name of ['time_based', 'loops'] as const)
+    if (Number(s.get(name) ?? 0) > (name === 'loops' ? 1 : 0))
+      job.notes.warn(`${s.quote(name)}: no effect: a log is replayed once`)
+  const align = s.get('replay_align') ?? 0
+  if (align > 0 && 2 ** Math.round(Math.log2(align)) !== align)
+    fail(job, 'replay_align', 'must be a power of 2')
   const skip = s.get('replay_skip')
   return {
-    path,
+    paths: parseNames(path),
     noStall: s.get('replay_no_stall') ?? false,
     timeScale: s.get('replay_time_scale') ?? 100,
     redirect: s.get('replay_redirect') ?? null,
     skip: skip?.skip ?? [false, false, false],
     skipSync: skip?.sync ?? false,
-    align: s.get('replay_align') ?? 0,
+    align,
     scale: s.get('replay_scale') ?? 1,
   }
 }

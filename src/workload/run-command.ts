@@ -323,7 +323,8 @@ export function parseRun(argv: readonly string[], context: RunContext): RunPlan 
   const sections = flatten(readSources(args, source, notes), notes)
   noteOverrides(sections, notes)
   const targets = targetsOf(machine.devices)
-  const jobs = expandJobs(sections, { targets, notes, seed, maxJobs })
+  const { readFile } = context
+  const jobs = expandJobs(sections, { targets, notes, seed, maxJobs, readFile })
   if (args.flags.has('readonly')) checkReadonly(jobs)
   return {
     jobs,

@@ -29,7 +29,7 @@ import { Phases } from './phases.js'
 import { ProgressMeter } from './progress.js'
 import { RunningJob } from './running-job.js'
 import { jobResult, type RunState, runResult } from './run-result.js'
-import { refuseUnbuilt, unbuiltNotes } from './unbuilt.js'
+import { refuseUnbuilt } from './unbuilt.js'
 
 const PAGE = 4096
 const PROGRESS_NS = 1e9
@@ -114,12 +114,7 @@ class Run {
       plan,
       machine,
       executor: this.#executor,
-      notes: [
-        ...plan.notes,
-        ...unbuiltNotes(plan),
-        ...machine.notes,
-        ...pollingNotes(plan, machine),
-      ],
+      notes: [...plan.notes, ...machine.notes, ...pollingNotes(plan, machine)],
       epochMs: plan.clock === 'virtual' ? 0 : epochMs() - Math.floor(machine.now() / 1e6),
     }
   }
@@ -206,20 +201,20 @@ function siteOf(
   memory: JobMemory,
   tables: number,
 ): JobSite {
-  const disk = diskOf(machine, spec)
+  const disks = spec.files.map(file => diskOf(machine, spec, file.disk))
   return {
     job: machine.jobAddress(index),
-    q: disk?.q ?? 0,
-    lbaBytes: 2 ** (disk?.config.lbaShift ?? 9),
+    q: disks[0]?.q ?? 0,
+    queues: disks.map(disk => disk?.q ?? 0),
+    lbaBytes: Math.max(...disks.map(disk => 2 ** (disk?.config.lbaShift ?? 9))),
     base,
     places: memory.jobs[index]!,
     tables,
   }
 }
 
-/** The disk of a job; undefined for engine null. */
-function diskOf(machine: Machine, spec: JobSpec): Disk | undefined {
-  const name = spec.files[0]?.disk ?? ''
+/** A disk of a job; undefined for engine null. */
+function diskOf(machine: Machine, spec: JobSpec, name: string): Disk | undefined {
   if (spec.engineKind === 'null' || name === '') return undefined
   const disk = machine.disk(name.replace(/^\/dev\//, ''))
   const lba = 2 ** disk.config.lbaShift

@@ -6,10 +6,13 @@
 //   finish   after the core has said that it is done: the last lines, the errno
 
 import {
+  HOST_REPLAY,
   JOB_CONTINUE,
   JOB_END_NS,
   JOB_ERROR,
   JOB_FINISH_NS,
+  JOB_HOST_WHY,
+  JOB_IGNORED,
   JOB_IODEPTH,
   JOB_ISSUED_MEASURED,
   JOB_MEASURE_NS,
@@ -22,6 +25,7 @@ import {
 import type { View } from '../core/view.js'
 import { EILSEQ } from '../kernel/errno.js'
 import type { JobCounters } from './counters.js'
+import { feedReplay } from './extras.js'
 import { IologOut } from './iolog-out.js'
 import type { JobSpec } from './job.js'
 import { type JobSite, startJob } from './job-block.js'
@@ -53,6 +57,8 @@ export class RunningJob {
   #nextWindowNs = Number.POSITIVE_INFINITY
   #nextHistogramNs = Number.POSITIVE_INFINITY
   #checkNs = Number.POSITIVE_INFINITY
+  /** Entries of the replayed log that the core has got. */
+  #fed = 0
 
   constructor(
     view: View,
@@ -92,6 +98,7 @@ export class RunningJob {
   }
 
   start(nowNs: number): void {
+    if (this.spec.replay) this.#feed()
     startJob(this.#view, this.spec, this.limits, this.site, nowNs)
     this.started = true
     this.#checkNs = nowNs + this.limits.rampNs
@@ -118,6 +125,12 @@ export class RunningJob {
     }
     this.#closeWindows(nowNs)
     return this.#act(nowNs, this.policy!.tick(nowNs, this.counters()))
+  }
+
+  /** Does what the job waits for: room in its log, or more of the log that it replays. */
+  serve(): void {
+    if (this.#view.u32(this.address + JOB_HOST_WHY) === HOST_REPLAY) this.#feed()
+    else this.drain()
   }
 
   /** Empties the log buffer. */
@@ -155,7 +168,9 @@ export class RunningJob {
   /** The first error, even if the job survived it. */
   get firstErrno(): number {
     if (!this.started) return 0
-    return this.policyError?.errno ?? this.#view.u32(this.address + JOB_ERROR)
+    const view = this.#view
+    const own = view.u32(this.address + JOB_ERROR) || view.u32(this.address + JOB_IGNORED)
+    return this.policyError?.errno ?? own
   }
 
   /** Which cap of the command line has made it shorter than its file says. */
@@ -165,6 +180,10 @@ export class RunningJob {
     if (view.u64(this.address + JOB_ISSUED_MEASURED) >= this.limits.maxIo) return 'io'
     const late = view.u64(this.address + JOB_FINISH_NS) >= view.u64(this.address + JOB_END_NS)
     return this.limits.clipped || (this.limits.capped && late) ? 'runtime' : null
+  }
+
+  #feed(): void {
+    this.#fed = feedReplay(this.#view, this.address, this.spec, this.#fed)
   }
 
   #measure(measureNs: number): void {

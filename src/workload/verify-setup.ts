@@ -98,7 +98,7 @@ export function writeVerify(
   view.setU32(v + JV_TABLES, tables)
   view.setU32(v + JV_FATAL, p.verify.fatal ? 1 : 0)
   if (kind === VERIFY_HOST) view.setU32(v + JV_METHOD, HOST_METHODS.indexOf(p.verify.method))
-  view.setU32(v + JV_CHECK_READS, p.uses[1] ? 0 : 1)
+  view.setU32(v + JV_CHECK_READS, p.uses[1] && !p.verify.only ? 0 : 1)
   const seed = streamSeed(p.seed, DATA_STREAM)
   view.setU32(v + JV_SEED, Number(seed & 0xffffffffn))
   view.setU32(v + JV_SEED + 4, Number(seed >> 32n))

@@ -80,10 +80,9 @@ describe('phasebit run, bad input', () => {
     [['good.fio', '--device', 'floppy'], /floppy.*nvme/],
     [['good.fio', '--device', 'nvme,size=1M,speed=9'], /speed/],
     [['good.fio', '--device', 'null_blk'], /nullb0/],
-    [['good.fio', '--filename=/dev/nullb0'], /null_blk is not built yet.*\/dev\/nvme0n1/],
     [['good.fio', '--cpus=1', '--cpus_allowed=3'], /cpus_allowed=3: the machine has CPUs 0 to 0/],
     [['good.fio', '--ioengine=rbd'], /rbd/],
-    [['good.fio', '--flow=2'], /flow: not built yet/],
+    [['good.fio', '--read_iolog=missing.log'], /missing\.log: cannot be read: no such file/],
     [['good.fio', '--device', 'nvme,size=1M', '--size=2m'], /ends at 1 MiB/],
   ])('%j', (args, line) => {
     oneLine(phasebit('run', ...args, '--output=out.json'), 64, line)

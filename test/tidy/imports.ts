@@ -47,7 +47,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
 
 /** The layer of a file; undefined for a place that the table does not know. */
 export function layerOf(path: string): string | undefined {
-  if (path === 'assembly/layout.ts' || path === 'assembly/nvme.ts') return 'constants'
+  if (/^assembly\/(layout|nvme|trace-names)\.ts$/.test(path)) return 'constants'
   if (path === 'src/index.ts') return 'index'
   if (path === 'src/cli.ts') return 'cli'
   const [top, second] = path.split('/')

@@ -115,6 +115,7 @@ function executor(
     recorded: [],
     log: 0,
     generator: 0,
+    extras: { prios: 0, prioHistograms: 0, trims: 0, replay: 0, flow: 0 },
     buffers: 0,
     stride: 0,
   }

@@ -41,7 +41,8 @@ function jobsOf(text: string): readonly JobSpec[] {
 const MS = 1e6
 
 function record(over: Partial<LogRecord> = {}): LogRecord {
-  return { timeNs: 0, clatNs: 100, slatNs: 20, offset: 8192, bytes: 4096, ddir: 0, ...over }
+  const io = { timeNs: 0, clatNs: 100, slatNs: 20, offset: 8192, bytes: 4096, ddir: 0 }
+  return { ...io, prio: 0, file: 0, ...over }
 }
 
 /** The lines that a job with these options writes for these I/Os. */
@@ -169,9 +170,9 @@ describe('takeRecords', () => {
       view.setU64(at + LOG_SLAT, 7)
       view.setU64(at + LOG_OFFSET, 2 ** 40)
       view.setU32(at + LOG_BYTES, 512)
-      view.setU32(at + LOG_DDIR, 1)
+      view.setU32(at + LOG_DDIR, 1 | (3 << 8) | (2 << 16))
     }
-    const common = { slatNs: 7, offset: 2 ** 40, bytes: 512, ddir: 1 }
+    const common = { slatNs: 7, offset: 2 ** 40, bytes: 512, ddir: 1, prio: 3, file: 2 }
     expect(takeRecords(view, JOB)).toEqual([
       { timeNs: 5e12, clatNs: 100, ...common },
       { timeNs: 5e12 + 1, clatNs: 101, ...common },

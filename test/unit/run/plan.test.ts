@@ -69,6 +69,7 @@ function limited(over: Partial<Parameters<typeof jobLimits>[0]>) {
     loops: 1,
     numberIos: 0,
     rw: 'read' as const,
+    replay: null,
     ...over,
   }
   return (maxRuntimeNs: number | null, maxIo: number | null = null) =>

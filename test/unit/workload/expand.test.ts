@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest'
 import type { JobSpec } from '../../../src/workload/job.js'
-import { complaint, errorOf, jobOf, jobsOf, notesOf, planOf } from './plan-of.js'
+import { COMPLETE, complaint, errorOf, jobOf, jobsOf, notesOf, planOf } from './plan-of.js'
 
 const names = (jobs: readonly JobSpec[]): string[] => jobs.map(job => job.name)
 const groups = (jobs: readonly JobSpec[]): number[] => jobs.map(job => job.groupid)
@@ -287,7 +287,7 @@ describe('engines and depth', () => {
       engineKind: 'async',
       iodepthBatch: 1,
       iodepthBatchCompleteMin: 1,
-      iodepthBatchCompleteMax: 1,
+      iodepthBatchCompleteMax: 0,
       iodepthLow: 16,
     })
     expect(
@@ -562,15 +562,19 @@ describe('reporting', () => {
   })
 
   it('replay', () => {
-    expect(
-      jobOf(
-        'read_iolog=x.log',
-        'replay_skip=trim',
-        'replay_time_scale=50',
-        'replay_redirect=/dev/nullb0',
-      ).replay,
-    ).toEqual({
+    const log =
+      'fio version 3 iolog\n0 f add\n0 f open\n5 f read 512 512\n9 f trim 0 512\n9 f write 0 1024\n'
+    const lines = ['replay_skip=trim', 'replay_time_scale=50', 'replay_redirect=/dev/nullb0']
+    const text = `${COMPLETE}[a]\nread_iolog=x.log\n${lines.join('\n')}`
+    const job = planOf(['j.fio'], { 'j.fio': text, 'x.log': log }).jobs[0]!
+    expect(job).toMatchObject({ rw: 'rw', uses: [true, true, false], bsMax: [512, 1024, 4096] })
+    expect(job.files).toEqual([{ name: '/dev/nullb0', disk: '/dev/nullb0', base: 0, size: 1024 }])
+    expect(job.replay).toEqual({
       path: 'x.log',
+      entries: [
+        { gapNs: 0, ddir: 0, file: 0, offset: 512, length: 512 },
+        { gapNs: 0, ddir: 1, file: 0, offset: 0, length: 1024 },
+      ],
       noStall: false,
       timeScale: 50,
       redirect: '/dev/nullb0',

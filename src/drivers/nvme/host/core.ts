@@ -83,8 +83,8 @@ function nvme_complete_rq({ view, core, cpu }: BlkContext, rq: number): void {
     return
   }
   view.setU32(rq + RQ_RETRIES, retries + 1)
-  core.__blk_mq_requeue_request(rq)
-  core.blk_mq_request_bypass_insert(cpu, view.u32(rq + RQ_HCTX), rq)
+  core.__blk_mq_requeue_request(cpu, rq)
+  core.blk_mq_request_bypass_insert(cpu, view.u32(rq + RQ_HCTX), rq, 0)
 }
 
 /** Decides about all requests of this CPU that ended with an error. */

@@ -1,0 +1,22 @@
+// Calls from the core into the block layer's half in TypeScript, in the middle of a function, where Linux makes them.
+//
+// They are made only while M_HOST says that an emulated kernel is attached to the machine and serves this thread's
+// queues (virtual time). Without it such requests go to the slow list, and TypeScript looks at them when the call into
+// the core has returned.
+
+import { M_BASE, M_HOST } from './layout'
+// @ts-ignore: decorator
+@external("env", "block_host")
+declare function block_host(cpu: u32, what: u32, a: u32, b: u32): u32
+
+/** True when TypeScript answers at once. */
+// @ts-ignore: decorator
+@inline
+export function hosted(): bool {
+  return load<u32>(M_BASE, M_HOST) != 0
+}
+
+/** HB_* of layout.ts. */
+export function host(cpu: u32, what: u32, a: u32, b: u32): u32 {
+  return block_host(cpu, what, a, b)
+}

@@ -1,0 +1,150 @@
+// What the block layer's files share: include/linux/blkdev.h, blk-mq.h and elevator.h of Linux 4.19, as far as they are
+// types.
+//
+// Requests, software queues and hardware queues live in the shared memory; a request is the address of its slot (RQ_*
+// of assembly/layout.ts), and `rq_list` an array of such addresses in list order. What belongs to a whole request
+// queue, and only its home thread touches, hangs on `request_queue` here: works, timers, the requeue list, the
+// scheduler.
+//
+// `blk_mq_hw_ctx` and `request_queue` are made by blk_mq_init_queue (blk-mq.ts) over blocks that the machine has booted.
+// Everything is reached from `BlockLayer`: the kernel whose tasks and works run these functions, the core, the memory.
+
+import type { View } from '../core/view.js'
+import type { Core } from '../core/wasm.js'
+import type { Kernel } from '../kernel/kernel.js'
+import type { percpu_ref } from '../kernel/percpu-refcount.js'
+import type { timer_list } from '../kernel/timer-wheel.js'
+import type { wait_queue_head } from '../kernel/wait.js'
+import type { delayed_work, work_struct, workqueue_struct } from '../kernel/workqueue-structs.js'
+
+/** Requests in the order of a list: addresses of their slots. */
+export type rq_list = number[]
+
+/** The block layer of one thread. */
+export interface BlockLayer {
+  readonly k: Kernel
+  /** Calls into it carry the trace context across; use no other. */
+  readonly core: Core
+  readonly view: View
+  /** CPU blocks by the kernel's CPU numbers. */
+  readonly cpus: readonly number[]
+  readonly kblockd: workqueue_struct
+  /** By address of their blocks (Q_*, HC_*). */
+  readonly queues: Map<number, request_queue>
+  readonly hctxs: Map<number, blk_mq_hw_ctx>
+  /** Called once for every request of a bio that is freed (laptop mode), while it is set. */
+  laptop_io_completion: ((q: request_queue) => void) | null
+}
+
+/** What a driver gives blk_mq_init_queue beside the core's queue_rq and complete. */
+export interface blk_mq_ops {
+  readonly name: string
+  /** @returns BLK_EH_DONE or BLK_EH_RESET_TIMER */
+  readonly timeout?: (q: request_queue, rq: number) => number
+  readonly get_budget?: (hctx: blk_mq_hw_ctx) => boolean
+  readonly put_budget?: (hctx: blk_mq_hw_ctx) => void
+  /** After the batch of a dispatch list went to the driver: NVMe rings its doorbells. */
+  readonly commit_rqs?: (hctx: blk_mq_hw_ctx) => void
+}
+
+export const BLK_EH_DONE = 0
+export const BLK_EH_RESET_TIMER = 1
+
+/** struct blk_mq_hw_ctx. Its state is in its block. */
+export interface blk_mq_hw_ctx {
+  /** Address of its block (HC_*). */
+  readonly at: number
+  readonly q: request_queue
+  readonly queue_num: number
+  /** Kernel numbers of the CPUs mapped to it, ascending; software queues in the order of index_hw. */
+  readonly cpumask: readonly number[]
+  readonly ctxs: readonly number[]
+  readonly run_work: delayed_work<blk_mq_hw_ctx>
+  next_cpu: number
+  next_cpu_batch: number
+  dispatch_from: number
+  /** The scheduler's own. */
+  sched_data: unknown
+}
+
+/** struct request_queue. */
+export interface request_queue {
+  readonly blk: BlockLayer
+  /** Address of its block (Q_*). */
+  readonly at: number
+  readonly name: string
+  readonly ops: blk_mq_ops
+  readonly queue_hw_ctx: readonly blk_mq_hw_ctx[]
+  elevator: elevator_queue | null
+  /** Head first. */
+  requeue_list: rq_list
+  readonly requeue_work: delayed_work<request_queue>
+  readonly timeout: timer_list<request_queue>
+  readonly timeout_work: work_struct<request_queue>
+  readonly q_usage_counter: percpu_ref
+  readonly mq_freeze_wq: wait_queue_head
+  mq_freeze_depth: number
+  quiesced: boolean
+  dying: boolean
+  /** jiffies of the last round of its statistics (part_round_stats). */
+  nr_requests: number
+}
+
+/** struct elevator_queue: one scheduler attached to one queue. */
+export interface elevator_queue {
+  readonly type: elevator_type
+  readonly q: request_queue
+  /** The scheduler's own: deadline_data, kyber_queue_data. */
+  elevator_data: unknown
+}
+
+/** One tunable of a scheduler, as sysfs shows it. */
+export interface elv_fs_entry {
+  readonly name: string
+  show(e: elevator_queue): string
+  /** @returns 0 or -errno */
+  store(e: elevator_queue, value: string): number
+}
+
+export interface elevator_type {
+  /** As in sysfs: `mq-deadline`, `kyber`. */
+  readonly elevator_name: string
+  readonly ops: elevator_mq_ops
+  readonly elevator_attrs: readonly elv_fs_entry[]
+}
+
+/**
+ * struct elevator_mq_ops. The block layer calls each where Linux does; a function opens with `enter(k, its name)` and
+ * closes with `leave`, under its own Linux name (dd_insert_requests, ...).
+ */
+export interface elevator_mq_ops {
+  /** @returns 0 or -errno; sets e.elevator_data */
+  init_sched(q: request_queue, e: elevator_queue): number
+  exit_sched?(e: elevator_queue): void
+  init_hctx?(hctx: blk_mq_hw_ctx): number
+  exit_hctx?(hctx: blk_mq_hw_ctx): void
+  /** True when the bio (BIO_*) joined a request; the block layer frees a request that this emptied. */
+  bio_merge?(hctx: blk_mq_hw_ctx, bio: number): boolean
+  /** The request that the bio may join, and how; called by elv_merge after its hash found none. */
+  request_merge?(q: request_queue, bio: number): { how: number; rq: number }
+  request_merged?(q: request_queue, rq: number, how: number): void
+  /** `next` was merged into `rq` and goes. */
+  requests_merged?(q: request_queue, rq: number, next: number): void
+  /** Depth of one word that an allocation may use (kyber: async requests); 0 = all. */
+  limit_depth?(q: request_queue, opf: number): number
+  prepare_request?(q: request_queue, rq: number, bio: number): void
+  finish_request?(q: request_queue, rq: number): void
+  insert_requests(hctx: blk_mq_hw_ctx, list: rq_list, at_head: boolean): void
+  /** 0 = none now. */
+  dispatch_request(hctx: blk_mq_hw_ctx): number
+  has_work(hctx: blk_mq_hw_ctx): boolean
+  completed_request?(q: request_queue, rq: number): void
+  requeue_request?(q: request_queue, rq: number): void
+  former_request?(q: request_queue, rq: number): number
+  next_request?(q: request_queue, rq: number): number
+}
+
+export const ELEVATOR_NO_MERGE = 0
+export const ELEVATOR_FRONT_MERGE = 1
+export const ELEVATOR_BACK_MERGE = 2
+export const ELEVATOR_DISCARD_MERGE = 3
