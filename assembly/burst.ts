@@ -14,13 +14,13 @@ import {
   CLOCK_REAL, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_DOORBELLS, CPU_ENDED, CPU_HCTX, 
   CPU_INLINE, CPU_JOB, CPU_LAT, CPU_MAIL, CPU_NOW, CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_STAT_IOS,
   CTX_STAT_SECTORS, CTX_STAT_TICKS, DDIR_WRITE, DEV_FAULTS, DEV_MODEL, DSQ_COMMANDS, DSQ_DEV, HC_GATE,
-  HC_NEXT_OWNED, IOUF_MEASURED, IOU_ACTIVE, IOU_NEXT, IOU_START_NS, IOU_STATE, JOB_BATCH, JOB_BYTES,
+  HC_NEXT_OWNED, IOUF_MEASURED, IOU_ACTIVE, IOU_DDIR, IOU_NEXT, IOU_START_NS, IOU_STATE, JOB_BATCH, JOB_BYTES,
   JOB_COMPLETES, JOB_ENDED, JOB_END_NS, JOB_FREE, JOB_GEN, JG_RW, JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT,
   JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS, JOB_LAST_NS, JOB_LOW, JOB_MAX_IO, JOB_MEASURED, JOB_NEXT,
-  JOB_NUMBER_IOS, JOB_PLAIN, JOB_PL_CTX, JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS, JOB_PL_SBQ,
+  JOB_NUMBER_IOS, JOB_PLAIN, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING, JOB_PL_MASK, JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS, JOB_PL_SBQ,
   JOB_PL_SLOTS, JOB_RAMP_NS, JOB_REAP_MIN, JOB_RECORD, JOB_RUN, JOB_STATE, JOB_STATS, JOB_STOP, LAT_BATCH,
-  MODEL_FIXED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_STOP, NQ_CQ, NQ_CQ_DB, NQ_CQ_HEAD,
-  NQ_CQ_PHASE, NQ_DEPTH, NQ_DSQ, NQ_LAST_SQ_TAIL, NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC,
+  MODEL_FIXED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_STOP, NQ_CQ_DB, NQ_CQ_HEAD,
+  NQ_CQ_PHASE, NQ_DSQ, NQ_LAST_SQ_TAIL, NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC,
   RQ_BIO, RQ_CMD_FLAGS, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_WRITE, SBQ_MAP, SBQ_SHIFT, SBW_SIZE, SECTOR_SHIFT,
   STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_SIZE, WAIT_INLINE,
 } from './layout'
@@ -49,7 +49,15 @@ function burst_job(cpu: u32): u32 {
   const dev = load<u32>(load<u32>(nq, NQ_DSQ), DSQ_DEV)
   if (load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED || load<u32>(dev, DEV_FAULTS)) return 0
   job_reap(cpu, job) // what cpu_pass left
+  if (!all_plain(job)) return 0
   return plain_may_go(cpu, job, 1) ? job : 0
+}
+
+/** True if all that the job has in flight went the short way. */
+function all_plain(job: u32): bool {
+  const in_flight = load<u32>(job, JOB_IN_FLIGHT)
+  if (!in_flight) store<u32>(job, 0, JOB_PL_FLYING) // what failed was ended by the chain
+  return load<u32>(job, JOB_PL_FLYING) == in_flight
 }
 
 /** Every direction of the job has ended an I/O: its first one is stamped by the chain. */
@@ -105,6 +113,27 @@ function add(counter: u32, n: u64): void {
   store<u64>(counter, load<u64>(counter) + n)
 }
 
+/** Records the completion latencies of the first `n` io_us of a list. Neighbours began, mostly, at the same time. */
+function record_latencies(job: u32, iou: u32, n: u32, now: u64): void {
+  let start: u64 = 0
+  let stat: u32 = 0
+  let run: u32 = 0
+  while (n) {
+    const began = load<u64>(iou, IOU_START_NS)
+    const mine = job + JOB_STATS + STAT_CLAT + load<u32>(iou, IOU_DDIR) * STAT_SIZE
+    if (began != start || mine != stat) {
+      if (run) lat_record_n(stat, now - start, run)
+      start = began
+      stat = mine
+      run = 0
+    }
+    run++
+    n--
+    iou = load<u32>(iou, IOU_NEXT)
+  }
+  if (run) lat_record_n(stat, now - start, run)
+}
+
 /** Runs until about `budget` I/Os have ended: how many did. */
 export function plain_burst(cpu: u32, budget: u64): u64 {
   if (isDefined(TRACE_BUILD)) return 0
@@ -118,8 +147,9 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
   const sbq = load<u32>(job, JOB_PL_SBQ)
   const shift = load<u32>(sbq, SBQ_SHIFT)
   const map = load<u32>(sbq, SBQ_MAP)
-  const ring = load<u32>(nq, NQ_CQ)
-  const ring_end = ring + load<u32>(nq, NQ_DEPTH) * CQE_BYTES
+  const ring = load<u32>(job, JOB_PL_CQ)
+  const ring_end = load<u32>(job, JOB_PL_CQ_END)
+  const in_word = load<u32>(job, JOB_PL_MASK)
   const lat = load<u32>(cpu, CPU_LAT) == LAT_BATCH
   const depth = atomic.load<u32>(job, JOB_IODEPTH)
   const batch = load<u32>(job, JOB_BATCH)
@@ -138,6 +168,7 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
   let write_ticks: u64 = 0
   let rest: u32 = 0
   let begun: u32 = 0
+  let near = false // a limit of the job: the chain fills up what is left
   // how often the queue was filled from the one depth to the other, and how often so many ended together
   let fill_from: u32 = 0
   let fill_to: u32 = 0
@@ -150,7 +181,7 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
     while (in_flight < depth) {
       const room = min<u32>(depth - in_flight, batch)
       if (room > left || (lat && read_clock(cpu) >= load<u64>(job, JOB_END_NS))) {
-        left = 0
+        near = true
         break
       }
       const n = plain_batch(cpu, job, room)
@@ -174,19 +205,17 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
       fills = 0
     }
     fills++
-    if (rest) break
+    if (near || rest) break
     // --- the device
     const ran = run_untimed(dev, dsq, load<u32>(nq, NQ_SQ_TAIL), INLINE_BURST)
     commands += ran
     // --- end what completed
     const now = lat ? read_clock(cpu) : load<u64>(cpu, CPU_NOW)
-    let free = load<u32>(job, JOB_FREE)
+    const free = load<u32>(job, JOB_FREE)
+    let before_it: u32 = job + JOB_FREE - IOU_NEXT // the oldest comes to the head of the free list
     let word = map
     let freed: u64 = 0
     let last: u32 = 0
-    let run_start: u64 = 0
-    let run_stat: u32 = 0
-    let run: u32 = 0
     let n: u32 = 0
     while (n < ran) {
       const dw3 = load<u32>(cqe, CQE_DW3)
@@ -204,26 +233,15 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
         writes++
         write_ticks += took
       }
-      if (lat) {
-        const start = load<u64>(iou, IOU_START_NS)
-        const stat = job + JOB_STATS + STAT_CLAT + write * STAT_SIZE
-        if (start != run_start || stat != run_stat) {
-          if (run) lat_record_n(run_stat, now - run_start, run)
-          run_start = start
-          run_stat = stat
-          run = 0
-        }
-        run++
-      }
       const at = map + (cid >> shift) * SBW_SIZE
       if (at != word) {
         store<u64>(word, load<u64>(word) & ~freed)
         word = at
         freed = 0
       }
-      freed |= <u64>1 << (cid & (((<u32>1) << shift) - 1))
-      store<u32>(iou, free, IOU_NEXT)
-      free = iou
+      freed |= <u64>1 << (cid & in_word)
+      store<u32>(before_it, iou, IOU_NEXT)
+      before_it = iou
       last = cid
       n++
       cqe += CQE_BYTES
@@ -233,9 +251,9 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
       }
     }
     if (!n) break
-    if (run) lat_record_n(run_stat, now - run_start, run)
+    store<u32>(before_it, free, IOU_NEXT)
+    if (lat) record_latencies(job, load<u32>(job, JOB_FREE), n, now)
     store<u64>(word, load<u64>(word) & ~freed)
-    store<u32>(job, free, JOB_FREE)
     store<u32>(load<u32>(job, JOB_PL_HINTS), last)
     store<u32>(load<u32>(nq, NQ_CQ_DB), (cqe - ring) / CQE_BYTES)
     if (n != reaped) {
@@ -247,7 +265,6 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
     reaps++
     ended += n
     in_flight -= n
-    if (!left) break
   }
   store<u32>(nq, (cqe - ring) / CQE_BYTES, NQ_CQ_HEAD)
   store<u32>(nq, phase, NQ_CQ_PHASE)
@@ -260,6 +277,7 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
   burst_ended(cpu, job, 0, ended - writes, ticks - write_ticks, ended - writes)
   burst_ended(cpu, job, DDIR_WRITE, writes, write_ticks, writes * write_sync)
   store<u32>(job, in_flight + begun, JOB_IN_FLIGHT)
+  store<u32>(job, in_flight + begun, JOB_PL_FLYING)
   if (rest) finish_batch(cpu, job, in_flight, begun, rest)
   return ended
 }

@@ -12,7 +12,7 @@ import {
   CLOCK_VIRTUAL, CPU_CLOCK, CPU_DONE_LIST, CPU_ENDED, CPU_ERR, CPU_INDEX, CPU_IPIS, CPU_NOW,
   CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_SIZE, CTX_STAT_IOS, CTX_STAT_SECTORS,
   CTX_STAT_TICKS, DRIVER_NULL_BLK, HB_COMPLETED, HC_DRIVER, HC_DRIVER_DATA, HC_FLAGS, HC_GATE,
-  HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE,
+  HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED, JOB_PL_FLYING, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE,
   M_COST_COMPLETE, M_COST_IPI, NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_HCTX, NQ_SHARED,
   NQ_SPURIOUS, NQ_TAGS, Q_CTXS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_DATA_LEN, RQ_FLAGS, RQ_HCTX,
   RQ_INTERNAL_TAG, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT, RQ_SIZE, RQ_START_NS, RQ_STATE, RQ_STATUS,
@@ -127,6 +127,12 @@ function nvme_handle_cqe(cpu: u32, nq: u32, tags: u32, cqe: u32, dw3: u32): void
   store<u32>(nq, load<u32>(nq, NQ_SPURIOUS) + 1, NQ_SPURIOUS)
 }
 
+/** `n` more I/Os of a job have ended the short way. */
+function landed(job: u32, ended: u32, n: u32): void {
+  store<u32>(job, ended, JOB_ENDED)
+  store<u32>(job, load<u32>(job, JOB_PL_FLYING) - n, JOB_PL_FLYING)
+}
+
 /**
  * Ends good completions of plain requests (plain.ts), as nvme_handle_cqe down to blk_mq_put_tag would,
  * with what is common to them loaded once and counters added up. Stops at the first entry that is not plain.
@@ -151,6 +157,7 @@ function process_plain(cpu: u32, nq: u32, max: u32): u32 {
   let last: u32 = 0
   let job: u32 = 0
   let ended: u32 = 0
+  let since: u32 = 0
   let bytes: u64 = 0
   let ticks: u64 = 0
   let writes: u32 = 0
@@ -182,8 +189,9 @@ function process_plain(cpu: u32, nq: u32, max: u32): u32 {
     const bio = load<u32>(rq, RQ_BIO)
     const owner = load<u32>(bio, IOU_JOB)
     if (owner != job) {
-      if (job) store<u32>(job, ended, JOB_ENDED)
+      if (job) landed(job, ended, n - since)
       job = owner
+      since = n
       ended = load<u32>(job, JOB_ENDED)
     }
     store<u32>(bio, ended, IOU_NEXT)
@@ -198,7 +206,7 @@ function process_plain(cpu: u32, nq: u32, max: u32): u32 {
   }
   if (!n) return 0
   store<u64>(word, load<u64>(word) & ~freed)
-  store<u32>(job, ended, JOB_ENDED)
+  landed(job, ended, n - since)
   store<u32>(load<u32>(tags + TAGS_BITMAP, SBQ_HINTS) + load<u32>(cpu, CPU_INDEX) * SBQ_HINT_SIZE, last)
   store<u32>(nq, (cqe - ring) / CQE_BYTES, NQ_CQ_HEAD)
   store<u32>(nq, phase, NQ_CQ_PHASE)

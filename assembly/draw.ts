@@ -53,6 +53,28 @@ function draw_uniform(g: u32, fl: u32, align: u64, blocks: u64, keys: u32, n: u3
   store<u64>(rng, s1, 8)
 }
 
+/** The sector of the I/O that comes next, without drawing it; NO_KEY at the end of a pass. */
+export function gen_peek(job: u32): u64 {
+  const g = job + JOB_GEN
+  const fl = g + JG_FILE0
+  const direction = load<u32>(g, JG_DIRECTION)
+  const ddir: u32 = direction < 3 ? direction : DDIR_READ
+  let block: u64
+  if (load<u32>(g, JG_MODE) == GEN_PERM) {
+    const pass = load<u64>(fl, FL_PASS)
+    const units = load<u64>(fl, FL_UNITS)
+    if (pass == units) return NO_KEY
+    block = permute(pass, units, load<u32>(fl, FL_PERM_BITS), fl + FL_PERM_KEY)
+  } else {
+    const s0 = load<u64>(g, JG_RNG_OFF)
+    const s1 = load<u64>(g, JG_RNG_OFF + 8)
+    block = prng_below(g + JG_RNG_OFF, load<u64>(fl + (ddir << 3), FL_BLOCKS))
+    store<u64>(g, s0, JG_RNG_OFF)
+    store<u64>(g, s1, JG_RNG_OFF + 8)
+  }
+  return (load<u64>(fl, FL_REGION) + block * load<u32>(g + (ddir << 2), JG_ALIGN)) >> SECTOR_SHIFT
+}
+
 /** No I/O is left in this pass. */
 export const NO_KEY: u64 = u64.MAX_VALUE
 
@@ -62,18 +84,18 @@ export const NO_KEY: u64 = u64.MAX_VALUE
 export function gen_draw_one(job: u32): u64 {
   const g = job + JOB_GEN
   const fl = g + JG_FILE0
-  const direction = load<u32>(g, JG_DIRECTION)
-  let ddir: u32 = direction
-  if (direction > <u32>DDIR_WRITE) {
+  const permuted = load<u32>(g, JG_MODE) == GEN_PERM
+  const pass = load<u64>(fl, FL_PASS)
+  const units = load<u64>(fl, FL_UNITS)
+  if (permuted && pass == units) return NO_KEY
+  let ddir = load<u32>(g, JG_DIRECTION)
+  if (ddir > <u32>DDIR_WRITE) {
     const only = load<u32>(g, JG_ONLY)
     if (only) ddir = only - 1
     else ddir = <u32>prng_below(g + JG_RNG_MIX, 100) < load<u32>(g, JG_MIX_READ) ? DDIR_READ : DDIR_WRITE
   }
   let block: u64
-  if (load<u32>(g, JG_MODE) == GEN_PERM) {
-    const pass = load<u64>(fl, FL_PASS)
-    const units = load<u64>(fl, FL_UNITS)
-    if (pass == units) return NO_KEY
+  if (permuted) {
     store<u64>(fl, pass + 1, FL_PASS)
     block = permute(pass, units, load<u32>(fl, FL_PERM_BITS), fl + FL_PERM_KEY)
   } else {

@@ -123,11 +123,12 @@ export const CPU_PLUG_STARTS = 704 //    u64 S  which sectors plugged requests m
 export const CPU_PLUG_ENDS = 712 //      u64 S  ... and end at
 export const CPU_PLUG_RQS = 768 //       u32 S  PLUG_MAX plugged requests, oldest first
 export const CPU_PLUG_KEYS = 896 //      u64 S  the same while they are sorted: sector << 8 | place
-export const CPU_DRAWN = 1152 //         u64 S  plain.ts: DRAW_MAX I/Os, sector << 8 | place << 2 | direction
-export const CPU_PICKED = 1664 //        u64 S  ... and their tags and io_us, by place
+export const CPU_DRAWN = 1152 //         u64 S  plain.ts: DRAW_MAX I/Os and one more, sector << 8 | place << 2 | direction
+export const CPU_PICKED = 1672 //        u64 S  ... and their tags and io_us, by place
 export const PLUG_MAX = 32
 export const DRAW_MAX = 64
-export const CPU_SIZE = 2176
+export const CPU_SORTING = 2192 //       u64 S  ... unsorted: one plug full and eight more
+export const CPU_SIZE = 2432
 
 // why cpu_run and virtual_run return
 export const RUN_MORE = 0 //   the budget is spent
@@ -498,6 +499,7 @@ export const DSQ_DEV = 16 //             u32 I
 export const DSQ_ID = 20 //              u32 I
 export const DSQ_SHADOW = 24 //          u32 I  shadow tail, 0 = none
 export const DSQ_EI = 28 //              u32 I
+export const DSQ_END = 32 //             u32 I  one past its last entry
 export const DSQ_HEAD = 64 //            u32 D
 export const DSQ_FIFO_HEAD = 68 //       u32 D  commands in service, in order of their due time
 export const DSQ_FIFO_COUNT = 72 //      u32 D
@@ -523,6 +525,7 @@ export const DCQ_EI = 24 //              u32 I
 export const DCQ_COAL_N = 28 //          u32 I  interrupt after this many entries (1 = each)
 export const DCQ_COAL_NS = 32 //         u64 I  ... or this long after the first
 export const DCQ_NQ = 40 //              u32 I  virtual: the host queue to put on CPU_IRQ_PENDING
+export const DCQ_END = 44 //             u32 I  one past its last entry
 export const DCQ_TAIL = 64 //            u32 D
 export const DCQ_PHASE = 68 //           u32 D
 export const DCQ_PEND = 72 //            u32 D  entries posted since the last interrupt
@@ -731,6 +734,14 @@ export const JOB_PL_HINTS = 3228 //      u32 S  this CPU's hint of the tag map
 export const JOB_PL_SBQ = 3232 //        u32 S
 export const JOB_PL_SLOTS = 3236 //      u32 S  request slots by tag
 export const JOB_PL_UNDRAW = 3240 //     5 x u64 S  the generator as it was before the last draw
+export const JOB_PL_FLYING = 3300 //     u32 S  its I/Os in flight that went the short way
+export const JOB_PL_RING = 3284 //       u32 S  submission ring,
+export const JOB_PL_RING_END = 3288 //   u32 S  one past its last entry
+export const JOB_PL_LBA = 3292 //        u32 S  log2 of sectors in a logical block
+export const JOB_PL_MASK = 3296 //       u32 S  bits of a tag that stand in one word
+export const JOB_PL_PAGE2 = 3304 //      u64 S  all ones if an I/O needs a second PRP, else 0
+export const JOB_PL_CQ = 3312 //         u32 S  completion ring,
+export const JOB_PL_CQ_END = 3316 //     u32 S  one past its last entry
 export const JOB_PL_WROTE = 3280 //      u32 S  writes among the I/Os issued and not counted yet
 // what only some jobs have (features.ts)
 export const JOB_IOUS = 3328 //          u32 I  its io_us, IOU_SIZE apart
@@ -775,7 +786,8 @@ export const PLO_OPF = 0 //              u64 S  BIO_OPF and BIO_STATUS
 export const PLO_DDIR_LEN = 8 //         u64 S  IOU_DDIR and IOU_LEN
 export const PLO_CDW0 = 16 //            u64 S  SQE_CDW0 without the identifier, and SQE_NSID
 export const PLO_CDW12 = 24 //           u64 S
-export const PLO_SYNC = 32 //            u32 S  1: counts as synchronous
+export const PLO_DATA_LEN = 32 //        u64 S  RQ_DATA_LEN and RQ_NR_SEGS
+export const PLO_SYNC = 40 //            u32 S  1: counts as synchronous
 export const PLO_SIZE = 64
 
 // jobs of one flow_id share their turns

@@ -21,29 +21,29 @@
 //   an io_u                               0 in BIO_STATUS, BIO_NEXT, BIO_REMAINING, BIO_END_IO
 
 import {
-  BIO_OPF, BIO_SECTOR, BIO_SIZE, CLOCK_VIRTUAL, CPU_CLOCK, CPU_DRAWN, CPU_INDEX, CPU_LAT, CPU_NOW,
-  CPU_PICKED, CPU_PLUG_COUNT, CPU_STAGES, CPU_SUBMITTED, CTX_DISPATCHED_ASYNC, CTX_HCTX, CTX_SIZE,
+  BIO_DATA, BIO_OPF, BIO_SECTOR, BIO_SIZE, CLOCK_VIRTUAL, CPU_CLOCK, CPU_DRAWN, CPU_INDEX, CPU_LAT, CPU_NOW,
+  CPU_PICKED, CPU_PLUG_COUNT, CPU_SORTING, CPU_STAGES, CPU_SUBMITTED, CTX_DISPATCHED_ASYNC, CTX_HCTX, CTX_SIZE,
   DDIR_WRITE, DRAW_MAX, DRIVER_NVME, FL_BLOCKS, FL_REGION, GEN_NEW, GEN_PERM, GEN_RANDOM,
   HC_DISPATCH_BUSY, HC_DRIVER, HC_DRIVER_DATA, HC_FLAGS, HC_GATE, HC_QUEUED, HC_SHARED, HC_TAGS,
   IOUF_MEASURED, IOU_ACTIVE, IOU_BUF, IOU_DDIR, IOU_ISSUE_NS, IOU_NEXT, IOU_START_NS, IOU_STATE,
   JG_ALIGN, JG_FILE0, JG_MIN_BS, JG_MODE, JG_RW, JOB_BYTES, JOB_END_NS, JOB_FEATURES, JOB_FREE, JOB_GEN,
   JOB_IN_FLIGHT, JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_MAX_IO, JOB_NUMBER_IOS, JOB_PENDING,
-  JOB_PLAIN, JOB_PL_CHUNK, JOB_PL_CTX, JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS,
+  JOB_PLAIN, JOB_PL_CHUNK, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING, JOB_PL_HCTX, JOB_PL_LBA, JOB_PL_MASK, JOB_PL_PAGE2, JOB_PL_RING, JOB_PL_RING_END, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS,
   JOB_PL_SBQ, JOB_PL_SLOTS, JOB_PL_SORTED, JOB_PL_WROTE, JOB_Q, JOB_RECORD, JOB_RETRY, JOB_STOP, JOB_WRITE_FLAGS,
-  LAT_BATCH, LAT_EVERY, LAT_NONE, MQ_RQ_IN_FLIGHT, M_BASE, M_COST_SUBMIT, M_JIFFIES, NQ_DEPTH, NQ_SHARED,
-  NQ_SQ, NQ_SQ_TAIL, PAGE_SIZE, PLAIN_NO, PLAIN_UNKNOWN, PLAIN_YES, PLO_CDW0, PLO_CDW12, PLO_DDIR_LEN,
+  LAT_BATCH, LAT_EVERY, LAT_NONE, MQ_RQ_IN_FLIGHT, M_BASE, M_COST_SUBMIT, M_JIFFIES, NQ_CQ, NQ_DEPTH, NQ_SHARED,
+  NQ_SQ, NQ_SQ_TAIL, PAGE_SIZE, PLAIN_NO, PLAIN_UNKNOWN, PLAIN_YES, PLO_CDW0, PLO_CDW12, PLO_DATA_LEN, PLO_DDIR_LEN,
   PLO_OPF, PLO_SIZE, PLO_SYNC, Q_BIO_BASED, Q_CAPACITY, Q_CTXS, Q_FLAGS, Q_LBA_SHIFT, Q_MAX_SECTORS,
-  Q_NR_HW, Q_NSID, Q_TIMEOUT, RQ_BIO, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_DEADLINE, RQ_GEN, RQ_GOT_TAG_NS,
+  Q_NR_HW, Q_NSID, Q_TIMEOUT, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_DEADLINE, RQ_GEN, RQ_GOT_TAG_NS,
   RQ_INSERT_NS, RQ_IO_START_NS, RQ_SECTOR, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_TRIM, RW_TRIMWRITE,
   RW_WRITE, SBQ_DEPTH, SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBW_DEPTH, SBW_SIZE,
   SECTOR_SHIFT, TAGS_BITMAP, TAGS_RESERVED, TAGS_STATIC_RQS,
 } from './layout'
 import {
-  BLK_MQ_F_TAG_SHARED, NVME_CMD_READ, NVME_CMD_WRITE, QUEUE_FLAG_NOMERGES, REQ_FUA, REQ_OP_READ,
+  BLK_MQ_F_TAG_SHARED, CQE_BYTES, NVME_CMD_READ, NVME_CMD_WRITE, QUEUE_FLAG_NOMERGES, REQ_FUA, REQ_OP_READ,
   REQ_OP_WRITE, REQ_PREFLUSH, RQF_IO_STAT, RQF_PLAIN, SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12,
   SQE_CDW14, SQE_CDW2, SQE_MPTR, SQE_PRP1, SQE_PRP2,
 } from './nvme'
-import { NO_KEY, gen_draw, gen_draw_one, gen_undraw } from './draw'
+import { NO_KEY, gen_draw, gen_draw_one, gen_peek, gen_undraw } from './draw'
 import { hosted } from './host'
 import { blk_mq_call_slow, blk_timer_must_move, op_is_sync, pair } from './request'
 import { __sbitmap_queue_get } from './sbitmap'
@@ -99,7 +99,16 @@ function plain_op(job: u32, q: u32, ddir: u32, len: u32): void {
   store<u64>(op, pair(ddir, len), PLO_DDIR_LEN)
   store<u64>(op, pair(opcode, load<u32>(q, Q_NSID)), PLO_CDW0)
   store<u64>(op, (len >> load<u32>(q, Q_LBA_SHIFT)) - 1, PLO_CDW12)
+  store<u64>(op, pair(len, 1), PLO_DATA_LEN)
   store<u32>(op, op_is_sync(opf) ? 1 : 0, PLO_SYNC)
+}
+
+function note_rings(job: u32, nq: u32): void {
+  const depth = load<u32>(nq, NQ_DEPTH)
+  store<u32>(job, load<u32>(nq, NQ_SQ), JOB_PL_RING)
+  store<u32>(job, load<u32>(nq, NQ_SQ) + depth * SQE_BYTES, JOB_PL_RING_END)
+  store<u32>(job, load<u32>(nq, NQ_CQ), JOB_PL_CQ)
+  store<u32>(job, load<u32>(nq, NQ_CQ) + depth * CQE_BYTES, JOB_PL_CQ_END)
 }
 
 /** Finds out whether a job may go the short way, and notes what it needs there. */
@@ -128,6 +137,10 @@ function classify(cpu: u32, job: u32): u32 {
   store<u32>(job, load<u32>(tags + TAGS_BITMAP, SBQ_HINTS) + index * SBQ_HINT_SIZE, JOB_PL_HINTS)
   store<u32>(job, tags + TAGS_BITMAP, JOB_PL_SBQ)
   store<u32>(job, load<u32>(tags, TAGS_STATIC_RQS), JOB_PL_SLOTS)
+  store<u32>(job, (1 << load<u32>(tags + TAGS_BITMAP, SBQ_SHIFT)) - 1, JOB_PL_MASK)
+  store<u32>(job, load<u32>(q, Q_LBA_SHIFT) - SECTOR_SHIFT, JOB_PL_LBA)
+  store<u64>(job, len > PAGE ? u64.MAX_VALUE : 0, JOB_PL_PAGE2)
+  note_rings(job, load<u32>(hctx, HC_DRIVER_DATA))
   plain_op(job, q, 0, len)
   plain_op(job, q, 1, len)
   return PLAIN_YES
@@ -165,33 +178,58 @@ export function plain_may_go(cpu: u32, job: u32, n: u32): bool {
 
 // ---------------------------------------------------------------- the steps
 
-/** Sorts keys by insertion: there are few. */
+/**
+ * Sorts keys by counting, for each, how many are smaller: two comparisons an instruction, and no branch to
+ * guess. No two keys are equal. `to` holds the sorted keys.
+ */
 // @ts-ignore: decorator
 @inline
-function sort_keys(keys: u32, n: u32): void {
+function sort_keys(keys: u32, n: u32, to: u32): void {
   const end = keys + (n << 3)
-  for (let next = keys + 8; next < end; next += 8) {
-    const key = load<u64>(next)
-    let at = next
-    while (at > keys) {
-      const before = load<u64>(at - 8)
-      if (before <= key) break
-      store<u64>(at, before)
-      at -= 8
-    }
-    store<u64>(at, key)
+  const none = i64x2.splat(i64.MAX_VALUE) // fills the last eight up: smaller than no key
+  v128.store(end, none)
+  v128.store(end, none, 16)
+  v128.store(end, none, 32)
+  v128.store(end, none, 48)
+  for (let at = keys; at != end; at += 8) {
+    const key = i64x2.splat(load<i64>(at))
+    let greater = i64x2.splat(0)
+    let other = keys
+    do {
+      greater = i64x2.add(greater, i64x2.gt_s(key, v128.load(other)))
+      greater = i64x2.add(greater, i64x2.gt_s(key, v128.load(other, 16)))
+      greater = i64x2.add(greater, i64x2.gt_s(key, v128.load(other, 32)))
+      greater = i64x2.add(greater, i64x2.gt_s(key, v128.load(other, 48)))
+      other += 64
+    } while (other < end)
+    const rank = <u32>(0 - (i64x2.extract_lane(greater, 0) + i64x2.extract_lane(greater, 1)))
+    store<u64>(to + (rank << 3), load<u64>(at))
   }
 }
 
-/** True if an I/O begins where its neighbour ends: the plug would have merged them. */
+/** True if an I/O begins where its neighbour ends, or the other way round: the plug would have merged them. */
 // @ts-ignore: decorator
 @inline
-function touches(keys: u32, n: u32, sectors: u64): bool {
-  let sector = load<u64>(keys) >> 8
-  for (let i: u32 = 1; i < n; i++) {
-    const next = load<u64>(keys + (i << 3)) >> 8
-    if (next == sector + sectors || sector == next + sectors) return true
-    sector = next
+function touches(keys: u32, n: u32, sectors: u32): bool {
+  const end = keys + (n << 3) - 8
+  const ahead = i64x2.splat(sectors)
+  const behind = i64x2.splat(0 - <i64>sectors)
+  let hits = i64x2.splat(0)
+  store<u64>(end, <u64>i64.MAX_VALUE, 8) // the last one's neighbour
+  for (let at = keys; at < end; at += 16) {
+    const distance = i64x2.sub(i64x2.shr_u(v128.load(at, 8), 8), i64x2.shr_u(v128.load(at), 8))
+    hits = v128.or(hits, v128.or(i64x2.eq(distance, ahead), i64x2.eq(distance, behind)))
+  }
+  return v128.any_true(hits)
+}
+
+/** True if the I/O that comes after these, for which a full plug is flushed, would have merged with one of them. */
+function next_touches(job: u32, keys: u32, n: u32): bool {
+  const next = gen_peek(job)
+  const sectors = <u64>(load<u32>(job, JOB_PL_LEN) >> SECTOR_SHIFT)
+  for (let i: u32 = 0; i < n; i++) {
+    const sector = load<u64>(keys + (i << 3)) >> 8
+    if (sector + sectors == next || next + sectors == sector) return true
   }
   return false
 }
@@ -239,7 +277,7 @@ function take_tags(cpu: u32, job: u32, picked: u32, n: u32): bool {
   const shift = load<u32>(sbq, SBQ_SHIFT)
   const hint = load<u32>(hints)
   if (hint + n + 1 >= load<u32>(sbq, SBQ_DEPTH)) return take_walking(cpu, job, picked, n)
-  const from = hint & ((1 << shift) - 1)
+  const from = hint & load<u32>(job, JOB_PL_MASK)
   const word = load<u32>(sbq, SBQ_MAP) + (hint >> shift) * SBW_SIZE
   const bits = load<u64>(word)
   let free = (~bits >> from) & (<u64>-1 >> (64 - load<u32>(word, SBW_DEPTH) + from))
@@ -255,6 +293,27 @@ function take_tags(cpu: u32, job: u32, picked: u32, n: u32): bool {
   store<u64>(word, bits | ((all ^ free) << from))
   store<u32>(hints, hint + min<u32>(run, n))
   return true
+}
+
+/** take_tags for one: its number, or -1. */
+// @ts-ignore: decorator
+@inline
+function take_tag(cpu: u32, job: u32): i32 {
+  const sbq = load<u32>(job, JOB_PL_SBQ)
+  const hints = load<u32>(job, JOB_PL_HINTS)
+  const hint = load<u32>(hints)
+  if (hint + 2 < load<u32>(sbq, SBQ_DEPTH)) {
+    const from = hint & load<u32>(job, JOB_PL_MASK)
+    const word = load<u32>(sbq, SBQ_MAP) + (hint >> load<u32>(sbq, SBQ_SHIFT)) * SBW_SIZE
+    const bits = load<u64>(word)
+    const free = (~bits >> from) & (<u64>-1 >> (64 - load<u32>(word, SBW_DEPTH) + from))
+    if (free) {
+      store<u64>(word, bits | ((free & (0 - free)) << from))
+      if (free & 1) store<u32>(hints, hint + 1)
+      return hint + <u32>ctz(free)
+    }
+  }
+  return __sbitmap_queue_get(sbq, load<u32>(cpu, CPU_INDEX))
 }
 
 /** Takes `n` io_us, in the order in which the job would. */
@@ -276,7 +335,7 @@ function stamp(cpu: u32, rq: u32, iou: u32, place: u32, cost: u64, issue: u64): 
   const queued = load<u64>(cpu, CPU_NOW) + place * cost
   store<u64>(rq, queued, RQ_START_NS)
   store<u64>(rq, queued + cost, RQ_GOT_TAG_NS)
-  store<u64>(rq, queued + cost, RQ_INSERT_NS)
+  store<u64>(rq, issue, RQ_INSERT_NS)
   store<u64>(rq, issue, RQ_IO_START_NS)
   if (load<u32>(cpu, CPU_LAT) != LAT_NONE) store<u64>(iou, queued, IOU_START_NS)
   store<u64>(iou, queued + cost, IOU_ISSUE_NS)
@@ -291,18 +350,19 @@ function fill(
 ): void {
   const iou = <u32>(pick >> 32)
   const buf = load<u32>(iou, IOU_BUF)
-  const ddir_len = load<u64>(op, PLO_DDIR_LEN)
   const opf = load<u64>(op, PLO_OPF)
   store<u64>(iou, opf, BIO_OPF) // and BIO_STATUS
   store<u64>(iou, sector, BIO_SECTOR)
-  store<u64>(iou, (ddir_len >> 32) | (<u64>buf << 32), BIO_SIZE) // and BIO_DATA
-  store<u64>(iou, ddir_len, IOU_DDIR) // and IOU_LEN
+  store<u32>(iou, load<u32>(op, PLO_DDIR_LEN + 4), BIO_SIZE)
+  store<u32>(iou, buf, BIO_DATA)
+  store<u64>(iou, load<u64>(op, PLO_DDIR_LEN), IOU_DDIR) // and IOU_LEN
   store<u64>(iou, active, IOU_STATE) // and IOU_FLAGS
   store<u64>(iou, started, IOU_START_NS)
   store<u64>(rq, opf | (<u64>(load<u32>(rq, RQ_GEN) + 1) << 32), RQ_CMD_FLAGS) // and RQ_GEN
   store<u64>(rq, sector, RQ_SECTOR)
-  store<u64>(rq, (ddir_len >> 32) | 0x100000000, RQ_DATA_LEN) // and RQ_NR_SEGS
-  store<u64>(rq, (pick >> 32) | (pick & 0xffffffff00000000), RQ_BIO) // and RQ_BIOTAIL
+  store<u64>(rq, load<u64>(op, PLO_DATA_LEN), RQ_DATA_LEN) // and RQ_NR_SEGS
+  store<u32>(rq, iou, RQ_BIO)
+  store<u32>(rq, iou, RQ_BIOTAIL)
   store<u64>(rq, now, RQ_START_NS)
   store<u64>(rq, deadline, RQ_DEADLINE) // and RQ_TIMEOUT 0
   store<u64>(rq, pair(MQ_RQ_IN_FLIGHT, RQF_IO_STAT | RQF_PLAIN), RQ_STATE) // and RQ_FLAGS
@@ -314,13 +374,6 @@ function fill(
   store<u64>(sqe, sector >> lba, SQE_CDW10)
   store<u64>(sqe, load<u64>(op, PLO_CDW12), SQE_CDW12)
   store<u64>(sqe, 0, SQE_CDW14)
-}
-
-/** What SQE_PRP2 keeps of the second page's address: nothing, when one page holds an I/O. */
-// @ts-ignore: decorator
-@inline
-function second_page(job: u32): u64 {
-  return load<u32>(job, JOB_PL_LEN) > PAGE ? u64.MAX_VALUE : 0
 }
 
 // @ts-ignore: decorator
@@ -342,15 +395,16 @@ function write(cpu: u32, job: u32, n: u32, cost: u64, issue: u64): void {
   const nq = load<u32>(job, JOB_PL_NQ)
   const q = load<u32>(job, JOB_Q)
   const slots = load<u32>(job, JOB_PL_SLOTS)
-  const ring = load<u32>(nq, NQ_SQ)
-  const ring_end = ring + load<u32>(nq, NQ_DEPTH) * SQE_BYTES
-  const lba = <u64>(load<u32>(q, Q_LBA_SHIFT) - SECTOR_SHIFT)
+  const ring = load<u32>(job, JOB_PL_RING)
+  const ring_end = load<u32>(job, JOB_PL_RING_END)
+  const lba = <u64>load<u32>(job, JOB_PL_LBA)
   const now = load<u64>(cpu, CPU_NOW)
   const started: u64 = load<u32>(cpu, CPU_LAT) == LAT_NONE ? 0 : now
   const active = iou_active(job)
   const deadline = deadline_of(q)
   const stamps = load<u32>(cpu, CPU_STAGES)
-  const second = second_page(job)
+  const sorted = load<u32>(job, JOB_PL_SORTED)
+  const second = load<u64>(job, JOB_PL_PAGE2)
   let sqe = ring + load<u32>(nq, NQ_SQ_TAIL) * SQE_BYTES
   let at = cpu + CPU_DRAWN
   const end = at + (n << 3)
@@ -361,7 +415,11 @@ function write(cpu: u32, job: u32, n: u32, cost: u64, issue: u64): void {
     const pick = load<u64>(cpu + (<u32>key & 0xfc) * 2, CPU_PICKED)
     const rq = slots + <u32>pick * RQ_SIZE
     fill(job + JOB_PL_OPS + ddir * PLO_SIZE, pick, key >> 8, rq, sqe, now, started, active, deadline, lba, second)
-    if (stamps) stamp(cpu, rq, <u32>(pick >> 32), (<u32>key >> 2) & 63, cost, issue)
+    if (stamps) {
+      // Sorted, they go when the plug is flushed; else each when the next one has its request.
+      const place = (<u32>key >> 2) & 63
+      stamp(cpu, rq, <u32>(pick >> 32), place, cost, sorted ? issue : now + min<u32>(place + 2, n) * cost)
+    }
     wrote += ddir
     sqe += SQE_BYTES
     if (sqe == ring_end) sqe = ring
@@ -373,12 +431,13 @@ function write(cpu: u32, job: u32, n: u32, cost: u64, issue: u64): void {
 
 /** One I/O: the steps in a straight line. False: not this way, and nothing has changed. */
 function plain_one(cpu: u32, job: u32): bool {
-  const sbq = load<u32>(job, JOB_PL_SBQ)
-  const tag = <u32>__sbitmap_queue_get(sbq, load<u32>(cpu, CPU_INDEX))
+  const hint = load<u32>(load<u32>(job, JOB_PL_HINTS))
+  const tag = <u32>take_tag(cpu, job)
   if (<i32>tag < 0) return false
   const key = gen_draw_one(job)
   if (key == NO_KEY) {
-    clear_bit(sbq, tag)
+    clear_bit(load<u32>(job, JOB_PL_SBQ), tag)
+    store<u32>(load<u32>(job, JOB_PL_HINTS), hint)
     return false
   }
   const nq = load<u32>(job, JOB_PL_NQ)
@@ -391,8 +450,8 @@ function plain_one(cpu: u32, job: u32): bool {
   const tail = load<u32>(nq, NQ_SQ_TAIL)
   store<u32>(job, load<u32>(iou, IOU_NEXT), JOB_FREE)
   fill(
-    job + JOB_PL_OPS + ddir * PLO_SIZE, pair(tag, iou), key >> 8, rq, load<u32>(nq, NQ_SQ) + tail * SQE_BYTES, now, started,
-    iou_active(job), deadline_of(q), <u64>(load<u32>(q, Q_LBA_SHIFT) - SECTOR_SHIFT), second_page(job),
+    job + JOB_PL_OPS + ddir * PLO_SIZE, pair(tag, iou), key >> 8, rq, load<u32>(job, JOB_PL_RING) + tail * SQE_BYTES, now, started,
+    iou_active(job), deadline_of(q), <u64>load<u32>(job, JOB_PL_LBA), load<u64>(job, JOB_PL_PAGE2),
   )
   store<u32>(nq, tail + 1 == load<u32>(nq, NQ_DEPTH) ? 0 : tail + 1, NQ_SQ_TAIL)
   if (ddir) store<u32>(job, load<u32>(job, JOB_PL_WROTE) + 1, JOB_PL_WROTE)
@@ -407,15 +466,14 @@ function plain_one(cpu: u32, job: u32): bool {
 /** Draws the next `n` I/Os and takes what they need; false: not this way, and nothing has changed. */
 // @ts-ignore: decorator
 @inline
-function prepare(cpu: u32, job: u32, n: u32): bool {
+function prepare(cpu: u32, job: u32, n: u32, more: bool): bool {
+  const sorted = load<u32>(job, JOB_PL_SORTED)
   const keys = cpu + CPU_DRAWN
-  if (!gen_draw(job, keys, n)) return false
-  let ok = true
-  if (n > 1) {
-    if (load<u32>(job, JOB_PL_SORTED)) sort_keys(keys, n)
-    ok = !touches(keys, n, load<u32>(job, JOB_PL_LEN) >> SECTOR_SHIFT)
-  }
-  if (ok && take_tags(cpu, job, cpu + CPU_PICKED, n)) {
+  const drawn: u32 = sorted ? cpu + CPU_SORTING : keys
+  if (!gen_draw(job, drawn, n)) return false
+  if (sorted) sort_keys(drawn, n, keys)
+  const merges = touches(keys, n, load<u32>(job, JOB_PL_LEN) >> SECTOR_SHIFT) || (more && next_touches(job, keys, n))
+  if (!merges && take_tags(cpu, job, cpu + CPU_PICKED, n)) {
     take_ious(job, cpu + CPU_PICKED, n)
     return true
   }
@@ -427,7 +485,7 @@ function prepare(cpu: u32, job: u32, n: u32): bool {
  * Up to a chunk of I/Os into the ring: all of them, or nothing has changed. `more` follow in the same batch.
  */
 function plain_chunk(cpu: u32, job: u32, n: u32, more: bool): bool {
-  if (!prepare(cpu, job, n)) return false
+  if (!prepare(cpu, job, n, more)) return false
   const cost: u64 = load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL ? load<u32>(M_BASE, M_COST_SUBMIT) : 0
   const after = load<u64>(cpu, CPU_NOW) + cost * n
   // A full plug is flushed when the next I/O has its request.
@@ -468,6 +526,7 @@ export function plain_issued(cpu: u32, job: u32, n: u64): void {
   add(job + JOB_BYTES, n * load<u32>(job, JOB_PL_LEN))
   if (load<u32>(job, JOB_RECORD)) add(job + JOB_ISSUED_MEASURED, n)
   store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) + <u32>n, JOB_IN_FLIGHT)
+  store<u32>(job, load<u32>(job, JOB_PL_FLYING) + <u32>n, JOB_PL_FLYING)
 }
 
 /** Issues `room` I/Os, or as many whole chunks as may go the short way: how many. The doorbell is the caller's. */
