@@ -5,9 +5,9 @@
 import {
   CPU_DONE_LIST, CPU_ENDED, CPU_FAILED, CPU_HCTX, CPU_INLINE, CPU_IRQS, CPU_IRQ_DONE, CPU_JOB, CPU_MAIL,
   CPU_NOW, CPU_POLLED, CPU_SLOW, CPU_SPINS, DEV_FAULTS, DEV_MODEL, DSQ_DEV, DSQ_FIFO_COUNT, DSQ_HEAD,
-  HC_DRIVER, HC_DRIVER_DATA, HC_NEXT_OWNED, HC_TAGS, IRQ_WORD, JOB_ENDED, JOB_IN_FLIGHT, JOB_NEXT,
+  HC_DRIVER, HC_DRIVER_DATA, HC_NEXT_OWNED, HC_TAGS, IRQ_WORD, JOB_ENDED, JOB_IN_FLIGHT, JOB_NEXT, JOB_POLLING,
   JOB_RUN, JOB_STATE, JOB_STOP, JOB_WAITER, JOB_WAIT_TAG, JOB_WAIT_TIME, JOB_WAKE_NS,
-  DRIVER_NVME, MODEL_FIXED, M_BASE, M_STOP, NQ_DSQ, NQ_IRQ, NQ_IRQ_SEEN, NQ_WAIT, RUN_IDLE, RUN_MORE,
+  DRIVER_NVME, MODEL_FIXED, M_BASE, M_STOP, NQ_DSQ, NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_SEEN, NQ_POLLED, NQ_WAIT, RUN_IDLE, RUN_MORE,
   RUN_POLL, RUN_SLEEP, RUN_SLOW, RUN_TIMER, TAGS_BITMAP, WAIT_INLINE, WAIT_IRQ, WT_WOKEN,
   JOB_DRAIN,
 } from './layout'
@@ -50,14 +50,24 @@ function inline_poll(cpu: u32, nq: u32): u32 {
   return n
 }
 
-/** nvme_irq: the vector fired since the last look. */
+/** Whether a job of this CPU polls for one of its I/Os (hipri), whatever its queues are set to. */
+export function cpu_polls(cpu: u32): bool {
+  for (let job = load<u32>(cpu, CPU_JOB); job; job = load<u32>(job, JOB_NEXT)) {
+    if (load<u32>(job, JOB_POLLING)) return true
+  }
+  return false
+}
+
+/** nvme_irq: the vector fired since the last look. Linux 4.19 raises it for polled commands as well. */
 function irq_poll(cpu: u32, nq: u32): u32 {
+  if (cpu_polls(cpu) && nvme_cqe_pending(nq)) return spin_poll(cpu, nq)
   const raised = atomic.load<u32>(load<u32>(nq, NQ_IRQ), IRQ_WORD)
   if (raised == load<u32>(nq, NQ_IRQ_SEEN)) return 0
   store<u32>(nq, raised, NQ_IRQ_SEEN)
   add(cpu + CPU_IRQS, 1)
   const n = nvme_process_cq(cpu, nq, REAP_MAX)
   add(cpu + CPU_IRQ_DONE, n)
+  add(nq + NQ_IRQ_DONE, n)
   return n
 }
 
@@ -66,6 +76,7 @@ function spin_poll(cpu: u32, nq: u32): u32 {
   if (!nvme_cqe_pending(nq)) return 0
   const n = nvme_process_cq(cpu, nq, REAP_MAX)
   add(cpu + CPU_POLLED, n)
+  add(nq + NQ_POLLED, n)
   return n
 }
 
@@ -96,10 +107,10 @@ function cpu_pass(cpu: u32): u32 {
 }
 
 /** A queue that has to be looked at again and again, because nobody will call. */
-function must_poll(hctx: u32): bool {
+function must_poll(cpu: u32, hctx: u32): bool {
   if (load<u32>(hctx, HC_DRIVER) != DRIVER_NVME) return false
   const nq = load<u32>(hctx, HC_DRIVER_DATA)
-  if (load<u32>(nq, NQ_WAIT) == WAIT_IRQ) return false
+  if (load<u32>(nq, NQ_WAIT) == WAIT_IRQ && !cpu_polls(cpu)) return false
   return sbitmap_any_bit_set(load<u32>(hctx, HC_TAGS) + TAGS_BITMAP)
 }
 
@@ -107,7 +118,7 @@ function must_poll(hctx: u32): bool {
 function why_idle(cpu: u32): i32 {
   let hctx = load<u32>(cpu, CPU_HCTX)
   while (hctx) {
-    if (must_poll(hctx)) return RUN_POLL
+    if (must_poll(cpu, hctx)) return RUN_POLL
     hctx = load<u32>(hctx, HC_NEXT_OWNED)
   }
   let reason: i32 = RUN_IDLE

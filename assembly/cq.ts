@@ -62,8 +62,10 @@ export function nvme_complete_rq(cpu: u32, rq: u32, status: u32): void {
 /** nvme_pci_complete_rq, or null_softirq_done_fn: the request's own driver. */
 function softirq_done(cpu: u32, rq: u32): void {
   const null_blk = load<u32>(load<u32>(rq, RQ_HCTX), HC_DRIVER) == DRIVER_NULL_BLK
+  const status = load<u32>(rq, RQ_STATUS)
   const t = enter(cpu, null_blk ? FN_null_softirq_done_fn : FN_nvme_pci_complete_rq)
-  nvme_complete_rq(cpu, rq, load<u32>(rq, RQ_STATUS))
+  if (null_blk && !status) blk_mq_end_request(cpu, rq, BLK_STS_OK)
+  else nvme_complete_rq(cpu, rq, status)
   leave(cpu, t)
 }
 

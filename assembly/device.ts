@@ -339,10 +339,10 @@ function dev_publish_event_index(dsq: u32): void {
 }
 
 /** A command of a timed model: executed now, posted when a unit of the medium is done with it. */
-function start_service(dev: u32, dsq: u32, cid: u32, status: u32, now: u64, extra: u64): void {
+function start_service(dev: u32, dsq: u32, cid: u32, status: u32, now: u64, extra: u64, opcode: u32): void {
   const shared = load<u32>(dev, DEV_SHARED)
   if (shared) lock(dev + DEV_LOCK)
-  const due = serve(dev, now, service_time(dev) + extra)
+  const due = serve(dev, now, service_time(dev, opcode) + extra)
   if (shared) unlock(dev + DEV_LOCK)
   fifo_insert(dsq, due, cid, status)
 }
@@ -356,8 +356,9 @@ function run_entry(dev: u32, dsq: u32, dcq: u32, sqe: u32, now: u64): void {
   if (status) store<u64>(dsq, load<u64>(dsq, DSQ_ERRORS) + 1, DSQ_ERRORS)
   const delay: u64 =
     fault != 0 && load<u32>(fault, FLT_ACTION) == FAULT_DELAY ? load<u64>(fault, FLT_VALUE) : 0
-  if (load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED || delay) start_service(dev, dsq, cid, status, now, delay)
-  else dev_post(dsq, dcq, cid, status, load<u32>(dev, DEV_WHERE))
+  if (load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED || delay) {
+    start_service(dev, dsq, cid, status, now, delay, load<u32>(sqe, SQE_CDW0) & 0xff)
+  } else dev_post(dsq, dcq, cid, status, load<u32>(dev, DEV_WHERE))
 }
 
 /** Fetches one by one: each command may take its time. As many as the ring has entries may be in service. */

@@ -3,6 +3,7 @@
 //   serialize_overlap          is any byte of an I/O in flight already?
 //   ignore_error               the errnos that do not count
 //   cmdprio_*                  which priority a command gets, and the latencies by priority
+//   hipri                      for which I/Os the job polls
 //   flow                       jobs of one flow_id keep their I/Os in the proportion of their weights
 //   trim_percentage            which of the blocks written and noted for verification are trimmed
 //   read_iolog                 the next entry of a log, and when it is due
@@ -11,11 +12,11 @@
 // job.ts says when; nothing here issues or ends an I/O.
 
 import {
-  BIO_DISK, DDIR_TRIM, FL_REGION, FW_COUNT, FW_WEIGHT, IOU_ACTIVE, IOU_DDIR, IOU_FLAGS, IOU_ISSUE_NS,
+  BIO_DISK, DDIR_TRIM, FL_REGION, FW_COUNT, FW_WEIGHT, IOUF_POLLED, IOU_ACTIVE, IOU_DDIR, IOU_FLAGS, IOU_ISSUE_NS,
   IOU_LEN, IOU_NEXT, IOU_OFFSET, IOU_PRIO_SHIFT, IOU_SIZE, IOU_START_NS, IOU_STATE, JG_NEXT_DDIR,
   JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN, JG_NEXT_OFFSET, JG_RNG_MIX, JOB_ENDED, JOB_FLOW,
   JOB_FLOW_IN, JOB_FLOW_N, JOB_FLOW_WEIGHT, JOB_GEN, JOB_HELD, JOB_IGNORE, JOB_IGNORED,
-  JOB_IN_FLIGHT, JOB_IOUS, JOB_PENDING, JOB_PRIO, JOB_PRIO_N, JOB_PRIO_TOTAL,
+  JOB_IN_FLIGHT, JOB_IOUS, JOB_PENDING, JOB_POLLED, JOB_POLLING, JOB_POLL_PCT, JOB_PRIO, JOB_PRIO_N, JOB_PRIO_TOTAL,
   JOB_REPLAY, JOB_REPLAY_AT, JOB_REPLAY_MORE, JOB_REPLAY_N, JOB_REPLAY_NS, JOB_TRIM_BATCH,
   JOB_TRIM_CAP, JOB_TRIM_EVERY, JOB_TRIM_HEAD, JOB_TRIM_LEFT, JOB_TRIM_LIST, JOB_TRIM_SEEN,
   JOB_TRIM_SHARE, JOB_TRIM_TAIL, JOB_WAKE_NS, LAT_EVERY, PR_BYTES, PR_KINDS, PR_SHARE, PR_SIZE,
@@ -24,7 +25,7 @@ import {
 } from './layout'
 import { lat_record, lat_reset } from './hist'
 import { region_at } from './offset'
-import { prng_next } from './prng'
+import { prng_below, prng_next } from './prng'
 import { verify_intact } from './readback'
 
 /** 32 random bits. */
@@ -103,6 +104,16 @@ export function reset_priorities(job: u32): void {
     const n = load<u32>(job + (ddir << 2), JOB_PRIO_N)
     for (let kind: u32 = 0; kind < n; kind++) lat_reset(prio_at(job, ddir, kind) + PR_STAT)
   }
+}
+
+// ---------------------------------------------------------------- hipri
+
+/** Whether the job polls for this I/O: always, or for a share of them. */
+export function draw_polling(job: u32, iou: u32): void {
+  const all = load<u32>(job, JOB_POLLED) == 1
+  if (!all && prng_below(job + JOB_GEN + JG_RNG_MIX, 100) >= load<u32>(job, JOB_POLL_PCT)) return
+  store<u32>(iou, load<u32>(iou, IOU_FLAGS) | IOUF_POLLED, IOU_FLAGS)
+  store<u32>(job, load<u32>(job, JOB_POLLING) + 1, JOB_POLLING)
 }
 
 // ---------------------------------------------------------------- flow

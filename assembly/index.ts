@@ -6,11 +6,11 @@ export { nvme_dbbuf_need_event, nvme_ring_doorbells } from './doorbell'
 export { nvme_init_prp_pool, nvme_queue_rq, nvme_unmap_data } from './sq'
 export { complete_done_list, complete_remote, nvme_cqe_pending, nvme_complete_rq, nvme_process_cq } from './cq'
 export {
-  __blk_mq_requeue_request, blk_add_timer, blk_mq_get_driver_tag, blk_mq_put_driver_tag, blk_mq_put_reference, bio_endio, blk_mq_end_request, blk_mq_free_request, blk_mq_rq_ctx_init,
+  __blk_mq_requeue_request, blk_add_timer, blk_mq_get_driver_tag, blk_mq_put_driver_tag, blk_mq_put_reference, bio_endio, bio_split, blk_mq_end_request, blk_mq_free_request, blk_mq_rq_ctx_init,
   blk_mq_start_request,
 } from './request'
 export {
-  blk_finish_plug, blk_mq_insert_dispatch_head, blk_mq_request_bypass_insert, blk_mq_slow_insert, blk_mq_take_waiting, blk_mq_try_issue_directly,
+  bio_unsplit, blk_finish_plug, blk_mq_insert_dispatch_head, blk_mq_request_bypass_insert, blk_mq_slow_insert, blk_mq_take_waiting, blk_mq_try_issue_directly,
   __blk_mq_insert_req_list, blk_flush_plug_list, blk_schedule_flush_plug, blk_mq_insert_requests, blk_mq_update_dispatch_busy, blk_start_plug, blk_try_merge, queue_rq, submit_bio, submit_bio_again,
 } from './submit'
 export { null_cmd_cancel, null_cmd_timers, null_complete_request, null_deadline } from './null_blk'

@@ -15,7 +15,7 @@ import {
   HOST_NONE, HOST_REPLAY, IOUF_MEASURED, IOUF_NOTED, IOUF_VERIFY, IOU_ACTIVE, IOU_AGAIN, IOU_BUF, IOU_DDIR, IOU_FILE,
   IOU_FLAGS, IOU_FRESH, IOU_ISSUE_NS, IOU_LEN, IOU_NEXT, IOU_NUMBER, IOU_OFFSET, IOU_START_NS,
   IOU_STATE, JF_FILL, JF_LAT_TARGET, JF_LOG, JF_MAX_LAT, JF_RATE, JF_REPLAY, JF_SYNC, JF_THINK,
-  JF_VERIFY, JF_BARRIER, JF_DISKS, JF_DRY, JF_END_SYNC, JF_FLOW, JF_IGNORE, JF_OFFLOAD, JF_PRIO, JF_REAP_MAX, JF_SERIAL,
+  JF_VERIFY, JF_BARRIER, JF_DISKS, JF_DRY, JF_END_SYNC, JF_FLOW, JF_HIPRI, JF_IGNORE, JF_OFFLOAD, JF_PRIO, JF_REAP_MAX, JF_SERIAL,
   JF_TRIM, JG_FILE_N, JG_FILE_TURN, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN, JG_ONLY, JG_RW,
   JOB_BATCH, JOB_BYTES, JOB_COMPLETES, JOB_CONTINUE, JOB_DEPTHS, JOB_DONE, JOB_DONE_HEAD,
   JOB_DONE_TAIL, JOB_DRAIN, JOB_ENDED, JOB_END_NS, JOB_ERROR, JOB_ERRORS, JOB_FEATURES,
@@ -27,7 +27,7 @@ import {
   JOB_RETRY, JOB_RUN, JOB_SINCE_SYNC, JOB_SINCE_THINK, JOB_START_NS, JOB_STATE, JOB_STATS, JOB_STOP,
   JOB_SUBMITS, JOB_THINK_BLOCKS, JOB_THINK_NS, JOB_VER, JOB_VERIFYING, JOB_VERIFY_AFTER, JOB_WAITER,
   JOB_WAIT_HOST, JOB_WAIT_IO, JOB_WAIT_TAG, JOB_WAIT_TIME, JOB_WAKE_NS,
-  JOB_WRITE_FLAGS, JOB_BARRIER, JOB_DIRTY, JOB_FLOW_SLEEP_NS, JOB_REAP_MAX, JOB_SYNC_FILE, JOB_THINK_ENDS, JOB_THINK_IO_NS,
+  JOB_WRITE_FLAGS, JOB_BARRIER, JOB_DIRTY, JOB_FLOW_SLEEP_NS, JOB_POLLING, IOUF_POLLED, JOB_REAP_MAX, JOB_SYNC_FILE, JOB_THINK_ENDS, JOB_THINK_IO_NS,
   JOB_THINK_SPIN_NS, JOB_THOUGHT_NS, JOB_WRITTEN, JV_FATAL, JV_KIND, JV_NEXT_NUMBER,
   LAT_BATCH, LAT_EVERY, LAT_NONE, LAT_SAMPLED, LOG_BYTES, LOG_DDIR, LOG_LAT, LOG_OFFSET, LOG_SIZE,
   LOG_SLAT, LOG_TIME, M_BASE, M_COST_SWITCH, M_COST_SYSCALL, M_STOP, Q_CTXS, RW_READ, RW_TRIM, RW_TRIMWRITE, RW_WRITE, SECTOR_SHIFT,
@@ -42,7 +42,7 @@ import { lat_record, lat_record_n, lat_reset } from './hist'
 import { pair } from './request'
 import { exp_interval } from './distribution'
 import {
-  REPLAY_END, REPLAY_HOST, REPLAY_READY, REPLAY_WAIT, draw_priority, flow_leave, flow_turn, hold_back, ignores, overlaps,
+  REPLAY_END, REPLAY_HOST, REPLAY_READY, REPLAY_WAIT, draw_polling, draw_priority, flow_leave, flow_turn, hold_back, ignores, overlaps,
   priority_of, record_priority, replay_due, replay_next, reset_priorities, trim_next, trim_note,
 } from './features'
 import { gen_again, gen_next, gen_restart, region_at } from './offset'
@@ -228,6 +228,11 @@ function thinks(cpu: u32, job: u32): bool {
 function log_has_room(job: u32): bool {
   const used = load<u32>(job, JOB_LOG_COUNT) + load<u32>(job, JOB_IN_FLIGHT) + load<u32>(job, JOB_BATCH)
   return used < load<u32>(job, JOB_LOG_CAP)
+}
+
+/** While another thread empties the log nothing may be added to it: I/Os that ended wait. */
+function log_is_read(job: u32): bool {
+  return atomic.load<u32>(job, JOB_STATE) == JOB_WAIT_HOST && load<u32>(job, JOB_HOST_WHY) == HOST_LOG
 }
 
 /** A write must not go down while another one to the same bytes is in flight. */
@@ -486,6 +491,7 @@ function issue_verify(cpu: u32, job: u32): bool {
   prepare(job, iou, DDIR_READ)
   const features = load<u32>(job, JOB_FEATURES)
   if (features & JF_DISKS) aim(job, iou)
+  if (features & JF_HIPRI) draw_polling(job, iou)
   store<u32>(iou, load<u32>(iou, IOU_FLAGS) | IOUF_VERIFY, IOU_FLAGS)
   // Who did not write cannot know the number of a write.
   store<u32>(iou, features & JF_DRY ? VERIFY_ANY : load<u32>(job + JOB_VER, JV_NEXT_NUMBER), IOU_NUMBER)
@@ -496,13 +502,14 @@ function count_think(job: u32): void {
   store<u32>(job, load<u32>(job, JOB_SINCE_THINK) + 1, JOB_SINCE_THINK)
 }
 
-const JF_RARE: u32 = JF_DISKS | JF_BARRIER | JF_PRIO | JF_OFFLOAD | JF_END_SYNC
+const JF_RARE: u32 = JF_DISKS | JF_BARRIER | JF_PRIO | JF_OFFLOAD | JF_END_SYNC | JF_HIPRI
 
 /** What only some jobs give their I/Os. */
 function prepare_rare(cpu: u32, job: u32, iou: u32, ddir: u32, features: u32): void {
   store<u32>(job, 1, JOB_DIRTY)
   if (features & JF_DISKS) aim(job, iou)
   if (features & JF_PRIO) draw_priority(job, iou)
+  if (features & JF_HIPRI) draw_polling(job, iou)
   if (features & JF_OFFLOAD) {
     spend(cpu, load<u32>(M_BASE, M_COST_SWITCH)) // to the task that submits
     bump(cpu + CPU_SWITCHES)
@@ -860,6 +867,7 @@ function verify_failed(job: u32, iou: u32): void {
 // @ts-ignore: decorator
 @inline
 function retire(cpu: u32, job: u32, iou: u32): void {
+  if (load<u32>(iou, IOU_FLAGS) & IOUF_POLLED) store<u32>(job, load<u32>(job, JOB_POLLING) - 1, JOB_POLLING)
   store<u32>(iou, 0, IOU_STATE)
   put_iou(job, iou)
   store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) - 1, JOB_IN_FLIGHT)
@@ -962,7 +970,9 @@ export function job_reap(cpu: u32, job: u32): u32 {
 
 /** job_reap, of no more I/Os than iodepth_batch_complete_max, unless the job only waits for its last ones. */
 export function job_take(cpu: u32, job: u32): u32 {
-  if (load<u32>(job, JOB_FEATURES) & JF_REAP_MAX) {
+  const features = load<u32>(job, JOB_FEATURES)
+  if ((features & JF_LOG) && log_is_read(job)) return 0
+  if (features & JF_REAP_MAX) {
     const last = load<u32>(job, JOB_STATE) == JOB_DRAIN || load<u32>(job, JOB_STATE) == JOB_WAIT_IO
     hold_back(job, last ? u32.MAX_VALUE : load<u32>(job, JOB_REAP_MAX))
   }

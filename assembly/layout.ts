@@ -392,7 +392,10 @@ export const NQ_IRQ_LISTED = 140 //      u32 S
 export const NQ_IRQ_SEEN = 144 //        u32 S  IRQ_WORD at the last interrupt
 export const NQ_SPURIOUS = 148 //        u32 S  completions whose cid names nothing in flight
 export const NQ_SQ_LOCK = 192 //         u32 A
-export const NQ_SIZE = 256
+export const NQ_POLLED = 256 //          u64 S  completions that were found by polling,
+export const NQ_IRQ_DONE = 264 //        u64 S  and by interrupt
+export const NQ_POLL_MEAN = 272 //       16 x u64 S  virtual: mean time of a command by direction and size, ns
+export const NQ_SIZE = 448
 
 export const WAIT_INLINE = 0 //  the device runs in this thread
 export const WAIT_POLL = 1
@@ -457,6 +460,7 @@ export const DEV_EMPIRICAL = 72 //       u32 I  table of u64 latencies
 export const DEV_EMPIRICAL_N = 76 //     u32 I
 export const DEV_FAULTS = 80 //          u32 I  first fault rule, 0 = none
 export const DEV_SHARED = 84 //          u32 I  1: several threads run its queues inline
+export const DEV_OPS = 88 //             u32 I  times of writes, trims and flushes (OT_*), 0 = those of reads
 export const DEV_WAKE = 256 //           u32 A  event count that the device's thread sleeps on
 export const DEV_WAITING = 260 //        u32 A
 export const DEV_SIZE = 384
@@ -467,6 +471,13 @@ export const MODEL_FIXED = 2
 export const MODEL_NORMAL = 3
 export const MODEL_LOGNORMAL = 4
 export const MODEL_EMPIRICAL = 5
+
+// how long commands of one kind take
+export const OT_SERVICE_NS = 0 //        u64 I
+export const OT_SIGMA_NS = 8 //          f64 I
+export const OT_EMPIRICAL = 16 //        u32 I  table of u64 latencies
+export const OT_EMPIRICAL_N = 20 //      u32 I
+export const OT_SIZE = 32
 
 // a fault: which commands it meets, and what then happens (DEV_FAULTS, FLT_NEXT)
 export const FLT_NEXT = 0 //             u32 I
@@ -639,6 +650,7 @@ export const IOU_FILE = 124 //           u32 S  number of the region
 export const IOUF_MEASURED = 1 // IOU_FLAGS: counts in the statistics
 export const IOUF_NOTED = 4 //    verify_note_write knows of it
 export const IOUF_VERIFY = 2 //   its data are checked when it completes
+export const IOUF_POLLED = 8 //   the job polls for it
 export const IOU_PRIO_SHIFT = 8 // IOU_FLAGS: the number of its priority stands this many bits up
 export const IOU_SIZE = 128
 
@@ -778,6 +790,7 @@ export const JOB_FLOW_N = 3512 //        u64 S  I/Os that its flow has counted f
 export const JOB_FLOW_SLEEP_NS = 3520 // u64 I
 export const JOB_FLOW_IN = 3528 //       u32 S  1: its weight is in the flow
 export const JOB_PRIO_TOTAL = 3532 //    u32 I  1: latencies by priority are total ones, 0: completion's
+export const JOB_POLLING = 3536 //       u32 S  polled I/Os in flight
 export const JOB_PL_OPS = 3584 //        2 PLO blocks: read, write
 export const JOB_SIZE = 3712
 
@@ -848,6 +861,7 @@ export const JF_DRY = 32768 //    writes are only noted, then read back (verify_
 export const JF_TRIM = 65536 //   part of what was written is trimmed (trim_percentage)
 export const JF_PRIO = 131072 //  commands have priorities (cmdprio_*)
 export const JF_FLOW = 262144 //  turns are shared with other jobs (flow)
+export const JF_HIPRI = 1048576 // all or some I/Os are polled for
 export const JF_REAP_MAX = 524288 // not all that ended is taken at once (iodepth_batch_complete_max)
 
 // statistics of one direction

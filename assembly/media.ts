@@ -5,14 +5,18 @@
 //   lognormal   of the given mean and standard deviation
 //   empirical   drawn from a table of measured latencies
 //
+// Reads, writes, trims and flushes may each have times of their own.
+//
 // A drive has `units` servers; a command goes to the next one in turn and waits until it is free.
 // Random numbers are the device's own (DEV_SEED); the arithmetic is compiled into the core, so that
 // a seed gives the same times on every machine.
 
 import {
-  DEV_EMPIRICAL, DEV_EMPIRICAL_N, DEV_MODEL, DEV_NEXT_UNIT, DEV_SEED, DEV_SERVICE_NS, DEV_SIGMA_NS,
-  DEV_UNITS, DEV_UNIT_FREE, MODEL_EMPIRICAL, MODEL_FIXED, MODEL_LOGNORMAL,
+  DEV_EMPIRICAL, DEV_EMPIRICAL_N, DEV_MODEL, DEV_NEXT_UNIT, DEV_OPS, DEV_SEED, DEV_SERVICE_NS,
+  DEV_SIGMA_NS, DEV_UNITS, DEV_UNIT_FREE, MODEL_EMPIRICAL, MODEL_FIXED, MODEL_LOGNORMAL, OT_EMPIRICAL,
+  OT_EMPIRICAL_N, OT_SERVICE_NS, OT_SIGMA_NS, OT_SIZE,
 } from './layout'
+import { NVME_CMD_COMPARE, NVME_CMD_DSM, NVME_CMD_FLUSH, NVME_CMD_READ, NVME_CMD_VERIFY } from './nvme'
 
 /** splitmix64 over DEV_SEED. */
 function next_random(dev: u32): u64 {
@@ -44,17 +48,27 @@ function lognormal(dev: u32, mean: f64, sigma: f64): f64 {
   return Math.exp(Math.log(mean) - variance / 2.0 + Math.sqrt(variance) * normal(dev))
 }
 
+/** The times of a command that is not a read, where they differ; 0 = those of the device. */
+function times_of(dev: u32, opcode: u32): u32 {
+  const ops = load<u32>(dev, DEV_OPS)
+  if (!ops || opcode == NVME_CMD_READ || opcode == NVME_CMD_COMPARE || opcode == NVME_CMD_VERIFY) return 0
+  if (opcode == NVME_CMD_DSM) return ops + OT_SIZE
+  return opcode == NVME_CMD_FLUSH ? ops + 2 * OT_SIZE : ops
+}
+
 /** The service time of the next command, ns. */
-export function service_time(dev: u32): u64 {
+export function service_time(dev: u32, opcode: u32): u64 {
   const model = load<u32>(dev, DEV_MODEL)
   if (model < <u32>MODEL_FIXED) return 0
-  const mean = load<u64>(dev, DEV_SERVICE_NS)
+  const own = times_of(dev, opcode)
+  const mean = own ? load<u64>(own, OT_SERVICE_NS) : load<u64>(dev, DEV_SERVICE_NS)
   if (model == MODEL_FIXED) return mean
   if (model == MODEL_EMPIRICAL) {
-    const at = <u32>(next_random(dev) % <u64>load<u32>(dev, DEV_EMPIRICAL_N))
-    return load<u64>(load<u32>(dev, DEV_EMPIRICAL) + at * 8)
+    const n = own ? load<u32>(own, OT_EMPIRICAL_N) : load<u32>(dev, DEV_EMPIRICAL_N)
+    const table = own ? load<u32>(own, OT_EMPIRICAL) : load<u32>(dev, DEV_EMPIRICAL)
+    return load<u64>(table + <u32>(next_random(dev) % <u64>n) * 8)
   }
-  const sigma = load<f64>(dev, DEV_SIGMA_NS)
+  const sigma = own ? load<f64>(own, OT_SIGMA_NS) : load<f64>(dev, DEV_SIGMA_NS)
   const time = model == MODEL_LOGNORMAL
     ? lognormal(dev, <f64>mean, sigma)
     : <f64>mean + sigma * normal(dev)

@@ -721,7 +721,7 @@ function blk_queue_split(cpu: u32, q: u32, bio: u32, most: u32): i32 {
 }
 
 /** Puts a part that found no tag back in front of the rest. */
-function bio_unsplit(cpu: u32, bio: u32, part: u32): void {
+export function bio_unsplit(cpu: u32, bio: u32, part: u32): void {
   const bytes = load<u32>(part, BIO_SIZE)
   store<u32>(bio, load<u32>(bio, BIO_SIZE) + bytes, BIO_SIZE)
   store<u32>(bio, load<u32>(bio, BIO_DATA) - bytes, BIO_DATA)
@@ -783,12 +783,12 @@ function check_bio(cpu: u32, q: u32, bio: u32): u64 {
 
 // @ts-ignore: decorator
 @inline
-export function generic_make_request(cpu: u32, bio: u32): i32 {
+export function generic_make_request(cpu: u32, bio: u32, inside: bool): i32 {
   const q = load<u32>(bio, BIO_DISK)
   const t = enter(cpu, FN_generic_make_request)
   entered(cpu, FN_blk_queue_enter)
   let cookie: i32 = BLK_QC_T_NONE
-  if (load<u32>(q, Q_FROZEN)) cookie = SUBMIT_AGAIN
+  if (!inside && load<u32>(q, Q_FROZEN)) cookie = SUBMIT_AGAIN
   else {
     const most = generic_make_request_checks(cpu, q, bio)
     if (most) {
@@ -814,7 +814,7 @@ export function submit_bio(cpu: u32, bio: u32): i32 {
   store<u32>(bio, BLK_STS_OK, BIO_STATUS)
   store<u64>(bio, 0, BIO_NEXT) // and BIO_REMAINING
   const t = enter(cpu, FN_submit_bio)
-  const cookie = generic_make_request(cpu, bio)
+  const cookie = generic_make_request(cpu, bio, false)
   leave(cpu, t)
   if (!load<u32>(cpu, CPU_PLUG)) nvme_ring_doorbells(cpu)
   return cookie
@@ -824,7 +824,8 @@ export function submit_bio(cpu: u32, bio: u32): i32 {
 export function submit_bio_again(cpu: u32, bio: u32): i32 {
   mute_trace()
   const t = enter(cpu, FN_submit_bio)
-  const cookie = generic_make_request(cpu, bio)
+  // It is inside already: a freeze waits for it.
+  const cookie = generic_make_request(cpu, bio, true)
   leave(cpu, t)
   unmute_trace()
   if (!load<u32>(cpu, CPU_PLUG)) nvme_ring_doorbells(cpu)

@@ -16,13 +16,14 @@ import {
   DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_TAIL, DSQ_CQ, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
   HC_OWNER, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
   M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW, NQ_HCTX,
-  NQ_IRQ, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_IRQ,
+  NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
 } from './layout'
 import { complete_done_list, nvme_process_cq } from './cq'
-import { cpu_wants_host } from './cpu'
+import { cpu_polls, cpu_wants_host } from './cpu'
 import { spend } from './clock'
 import { dev_coalesce, dev_next_due, dev_post_due, dev_run_sq, dev_sq_tail } from './device'
 import { NEVER, event_at, event_cpu, event_cpu_at, event_kind, event_pop, event_slot, event_time } from './events'
+import { hybrid_rest } from './hybrid'
 import { job_issue, job_take, job_runnable } from './job'
 import { null_cmd_timers, null_next_due } from './null_blk'
 
@@ -98,25 +99,58 @@ function charge_polls(cpu: u32, idle_since: u64, from: u64): void {
   add(cpu + CPU_BUSY_NS, from - idle_since)
 }
 
-/** Takes the completion queues that called. */
-function take_completions(cpu: u32, idle_since: u64, from: u64): void {
+/** Takes a queue that this CPU polls. `first`: the CPU has not been charged for its looks yet. */
+function take_polled(cpu: u32, nq: u32, idle_since: u64, from: u64, first: bool): void {
+  let since = idle_since
+  if (load<u32>(nq, NQ_WAIT) == WAIT_HYBRID) {
+    const rest = hybrid_rest(nq, from)
+    if (first && rest) since = hybrid_sleep(cpu, idle_since + rest, from)
+  }
+  if (first) charge_polls(cpu, since, from)
+  const n = nvme_process_cq(cpu, nq, FETCH_ALL)
+  add(cpu + CPU_POLLED, n)
+  add(nq + NQ_POLLED, n)
+}
+
+/** The CPU sleeps until `until`, wakes, and polls from then on: when that is. */
+function hybrid_sleep(cpu: u32, until: u64, from: u64): u64 {
+  const woken = until + load<u32>(M_BASE, M_COST_IRQ) + load<u32>(M_BASE, M_COST_SWITCH)
+  add(cpu + CPU_SWITCHES, 1)
+  // Sleep is not busy time; cpu_step counts what comes after `from`.
+  store<u64>(cpu, load<u64>(cpu, CPU_BUSY_NS) + min<u64>(from, woken) - until, CPU_BUSY_NS)
+  store<u64>(cpu, max<u64>(load<u64>(cpu, CPU_NOW), woken), CPU_NOW)
+  return woken
+}
+
+/** The vector of a queue fired. */
+function take_irq(cpu: u32, nq: u32): void {
+  add(cpu + CPU_IRQS, 1)
+  spend(cpu, load<u32>(M_BASE, M_COST_IRQ))
+  const n = nvme_process_cq(cpu, nq, FETCH_ALL)
+  add(cpu + CPU_IRQ_DONE, n)
+  add(nq + NQ_IRQ_DONE, n)
+}
+
+/** Takes the completion queues that called; true if the CPU was not asleep, because it polled for all of them. */
+function take_completions(cpu: u32, idle_since: u64, from: u64): bool {
   let nq = load<u32>(cpu, CPU_IRQ_PENDING)
-  let polled = false
+  const hipri = nq != 0 && cpu_polls(cpu)
+  let first = true
+  let awake = nq != 0
   store<u32>(cpu, 0, CPU_IRQ_PENDING)
   while (nq) {
     const next = load<u32>(nq, NQ_IRQ_NEXT)
+    const irq = load<u32>(nq, NQ_WAIT) == WAIT_IRQ
     store<u32>(nq, 0, NQ_IRQ_LISTED)
-    if (load<u32>(nq, NQ_WAIT) == WAIT_IRQ) {
-      add(cpu + CPU_IRQS, 1)
-      spend(cpu, load<u32>(M_BASE, M_COST_IRQ))
-      add(cpu + CPU_IRQ_DONE, nvme_process_cq(cpu, nq, FETCH_ALL))
-    } else {
-      if (!polled) charge_polls(cpu, idle_since, from)
-      polled = true
-      add(cpu + CPU_POLLED, nvme_process_cq(cpu, nq, FETCH_ALL))
+    if (!irq || hipri) {
+      take_polled(cpu, nq, idle_since, from, first)
+      first = false
     }
+    if (irq) take_irq(cpu, nq) // also for what was polled, and then finds nothing
+    if (irq && !hipri) awake = false
     nq = next
   }
+  return awake
 }
 
 /** Ends and issues I/Os of one job; true if it can go on at once. */
@@ -170,8 +204,8 @@ function cpu_step(cpu: u32, now: u64): void {
   const idle_since = load<u64>(cpu, CPU_NOW)
   const from = max<u64>(idle_since, now)
   store<u64>(cpu, from, CPU_NOW)
-  const woken = now > idle_since
-  take_completions(cpu, idle_since, from)
+  const awake = take_completions(cpu, idle_since, from)
+  const woken = now > idle_since && !awake
   complete_done_list(cpu)
   if (load<u32>(cpu, CPU_NULLB)) null_cmd_timers(cpu)
   const more = run_jobs(cpu, woken)

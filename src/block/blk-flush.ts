@@ -17,7 +17,10 @@
 // The flush request borrows the tag of the first request that waits. Everything here runs on the thread that owns the
 // hardware queue, which stands in for mq_flush_lock.
 //
-// Not modelled: the single-queue form, and the scheduler's tags (a queue begins with scheduler none).
+// With a kernel (`BlkContext.kernel`) steps go through the requeue list and its work, as in Linux; without one, straight
+// to hctx->dispatch. With a scheduler a flush takes a tag of the driver of its own, and C2 does not hold.
+//
+// Not modelled: the single-queue form.
 
 import {
   CPU_NOW,
@@ -70,6 +73,7 @@ import {
 } from '../../assembly/nvme.js'
 import type { Core } from '../core/wasm.js'
 import type { View } from '../core/view.js'
+import { enter, leave, type TraceHost } from '../kernel/trace.js'
 import { append, first, remove, takeAll } from './request-list.js'
 
 /** Steps of a sequence (REQ_FSEQ_*). */
@@ -88,6 +92,37 @@ export interface BlkContext {
   readonly view: View
   /** CPU block of this thread. */
   readonly cpu: number
+  /** The kernel whose requeue list is used; absent = there is none. */
+  readonly kernel?: FlushKernel
+}
+
+/** What the flush machinery needs of a kernel's block layer, for one request queue. */
+export interface FlushKernel {
+  readonly k: TraceHost
+  /** A scheduler is attached. */
+  readonly elevator: boolean
+  /** blk_mq_add_to_requeue_list with a kick. */
+  requeue(rq: number, at_head: boolean): void
+  restart(hctx: number): void
+}
+
+const NOT_ENTERED = -1
+
+function begin({ kernel }: BlkContext, name: string): number {
+  return kernel ? enter(kernel.k, name) : NOT_ENTERED
+}
+
+function end({ kernel }: BlkContext, mark: number): void {
+  if (kernel) leave(kernel.k, mark)
+}
+
+/** Gives a step to the driver. */
+function blk_flush_queue_rq(context: BlkContext, rq: number, add_front: boolean): void {
+  const { core, cpu, view, kernel } = context
+  const t = begin(context, 'blk_flush_queue_rq')
+  if (kernel) kernel.requeue(rq, add_front)
+  else core.blk_mq_insert_dispatch_head(cpu, view.u32(rq + RQ_HCTX), rq)
+  end(context, t)
 }
 
 /** The steps that a request needs (blk_flush_policy). */
@@ -104,7 +139,14 @@ export function blk_flush_policy(queueFlags: number, opf: number, bytes: number)
  * @returns true when the request is plain data now and is to be issued by the caller
  */
 export function blk_insert_flush(context: BlkContext, rq: number): boolean {
-  const { view, core, cpu } = context
+  const t = begin(context, 'blk_insert_flush')
+  const plain = insert_flush(context, rq)
+  end(context, t)
+  return plain
+}
+
+function insert_flush(context: BlkContext, rq: number): boolean {
+  const { view, core, cpu, kernel } = context
   const queueFlags = view.load(view.u32(rq + RQ_Q) + Q_FLAGS)
   const opf = view.u32(rq + RQ_CMD_FLAGS)
   const policy = blk_flush_policy(queueFlags, opf, view.u32(rq + RQ_DATA_LEN))
@@ -114,7 +156,11 @@ export function blk_insert_flush(context: BlkContext, rq: number): boolean {
     core.blk_mq_end_request(cpu, rq, BLK_STS_OK)
     return false
   }
-  if (policy === DATA) return true
+  if (policy === DATA) {
+    if (!kernel) return true
+    core.blk_mq_request_bypass_insert(cpu, view.u32(rq + RQ_HCTX), rq, 0)
+    return false
+  }
   view.setU32(rq + RQ_FLAGS, view.u32(rq + RQ_FLAGS) | RQF_FLUSH_SEQ)
   view.setU32(rq + RQ_FLUSH_SEQ, 0)
   view.setU32(rq + RQ_SAVED_END_IO, view.u32(rq + RQ_END_IO))
@@ -140,7 +186,8 @@ function blk_flush_complete_seq(
   done: number,
   error: number,
 ): void {
-  const { view, core, cpu } = context
+  const { view } = context
+  const t = begin(context, 'blk_flush_complete_seq')
   const hctx = view.u32(rq + RQ_HCTX)
   view.setU32(rq + RQ_FLUSH_SEQ, view.u32(rq + RQ_FLUSH_SEQ) | done)
   const next = error ? DONE : blk_flush_cur_seq(view, rq)
@@ -151,19 +198,20 @@ function blk_flush_complete_seq(
     append(view, pending, rq)
   } else if (next === DATA) {
     append(view, hctx + HC_FQ_DATA, rq)
-    core.blk_mq_insert_dispatch_head(cpu, hctx, rq)
+    blk_flush_queue_rq(context, rq, true)
   } else {
     endSequence(context, rq, error)
   }
   blk_kick_flush(context, hctx)
+  end(context, t)
 }
 
 /** DONE: the request is an ordinary one again, and ends on the CPU that submitted it. */
-function endSequence({ view, core, cpu }: BlkContext, rq: number, error: number): void {
+function endSequence({ view, core, cpu, kernel }: BlkContext, rq: number, error: number): void {
   view.setU32(rq + RQ_FLAGS, view.u32(rq + RQ_FLAGS) & ~RQF_FLUSH_SEQ)
   view.setU32(rq + RQ_END_IO, view.u32(rq + RQ_SAVED_END_IO))
   const to = view.u32(rq + RQ_CPU)
-  if (to === cpu) {
+  if (kernel || to === cpu) {
     core.blk_mq_end_request(cpu, rq, error)
     return
   }
@@ -173,24 +221,32 @@ function endSequence({ view, core, cpu }: BlkContext, rq: number, error: number)
 
 /** Issues a flush for those who wait, unless C1 to C3 say no. */
 function blk_kick_flush(context: BlkContext, hctx: number): void {
-  const { view, core, cpu } = context
+  const t = begin(context, 'blk_kick_flush')
+  kick_flush(context, hctx)
+  end(context, t)
+}
+
+function kick_flush(context: BlkContext, hctx: number): void {
+  const { view } = context
   const index = view.u32(hctx + HC_FQ_PENDING_IDX)
   const waiting = first(view, list(hctx, index))
   if (index !== view.u32(hctx + HC_FQ_RUNNING_IDX) || !waiting) return
   const waited = (view.load(M_BASE + M_JIFFIES) - view.u32(hctx + HC_FQ_PENDING_SINCE)) | 0
   const overdue = waited >= FLUSH_PENDING_TIMEOUT_S * view.u32(M_BASE + M_HZ)
-  if (first(view, hctx + HC_FQ_DATA) && !overdue) return
+  if (first(view, hctx + HC_FQ_DATA) && !overdue && !context.kernel?.elevator) return
   view.setU32(hctx + HC_FQ_PENDING_IDX, index ^ 1)
-  core.blk_mq_insert_dispatch_head(cpu, hctx, makeFlushRequest(context, hctx, waiting))
+  blk_flush_queue_rq(context, makeFlushRequest(context, hctx, waiting), false)
 }
 
 /** The queue's flush request, with the tag of the first request that waits. */
-function makeFlushRequest({ view, cpu }: BlkContext, hctx: number, waiting: number): number {
+function makeFlushRequest(context: BlkContext, hctx: number, waiting: number): number {
+  const { view, cpu, kernel } = context
+  end(context, begin(context, 'blk_rq_init'))
   const flush = view.u32(hctx + HC_FQ_RQ)
-  const tag = view.i32(waiting + RQ_TAG)
+  const tag = kernel?.elevator ? -1 : view.i32(waiting + RQ_TAG)
   view.setU32(hctx + HC_FQ_ORIG_RQ, waiting)
   view.setU32(flush + RQ_TAG, tag)
-  view.setU32(flush + RQ_INTERNAL_TAG, -1)
+  view.setU32(flush + RQ_INTERNAL_TAG, kernel?.elevator ? view.i32(waiting + RQ_INTERNAL_TAG) : -1)
   view.setU32(flush + RQ_CMD_FLAGS, (REQ_OP_FLUSH | REQ_PREFLUSH) >>> 0)
   view.setU32(flush + RQ_FLAGS, RQF_FLUSH_SEQ)
   view.setU64(flush + RQ_SECTOR, 0)
@@ -199,13 +255,13 @@ function makeFlushRequest({ view, cpu }: BlkContext, hctx: number, waiting: numb
   view.setU32(flush + RQ_CTX, view.u32(waiting + RQ_CTX))
   view.setU32(flush + RQ_HCTX, hctx)
   view.setU32(flush + RQ_Q, view.u32(waiting + RQ_Q))
-  view.setU32(flush + RQ_CPU, cpu)
+  view.setU32(flush + RQ_CPU, kernel ? view.u32(waiting + RQ_CPU) : cpu)
   view.setU32(flush + RQ_STATE, MQ_RQ_IDLE)
   view.setU32(flush + RQ_TIMEOUT, 0)
   view.setU32(flush + RQ_PRP_LIST, 0)
   view.setU32(flush + RQ_END_IO, RQ_END_FLUSH)
   view.setU64(flush + RQ_START_NS, view.u64(cpu + CPU_NOW))
-  setTagOwner(view, hctx, tag, flush)
+  if (tag >= 0) setTagOwner(view, hctx, tag, flush)
   return flush
 }
 
@@ -215,21 +271,31 @@ function setTagOwner(view: View, hctx: number, tag: number, rq: number): void {
 
 /** A flush is over: everybody who waited for it goes on. */
 export function flush_end_io(context: BlkContext, flush: number, error: number): void {
-  const { view } = context
+  const { view, core, cpu } = context
+  const t = begin(context, 'flush_end_io')
   const hctx = view.u32(flush + RQ_HCTX)
-  setTagOwner(view, hctx, view.i32(flush + RQ_TAG), view.u32(hctx + HC_FQ_ORIG_RQ))
+  if (context.kernel?.elevator) {
+    core.blk_mq_put_driver_tag(cpu, flush)
+    view.setU32(flush + RQ_INTERNAL_TAG, -1)
+  } else setTagOwner(view, hctx, view.i32(flush + RQ_TAG), view.u32(hctx + HC_FQ_ORIG_RQ))
   view.setU32(flush + RQ_TAG, -1)
   view.setU32(flush + RQ_STATE, MQ_RQ_IDLE)
   const running = view.u32(hctx + HC_FQ_RUNNING_IDX)
   const served = takeAll(view, list(hctx, running))
   view.setU32(hctx + HC_FQ_RUNNING_IDX, running ^ 1)
   for (const rq of served) blk_flush_complete_seq(context, rq, blk_flush_cur_seq(view, rq), error)
+  end(context, t)
 }
 
 /** The data of a sequence are over. */
 export function mq_flush_data_end_io(context: BlkContext, rq: number, error: number): void {
-  const { view } = context
-  remove(view, view.u32(rq + RQ_HCTX) + HC_FQ_DATA, rq)
+  const { view, core, cpu, kernel } = context
+  const t = begin(context, 'mq_flush_data_end_io')
+  const hctx = view.u32(rq + RQ_HCTX)
+  if (kernel?.elevator) core.blk_mq_put_driver_tag(cpu, rq)
+  remove(view, hctx + HC_FQ_DATA, rq)
   view.setU32(rq + RQ_STATE, MQ_RQ_IDLE)
   blk_flush_complete_seq(context, rq, DATA, error)
+  kernel?.restart(hctx)
+  end(context, t)
 }

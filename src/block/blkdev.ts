@@ -11,8 +11,8 @@
 
 import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
+import type { task_struct } from '../kernel/core.js'
 import type { Kernel } from '../kernel/kernel.js'
-import type { percpu_ref } from '../kernel/percpu-refcount.js'
 import type { timer_list } from '../kernel/timer-wheel.js'
 import type { wait_queue_head } from '../kernel/wait.js'
 import type { delayed_work, work_struct, workqueue_struct } from '../kernel/workqueue-structs.js'
@@ -32,8 +32,23 @@ export interface BlockLayer {
   /** By address of their blocks (Q_*, HC_*). */
   readonly queues: Map<number, request_queue>
   readonly hctxs: Map<number, blk_mq_hw_ctx>
+  readonly bios: bio_set
+  /** end_io of requests of the kernel's own, while they are executed. */
+  readonly passthrough: Map<number, (rq: number, status: number) => void>
+  /** blk_mq_sched_dispatch_requests, and what the core asks for (HB_*): handed down by block-layer.ts. */
+  readonly dispatch_requests: (hctx: blk_mq_hw_ctx) => void
   /** Called once for every request of a bio that is freed (laptop mode), while it is set. */
   laptop_io_completion: ((q: request_queue) => void) | null
+}
+
+/** Bios of TypeScript's own, and blocks for tasks that wait for a tag; addresses. */
+export interface bio_set {
+  readonly bios: number[]
+  readonly waiters: number[]
+  /** bi_end_io of each bio in flight. */
+  readonly end_io: Map<number, (bio: number) => void>
+  /** Tasks that sleep for a tag, by waiter. */
+  readonly sleeping: Map<number, task_struct>
 }
 
 /** What a driver gives blk_mq_init_queue beside the core's queue_rq and complete. */
@@ -81,13 +96,10 @@ export interface request_queue {
   readonly requeue_work: delayed_work<request_queue>
   readonly timeout: timer_list<request_queue>
   readonly timeout_work: work_struct<request_queue>
-  readonly q_usage_counter: percpu_ref
   readonly mq_freeze_wq: wait_queue_head
   mq_freeze_depth: number
   quiesced: boolean
   dying: boolean
-  /** jiffies of the last round of its statistics (part_round_stats). */
-  nr_requests: number
 }
 
 /** struct elevator_queue: one scheduler attached to one queue. */

@@ -9,14 +9,16 @@
 
 import { writeSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import { finePercentile } from '../gate/fio-file.js'
 import { median } from '../gate/stats.js'
 import { AllThreads } from './gate-all.js'
-import type { Probe, ProbeInfo, Spent } from './gate-probe.js'
+import { PROBE_VERSION, type Probe, type ProbeInfo, type Spent } from './gate-probe.js'
 
 /** What is to be measured. */
 export interface ChildRequest {
   /** URLs of the probes: one build, or two in the order of loading. */
   readonly builds: readonly { readonly side: Side; readonly probe: string }[]
+  /** Benchmarks; none = only say which there are. */
   readonly names: readonly string[]
 }
 
@@ -26,6 +28,12 @@ export type Side = 'base' | 'head'
 export interface ChildAnswer {
   readonly rates: Readonly<Record<string, Partial<Record<Side, number>>>>
   readonly logRatios: Readonly<Record<string, number>>
+  /** Percentiles of host latency in ns by benchmark, percentile and side, where they are recorded. */
+  readonly latencies: Readonly<
+    Record<string, Readonly<Record<string, Partial<Record<Side, number>>>>>
+  >
+  /** Benchmarks of the first build; none when it speaks another version of them. */
+  readonly probes: readonly ProbeInfo[]
 }
 
 /** How long and how often. Slices of all threads are longer, because threads have to begin together. */
@@ -36,6 +44,7 @@ const ALL = { warmNs: 200e6, sliceNs: 8e6, pairs: 40 } as const
 const FIRST_OPS = 64
 
 interface Module {
+  readonly PROBE_VERSION: number
   readonly PROBES: readonly ProbeInfo[]
   openProbe(name: string): Promise<Probe>
 }
@@ -55,6 +64,7 @@ async function measure(request: ChildRequest): Promise<ChildAnswer> {
     modules.push({ side, probe, module: (await import(probe)) as Module })
   const rates: Record<string, Partial<Record<Side, number>>> = {}
   const logRatios: Record<string, number> = {}
+  const latencies: Record<string, Record<string, Partial<Record<Side, number>>>> = {}
   for (const name of request.names) {
     const all = modules[0].module.PROBES.find(one => one.name === name)?.threads === 'all'
     const opened: Opened[] = []
@@ -67,10 +77,26 @@ async function measure(request: ChildRequest): Promise<ChildAnswer> {
     const ratio = await takeTurns(opened, all ? ALL : ONE)
     rates[name] = Object.fromEntries(opened.map(({ side, times }) => [side, 1e9 / median(times)]))
     if (ratio !== null) logRatios[name] = ratio
+    for (const { side, probe } of opened) {
+      const buckets = probe.latencies?.()
+      if (buckets === undefined) continue
+      const found = (latencies[name] ??= {})
+      for (const percent of PERCENTILES)
+        (found[`p${percent}`] ??= {})[side] = finePercentile(buckets, percent)
+    }
     for (const { probe } of opened) await probe.close()
   }
-  return { rates, logRatios }
+  const [{ module }] = modules
+  return {
+    rates,
+    logRatios,
+    latencies,
+    probes: module.PROBE_VERSION === PROBE_VERSION ? module.PROBES : [],
+  }
 }
+
+/** Percentiles that are compared; the last one is advisory. */
+const PERCENTILES = [50, 99, 99.9] as const
 
 /** Warm-up, then slices in turns; the median log ratio of head to base when there are two. */
 async function takeTurns(
@@ -78,6 +104,7 @@ async function takeTurns(
   { warmNs, sliceNs, pairs }: typeof ONE | typeof ALL,
 ): Promise<number | null> {
   await warmUp(opened, warmNs, sliceNs)
+  for (const { probe } of opened) probe.forget?.()
   // both sides do the same work in a slice
   const ops = Math.max(1, Math.round(sliceNs / opened[0].pace))
   const ratios: number[] = []

@@ -37,6 +37,7 @@ import {
   drawRates,
   hostFingerprint,
   jobRates,
+  latencyBenches,
   PairSampler,
   ProcessSampler,
   probesOf,
@@ -195,6 +196,13 @@ async function suiteOf(
   return { probes: common, results, notes }
 }
 
+type Probes = Awaited<ReturnType<typeof probesOf>>
+
+/** Rates of all benchmarks, and the latencies of those that record them: only within one process, that is in pair mode. */
+function withLatencies(probes: Probes, limit: (name: string) => number): Bench[] {
+  return [...benchesOf(probes, limit), ...probes.flatMap(({ name }) => latencyBenches(name, limit))]
+}
+
 /** Two builds, by the benchmarks they bring. */
 export async function pairGate(args: GateArgs, workshop: Workshop): Promise<GateReport> {
   if (args.jobFiles.length > 0)
@@ -203,7 +211,8 @@ export async function pairGate(args: GateArgs, workshop: Workshop): Promise<Gate
   const host = hostFingerprint()
   const { probes, results, notes } = await suiteOf(args, builds)
   const said = [`base ${buildText(builds.base)}, head ${buildText(builds.head)}`, ...notes]
-  const benches = benchesOf(probes, limitsOf(args, host, said))
+  const limit = limitsOf(args, host, said)
+  const benches = withLatencies(probes, limit)
   const other = copyBuild(builds.base, workshop)
   const sampler = new PairSampler(builds.base, other, builds.head, told)
   const judged = await runSequence(benches, sampler, optionsOf(args, 'pair'))
@@ -290,7 +299,7 @@ export async function calibrateGate(args: GateArgs, workshop: Workshop): Promise
   const base = oneBuild(args.base, 'base', workshop)
   const probes = chosenProbes(await probesOf(base), args.benches)
   if (probes.length === 0) throw new UserError(`${base.label}: has no benchmarks`)
-  const benches = benchesOf(probes, () => DEFAULT_LIMIT)
+  const benches = withLatencies(probes, () => DEFAULT_LIMIT)
   const other = copyBuild(base, workshop)
   const count = args.count ?? 3 * PAIR_COUNT
   const options = { ...optionsOf(args, 'pair'), doublings: 0, count }
@@ -299,8 +308,8 @@ export async function calibrateGate(args: GateArgs, workshop: Workshop): Promise
   const limits = calibrated(checks, count / PAIR_COUNT, host)
   const path = join(folder, 'limits.json')
   writeText(folder, path, `${JSON.stringify(limits, null, 2)}\n`)
-  const results = probes.map(({ name, per }) => ({
-    ...blankResult(name, 'rate', `${per}/s`, 'higher'),
+  const results = benches.map(({ name, benchmark, metric, unit, better }) => ({
+    ...blankResult(benchmark, metric, unit, better),
     verdict: 'advisory' as const,
     gated: false,
     ratio: checks.get(name)!.ratio,

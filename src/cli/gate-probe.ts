@@ -17,17 +17,22 @@ import {
   BIO_STATUS,
   CPU_ENDED,
   CPU_RING,
+  DDIR_READ,
   END_IO_RING,
+  HIST_BUCKETS,
   IOU_BUF,
   JOB_FREE,
+  LS_HIST,
   IOU_NEXT,
   RING_HEAD,
   RING_TAIL,
+  STAT_CLAT,
 } from '../../assembly/layout.js'
 import { REQ_OP_READ } from '../../assembly/nvme.js'
 import { clockOrigin, realClock } from '../machine/clock.js'
 import type { Machine } from '../machine/machine.js'
-import { bootRig, seatOf, step } from './gate-rig.js'
+import { statAddress } from '../workload/job-view.js'
+import { bootRig, type Seat, seatOf, step } from './gate-rig.js'
 
 /** The version of everything exported here. */
 export const PROBE_VERSION = 1
@@ -53,6 +58,9 @@ export interface Spent {
 export interface Probe {
   /** At least so many operations. */
   run(ops: number): Spent | Promise<Spent>
+  /** Latencies since forget() in the buckets of fio's histogram, where the benchmark records them. */
+  latencies?(): Float64Array
+  forget?(): void
   close(): Promise<void>
 }
 
@@ -76,6 +84,13 @@ const JOBS: Readonly<Record<string, readonly string[]>> = {
     ...JOB,
     '--iodepth=32',
     '--iodepth_batch=8',
+  ],
+  'latency-qd8': [
+    '--device=nvme,size=1G,model=null',
+    '--lat=every',
+    ...JOB,
+    '--iodepth=8',
+    '--iodepth_batch=4',
   ],
   'ram-qd32': [
     '--device=nvme,size=4M,model=ram,mem=64M',
@@ -153,7 +168,39 @@ const now: () => number = realClock(clockOrigin())
 async function jobProbe(args: readonly string[]): Promise<Probe> {
   const machine = await bootRig(args)
   const seat = seatOf(machine)
-  return { run: ops => timed(() => step(seat, ops)), close: () => machine.stop() }
+  const run = (ops: number): Spent => timed(() => step(seat, ops))
+  const close = (): Promise<void> => machine.stop()
+  return args.includes('--lat=every') ? { ...recording(machine, seat, run), close } : { run, close }
+}
+
+/** I/Os at the beginning of a slice whose latencies are not counted: some have waited through the other build's slice. */
+const CARRIED_OVER = 64
+
+/** Completion latencies of the job's reads, from its histogram, over all slices. */
+function recording(
+  machine: Machine,
+  seat: Seat,
+  run: (ops: number) => Spent,
+): Omit<Required<Probe>, 'close'> {
+  const { view } = machine
+  const histogram = view.u32(statAddress(machine.jobAddress(0), DDIR_READ) + STAT_CLAT + LS_HIST)
+  const sum = new Float64Array(HIST_BUCKETS)
+  const add = (sign: number): void => {
+    for (let i = 0; i < HIST_BUCKETS; i++) sum[i] += sign * view.u32(histogram + 4 * i)
+  }
+  return {
+    run: ops => {
+      step(seat, CARRIED_OVER)
+      add(-1)
+      const spent = run(ops)
+      add(1)
+      return spent
+    },
+    latencies: () => sum,
+    forget: () => {
+      sum.fill(0)
+    },
+  }
 }
 
 /** Virtual time goes on in steps of the machine's clock, each as long as its I/Os are expected to take. */

@@ -11,14 +11,15 @@ import { availableParallelism, cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { UserError } from '../core/errors.js'
+import { distUrl } from '../core/wasm.js'
 import { type FioUnit, parseFio } from '../gate/fio-file.js'
 import type { Sample } from '../gate/judge.js'
-import type { Batch, Bench, Sampler } from '../gate/sequence.js'
+import { type Batch, type Bench, rateBench, type Sampler } from '../gate/sequence.js'
 import { median } from '../gate/stats.js'
 import type { Fingerprint } from '../gate/types.js'
 import type { Build } from './gate-build.js'
 import type { ChildAnswer, ChildRequest, Side } from './gate-child.js'
-import { PROBE_VERSION, type ProbeInfo } from './gate-probe.js'
+import type { ProbeInfo } from './gate-probe.js'
 
 const run = promisify(execFile)
 
@@ -43,14 +44,10 @@ export type Told = (line: string) => void
 
 // ------------------------------------------------------------------ what can be measured
 
-/** Benchmarks of a build. @throws UserError when it has none, or speaks another language */
+/** Benchmarks of a build; none when it is too old, or too new, for this gate. */
 export async function probesOf(build: Build): Promise<readonly ProbeInfo[]> {
   if (build.probe === null) return []
-  const module = (await import(build.probe)) as {
-    PROBE_VERSION?: number
-    PROBES?: readonly ProbeInfo[]
-  }
-  return module.PROBE_VERSION === PROBE_VERSION ? (module.PROBES ?? []) : []
+  return (await child({ builds: [{ side: 'base', probe: build.probe }], names: [] })).probes
 }
 
 /** Benchmarks that both builds have and understand alike. */
@@ -86,7 +83,7 @@ export function chosenProbes(
 
 // ------------------------------------------------------------------ processes
 
-const CHILD = fileURLToPath(new URL('./gate-child.js', import.meta.url))
+const CHILD = fileURLToPath(distUrl('src/cli/gate-child.js'))
 
 async function child(request: ChildRequest): Promise<ChildAnswer> {
   return JSON.parse(await output([CHILD, JSON.stringify(request)])) as ChildAnswer
@@ -108,6 +105,32 @@ async function output(args: readonly string[]): Promise<string> {
       .find(line => /Error|phasebit:/.test(line))
     throw new Error(why ?? `a process of the gate ended with ${signal ?? 'an error'}`)
   }
+}
+
+/** A metric is drawn by the name of its benchmark, or that and a percentile. */
+function metricOf(name: string): { benchmark: string; percentile: string | undefined } {
+  const [benchmark, percentile] = name.split(' ')
+  return { benchmark, percentile }
+}
+
+function sampleOf({ rates, logRatios, latencies }: ChildAnswer, name: string): Sample {
+  const { benchmark, percentile } = metricOf(name)
+  if (percentile === undefined) {
+    const { base, head } = rates[benchmark]
+    return { base: base!, head: head!, logRatio: logRatios[benchmark] }
+  }
+  const { base, head } = latencies[benchmark][percentile]
+  return { base: base!, head: head!, logRatio: Math.log(base! / head!) }
+}
+
+/** Host latencies of a benchmark that records them: p50 and p99 decide, p99.9 is advisory. */
+export function latencyBenches(benchmark: string, limit: (name: string) => number): Bench[] {
+  if (!benchmark.startsWith('latency')) return []
+  return ['p50', 'p99', 'p99.9'].map(metric => {
+    const name = `${benchmark} ${metric}`
+    const gated = metric !== 'p99.9'
+    return { name, benchmark, metric, unit: 'ns', better: 'lower', limit: limit(name), gated }
+  })
 }
 
 /** Both builds in one process. */
@@ -132,13 +155,11 @@ export class PairSampler implements Sampler {
     count: number,
   ): Promise<Map<string, Sample[]>> {
     const samples = new Map(names.map(name => [name, [] as Sample[]]))
+    const benchmarks = [...new Set(names.map(name => metricOf(name).benchmark))]
     for (let i = 0; i < count; i++) {
-      this.#told(`${batchText(batch)}: process ${i + 1} of ${count}, ${names.join(' ')}`)
-      const { rates, logRatios } = await child({ builds: this.#builds(batch), names })
-      for (const name of names) {
-        const { base, head } = rates[name]
-        samples.get(name)!.push({ base: base!, head: head!, logRatio: logRatios[name] })
-      }
+      this.#told(`${batchText(batch)}: process ${i + 1} of ${count}, ${benchmarks.join(' ')}`)
+      const answer = await child({ builds: this.#builds(batch), names: benchmarks })
+      for (const name of names) samples.get(name)!.push(sampleOf(answer, name))
     }
     return samples
   }
@@ -254,5 +275,5 @@ export function benchesOf(
   probes: readonly { readonly name: string; readonly per: string }[],
   limit: (name: string) => number,
 ): Bench[] {
-  return probes.map(({ name, per }) => ({ name, per, limit: limit(name), gated: true }))
+  return probes.map(({ name, per }) => rateBench(name, per, limit(name)))
 }

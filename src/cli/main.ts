@@ -30,6 +30,21 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: async args => (await import('./gate.js')).gateCommand(args),
     help: async () => (await import('./gate-help.js')).gateHelp(),
   },
+  sweep: {
+    summary: 'run a grid of jobs, resumable and in shards',
+    run: async args => (await import('./sweep.js')).sweepCommand(args),
+    help: async () => (await import('./sweep-help.js')).sweepHelp(),
+  },
+  trace: {
+    summary: 'show what the storage stack does, function by function',
+    run: async args => (await import('./trace.js')).traceCommand(args),
+    help: async () => (await import('./trace-help.js')).traceHelp(),
+  },
+  merge: {
+    summary: 'put the shards of a sweep together',
+    run: async args => (await import('./merge.js')).mergeCommand(args),
+    help: async () => (await import('./sweep-help.js')).mergeHelp(),
+  },
 }
 
 const INTERNAL_ERROR = 70

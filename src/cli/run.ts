@@ -69,9 +69,7 @@ function begin(
 
 function report(plan: RunPlan, result: RunResult): string {
   const { outputFormats: formats, terseVersion } = plan
-  // version 2 is refused before the run
-  const version = terseVersion === 2 ? {} : { terseVersion }
-  return formatReport(result, { formats, ...version, header: false })
+  return formatReport(result, { formats, terseVersion, header: false })
 }
 
 function printNotes(notes: readonly string[]): void {

@@ -55,11 +55,34 @@ export interface Core {
   /** The task that plugged goes to sleep. */
   blk_schedule_flush_plug(cpu: number): void
 
+  /** Queues a waiter (WT_*) on one of the bitmap's wait queues (WS_*). */
+  sbitmap_prepare_to_wait(sbq: number, ws: number, waiter: number): void
+  sbitmap_finish_wait(sbq: number, waiter: number): void
+  sbitmap_queue_wake_all(sbq: number): void
+  /** 1 if a bit is set. */
+  sbitmap_any_bit_set(sbq: number): number
+
+  /** The end of a bio, on the CPU that submitted it. */
+  bio_endio(cpu: number, bio: number): void
+  /** Cuts the first bytes off a bio: a chained part, to be submitted before the rest; 0 = no bio is free. */
+  bio_split(cpu: number, bio: number, bytes: number): number
+  /** Puts a part back that could not go in. */
+  bio_unsplit(cpu: number, bio: number, part: number): void
+
   // --- requests
   /** True (1) when the bio joined the request, at its end or its beginning. */
   blk_try_merge(q: number, rq: number, bio: number): number
   /** Gives the slot and its tags back. */
   blk_mq_free_request(cpu: number, rq: number): void
+  /** The slot of a tag, made ready. */
+  blk_mq_rq_ctx_init(
+    q: number,
+    hctx: number,
+    ctx: number,
+    cpu: number,
+    tag: number,
+    opf: number,
+  ): number
   blk_mq_get_tag(hctx: number, cpu: number, flags: number): number
   blk_mq_put_tag(tags: number, cpu: number, tag: number): void
   __blk_mq_requeue_request(cpu: number, rq: number): void

@@ -3,7 +3,7 @@
 //   nativeJson         everything: every sample, fingerprints, seed, verdicts
 //   actionBenchmark    github-action-benchmark: [{ name, unit, value, range, extra }], one file for each direction
 //   bencherJson        Bencher Metric Format: { benchmark: { measure: { value, lower_value, upper_value } } }
-//   junitXml           a suite for the run, a case for each metric
+//   junitXml           a suite for each benchmark, a case for each metric
 //   goBench            `BenchmarkName-8 N value unit`, a line for each sample; one text for each side, for benchstat
 //   hyperfineJson      { results: [{ command, mean, stddev, median, min, max, times }] }, seconds
 //   csv                a line for each metric
@@ -119,27 +119,40 @@ function outcome({ verdict, gated, notes, base, head }: GateResult): string[] {
   return [`      <skipped message="${verdict}"/>`]
 }
 
-export function junitXml(report: GateReport): string {
-  const { results, mode } = report
-  const has = (line: string): number =>
-    results.filter(result => outcome(result)[0]?.includes(line)).length
-  const cases = results.flatMap(result => [
+/** The attributes that count cases. */
+function counts(results: readonly GateResult[]): string {
+  const has = (tag: string): number =>
+    results.filter(result => outcome(result)[0]?.includes(tag)).length
+  return `tests="${results.length}" failures="${has('<failure')}" skipped="${has('<skipped')}" errors="0"`
+}
+
+export function junitXml({ results, mode }: GateReport): string {
+  const benchmarks = [...new Set(results.map(result => result.benchmark))]
+  const suites = benchmarks.flatMap(benchmark => {
+    const own = results.filter(result => result.benchmark === benchmark)
+    return [
+      `  <testsuite name="${xml(benchmark)}" ${counts(own)}>`,
+      ...own.flatMap(result => testcase(result, mode)),
+      '  </testsuite>',
+    ]
+  })
+  return `${[
+    '<?xml version="1.0" encoding="UTF-8"?>',
+    `<testsuites name="phasebit gate (${mode})" ${counts(results)}>`,
+    ...suites,
+    '</testsuites>',
+  ].join('\n')}\n`
+}
+
+function testcase(result: GateResult, mode: string): string[] {
+  return [
     `    <testcase classname="phasebit.gate.${mode}.${xml(result.benchmark)}" name="${xml(result.metric)}">`,
     '      <properties>',
     ...properties(result),
     '      </properties>',
     ...outcome(result),
     '    </testcase>',
-  ])
-  const counts = `tests="${results.length}" failures="${has('<failure')}" skipped="${has('<skipped')}" errors="0"`
-  return `${[
-    '<?xml version="1.0" encoding="UTF-8"?>',
-    `<testsuites ${counts}>`,
-    `  <testsuite name="phasebit gate (${mode})" ${counts}>`,
-    ...cases,
-    '  </testsuite>',
-    '</testsuites>',
-  ].join('\n')}\n`
+  ]
 }
 
 // ------------------------------------------------------------------ samples

@@ -10,11 +10,11 @@
 // without I/O, with a failed job, cut off, or made by something else is refused.
 
 import { UserError } from '../core/errors.js'
-import { bucketIndex, percentiles } from '../report/histogram.js'
+import { bucketIndex, bucketValue, percentiles } from '../report/histogram.js'
 import { HISTOGRAM_BUCKETS } from '../report/result.js'
 import { UNKNOWN } from './fingerprint.js'
 import { isRecord, type JsonRecord, numberOf, parseJson, readText } from './json-file.js'
-import type { Fingerprint } from './types.js'
+import { type Fingerprint, GATE_SCHEMA } from './types.js'
 
 const DIRECTIONS = ['read', 'write', 'trim', 'mixed'] as const
 
@@ -58,6 +58,7 @@ export function readFioFile(path: string): FioFile {
 /** @throws UserError when the text is no complete, successful result of fio with I/O in it */
 export function parseFio(path: string, text: string): FioFile {
   const { json, documents } = documentOf(path, text)
+  if (isRecord(json) && json['schema'] === GATE_SCHEMA) return parseNative(path, json)
   if (!isRecord(json) || typeof json['fio version'] !== 'string' || !Array.isArray(json['jobs']))
     throw new UserError(`${path}: is JSON, but neither fio's nor the gate's`)
   const jobs = json['jobs'].map((job, i) => {
@@ -68,6 +69,33 @@ export function parseFio(path: string, text: string): FioFile {
   const units = unitsOf(path, jobs)
   const notes = documents > 1 ? [`${path}: holds ${documents} reports; the last one counts`] : []
   return { path, facts: factsOf(json, jobs), units, notes }
+}
+
+/** The gate's own JSON: the rates of its heads, each a unit whose IOPS they are. */
+function parseNative(path: string, json: JsonRecord): FioFile {
+  const fingerprint = isRecord(json['fingerprint']) ? json['fingerprint']['head'] : undefined
+  const results = Array.isArray(json['results']) ? json['results'].filter(isRecord) : []
+  const units = new Map<string, FioUnit>()
+  for (const { benchmark, metric, unit, head } of results) {
+    const value = isRecord(head) ? numberOf(head, 'value') : Number.NaN
+    if (!(value > 0) || !String(unit).endsWith('/s') || unit === 'B/s') continue
+    units.set(`${benchmark}: ${metric}`, {
+      job: String(benchmark),
+      direction: String(metric),
+      ios: 0,
+      bytes: 0,
+      runtimeMs: 0,
+      iops: value,
+      bw: Number.NaN,
+      clones: 1,
+      latency: null,
+      buckets: null,
+      percentiles: new Map(),
+    })
+  }
+  if (units.size === 0 || !isRecord(fingerprint))
+    throw new UserError(`${path}: holds no rates: there is nothing to compare`)
+  return { path, facts: fingerprint as Fingerprint, units, notes: [] }
 }
 
 /** Jobs of one name in several groups ran one after the other: they are no clones, and get the group into their name. */
@@ -238,6 +266,21 @@ export function addBuckets(list: readonly Float64Array[]): Float64Array {
 /** One percentile of a histogram, ns; NaN when it is empty. */
 export function percentileOf(buckets: Float64Array, percent: number): number {
   return percentiles(buckets, [percent])[0]?.ns ?? Number.NaN
+}
+
+/** A percentile with its place inside the bucket, as if the bucket's values were evenly spread; NaN of none. */
+export function finePercentile(buckets: ArrayLike<number>, percent: number): number {
+  const counts = Array.from(buckets)
+  const wanted = (percent / 100) * counts.reduce((a, b) => a + b, 0)
+  let seen = 0
+  for (const [i, count] of counts.entries()) {
+    if (count > 0 && seen + count >= wanted) {
+      const [low, next] = [bucketValue(i), bucketValue(Math.min(i + 1, counts.length - 1))]
+      return low + ((wanted - seen) / count) * (next - low)
+    }
+    seen += count
+  }
+  return Number.NaN
 }
 
 /** A unit's percentile: of its histogram, else as fio printed it; NaN when neither is there. */

@@ -23,11 +23,11 @@ const LEVEL = 0.95
 export const ALPHA: number = (1 - LEVEL) / 2
 const BEST = 0.95
 
-/** What one process (pair mode) or one pair of processes came to; rates in operations a second, more is better. */
+/** What one process (pair mode) or one pair of processes came to: rates in operations a second, or latencies in ns. */
 export interface Sample {
   readonly base: number
   readonly head: number
-  /** ln(head / base); in pair mode the median over slices, not the ratio of the rates beside it. */
+  /** ln(head / base) of a rate, ln(base / head) of a latency; in pair mode the median over slices. */
   readonly logRatio: number
 }
 

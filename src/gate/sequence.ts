@@ -18,13 +18,23 @@ import {
   suiteVerdicts,
   verdictOf,
 } from './judge.js'
-import { blankResult, type GateResult, type Ratio, type Side, type Verdict } from './types.js'
+import {
+  type Better,
+  blankResult,
+  type GateResult,
+  type Ratio,
+  type Side,
+  type Verdict,
+} from './types.js'
 
 /** One speed metric of the suite. */
 export interface Bench {
+  /** Unique in the suite: what samples are drawn by. */
   readonly name: string
-  /** What is counted, such as `IO` or `tag`: rates are in these a second. */
-  readonly per: string
+  readonly benchmark: string
+  readonly metric: string
+  readonly unit: string
+  readonly better: Better
   readonly limit: number
   /** Advisory figures are measured and never decide. */
   readonly gated: boolean
@@ -61,6 +71,12 @@ interface State {
 
 /** Samples of a confirmation for each sample that is to be confirmed: a true regression shall not fail to be found twice. */
 const CONFIRMATION = 2
+
+/** The rate of a benchmark, in what it counts a second. */
+export function rateBench(benchmark: string, per: string, limit: number): Bench {
+  const unit = `${per}/s`
+  return { name: benchmark, benchmark, metric: 'rate', unit, better: 'higher', limit, gated: true }
+}
 
 /** Judges a suite. */
 export async function runSequence(
@@ -186,7 +202,7 @@ function resultOf(
     notes.push('the first pass said regressed, a fresh batch did not confirm it')
   }
   return {
-    ...blankResult(bench.name, 'rate', `${bench.per}/s`, 'higher'),
+    ...blankResult(bench.benchmark, bench.metric, bench.unit, bench.better),
     verdict: bench.gated ? final : 'advisory',
     gated: bench.gated,
     ratio: judged.ratio,

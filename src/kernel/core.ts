@@ -66,6 +66,7 @@ export class ExecContext implements TraceContext {
  * the task sleeps.
  */
 export interface TaskPlug {
+  blk_needs_flush_plug(): boolean
   blk_schedule_flush_plug(): void
 }
 

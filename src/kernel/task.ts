@@ -109,7 +109,8 @@ export function wake_up_process(task: task_struct): boolean {
 
 /** A sleeping task's plug is flushed, so that nothing it may wait for stays in it. */
 function sched_submit_work(task: task_struct): void {
-  if (task.state !== TASK_RUNNING) task.plug?.blk_schedule_flush_plug()
+  if (task.state === TASK_RUNNING || !task.plug?.blk_needs_flush_plug()) return
+  task.plug.blk_schedule_flush_plug()
 }
 
 /**

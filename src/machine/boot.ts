@@ -9,7 +9,14 @@ import * as N from '../../assembly/nvme.js'
 import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
 import { bootNullBlk, nullBlkLimits } from './boot-null-blk.js'
-import type { DiskConfig, DiskQueue, FaultConfig, MachineConfig, MediaModel } from './config.js'
+import type {
+  DiskConfig,
+  DiskQueue,
+  FaultConfig,
+  MachineConfig,
+  MediaModel,
+  OperationTimes,
+} from './config.js'
 import { costsOf, writeCosts } from './costs.js'
 import {
   cpuOf,
@@ -192,6 +199,7 @@ function bootDevice(view: View, plan: MachinePlan, disk: DiskPlan, index: number
     [L.DEV_EMPIRICAL, disk.empirical],
     [L.DEV_EMPIRICAL_N, config.empirical?.length ?? 0],
     [L.DEV_FAULTS, disk.faults],
+    [L.DEV_OPS, disk.operations],
     [L.DEV_SHARED, manyThreads(plan, disk) ? 1 : 0],
   ])
   view.setU64(dev + L.DEV_SERVICE_NS, config.serviceNs)
@@ -201,10 +209,27 @@ function bootDevice(view: View, plan: MachinePlan, disk: DiskPlan, index: number
   config.empirical?.forEach((ns, i) => {
     view.setU64(disk.empirical + i * 8, ns)
   })
+  bootOperations(view, disk.operations, config.operations ?? [])
   config.faults?.forEach((fault, i) => {
     const last = i + 1 === config.faults?.length
     bootFault(view, disk.faults + i * L.FLT_SIZE, fault, last)
   })
+}
+
+/** Writes the records of the operations at `at`, their tables behind them. */
+function bootOperations(view: View, at: number, operations: readonly OperationTimes[]): void {
+  let table = at + operations.length * L.OT_SIZE
+  for (const [i, { serviceNs, sigmaNs, empirical = [] }] of operations.entries()) {
+    const record = at + i * L.OT_SIZE
+    view.setU64(record + L.OT_SERVICE_NS, serviceNs)
+    view.setF64(record + L.OT_SIGMA_NS, sigmaNs ?? 0)
+    view.setU32(record + L.OT_EMPIRICAL, table)
+    view.setU32(record + L.OT_EMPIRICAL_N, empirical.length)
+    for (const ns of empirical) {
+      view.setU64(table, ns)
+      table += 8
+    }
+  }
 }
 
 /** 32 bits from a seed and a number: neighbours give unrelated values (murmur3's finalizer). */

@@ -6,6 +6,8 @@ import type { Worker } from 'node:worker_threads'
 import type { FaultNumbers } from '../drivers/block/null_blk-fault.js'
 import type { View } from '../core/view.js'
 import type { Core, CoreTarget } from '../core/wasm.js'
+import type { TraceSink } from '../kernel/trace.js'
+import type { HostKernel } from './host-kernel.js'
 
 /** How long a command takes on the media, and whether data is kept. */
 export type MediaModel = 'null' | 'ram' | 'fixed' | 'normal' | 'lognormal' | 'empirical'
@@ -37,6 +39,13 @@ export interface NullBlkConfig {
 }
 
 /** One disk: its driver, and its request queue. NVMe: a controller with one namespace. */
+/** How long commands of one kind take. */
+export interface OperationTimes {
+  readonly serviceNs: number
+  readonly sigmaNs?: number
+  readonly empirical?: readonly number[]
+}
+
 export interface DiskConfig {
   /** Such as `nvme0n1`. */
   readonly name: string
@@ -56,6 +65,8 @@ export interface DiskConfig {
   readonly serviceNs: number
   /** Standard deviation of normal and lognormal. */
   readonly sigmaNs?: number
+  /** Times of writes, trims and flushes, in this order; absent = those of reads, which stand above. */
+  readonly operations?: readonly OperationTimes[]
   /** Commands served at the same time. */
   readonly units: number
   /** Latencies in ns of model `empirical`, drawn uniformly. */
@@ -123,6 +134,13 @@ export interface MachineConfig {
   readonly siblings?: readonly number[]
   /** Real clock: built file whose default export is a thread's life; absent = this package's src/machine/cpu.worker.js. */
   readonly workerFile?: URL
+  /** Virtual clock: an emulated kernel serves the block layer (host-kernel.ts). extraBytes has hostKernelBytes for it. */
+  readonly kernel?: {
+    readonly trace?: TraceSink
+    readonly timer?: 'wheel' | 'exact'
+    /** Between a wake-up and the task's first instruction, ns; 0 unless said. */
+    readonly switchNs?: number
+  }
   /** Build of the core; absent = `trace` if trace is set, else `release`. */
   readonly core?: CoreTarget
 }
@@ -209,6 +227,9 @@ export interface QueueFacts {
   readonly completion: 'inline' | 'poll' | 'irq' | 'hybrid'
   readonly queued: number
   readonly interruptsRaised: number
+  /** Completions found by polling, and by interrupt. */
+  readonly polled: number
+  readonly irqDone: number
   readonly spurious: number
 }
 
@@ -299,6 +320,8 @@ export interface Machine {
   /** Exports of this thread's instance. */
   readonly core: Core
   readonly disks: readonly Disk[]
+  /** The kernel of a machine that has one. */
+  readonly host: HostKernel | null
   /** One line each for the user, such as more CPUs than the host has. */
   readonly notes: readonly string[]
   /**

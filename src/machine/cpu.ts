@@ -56,7 +56,7 @@ import {
   RUN_SLEEP,
 } from '../../assembly/layout.js'
 import { View } from '../core/view.js'
-import { type Core, instantiateCore, trapText } from '../core/wasm.js'
+import { type Core, type CoreImports, instantiateCore, trapText } from '../core/wasm.js'
 import type { NullbOptions } from '../drivers/block/null_blk.js'
 import { type ClockOrigin, jiffiesAt, realClock } from './clock.js'
 import type { SlowContext, SlowHandlers } from './config.js'
@@ -121,9 +121,10 @@ export function threadCore(
   now: () => number,
   view: View,
   nullBlk: readonly NullbOptions[],
+  host?: Pick<CoreImports, 'block_host' | 'null_cmd'>,
 ): Core {
   const seed = view.u32(M_BASE + M_SEED)
-  const driver = nullBlkImports(view, nullBlk, seed, now, () => core)
+  const driver = host ?? nullBlkImports(view, nullBlk, seed, now, () => core)
   const core = instantiateCore(module, memory, { now, relax: relaxer(), ...driver })
   return core
 }

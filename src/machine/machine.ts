@@ -45,6 +45,8 @@ import {
   M_BASE,
   M_SEED,
   M_STOP,
+  NQ_IRQ_DONE,
+  NQ_POLLED,
   NQ_SPURIOUS,
   RQ_SIZE,
   WT_CPU,
@@ -52,7 +54,7 @@ import {
 import { UserError } from '../core/errors.js'
 import { alignUp, createMemory, formatBytes } from '../core/memory.js'
 import { View } from '../core/view.js'
-import { type Core, compileCore, distUrl } from '../core/wasm.js'
+import { type Core, type CoreImports, compileCore, distUrl } from '../core/wasm.js'
 import { type Books, takeBooks } from './books.js'
 import { bootBlocks, waitOf } from './boot.js'
 import { type ClockOrigin, clockOrigin, realClock } from './clock.js'
@@ -66,6 +68,8 @@ import type {
   StartOptions,
 } from './config.js'
 import { threadCore } from './cpu.js'
+import type { NullbOptions } from '../drivers/block/null_blk.js'
+import { HostKernel } from './host-kernel.js'
 import { memoryReport, type QueueMemory } from './memory-report.js'
 import { nullBlkDisks } from './null-blk.js'
 import { cpuOf, type DiskPlan, type MachinePlan, planMachine, WAITER_STRIDE } from './plan.js'
@@ -188,6 +192,7 @@ class BootedMachine implements Machine {
   readonly core: Core
   readonly disks: readonly Disk[]
   readonly notes: readonly string[]
+  readonly host: HostKernel | null
   readonly now: () => number
   readonly #plan: MachinePlan
   readonly #origin: ClockOrigin
@@ -222,12 +227,40 @@ class BootedMachine implements Machine {
     this.view = new View(this.buffer)
     const clock = realClock(origin)
     this.view.setU32(M_BASE + M_SEED, config.seed >>> 0)
-    this.core = threadCore(module, memory, clock, this.view, nullBlkDisks(plan.disks))
+    const nullBlk = nullBlkDisks(plan.disks)
+    this.core = threadCore(module, memory, clock, this.view, nullBlk, this.#hostImports())
     bootBlocks(this.view, this.core, plan)
     this.disks = plan.disks.map((disk, i) => diskOf(plan, disk, i))
+    this.host = config.kernel ? this.#hostKernel(config.kernel, nullBlk) : null
     this.#virtual = config.clock === 'virtual' ? this.#virtualTime() : undefined
     this.now = this.#virtual ? () => this.#virtual!.now() : clock
     this.notes = [...plan.notes, ...this.#crowdNotes()]
+  }
+
+  /** What the core calls while a kernel is attached. */
+  #hostImports(): Pick<CoreImports, 'block_host' | 'null_cmd'> | undefined {
+    if (!this.config.kernel) return undefined
+    return {
+      block_host: (cpu, what, a, b) => this.host!.block_host(cpu, what, a, b),
+      null_cmd: (cpu, nullb, rq, faults) => this.host!.null_cmd(cpu, nullb, rq, faults),
+    }
+  }
+
+  #hostKernel(
+    kernel: NonNullable<MachineConfig['kernel']>,
+    nullBlk: readonly NullbOptions[],
+  ): HostKernel {
+    return new HostKernel({
+      ...kernel,
+      view: this.view,
+      core: this.core,
+      cpus: Array.from({ length: this.config.cpus }, (_, i) => cpuOf(this.#plan, i)),
+      hz: this.config.hz,
+      disks: this.disks,
+      nullBlk,
+      seed: this.config.seed,
+      alloc: bytes => this.alloc(bytes),
+    })
   }
 
   #virtualTime(): VirtualTime {
@@ -237,6 +270,7 @@ class BootedMachine implements Machine {
       { first: this.#plan.cpus, count: this.config.cpus },
       job => this.#jobDone(job),
       (message, cpu) => this.#message(message, cpu),
+      this.host,
     )
   }
 
@@ -350,6 +384,8 @@ class BootedMachine implements Machine {
   async #runVirtual(virtual: VirtualTime, untilNs: number): Promise<RunEnd> {
     let turned = performance.now()
     while (!this.#stopped) {
+      if (this.#takeEvent()) return 'event'
+      virtual.step()
       if (this.#takeEvent()) return 'event'
       const end = virtual.slice(untilNs)
       if (this.#takeEvent()) return 'event'
@@ -471,6 +507,8 @@ class BootedMachine implements Machine {
         completion: queue.wait,
         queued: view.u64(queue.hctx + HC_QUEUED),
         interruptsRaised: queue.dcq ? view.u64(queue.dcq + DCQ_RAISED) : 0,
+        polled: queue.nq ? view.u64(queue.nq + NQ_POLLED) : 0,
+        irqDone: queue.nq ? view.u64(queue.nq + NQ_IRQ_DONE) : 0,
         spurious: queue.nq ? view.u32(queue.nq + NQ_SPURIOUS) : 0,
       })),
     )

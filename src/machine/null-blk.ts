@@ -62,6 +62,7 @@ export function nullBlkRefusal(disk: DiskConfig, config: MachineConfig): string 
   const nullBlk = disk.nullBlk
   if (nullBlk === undefined) return null
   if (nullBlk.queueMode === 1) return 'queue_mode=1: not built yet; 0 and 2 are'
+  if (config.kernel) return null
   if (nullBlk.mbps > 0) return 'mbps: not built yet'
   if (nullBlk.timeout !== null) return 'timeout: not built yet'
   if (hasHostPart(disk) && config.clock === 'real' && config.cpus > 1)

@@ -32,6 +32,7 @@ import {
   NULL_Q_MQ,
   PAGE_SIZE,
   POOL_SIZE,
+  OT_SIZE,
   Q_SIZE,
   RING_SIZE,
   RQ_SIZE,
@@ -98,6 +99,8 @@ export interface DiskPlan {
   readonly ns: number
   readonly units: number
   readonly empirical: number
+  /** Times of the other operations (OT_*), and their tables behind them; 0 = as reads. */
+  readonly operations: number
   readonly faults: number
   readonly bar: number
   /** Shadow doorbells and event indices; 0 = none. */
@@ -252,6 +255,11 @@ function mapOf(disk: DiskConfig, config: MachineConfig): number[] {
   return [...map]
 }
 
+/** The records of the operations, each of them with its table. */
+function operationBytes({ operations = [] }: DiskConfig): number {
+  return operations.reduce((sum, one) => sum + OT_SIZE + 8 * (one.empirical?.length ?? 0), 0)
+}
+
 function planDisk(
   memory: MemoryPlan,
   disk: DiskConfig,
@@ -288,6 +296,7 @@ function planDisk(
     ns: take('namespaces', NS_SIZE),
     units: take('units of the medium', disk.units * 8),
     empirical: empirical ? take('measured latencies', empirical * 8) : 0,
+    operations: disk.operations ? take('times by operation', operationBytes(disk)) : 0,
     faults: faults ? take('faults', faults * FLT_SIZE) : 0,
     bar: disk.nullBlk ? 0 : take('doorbells', DOORBELLS + doorbells, PAGE_SIZE),
     shadow: disk.shadow ? take('shadow doorbells', doorbells, PAGE_SIZE) : 0,

@@ -34,9 +34,10 @@ import {
   RING_TAIL,
 } from '../../assembly/layout.js'
 import type { View } from '../core/view.js'
-import { blk_mq_run_hw_queue, finishEndIo } from '../block/blk-mq.js'
+import { run_slow_list, finishEndIo } from '../block/slow-list.js'
 import { nvme_complete_failed } from '../drivers/nvme/host/core.js'
 import type { SlowContext, SlowHandlers } from './config.js'
+import type { HostKernel } from './host-kernel.js'
 
 /** True when something waits for serviceSlow. */
 export function slowPending(view: View, cpu: number): boolean {
@@ -57,7 +58,11 @@ export function* queuesOwned(view: View, cpu: number): Generator<number> {
  * Does everything that waits for TypeScript on this CPU.
  * @throws Error when something waits that no handler takes
  */
-export function serviceSlow(context: SlowContext, handlers: SlowHandlers): void {
+export function serviceSlow(
+  context: SlowContext,
+  handlers: SlowHandlers,
+  host: HostKernel | null = null,
+): void {
   const { view, cpu } = context
   view.setU32(cpu + CPU_SLOW, 0)
   view.store(cpu + CPU_MAIL, 0)
@@ -67,7 +72,8 @@ export function serviceSlow(context: SlowContext, handlers: SlowHandlers): void 
     if (view.load(job + JOB_STATE) === JOB_WAIT_HOST)
       askJob(context, handlers, job, view.u32(job + JOB_HOST_WHY))
   }
-  serviceBlock(context)
+  if (host) host.service(context)
+  else serviceBlock(context)
 }
 
 function askJob(context: SlowContext, handlers: SlowHandlers, job: number, why: number): void {
@@ -97,7 +103,7 @@ function serviceBlock(context: SlowContext): void {
     throw new Error(`CPU ${context.index}: nobody takes the end of request ${rq}`)
   })
   for (const hctx of queuesOwned(view, cpu)) {
-    if (view.load(hctx + HC_GATE)) blk_mq_run_hw_queue(context, hctx)
+    if (view.load(hctx + HC_GATE)) run_slow_list(context, hctx)
     armTimer(view, view.u32(hctx + HC_Q))
   }
 }

@@ -19,6 +19,8 @@ function inRange(what: string, value: number, low: number, high: number): void {
 }
 
 function validateMedia(disk: DiskConfig, at: string): void {
+  for (const times of disk.operations ?? [])
+    validateMedia({ ...disk, empirical: [], ...times, operations: [] }, at)
   inRange(`${at}units`, disk.units, 1, 65536)
   inRange(`${at}service time in ns`, disk.serviceNs, 0, 3.6e12)
   const sigma = disk.sigmaNs ?? 0

@@ -21,6 +21,7 @@ import {
 import type { View } from '../core/view.js'
 import { type Core, trapText } from '../core/wasm.js'
 import type { SlowContext, SlowHandlers } from './config.js'
+import type { HostKernel } from './host-kernel.js'
 import { jobsOf, serviceSlow, slowPending } from './slow.js'
 
 const FIRST_BUDGET = 256
@@ -41,6 +42,8 @@ export class VirtualTime {
   readonly #contexts: readonly SlowContext[]
   readonly #done: (job: number) => void
   readonly #reported = new Set<number>()
+  readonly #host: HostKernel | null
+  #deadline = FOR_EVER
   #handlers: SlowHandlers = {}
   #budget = FIRST_BUDGET
 
@@ -50,7 +53,9 @@ export class VirtualTime {
     cpus: { readonly first: number; readonly count: number },
     done: (job: number) => void,
     message: (message: unknown, cpu: number) => void,
+    host: HostKernel | null = null,
   ) {
+    this.#host = host
     this.#view = view
     this.#core = core
     this.#done = done
@@ -72,10 +77,16 @@ export class VirtualTime {
     return this.#view.u64(M_BASE + M_NOW)
   }
 
+  /** Runs what is due and ready in the kernel of the machine, if it has one. */
+  step(): void {
+    this.#deadline = this.#host?.step() ?? FOR_EVER
+  }
+
   /** Handles one slice of events, and whatever TypeScript is asked for in it. */
   slice(untilNs: number): SliceEnd {
     const began = performance.now()
-    const result = this.#call(Math.min(untilNs, FOR_EVER))
+    const deadline = this.#deadline
+    const result = this.#call(Math.min(untilNs, deadline, FOR_EVER))
     const took = performance.now() - began
     const reason = result & RUN_REASON
     if (reason === RUN_MORE && !(result & RUN_SLOW)) this.#adapt(took)
@@ -83,7 +94,9 @@ export class VirtualTime {
       this.#service()
       return 'slow'
     }
-    if (reason === RUN_TIMER) return 'time'
+    const pending = this.#host?.sliced(reason === RUN_IDLE) ?? false
+    if (pending && deadline <= untilNs && reason !== RUN_MORE) return 'more'
+    if (reason === RUN_TIMER) return deadline < untilNs ? 'more' : 'time'
     return reason === RUN_IDLE ? 'idle' : 'more'
   }
 
@@ -105,7 +118,7 @@ export class VirtualTime {
   #service(): void {
     for (const context of this.#contexts) {
       if (!slowPending(this.#view, context.cpu)) continue
-      serviceSlow(context, this.#handlers)
+      serviceSlow(context, this.#handlers, this.#host)
       this.#reportDone(context.cpu)
     }
   }

@@ -4,7 +4,8 @@
 //     [; 9 per disk] [; total errors; first error] [; description]
 //
 // That is 121 columns before the optional ones. Version 4 adds 41 trim columns after write, version 5 also the number of
-// bandwidth samples and five IOPS columns per direction. Latencies are microseconds: extremes truncated, means with six
+// bandwidth samples and five IOPS columns per direction. Version 2 is version 4 without fio's version and without disks, and
+// a description stands on a line of its own, begun by a semicolon. Latencies are microseconds: extremes truncated, means with six
 // decimals. The nanosecond latency shares are counted into the first microsecond class. A mixed report (unified_rw_reporting)
 // has one direction instead of two or three; "both" appends the mixed columns to the usual ones.
 
@@ -33,7 +34,7 @@ import { stddev } from './stat.js'
 import * as figures from './unit-figures.js'
 
 /** Versions that can be written. */
-export type TerseVersion = 3 | 4 | 5
+export type TerseVersion = 2 | 3 | 4 | 5
 
 type Field = string | number
 
@@ -46,7 +47,9 @@ export function fioTerse(run: RunResult, version: TerseVersion = 3): string {
   const groups = groupTotals(units)
   const line = (unit: ReportUnit): string => {
     const group = groups.find(g => g.groupid === unit.groupid)!
-    return `${unitFields(unit, group, run.disks, version).join(';')}\n`
+    const { description } = unit.report
+    const after = description ? `${version === 2 ? '\n' : ''};${description}` : ''
+    return `${unitFields(unit, group, run.disks, version).join(';')}${after}\n`
   }
   return units.map(line).join('')
 }
@@ -57,10 +60,10 @@ function unitFields(
   disks: readonly DiskUtil[],
   version: TerseVersion,
 ): Field[] {
-  const { continueOnError, description } = unit.report
+  const old = version === 2
   return [
     version,
-    FIO_VERSION,
+    ...(old ? [] : [FIO_VERSION]),
     unit.jobname,
     unit.groupid,
     unit.error,
@@ -73,9 +76,8 @@ function unitFields(
     ...figures.levelShares(unit).map(share => `${fixed(share, 1)}%`),
     ...microShares(unit).map(share => `${fixed(share, 2)}%`),
     ...figures.latencyShares(unit, 'ms').map(share => `${fixed(share, 2)}%`),
-    ...disks.flatMap(diskFields),
-    ...(continueOnError ? [unit.totalErrors, unit.firstError] : []),
-    ...(description ? [description] : []),
+    ...(old ? [] : disks.flatMap(diskFields)),
+    ...(unit.report.continueOnError ? [unit.totalErrors, unit.firstError] : []),
   ]
 }
 

@@ -7,12 +7,12 @@ export class BadValue extends Error {
   override readonly name: string = 'BadValue'
 }
 
-/** Run `action`; a BadValue in it becomes a UserError with `prefix` in front. */
-export function withPrefix<T>(prefix: string, action: () => T): T {
+/** Run `action`; a BadValue in it becomes a UserError with what `prefix` says in front. */
+export function withPrefix<T>(prefix: () => string, action: () => T): T {
   try {
     return action()
   } catch (error) {
-    if (error instanceof BadValue) throw new UserError(`${prefix}: ${printable(error.message)}`)
+    if (error instanceof BadValue) throw new UserError(`${prefix()}: ${printable(error.message)}`)
     throw error
   }
 }

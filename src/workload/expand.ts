@@ -12,6 +12,7 @@ import { show } from '../machine/spec-values.js'
 import type { JobSpec, Triple } from './job.js'
 import type { RawOption, RawSection } from './jobfile.js'
 import { type JobWishes, layOut, type Target, wishesOf } from './layout.js'
+import { jobSpec, type OwnFields, type SharedFields } from './job-spec.js'
 import type { Notes } from './notes.js'
 import {
   blockFields,
@@ -185,25 +186,12 @@ function warnTwoFilenames(section: FlatSection, settings: Settings, notes: Notes
   notes.warn(`${settings.quote('filename')}: added to the global filename: ${show(names)}`)
 }
 
-/** The fields that all clones of a section share. */
-type SharedFields = Omit<JobSpec, OwnField | 'files' | 'size' | 'ioSize'>
-/** The fields that each clone has for itself, besides its regions. */
-type OwnField =
-  | 'index'
-  | 'cloneIndex'
-  | 'randrepeat'
-  | 'randseed'
-  | 'seed'
-  | 'startDelayNs'
-  | 'cpusAllowed'
-  | 'cpusAllowedPolicy'
-
 /** A job without its regions. */
 interface Draft {
   readonly wishes: JobWishes
   readonly context: JobContext
   readonly shared: SharedFields
-  readonly own: Pick<JobSpec, OwnField>
+  readonly own: OwnFields
   readonly replay: Replay | null
 }
 
@@ -211,7 +199,7 @@ function draftClones(placed: Placed, options: ExpandOptions): Draft[] {
   const { section, settings, name } = placed
   const where = `${section.where}: [${show(section.name)}]`
   const context: JobContext = { settings, notes: options.notes, where, name }
-  const common = sharedFields(placed, context)
+  const shared = sharedFields(placed, context)
   const replaying = replayOptions(context)
   return Array.from({ length: placed.clones }, (_, cloneIndex) => {
     const index = placed.firstIndex + cloneIndex
@@ -220,14 +208,13 @@ function draftClones(placed: Placed, options: ExpandOptions): Draft[] {
     const replay = replaying
       ? readReplayOf(replaying, cloneIndex, options.readFile, options.notes)
       : null
-    const shared = replay ? { ...common, ...replayFields(replay) } : common
     const own = { index, cloneIndex, startDelayNs, ...seeds, ...cpuFields(settings, index) }
     const wishes = wishesOf({
       ...context,
       targets: options.targets,
       cloneIndex,
       seed: seeds.seed,
-      block: smallestUsed(shared.bsMin, shared.uses),
+      block: smallestUsed(shared.block.bsMin, shared.pattern.uses),
       replay,
     })
     return { wishes, context, shared, own, replay }
@@ -238,25 +225,27 @@ function sharedFields(placed: Placed, context: JobContext): SharedFields {
   const { section } = placed
   const blocks = blockFields(context)
   return {
-    name: placed.name,
-    numjobs: placed.clones,
-    source: section.where,
-    options: recordOf(section),
-    globalOptions: optionRecord(section.globals),
-    groupid: placed.groupid,
-    phase: placed.phase,
-    waitFor: placed.waitFor,
-    ...patternFields(context),
-    ...blocks,
-    ...zoneFields(context),
-    ...timeFields(context),
-    ...engineFields(context),
-    ...paceFields(context),
-    ...goalFields(context),
-    ...integrityFields(context, blocks.bsMin, blocks.bsMax),
-    ...priorityFields(context),
-    ...reportFields(context),
-    ...logFields(context),
+    section: {
+      name: placed.name,
+      numjobs: placed.clones,
+      source: section.where,
+      options: recordOf(section),
+      globalOptions: optionRecord(section.globals),
+      groupid: placed.groupid,
+      phase: placed.phase,
+      waitFor: placed.waitFor,
+    },
+    pattern: patternFields(context),
+    block: blocks,
+    zone: zoneFields(context),
+    time: timeFields(context),
+    engine: engineFields(context),
+    pace: paceFields(context),
+    goal: goalFields(context),
+    integrity: integrityFields(context, blocks.bsMin, blocks.bsMax),
+    priority: priorityFields(context),
+    report: reportFields(context),
+    log: logFields(context),
   }
 }
 
@@ -328,7 +317,8 @@ function withRegions(
   const size = files.reduce((sum, file) => sum + file.size, 0)
   const moved = replay?.spec.entries.reduce((sum, entry) => sum + entry.length, 0)
   const ioSize = moved ?? ioSizeOf(context, size)
-  const job: JobSpec = { ...shared, ...own, files, size, ioSize }
+  const plain = jobSpec(shared, own, { files, size, ioSize })
+  const job = replay ? { ...plain, ...replayFields(replay) } : plain
   checkBlocks(context, job, targets)
   return job
 }

@@ -26,20 +26,20 @@ export function queueFacts(machine: Machine): QueueFacts[] {
   const queues = machine.queueFacts()
   return queues.map(queue => {
     const cpu = machine.cpuCounters(queue.owner)
-    // the counters are the CPU's: they are the queue's as long as it owns no other that was used
+    // these counters are the CPU's: they are the queue's as long as it owns no other that was used
     const alone = queues.every(q => q === queue || q.owner !== queue.owner || q.queued === 0)
-    const by = (kind: string, counted: number): number =>
-      alone ? counted : queue.completion === kind ? queue.queued : 0
     return {
       device: queue.disk,
       queue: queue.qid,
       cpu: queue.owner,
-      completion: queue.completion,
+      // hipri polls a queue that has an interrupt all the same
+      completion:
+        queue.completion === 'irq' && queue.polled > queue.irqDone ? 'poll' : queue.completion,
       submitted: queue.queued,
       completed: queue.queued,
-      inline: by('inline', cpu.inline),
-      polled: by('poll', cpu.polled),
-      interrupts: by('irq', cpu.irqDone),
+      inline: queue.completion === 'inline' ? queue.queued : 0,
+      polled: queue.polled,
+      interrupts: queue.irqDone,
       irqs: queue.interruptsRaised,
       spins: alone ? cpu.spins : 0,
       sqDoorbells: alone ? cpu.doorbells : 0,

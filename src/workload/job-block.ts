@@ -20,6 +20,7 @@ import {
   JF_END_SYNC,
   JF_FILL,
   JF_FLOW,
+  JF_HIPRI,
   JF_IGNORE,
   JF_LAT_TARGET,
   JF_LOG,
@@ -116,6 +117,8 @@ export interface JobSite {
   readonly places: JobPlaces
   /** Checksum tables. */
   readonly tables: number
+  /** Its disks complete by interrupt, so that hipri makes a difference. */
+  readonly interrupts?: boolean
 }
 
 /** Writes everything about a job that does not depend on when it starts. */
@@ -164,6 +167,7 @@ function rareFeatures(spec: JobSpec, site: JobSite): number {
     [spec.flow > 0, JF_FLOW],
     [spec.iodepthBatchCompleteMax > 0, JF_REAP_MAX],
     [spec.replay !== null, JF_REPLAY],
+    [spec.hipriPercentage > 0 && site.interrupts === true, JF_HIPRI],
   ]
   return bits.reduce((sum, [wanted, bit]) => sum | (wanted ? bit : 0), 0)
 }

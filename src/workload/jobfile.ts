@@ -217,12 +217,14 @@ function readOption(line: string, where: string, reading: Reading): RawOption {
 
 /** `${VAR}` by the environment's value, undefined ones by nothing. An unclosed `${` stays. */
 function substituteEnv(text: string, env: JobFileSource['env']): string {
+  if (!text.includes('${')) return text
   return text.replace(/\$\{([^}]*)\}/g, (_, name: string) =>
     Object.hasOwn(env, name) ? (env[name] ?? '') : '',
   )
 }
 
 function substituteKeywords(text: string, source: JobFileSource): string {
+  if (!text.includes('$')) return text
   const numbers = { pagesize: source.pageSize, mb_memory: source.mbMemory, ncpus: source.ncpus }
   let found = false
   const replaced = text.replace(/\$(pagesize|mb_memory|ncpus)(?!\w)/g, (_, name: string) => {

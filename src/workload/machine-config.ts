@@ -12,14 +12,7 @@ import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
 import { distUrl } from '../core/wasm.js'
 import type { DiskConfig, FaultConfig, MachineConfig } from '../machine/config.js'
-import type {
-  DeviceSpec,
-  FaultSpec,
-  LatencyPoint,
-  LatencySpec,
-  NullBlkSpec,
-  NvmeSpec,
-} from '../machine/spec.js'
+import type { DeviceSpec, FaultSpec, LatencyPoint, NullBlkSpec, NvmeSpec } from '../machine/spec.js'
 import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
 import type { RunPlan } from './job.js'
@@ -75,10 +68,25 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
   }
 }
 
+/** A job is judged by its latencies: then they are measured, whatever --lat says. */
+function judgesLatency(plan: RunPlan): boolean {
+  return plan.jobs.some(job => job.latencyTarget !== null || job.maxLatencyNs > 0)
+}
+
+/** `--lat none` does not hold: a line for the user, or none. */
+export function latencyNotes(plan: RunPlan): string[] {
+  if (plan.lat !== 'none' || !judgesLatency(plan)) return []
+  return [
+    '--lat none: latencies are measured all the same, latency_target and max_latency need them',
+  ]
+}
+
 /** In virtual time a stamp is a load, so that every I/O gets its own. Jobs that all time nothing need no stamps at all. */
 function latencyMode(plan: RunPlan): MachineConfig['lat'] {
-  if (plan.jobs.every(job => job.gtodReduce)) return 'none'
-  return plan.clock === 'virtual' && plan.lat === 'batch' ? 'every' : plan.lat
+  const judged = judgesLatency(plan)
+  if (plan.jobs.every(job => job.gtodReduce) && !judged) return 'none'
+  const lat = judged && plan.lat === 'none' ? 'batch' : plan.lat
+  return plan.clock === 'virtual' && lat === 'batch' ? 'every' : lat
 }
 
 /** Budget of all data stores: what the devices ask for, or the machine's. */
@@ -195,7 +203,10 @@ function sizeFor(bytes: number): number {
   return Math.max(1, Math.ceil(bytes / GIB)) * GIB
 }
 
-type Media = Pick<DiskConfig, 'model' | 'serviceNs' | 'units' | 'sigmaNs' | 'empirical'>
+type Media = Pick<
+  DiskConfig,
+  'model' | 'serviceNs' | 'units' | 'sigmaNs' | 'empirical' | 'operations'
+>
 
 function media(spec: NvmeSpec, virtual: boolean): Media {
   const { media: m } = spec
@@ -205,10 +216,19 @@ function media(spec: NvmeSpec, virtual: boolean): Media {
       : { model: 'ram', serviceNs: 0, units: 1 }
   if (m.model === 'null' || m.model === 'ram') return { model: m.model, serviceNs: 0, units: 1 }
   if (m.model === 'nand') throw new UserError('--device nvme,model=nand: not built yet')
-  if (m.model === 'empirical')
-    return { model: 'empirical', serviceNs: 0, units: m.units, empirical: quantiles(m.read) }
-  const one = same(spec.name, m.read, m.write, m.trim, m.flush)
-  return { model: m.model, serviceNs: one.meanNs, sigmaNs: one.devNs, units: m.units }
+  const { model, units } = m
+  const [read, ...others] =
+    m.model === 'empirical'
+      ? [m.read, m.write, m.trim, m.flush].map(curve => ({
+          serviceNs: 0,
+          empirical: quantiles(curve),
+        }))
+      : [m.read, m.write, m.trim, m.flush].map(({ meanNs, devNs }) => ({
+          serviceNs: meanNs,
+          sigmaNs: devNs,
+        }))
+  const differ = others.some(one => JSON.stringify(one) !== JSON.stringify(read))
+  return { model, units, ...read!, ...(differ ? { operations: others } : {}) }
 }
 
 /** Latencies to draw from uniformly, so that they follow the curve: one for each of EMPIRICAL equal shares. */
@@ -222,12 +242,4 @@ export function quantiles(curve: readonly LatencyPoint[]): number[] {
     const share = (percent - low.percent) / (high.percent - low.percent)
     return Math.round(low.ns + share * (high.ns - low.ns))
   })
-}
-
-function same(name: string, read: LatencySpec, ...others: LatencySpec[]): LatencySpec {
-  if (others.every(one => one.meanNs === read.meanNs && one.devNs === read.devNs)) return read
-  throw new UserError(
-    `${name}: reads of ${read.meanNs} ns, and others that take ${others.map(o => o.meanNs).join(', ')} ns: ` +
-      'latencies that differ by operation are not built yet',
-  )
 }

@@ -333,11 +333,13 @@ function buildClasses(): ReadonlyMap<string, OptionClass> {
 export const OPTION_CLASSES: ReadonlyMap<string, OptionClass> = buildClasses()
 
 /** Names worth suggesting: those that have an effect or are at least accepted. */
-export function usefulNames(): string[] {
-  return [...OPTION_CLASSES]
-    .filter(([, info]) => info.class === 'RUN' || info.class === 'NOTE')
-    .map(([name]) => name)
+export function usefulNames(): readonly string[] {
+  return USEFUL
 }
+
+const USEFUL: readonly string[] = [...OPTION_CLASSES]
+  .filter(([, info]) => info.class === 'RUN' || info.class === 'NOTE')
+  .map(([name]) => name)
 
 /** Engines of fio that will not come, and why. */
 const REFUSED_ENGINES: Readonly<Record<string, string>> = {

@@ -44,7 +44,7 @@ export function directions(mode: RwMode): Triple<boolean> {
   return [plain === 'read', plain === 'write', plain === 'trim']
 }
 
-type PatternFields = Pick<
+export type PatternFields = Pick<
   JobSpec,
   | 'rw'
   | 'random'
@@ -90,7 +90,10 @@ function mixRead(s: Settings): number {
   return s.get('rwmixread') ?? 50
 }
 
-type BlockFields = Pick<JobSpec, 'bsMin' | 'bsMax' | 'bssplit' | 'bsUnaligned' | 'blockAlign'>
+export type BlockFields = Pick<
+  JobSpec,
+  'bsMin' | 'bsMax' | 'bssplit' | 'bsUnaligned' | 'blockAlign'
+>
 
 /** Block sizes: bs, overruled by bsrange, overruled by bssplit, each direction for itself. */
 export function blockFields(job: JobContext): BlockFields {
@@ -115,7 +118,7 @@ const smallest = (split: readonly BsSplit[] | null | undefined): number | undefi
 const largest = (split: readonly BsSplit[] | null | undefined): number | undefined =>
   split?.reduce((most, entry) => Math.max(most, entry.bytes), 0)
 
-type ZoneFields = Pick<JobSpec, 'zonemode' | 'zonesize' | 'zonerange' | 'zoneskip'>
+export type ZoneFields = Pick<JobSpec, 'zonemode' | 'zonesize' | 'zonerange' | 'zoneskip'>
 
 /** Strided zones; zoned block devices are not there yet. */
 export function zoneFields(job: JobContext): ZoneFields {
@@ -135,7 +138,7 @@ export function zoneFields(job: JobContext): ZoneFields {
   return { zonemode, zonesize, zonerange, zoneskip: s.get('zoneskip') ?? 0 }
 }
 
-type TimeFields = Pick<
+export type TimeFields = Pick<
   JobSpec,
   'runtimeNs' | 'timeBased' | 'rampTimeNs' | 'exitall' | 'exitWhat' | 'exitallOnError'
 >
@@ -158,7 +161,7 @@ export function timeFields(job: JobContext): TimeFields {
   }
 }
 
-type EngineFields = Pick<
+export type EngineFields = Pick<
   JobSpec,
   | 'ioengine'
   | 'engineKind'
@@ -249,7 +252,7 @@ function direct(job: JobContext, engine: string): boolean {
   return true
 }
 
-type PaceFields = Pick<
+export type PaceFields = Pick<
   JobSpec,
   | 'thinktimeNs'
   | 'thinktimeSpinNs'
@@ -276,15 +279,16 @@ const NO_BLOCKS = 2 ** 32 - 1
 export function paceFields(job: JobContext): PaceFields {
   const s = job.settings
   const thinktimeNs = s.get('thinktime') ?? 0
-  const rates = {
-    rate: filled(s.get('rate'), NOTHING),
-    rateMin: filled(s.get('rate_min'), NOTHING),
-    rateIops: filled(s.get('rate_iops'), NOTHING),
-    rateIopsMin: filled(s.get('rate_iops_min'), NOTHING),
-  }
-  checkRates(job, rates)
+  const rate = filled(s.get('rate'), NOTHING)
+  const rateMin = filled(s.get('rate_min'), NOTHING)
+  const rateIops = filled(s.get('rate_iops'), NOTHING)
+  const rateIopsMin = filled(s.get('rate_iops_min'), NOTHING)
+  checkRates(job, { rate, rateMin, rateIops, rateIopsMin })
   return {
-    ...rates,
+    rate,
+    rateMin,
+    rateIops,
+    rateIopsMin,
     rateCycleNs: s.get('rate_cycle') ?? NS_PER_S,
     rateProcess: s.get('rate_process') ?? 'linear',
     rateIgnoreThinktime: s.get('rate_ignore_thinktime') ?? false,
@@ -315,7 +319,7 @@ function checkRates(
   }
 }
 
-type GoalFields = Pick<JobSpec, 'latencyTarget' | 'steadyState'>
+export type GoalFields = Pick<JobSpec, 'latencyTarget' | 'steadyState'>
 
 /** What a job searches for: a depth, or a steady state. */
 export function goalFields(job: JobContext): GoalFields {
@@ -356,7 +360,7 @@ function steadyState(job: JobContext): JobSpec['steadyState'] {
   return { ...(s.get('steadystate') ?? STEADY_DEFAULT), durationNs, rampNs, intervalNs }
 }
 
-type IntegrityFields = Pick<
+export type IntegrityFields = Pick<
   JobSpec,
   | 'fsync'
   | 'fdatasync'
@@ -432,7 +436,7 @@ function verifyFields(job: JobContext, bsMin: Triple, bsMax: Triple): JobSpec['v
   }
 }
 
-type PriorityFields = Pick<JobSpec, 'prio' | 'prioClass' | 'cmdPrio'>
+export type PriorityFields = Pick<JobSpec, 'prio' | 'prioClass' | 'cmdPrio'>
 
 /** Priorities of the job and of single commands. */
 export function priorityFields(job: JobContext): PriorityFields {
@@ -457,7 +461,7 @@ export function priorityFields(job: JobContext): PriorityFields {
   }
 }
 
-type ReportFields = Pick<
+export type ReportFields = Pick<
   JobSpec,
   | 'description'
   | 'groupReporting'
@@ -514,7 +518,7 @@ export function reportFields(job: JobContext): ReportFields {
   }
 }
 
-type LogFields = Pick<JobSpec, 'log' | 'writeIolog' | 'replay'>
+export type LogFields = Pick<JobSpec, 'log' | 'writeIolog' | 'replay'>
 
 /** Files written, and a log played back. A log without a name takes the job's. */
 export function logFields(job: JobContext): LogFields {

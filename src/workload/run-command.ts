@@ -189,11 +189,13 @@ function sortArguments(argv: readonly string[]): Arguments {
   return args
 }
 
+/** Options of the command. */
+const OURS: ReadonlySet<string> = new Set([...FLAGS, ...Object.keys(VALUES)])
+
 /** @throws UserError with the nearest right name */
 function checkOption(word: string, key: string): void {
-  const ours = [...FLAGS, ...Object.keys(VALUES)]
-  if (word.startsWith('--') && (ours.includes(key) || OPTION_CLASSES.has(key))) return
-  const hint = didYouMean(key, [...ours, ...usefulNames()])
+  if (word.startsWith('--') && (OURS.has(key) || OPTION_CLASSES.has(key))) return
+  const hint = didYouMean(key, [...OURS, ...usefulNames()])
   throw new UserError(`${COMMAND_LINE}: unknown option ${show(word)}${hint}`)
 }
 
@@ -204,7 +206,10 @@ function addFlag(args: Arguments, key: string, value: string | null): void {
 
 function addValue(args: Arguments, key: string, value: string | null): void {
   if (value === null) throw new UserError(`${COMMAND_LINE}: --${key} needs a value`)
-  withPrefix(`${COMMAND_LINE}: --${key}=${show(value)}`, () => VALUES[key]!(args, value))
+  withPrefix(
+    () => `${COMMAND_LINE}: --${key}=${show(value)}`,
+    () => VALUES[key]!(args, value),
+  )
 }
 
 function readMachine(args: Arguments, context: RunContext): MachineSpec {

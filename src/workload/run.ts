@@ -24,7 +24,7 @@ import { fillJob, type JobSite } from './job-block.js'
 import { type JobMemory, planJobMemory } from './job-memory.js'
 import { jobLimits } from './limits.js'
 import { LogFiles } from './log-files.js'
-import { machineConfig } from './machine-config.js'
+import { latencyNotes, machineConfig } from './machine-config.js'
 import { Phases } from './phases.js'
 import { ProgressMeter } from './progress.js'
 import { RunningJob } from './running-job.js'
@@ -114,7 +114,12 @@ class Run {
       plan,
       machine,
       executor: this.#executor,
-      notes: [...plan.notes, ...machine.notes, ...pollingNotes(plan, machine)],
+      notes: [
+        ...plan.notes,
+        ...machine.notes,
+        ...latencyNotes(plan),
+        ...pollingNotes(plan, machine),
+      ],
       epochMs: plan.clock === 'virtual' ? 0 : epochMs() - Math.floor(machine.now() / 1e6),
     }
   }
@@ -205,6 +210,7 @@ function siteOf(
   return {
     job: machine.jobAddress(index),
     q: disks[0]?.q ?? 0,
+    interrupts: disks.some(disk => disk?.queues.some(queue => queue.wait === 'irq')),
     queues: disks.map(disk => disk?.q ?? 0),
     lbaBytes: Math.max(...disks.map(disk => 2 ** (disk?.config.lbaShift ?? 9))),
     base,
@@ -233,7 +239,5 @@ function pollingNotes(plan: RunPlan, machine: Machine): string[] {
   const waits = new Set(machine.disks.flatMap(disk => disk.queues.map(queue => queue.wait)))
   const inline =
     'hipri: the device runs in the submitting thread, nothing is waited for; where=thread makes a difference'
-  const interrupt =
-    'hipri: not built yet, completions come by interrupt; wait=poll on the device polls'
-  return [...(waits.has('inline') ? [inline] : []), ...(waits.has('irq') ? [interrupt] : [])]
+  return waits.has('inline') ? [inline] : []
 }

@@ -178,7 +178,10 @@ export function parseValue(raw: RawOption, name: RunName, kbBase: number): unkno
     if (def.bare !== undefined) return def.bare
     throw new UserError(`${quote(raw)}: needs a value (${def.type})`)
   }
-  return withPrefix(quote(raw), () => def.parse(raw.value!, kbBase))
+  return withPrefix(
+    () => quote(raw),
+    () => def.parse(raw.value!, kbBase),
+  )
 }
 
 /** What stays of the value before: list members, and the places that the new value leaves open. */

@@ -128,11 +128,13 @@ function checkDistribution(d: Distribution): void {
 function checkEngine(job: JobSpec): void {
   whole('iodepth', job.iodepth, 1, 65536)
   whole('queueDepth', job.queueDepth, 1, job.iodepth)
-  must(job.engineKind !== 'sync' || job.queueDepth === 1, 'depth of a sync engine', job.queueDepth)
+  const one = job.engineKind === 'sync' && job.ioSubmitMode === 'inline'
+  must(!one || job.queueDepth === 1, 'depth of a sync engine', job.queueDepth)
   whole('batch', job.iodepthBatch, 1, job.queueDepth)
   whole('low', job.iodepthLow, 1, job.queueDepth)
   whole('min', job.iodepthBatchCompleteMin, 0, job.queueDepth)
-  whole('max', job.iodepthBatchCompleteMax, job.iodepthBatchCompleteMin, job.queueDepth)
+  const most = job.iodepthBatchCompleteMax
+  must(most === 0 || most >= job.iodepthBatchCompleteMin, 'max', most)
   whole('hipri', job.hipriPercentage, 0, 100)
   must(job.direct, 'direct', job.direct)
   if (job.cpusAllowed === null) return

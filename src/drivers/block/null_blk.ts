@@ -154,10 +154,20 @@ export class null_blk {
 
   // ---------------------------------------------------------------- faults
 
+  should_requeue_request(at: number): boolean {
+    const wanted = this.#list.get(at)?.options.requeue != null
+    return wanted && should_fail(this.#k, this.#requeue_attr, 1)
+  }
+
+  should_timeout_request(at: number): boolean {
+    const wanted = this.#list.get(at)?.options.timeout != null
+    return wanted && should_fail(this.#k, this.#timeout_attr, 1)
+  }
+
   #faults(cpu: number, disk: nullb, rq: number): number {
-    const { requeue, timeout } = disk.options
-    if (requeue && should_fail(this.#k, this.#requeue_attr, 1)) return this.#requeue(cpu, disk, rq)
-    return timeout && should_fail(this.#k, this.#timeout_attr, 1) ? NULL_CMD_TAKEN : 0
+    const at = disk.options.nullb
+    if (this.should_requeue_request(at)) return this.#requeue(cpu, disk, rq)
+    return this.should_timeout_request(at) ? NULL_CMD_TAKEN : 0
   }
 
   /** Every other one by the block layer's own way (RESOURCE), the rest by the driver's. */

@@ -2,9 +2,11 @@
 import { describe, expect, it } from 'vitest'
 import { UserError } from '../../../src/core/errors.js'
 import { compareFiles, type FilesOptions } from '../../../src/gate/files.js'
-import { type FioFile, parseFio } from '../../../src/gate/fio-file.js'
+import { type FioFile, finePercentile, parseFio, percentileOf } from '../../../src/gate/fio-file.js'
+import { nativeJson } from '../../../src/gate/exports.js'
 import type { GateReport, GateResult } from '../../../src/gate/types.js'
 import { fioText, type MadeJob } from './fio-text.js'
+import { REGRESSED, reportOf, SLOWER } from './report.js'
 import { normals } from './synthetic.js'
 
 const OPTIONS: FilesOptions = { limit: 0.05, seed: 1, metrics: null }
@@ -82,6 +84,46 @@ describe('a file of fio', () => {
   ])('refuses %j', (text, line) => {
     expect(() => parseFio('f', text)).toThrow(UserError)
     expect(() => parseFio('f', text)).toThrow(line)
+  })
+})
+
+describe('a fine percentile', () => {
+  it('lies inside the bucket of the plain one', () => {
+    const { buckets } = parseFio('f', fioText([{}])).units.get('a: read')!
+    for (const percent of [1, 50, 99]) {
+      const [fine, plain] = [finePercentile(buckets!, percent), percentileOf(buckets!, percent)]
+      expect(Math.abs(fine / plain - 1)).toBeLessThan(1 / 64)
+    }
+    expect(finePercentile([0, 0, 0], 50)).toBeNaN()
+  })
+
+  it('moves with every count', () => {
+    const at = (extra: number): number =>
+      finePercentile(Float64Array.of(...new Array(200).fill(0), 50, 50 + extra, 0), 50)
+    expect(at(10)).toBeGreaterThan(at(5))
+  })
+})
+
+describe("the gate's own results", () => {
+  const own = (value: number, facts = { 'Node version': 'v20' }): FioFile => {
+    const result = { ...REGRESSED, head: { value, samples: [] } }
+    const fingerprint = { base: facts, head: facts }
+    return parseFio('own', nativeJson({ ...reportOf([result, SLOWER]), fingerprint }, 0))
+  }
+
+  it('compare by the rates of their heads', () => {
+    const report = compareFiles([own(1000), own(1010)], [own(800), own(805)], OPTIONS)
+    expect(report.results.map(({ benchmark, verdict }) => [benchmark, verdict])).toEqual([
+      ['inline, <qd> 32: rate', 'regressed'],
+    ])
+  })
+
+  it('are refused when they were made under other circumstances', () => {
+    expect(() => compareFiles([own(1)], [own(1, { 'Node version': 'v22' })], OPTIONS)).toThrow(
+      /Node version="v20".*Node version="v22"/,
+    )
+    const none = nativeJson(reportOf([SLOWER]), 0)
+    expect(() => parseFio('own', none)).toThrow(/holds no rates/)
   })
 })
 

@@ -142,9 +142,15 @@ describe('other tools', () => {
   it('JUnit: failures, skipped, properties, and text that XML can hold', () => {
     const strange = { ...CHANGED, benchmark: 'a"&\u0001<b>' }
     const text = junitXml(reportOf([SAME, SLOWER, REGRESSED, strange]))
-    expect(text).toContain('<testsuites tests="4" failures="2" skipped="1" errors="0">')
+    expect(text).toContain(
+      '<testsuites name="phasebit gate (pair)" tests="4" failures="2" skipped="1" errors="0">',
+    )
     expect(text).toContain('<failure message="regressed" type="regressed">')
     expect(text).toContain('<skipped message="unclear"/>')
+    expect(text).toContain(
+      '<testsuite name="a: read" tests="1" failures="0" skipped="1" errors="0">',
+    )
+    expect(text.match(/<testsuite /g)!.length).toBe(4)
     expect(text).toContain('classname="phasebit.gate.pair.a&quot;&amp;?&lt;b&gt;"')
     expect(text).toContain('<property name="ratio" value="0.9"/>')
     expect(text.match(/<testcase/g)!.length).toBe(text.match(/<\/testcase>/g)!.length)

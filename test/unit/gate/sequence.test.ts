@@ -13,6 +13,7 @@ import { calibrated, limitOf } from '../../../src/gate/limits.js'
 import {
   type Batch,
   type Bench,
+  rateBench,
   runSequence,
   type Sampler,
   type SequenceOptions,
@@ -21,7 +22,7 @@ import {
 import type { GateResult } from '../../../src/gate/types.js'
 import { NoisyMachine } from './synthetic.js'
 
-const BENCH: Bench = { name: 'a', per: 'IO', limit: 0.05, gated: true }
+const BENCH: Bench = rateBench('a', 'IO', 0.05)
 const OPTIONS: SequenceOptions = {
   statistic: PAIR,
   best: false,

@@ -171,7 +171,10 @@ describe('sleeping and waking', () => {
     const { k } = v
     const flushed: string[] = []
     const task = k.spawn('io1', function* () {
-      k.current.plug = { blk_schedule_flush_plug: () => void flushed.push(k.current.name) }
+      k.current.plug = {
+        blk_needs_flush_plug: () => true,
+        blk_schedule_flush_plug: () => void flushed.push(k.current.name),
+      }
       yield* schedule(k)
       expect(flushed).toEqual([])
       yield* io_schedule(k)
@@ -291,7 +294,10 @@ describe('sleeping for a time', () => {
     const v = new VirtualKernel()
     let flushes = 0
     v.run(function* () {
-      v.k.current.plug = { blk_schedule_flush_plug: () => void flushes++ }
+      v.k.current.plug = {
+        blk_needs_flush_plug: () => true,
+        blk_schedule_flush_plug: () => void flushes++,
+      }
       return yield* io_schedule_timeout(v.k, 1)
     })
     expect(flushes).toBe(1)

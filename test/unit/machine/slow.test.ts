@@ -65,7 +65,7 @@ describe('serviceSlow', () => {
     machine.view.store(L.M_BASE + L.M_JIFFIES, 100)
     serviceSlow(context, {})
     expect(machine.view.load(q + L.Q_TIMER_ARMED)).toBe(1)
-    expect(machine.view.load(q + L.Q_TIMER_NEXT)).toBe(100 + 30 * 250)
+    expect(machine.view.load(q + L.Q_TIMER_NEXT)).toBe(100)
   })
 
   it('delivers bios of TypeScript in the order in which they ended', async () => {

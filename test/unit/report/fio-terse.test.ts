@@ -12,7 +12,7 @@ const DIRECTION_COLUMNS = 41
 const DISK_COLUMNS = 9
 
 function columns(
-  version: 3 | 4 | 5,
+  version: 2 | 3 | 4 | 5,
   options: Partial<JobReportOptions> = {},
   overrides: Partial<JobResult> = {},
   disks = [] as (typeof DISK)[],
@@ -30,6 +30,15 @@ describe('number of columns (fio-jobs 4, terse version 3)', () => {
     const all = { continueOnError: true, description: 'measured phase' }
     const full = columns(3, all, {}, [DISK])
     expect(full).toHaveLength(PLAIN_COLUMNS + DISK_COLUMNS + 3)
+    expect(full.at(-1)).toBe('measured phase')
+  })
+
+  test('version 2 has trim, no version of fio, no disks, and the description on a line of its own', () => {
+    const options = { continueOnError: true, description: 'measured phase' }
+    const full = columns(2, options, {}, [DISK])
+    expect(full).toHaveLength(PLAIN_COLUMNS - 1 + DIRECTION_COLUMNS + 3)
+    expect(full[0]).toBe('2')
+    expect(full.at(-2)).toMatch(/^\d+\n$/)
     expect(full.at(-1)).toBe('measured phase')
   })
 

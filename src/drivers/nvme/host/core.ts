@@ -29,7 +29,7 @@ import {
   REQ_FAILFAST_DRIVER,
   REQ_FAILFAST_TRANSPORT,
 } from '../../../../assembly/nvme.js'
-import type { BlkContext } from '../../../block/blk-mq.js'
+import type { BlkContext } from '../../../block/blk-flush.js'
 
 /** Tries after the first one. */
 export const nvme_max_retries = 5

@@ -1,0 +1,216 @@
+// Bios of emulated tasks: block/bio.c and the submission side of block/blk-core.c, Linux 4.19.
+//
+//   bio_alloc_bioset, bio_put   a bio out of a fixed set; who finds none free has asked for too many at once
+//   submit_bio                  the core's, once; a task that finds no tag sleeps for one here, as blk_mq_get_tag does
+//   submit_bio_wait             ... and until the bio has ended
+//   blk_start_plug              a task's plug, which goes on by itself when the task sleeps
+//
+// The wait for a tag stands in the middle of blk_mq_get_tag, whose frames above are the core's: the depth of the trace
+// is set to that place, and the core goes through its functions again in silence (submit_bio_again).
+
+import * as L from '../../assembly/layout.js'
+import { type Sleep, TASK_UNINTERRUPTIBLE, type TaskPlug } from '../kernel/core.js'
+import { io_schedule, set_current_state, wake_up_process } from '../kernel/task.js'
+import { enter, leave } from '../kernel/trace.js'
+import { wait_event } from '../kernel/wait.js'
+import { blk_mq_run_hw_queue, this_cpu } from './blk-mq.js'
+import type { BlockLayer, blk_mq_hw_ctx, request_queue } from './blkdev.js'
+
+/** submit_bio's answer when no tag is free. */
+const SUBMIT_AGAIN = -2
+
+/** Frames of the core above what blk_mq_get_tag calls: submit_bio ... blk_mq_get_tag. */
+const FRAMES = 5
+
+// ---------------------------------------------------------------- bios
+
+export interface bio_init_options {
+  readonly q: request_queue
+  readonly opf: number
+  readonly sector: number
+  readonly bytes: number
+  /** Address of the data. */
+  readonly data: number
+  readonly end_io: (bio: number) => void
+}
+
+function fill(blk: BlockLayer, bio: number, options: bio_init_options): void {
+  const { view } = blk
+  view.fill(bio, L.BIO_BYTES, 0)
+  view.setU32(bio + L.BIO_OPF, options.opf)
+  view.setU64(bio + L.BIO_SECTOR, options.sector)
+  view.setU32(bio + L.BIO_SIZE, options.bytes)
+  view.setU32(bio + L.BIO_DATA, options.data)
+  view.setU32(bio + L.BIO_END_IO, L.END_IO_HOST)
+  view.setU32(bio + L.BIO_DISK, options.q.at)
+  blk.bios.end_io.set(bio, options.end_io)
+}
+
+function take(blk: BlockLayer): number {
+  const bio = blk.bios.bios.pop()
+  if (bio === undefined) throw new Error('no bio is free')
+  return bio
+}
+
+/** A bio on the caller's stack. */
+export function bio_init(blk: BlockLayer, options: bio_init_options): number {
+  const t = enter(blk.k, 'bio_init')
+  const bio = take(blk)
+  fill(blk, bio, options)
+  return leave(blk.k, t, bio)
+}
+
+export function bio_uninit(blk: BlockLayer, bio: number): void {
+  const t = enter(blk.k, 'bio_uninit')
+  blk.bios.bios.push(bio)
+  leave(blk.k, t)
+}
+
+export function bio_alloc_bioset(blk: BlockLayer, options: bio_init_options): number {
+  const t = enter(blk.k, 'bio_alloc_bioset')
+  const bio = take(blk)
+  fill(blk, bio, options)
+  return leave(blk.k, t, bio)
+}
+
+/** Drops the last reference. */
+export function bio_put(blk: BlockLayer, bio: number): void {
+  const t = enter(blk.k, 'bio_put')
+  const f = enter(blk.k, 'bio_free')
+  blk.bios.bios.push(bio)
+  leave(blk.k, f)
+  leave(blk.k, t)
+}
+
+// ---------------------------------------------------------------- plugs
+
+/** A task's plug. Its requests are with the CPU (CPU_PLUG_*), since nothing takes the CPU from a task that runs. */
+export class blk_plug implements TaskPlug {
+  readonly #blk: BlockLayer
+  /** How many blk_start_plug are open; the machine carries it into the core and back. */
+  depth = 0
+
+  constructor(blk: BlockLayer) {
+    this.#blk = blk
+  }
+
+  blk_needs_flush_plug(): boolean {
+    const { view } = this.#blk
+    return this.depth > 0 && view.u32(this_cpu(this.#blk) + L.CPU_PLUG_COUNT) > 0
+  }
+
+  blk_schedule_flush_plug(): void {
+    if (this.depth > 0) this.#blk.core.blk_schedule_flush_plug(this_cpu(this.#blk))
+  }
+}
+
+export function blk_start_plug(blk: BlockLayer): void {
+  const task = blk.k.cpu.current
+  task.plug ??= new blk_plug(blk)
+  blk.core.blk_start_plug(this_cpu(blk))
+}
+
+export function blk_finish_plug(blk: BlockLayer): void {
+  const task = blk.k.cpu.current
+  blk.core.blk_finish_plug(this_cpu(blk))
+  if (task.plug instanceof blk_plug && task.plug.depth === 0) task.plug = null
+}
+
+// ---------------------------------------------------------------- submission
+
+function hctx_here(q: request_queue): blk_mq_hw_ctx {
+  const { blk } = q
+  return blk.hctxs.get(blk.view.u32(blk.view.u32(q.at + L.Q_MAP) + 4 * blk.k.cpu.id))!
+}
+
+/** The bitmap in which a request of this queue finds its tag. */
+function bitmap(hctx: blk_mq_hw_ctx): number {
+  const { view } = hctx.q.blk
+  const tags = view.u32(hctx.at + (hctx.q.elevator ? L.HC_SCHED_TAGS : L.HC_TAGS))
+  return tags + L.TAGS_BITMAP
+}
+
+/** One round of blk_mq_get_tag's wait: a cookie, or SUBMIT_AGAIN after a sleep. */
+function* wait_round(q: request_queue, bio: number, waiter: number): Sleep<number> {
+  const { blk } = q
+  const { k, core, view } = blk
+  const depth = k.ctx.depth
+  const hctx = hctx_here(q)
+  const sbq = bitmap(hctx)
+  const again = (): number => {
+    k.ctx.depth = depth
+    const cookie = core.submit_bio_again(this_cpu(blk), bio)
+    if (cookie === SUBMIT_AGAIN && k.trace.on) k.ctx.depth = depth + FRAMES
+    return cookie
+  }
+  if (k.trace.on) k.ctx.depth = depth + FRAMES
+  blk_mq_run_hw_queue(hctx, false)
+  let cookie = again()
+  if (cookie === SUBMIT_AGAIN) {
+    const index = view.u32(hctx.at + L.HC_WAIT_INDEX)
+    const ws = sbq + L.SBQ_WS + index * L.WS_SIZE
+    view.setU32(hctx.at + L.HC_WAIT_INDEX, (index + 1) % L.SBQ_WAIT_QUEUES)
+    view.setU32(waiter + L.WT_CPU, this_cpu(blk))
+    core.sbitmap_prepare_to_wait(sbq, ws, waiter)
+    blk.bios.sleeping.set(waiter, k.cpu.current)
+    set_current_state(k, TASK_UNINTERRUPTIBLE)
+    cookie = again()
+    if (cookie === SUBMIT_AGAIN) yield* io_schedule(k, 'a tag')
+    set_current_state(k, 0)
+    blk.bios.sleeping.delete(waiter)
+    core.sbitmap_finish_wait(sbq, waiter)
+  }
+  k.ctx.depth = depth
+  return cookie
+}
+
+/** Wakes the tasks whose waiters were woken by a tag that was given back. */
+export function wake_tag_waiters(blk: BlockLayer): void {
+  for (const [waiter, task] of blk.bios.sleeping)
+    if (blk.view.load(waiter + L.WT_WOKEN)) wake_up_process(task)
+}
+
+/** Gives a bio to its disk. The task sleeps while the queue is frozen, or has no tag. */
+export function* submit_bio(q: request_queue, bio: number): Sleep<number> {
+  const { blk } = q
+  yield* wait_event(q.mq_freeze_wq, () => q.mq_freeze_depth === 0)
+  let cookie = blk.core.submit_bio(this_cpu(blk), bio)
+  if (cookie !== SUBMIT_AGAIN) return cookie
+  const waiter = blk.bios.waiters.pop()
+  if (waiter === undefined) throw new Error('too many tasks wait for a tag')
+  while (cookie === SUBMIT_AGAIN) cookie = yield* wait_round(q, bio, waiter)
+  blk.bios.waiters.push(waiter)
+  return cookie
+}
+
+/** The bi_status of a bio. */
+export function bio_status(blk: BlockLayer, bio: number): number {
+  return blk.view.u32(bio + L.BIO_STATUS)
+}
+
+/** Submits a bio made by `make` and sleeps until it has ended; its status. The caller puts it. */
+export function* submit_bio_wait(
+  q: request_queue,
+  make: (end_io: () => void) => number,
+): Sleep<{ bio: number; status: number }> {
+  const { k } = q.blk
+  const task = k.cpu.current
+  let done = false
+  const bio = make(() => {
+    const t = enter(k, 'submit_bio_wait_endio')
+    done = true
+    wake_up_process(task)
+    leave(k, t)
+  })
+  const t = enter(k, 'submit_bio_wait')
+  yield* submit_bio(q, bio)
+  while (!done) {
+    set_current_state(k, TASK_UNINTERRUPTIBLE)
+    if (done) break
+    yield* io_schedule(k, 'a bio')
+  }
+  set_current_state(k, 0)
+  leave(k, t)
+  leave(k, enter(k, 'blk_status_to_errno'))
+  return { bio, status: bio_status(q.blk, bio) }
+}

@@ -1,0 +1,299 @@
+// A kernel for a machine in virtual time: the emulated kernel of src/kernel over the machine's clock, and the block
+// layer over its core. From then on the core calls TypeScript in the middle of its functions (M_HOST), and a run of the
+// clock is
+//
+//   step     timers that are due, tasks that are ready, until none is       (kernel.ts)
+//   slice    the core's events, up to the next jiffy or the kernel's next deadline
+//
+// Who runs on a CPU is known on both sides: a call into the core takes number and depth of the context along, and the
+// task's plug; a call from the core runs in the context that the core was in, which is the caller's own, or the hard
+// interrupt of a CPU whose events the core serves.
+//
+// One kernel serves all CPUs on one thread. Real time has no such kernel.
+
+import * as L from '../../assembly/layout.js'
+import { blk_plug, wake_tag_waiters } from '../block/bio.js'
+import { blk_dev_init, blk_mq_init_queue, block_host } from '../block/block-layer.js'
+import {
+  blk_mq_requeue_request,
+  blk_mq_run_hw_queues,
+  blk_mq_start_stopped_hw_queues,
+  blk_mq_stop_hw_queues,
+} from '../block/blk-mq.js'
+import type { BlockLayer, blk_mq_hw_ctx, blk_mq_ops, request_queue } from '../block/blkdev.js'
+import { BLK_EH_DONE } from '../block/blkdev.js'
+import type { View } from '../core/view.js'
+import type { Core } from '../core/wasm.js'
+import { null_blk, type NullbOptions } from '../drivers/block/null_blk.js'
+import { nvme_complete_failed } from '../drivers/nvme/host/core.js'
+import { type Cpu, run_in_context } from '../kernel/core.js'
+import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
+import { Kernel } from '../kernel/kernel.js'
+import { do_softirq } from '../kernel/softirq.js'
+import { enter, leave, type TraceSink } from '../kernel/trace.js'
+
+const BIOS = 256
+const WAITERS = 64
+const WAITER_STRIDE = L.LINE
+const SCHED_TAGS_MAX = 256
+
+/** Bytes that a kernel wants of the machine's memory (MachineConfig.extraBytes). */
+export function hostKernelBytes(cpus: number, hardwareQueues: number): number {
+  const tags = SCHED_TAGS_MAX * (L.RQ_SIZE + 4 + L.SBW_SIZE) + L.TAGS_SIZE + cpus * L.SBQ_HINT_SIZE
+  return BIOS * L.BIO_BYTES + WAITERS * WAITER_STRIDE + hardwareQueues * (tags + 4096) + 65536
+}
+
+/** What a kernel knows of a disk of its machine. */
+export interface HostDisk {
+  /** request_queue (Q_*). */
+  readonly q: number
+  readonly config: { readonly name: string; readonly driver: string }
+}
+
+export interface HostKernelOptions {
+  readonly view: View
+  /** This thread's instance. */
+  readonly core: Core
+  /** CPU blocks by number. */
+  readonly cpus: readonly number[]
+  readonly hz: number
+  readonly disks: readonly HostDisk[]
+  readonly nullBlk: readonly NullbOptions[]
+  readonly seed: number
+  /** Zeroed memory, hostKernelBytes in all. */
+  readonly alloc: (bytes: number) => number
+  readonly trace?: TraceSink
+  readonly timer?: 'wheel' | 'exact'
+  /** Between a wake-up and the task's first instruction, ns. */
+  readonly switchNs?: number
+}
+
+/** An emulated kernel, its block layer, and their machine. */
+export class HostKernel {
+  readonly k: Kernel
+  readonly blk: BlockLayer
+  readonly #view: View
+  readonly #options: HostKernelOptions
+  readonly #null: null_blk
+  /** Calls into the core that have not returned. */
+  #inside = 0
+  /** The last slice had no event: time may jump to the next deadline. */
+  #quiet = false
+
+  constructor(options: HostKernelOptions) {
+    const { view, hz, cpus } = options
+    this.#options = options
+    this.#view = view
+    this.k = new Kernel({
+      now: () => view.u64(L.M_BASE + L.M_NOW),
+      hz,
+      nrCpus: cpus.length,
+      bootNs: 0,
+      initialJiffies: 0,
+      ...(options.trace ? { trace: options.trace } : {}),
+      ...(options.timer ? { timer: options.timer } : {}),
+      switchNs: options.switchNs ?? 0,
+    })
+    this.blk = blk_dev_init(this.k, this.#wrap(options.core), view, cpus)
+    this.#reserve()
+    this.#null = this.#nullBlk()
+    for (const disk of options.disks)
+      blk_mq_init_queue(this.blk, disk.q, disk.config.name, this.#ops(disk))
+    view.store(L.M_BASE + L.M_HOST, 1)
+  }
+
+  #reserve(): void {
+    const { alloc } = this.#options
+    const { bios, waiters } = this.blk.bios
+    const bio = alloc(BIOS * L.BIO_BYTES)
+    for (let i = BIOS; i--; ) bios.push(bio + i * L.BIO_BYTES)
+    const waiter = alloc(WAITERS * WAITER_STRIDE)
+    for (let i = WAITERS; i--; ) waiters.push(waiter + i * WAITER_STRIDE)
+  }
+
+  /** The queue of a disk. */
+  queue(disk: HostDisk): request_queue {
+    return this.blk.queues.get(disk.q)!
+  }
+
+  // ---------------------------------------------------------------- drivers
+
+  #ops(disk: HostDisk): blk_mq_ops {
+    const { blk } = this
+    if (disk.config.driver === 'nvme')
+      return {
+        name: 'nvme',
+        commit_rqs: () => blk.core.nvme_ring_doorbells(blk.cpus[this.k.cpu.id]!),
+      }
+    return { name: 'null_blk', timeout: (q, rq) => this.#null_timeout_rq(q, rq) }
+  }
+
+  /** The driver gives a request up: it ends as if it had come to its end. */
+  #null_timeout_rq(q: request_queue, rq: number): number {
+    const t = enter(this.k, 'null_timeout_rq')
+    const { core, cpus, view } = q.blk
+    const nullb = view.u32(view.u32(rq + L.RQ_HCTX) + L.HC_DRIVER_DATA)
+    core.null_cmd_cancel(cpus[this.k.cpu.id]!, nullb, rq)
+    core.null_complete_request(cpus[this.k.cpu.id]!, nullb, rq, 0)
+    return leave(this.k, t, BLK_EH_DONE)
+  }
+
+  #nullBlk(): null_blk {
+    const { blk, k } = this
+    const at = (q: number): request_queue => blk.queues.get(q)!
+    const layer = {
+      stop: (q: number): void => blk_mq_stop_hw_queues(at(q)),
+      restart_async: (q: number): void => blk_mq_start_stopped_hw_queues(at(q), true),
+      requeue: (_cpu: number, rq: number): void =>
+        blk_mq_requeue_request(at(blk.view.u32(rq + L.RQ_Q)), rq, true),
+    }
+    return new null_blk(k, this.#view, layer, this.#options.nullBlk, this.#options.seed, k)
+  }
+
+  // ---------------------------------------------------------------- into the core
+
+  #wrap(core: Core): Core {
+    const wrapped: Record<string, unknown> = {}
+    for (const [name, value] of Object.entries(core)) {
+      wrapped[name] =
+        typeof value === 'function'
+          ? (...args: number[]): number => this.#call(value as (...a: number[]) => number, args)
+          : value
+    }
+    return wrapped as unknown as Core
+  }
+
+  #call(fn: (...args: number[]) => number, args: number[]): number {
+    const { k } = this
+    const view = this.#view
+    const cpu = this.#options.cpus[k.cpu.id]!
+    const depth = view.u32(cpu + L.CPU_DEPTH)
+    const ctx = view.u32(cpu + L.CPU_CTX_ID)
+    const plug = this.#inside === 0 && k.ctx === k.cpu.current ? k.cpu.current.plug : null
+    view.setU32(cpu + L.CPU_DEPTH, k.ctx.depth)
+    view.setU32(cpu + L.CPU_CTX_ID, k.ctx.id)
+    if (this.#inside === 0) {
+      const now = k.now()
+      if (view.u64(cpu + L.CPU_NOW) < now) view.setU64(cpu + L.CPU_NOW, now)
+      view.setU32(cpu + L.CPU_PLUG, plug instanceof blk_plug ? plug.depth : 0)
+    }
+    this.#inside++
+    try {
+      return fn(...args)
+    } finally {
+      this.#inside--
+      if (plug instanceof blk_plug) plug.depth = view.u32(cpu + L.CPU_PLUG)
+      if (this.#inside === 0) view.setU32(cpu + L.CPU_PLUG, 0)
+      view.setU32(cpu + L.CPU_DEPTH, depth)
+      view.setU32(cpu + L.CPU_CTX_ID, ctx)
+    }
+  }
+
+  // ---------------------------------------------------------------- out of the core
+
+  /** HB_*. */
+  block_host = (cpu: number, what: number, a: number, b: number): number =>
+    this.#from(cpu >>> 0, () => block_host(this.blk, what, a, b))
+
+  null_cmd = (cpu: number, nullb: number, rq: number, faults: number): number =>
+    this.#from(cpu >>> 0, () => {
+      const answer = this.#null.null_cmd(cpu, nullb, rq, faults)
+      // A timer that was set for the past fires at once: interrupts are not held off here.
+      if (hrtimer_get_next_event(this.k) <= this.k.now()) this.k.advance()
+      return answer
+    })
+
+  #from<T>(cpu: number, fn: () => T): T {
+    const { k } = this
+    const view = this.#view
+    const at = k.cpus[view.u32(cpu + L.CPU_INDEX)]!
+    const id = view.u32(cpu + L.CPU_CTX_ID)
+    const depth = view.u32(cpu + L.CPU_DEPTH)
+    const inside = this.#inside
+    this.#inside = Math.max(inside, 1)
+    try {
+      if (id & L.TRACE_HARDIRQ || inside === 0) return this.#inIrq(at, depth, fn)
+      const before = k.ctx.depth
+      k.ctx.depth = depth
+      try {
+        return fn()
+      } finally {
+        k.ctx.depth = before
+      }
+    } finally {
+      this.#inside = inside
+    }
+  }
+
+  /** The core serves an event of a CPU: its interrupt. */
+  #inIrq<T>(cpu: Cpu, depth: number, fn: () => T): T {
+    const { k } = this
+    const before = cpu.hardirq.depth
+    cpu.in_hardirq++
+    try {
+      return run_in_context(k, cpu, cpu.hardirq, () => {
+        cpu.hardirq.depth = depth
+        return fn()
+      })
+    } finally {
+      cpu.hardirq.depth = before
+      cpu.in_hardirq--
+      this.#call_back(cpu)
+    }
+  }
+
+  /** Somebody was woken: the core returns after this event, so that time does not go on before he runs. */
+  #call_back(cpu: Cpu): void {
+    const waits = this.k.rq_head !== null || this.blk.bios.sleeping.size > 0
+    if (!waits && cpu.softirq_pending === 0) return
+    this.#view.setU32(this.#options.cpus[cpu.id]! + L.CPU_SLOW, 1)
+  }
+
+  // ---------------------------------------------------------------- time
+
+  /** Runs what is due and ready. @returns until when the core may run, ns */
+  step(): number {
+    const { k, blk } = this
+    k.advance()
+    for (const cpu of k.cpus)
+      if (cpu.softirq_pending !== 0) run_in_context(k, cpu, cpu.current, () => do_softirq(k))
+    do wake_tag_waiters(blk)
+    while (k.runReady(64))
+    const next = k.nextDeadline()
+    return this.#quiet ? next : Math.min(next, k.now() + k.tick_nsec)
+  }
+
+  /** What the core's slice came to: whether anything at all is still to happen here. */
+  sliced(idle: boolean): boolean {
+    this.#quiet = idle
+    return this.k.nextDeadline() !== Number.POSITIVE_INFINITY
+  }
+
+  /** The core's slow half of a CPU, beside what it asks for at once: failed requests of NVMe. */
+  service(context: { readonly cpu: number; readonly view: View }): void {
+    const { blk, k } = this
+    if (context.view.u32(context.cpu + L.CPU_ERR) === 0) return
+    nvme_complete_failed({ core: blk.core, view: context.view, cpu: context.cpu })
+    for (const q of blk.queues.values())
+      run_in_context(k, k.cpus[0]!, k.cpus[0]!.current, () => blk_mq_run_hw_queues(q, true))
+  }
+
+  // ---------------------------------------------------------------- schedulers' tags
+
+  /** Tags of a scheduler for a hardware queue (TAGS_*): twice the driver's depth, 256 at most. */
+  schedTags(hctx: blk_mq_hw_ctx): number {
+    const { alloc, core, cpus } = this.#options
+    const view = this.#view
+    const depth = view.u32(view.u32(hctx.at + L.HC_TAGS) + L.TAGS_NR)
+    const count = 2 * Math.min(depth, SCHED_TAGS_MAX / 2)
+    const tags = alloc(L.TAGS_SIZE)
+    view.setU32(tags + L.TAGS_NR, count)
+    view.setU32(tags + L.TAGS_RQS, alloc(4 * count))
+    view.setU32(tags + L.TAGS_STATIC_RQS, alloc(L.RQ_SIZE * count))
+    const map = alloc(core.sbitmap_words(count, -1) * L.SBW_SIZE)
+    const hints = alloc(cpus.length * L.SBQ_HINT_SIZE)
+    core.sbitmap_queue_init_node(tags + L.TAGS_BITMAP, count, -1, 0, map, hints, cpus.length, 0, 0)
+    core.sbitmap_queue_init_node(tags + L.TAGS_BRESERVED, 0, -1, 0, 0, 0, 0, 0, 0)
+    return tags
+  }
+}

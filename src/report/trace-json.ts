@@ -1,0 +1,120 @@
+// A trace as JSON, in the form in which real kernels were recorded: function entries in the order of time with depth and
+// context, and tracepoints between them.
+//
+//   { kernel, scenario, config, steps: [{fn, depth, ctx?}], events: [{event, fields, at}], notes }
+//
+// `ctx` stands where it differs from the step before. Groups of steps that ran several times in a row stand there once,
+// with `repeat` and, for more than one step, `span`; so do the events of the first time.
+
+/** A record as this file needs it. */
+export interface TraceRecord {
+  readonly kind: 'enter' | 'event'
+  readonly name: string
+  readonly time: number
+  readonly cpu: number
+  /** task, `kworker-1`, softirq, hardirq or idle. */
+  readonly context: string
+  readonly depth: number
+  readonly fields: Readonly<Record<string, string | number | boolean>>
+}
+
+export interface TraceDocument {
+  readonly kernel: string
+  readonly scenario: string
+  readonly config: Readonly<Record<string, string>>
+  readonly notes: readonly string[]
+}
+
+interface Step {
+  fn: string
+  depth: number
+  ctx?: string
+  repeat?: number
+  span?: number
+}
+
+interface Event {
+  event: string
+  fields: TraceRecord['fields']
+  /** The last step that had begun. */
+  at: number
+}
+
+/** Longest group that is looked for. */
+const MAX_SPAN = 200
+
+function sameStep(a: Step, b: Step): boolean {
+  return a.fn === b.fn && a.depth === b.depth && a.ctx === b.ctx
+}
+
+/** How often the `span` steps from `at` on stand there in a row. */
+function repeats(steps: readonly Step[], at: number, span: number): number {
+  let n = 1
+  for (;;) {
+    const next = at + n * span
+    if (next + span > steps.length) return n
+    for (let i = 0; i < span; i++) if (!sameStep(steps[at + i]!, steps[next + i]!)) return n
+    n++
+  }
+}
+
+/** The shortest group at `at` that repeats itself. */
+function groupAt(steps: readonly Step[], at: number): { span: number; repeat: number } | null {
+  const most = Math.min(MAX_SPAN, (steps.length - at) >> 1)
+  for (let span = 1; span <= most; span++) {
+    const repeat = sameStep(steps[at]!, steps[at + span]!) ? repeats(steps, at, span) : 1
+    if (repeat > 1) return { span, repeat }
+  }
+  return null
+}
+
+/** Folds runs from the left; events go with the step after which they stand. */
+function fold(
+  steps: readonly Step[],
+  events: readonly Event[],
+): { steps: Step[]; events: Event[] } {
+  const folded: Step[] = []
+  const place = new Map<number, number>([[-1, -1]])
+  for (let i = 0; i < steps.length; ) {
+    const group = groupAt(steps, i)
+    const span = group?.span ?? 1
+    for (let j = 0; j < span; j++) place.set(i + j, folded.push({ ...steps[i + j]! }) - 1)
+    if (group) {
+      const first = folded[folded.length - span]!
+      first.repeat = group.repeat
+      if (span > 1) first.span = span
+    }
+    i += span * (group?.repeat ?? 1)
+  }
+  const kept = events.flatMap(e => (place.has(e.at) ? [{ ...e, at: place.get(e.at)! }] : []))
+  return { steps: folded, events: kept }
+}
+
+/** Tracepoints that recordings leave out. */
+const NOT_RECORDED = new Set(['timer_cancel', 'hrtimer_cancel'])
+
+/** Fields that mean something in one run only. */
+const LEFT_OUT = new Set(['sector', 'dev'])
+
+function known(fields: TraceRecord['fields']): Record<string, string | number | boolean> {
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !LEFT_OUT.has(name)))
+}
+
+/** The document as one line of JSON. */
+export function traceJson(about: TraceDocument, records: readonly TraceRecord[]): string {
+  const steps: Step[] = []
+  const events: Event[] = []
+  let context = ''
+  for (const record of records) {
+    if (record.kind === 'event') {
+      if (NOT_RECORDED.has(record.name)) continue
+      events.push({ event: record.name, fields: known(record.fields), at: steps.length - 1 })
+      continue
+    }
+    const step: Step = { fn: record.name, depth: record.depth }
+    if (record.context !== context) step.ctx = context = record.context
+    steps.push(step)
+  }
+  const { kernel, scenario, config, notes } = about
+  return `${JSON.stringify({ kernel, scenario, config, ...fold(steps, events), notes })}\n`
+}

@@ -1,0 +1,154 @@
+// Names of trace scenarios, and what they mean.
+//
+//   nullblk-{mq|bio|cache|nocache}[-depthN][-irqN][-{none|mq-deadline|kyber}]-{read|write|flush|wflush|dsync|batchrN|batchwN}
+//   nullblk-requeue-SCHED-readN       the N-th read while the driver asks for a requeue on every second request
+//   nullblk-fault-timeout-readN       the N-th read while every fifth request is lost
+//   nullblk-throttle-mbpsN-batchwN    out of bandwidth: queue stopped, restarted by its timer
+//   laptop-mode-{off-read|write-read-timer|write-without-completion|sync-cancels|two-completions}[-SCHED]
+//   ...-Ncpu                          other than two CPUs
+//
+// `cache` is memory-backed with a write-back cache, `nocache` memory-backed without. Without a word: queue_mode 2,
+// irqmode 1 (bio: 0; a depth: 2), scheduler none, HZ 250, a hardware queue for each CPU (a depth: one).
+
+import { UserError } from '../core/errors.js'
+
+export type ScenarioOp = 'read' | 'write' | 'flush' | 'wflush' | 'dsync' | 'batchr' | 'batchw'
+export type ScenarioSched = 'none' | 'mq-deadline' | 'kyber'
+
+export interface NullBlkScenario {
+  readonly name: string
+  readonly kind: 'mq' | 'bio' | 'cache' | 'nocache'
+  readonly depth: number | null
+  readonly irqmode: 0 | 1 | 2
+  readonly sched: ScenarioSched
+  readonly op: ScenarioOp
+  /** I/Os of a batch. */
+  readonly count: number
+  /** Which of several equal I/Os is recorded, from 1. */
+  readonly nth: number
+  readonly fault: 'requeue' | 'timeout' | null
+  /** A story of laptop mode (scenario-laptop.ts). */
+  readonly laptop: LaptopStory | null
+  readonly mbps: number
+  readonly cpus: number
+}
+
+export const LAPTOP_STORIES = [
+  'off-read',
+  'write-read-timer',
+  'write-without-completion',
+  'sync-cancels',
+  'two-completions',
+] as const
+export type LaptopStory = (typeof LAPTOP_STORIES)[number]
+
+const LAPTOP = new RegExp(
+  `^laptop-mode-(${LAPTOP_STORIES.join('|')})(?:-(none|mq-deadline|kyber))?$`,
+)
+const CPUS = /-(\d+)cpu$/
+const PLAIN =
+  /^nullblk-(mq|bio|cache|nocache)(?:-depth(\d+))?(?:-irq([012]))?(?:-(none|mq-deadline|kyber))?-(read|write|flush|wflush|dsync|batchr(\d*)|batchw(\d*))$/
+const REQUEUE = /^nullblk-requeue-(none|mq-deadline|kyber)-read(\d+)$/
+const TIMEOUT = /^nullblk-fault-timeout(?:-(none|mq-deadline|kyber))?-read(\d+)$/
+const THROTTLE = /^nullblk-throttle-mbps(\d+)(?:-(none|mq-deadline|kyber))?-(batchr|batchw)(\d*)$/
+
+const BASE = {
+  kind: 'mq',
+  depth: null,
+  irqmode: 1,
+  sched: 'none',
+  op: 'read',
+  count: 1,
+  nth: 1,
+  fault: null,
+  laptop: null,
+  mbps: 0,
+} as const
+
+/** A short scenario of each story, for `--list` and `--all`. */
+export const SCENARIOS: readonly string[] = [
+  ...['none', 'mq-deadline', 'kyber'].flatMap(sched =>
+    ['read', 'write', 'batchr4', 'batchw4'].flatMap(op =>
+      [0, 1, 2].map(irq => `nullblk-mq-irq${irq}-${sched}-${op}`),
+    ),
+  ),
+  'nullblk-mq-depth1-none-batchr4',
+  'nullblk-bio-read',
+  'nullblk-bio-write',
+  'nullblk-bio-wflush',
+  ...['none', 'mq-deadline'].flatMap(sched =>
+    ['read', 'write', 'flush', 'wflush', 'dsync'].flatMap(op =>
+      ['cache', 'nocache'].map(kind => `nullblk-${kind}-irq1-${sched}-${op}`),
+    ),
+  ),
+  'nullblk-cache-irq0-none-wflush',
+  ...[1, 2, 3].map(n => `nullblk-requeue-none-read${n}`),
+  ...[1, 3, 4].map(n => `nullblk-fault-timeout-read${n}`),
+  'nullblk-throttle-mbps1-batchw8',
+  ...LAPTOP_STORIES.map(story => `laptop-mode-${story}`),
+]
+
+function batch(text: string | undefined): number {
+  return text ? Number(text) : 4
+}
+
+function plain(name: string, cpus: number, m: RegExpExecArray): NullBlkScenario {
+  const kind = m[1] as NullBlkScenario['kind']
+  const depth = m[2] ? Number(m[2]) : null
+  const usual = kind === 'bio' ? 0 : depth === null ? 1 : 2
+  const irqmode = (m[3] ? Number(m[3]) : usual) as 0 | 1 | 2
+  const sched = (m[4] ?? 'none') as ScenarioSched
+  const op = m[5]!.replace(/\d+$/, '') as ScenarioOp
+  const count = op.startsWith('batch') ? batch(m[6] || m[7]) : 1
+  return { ...BASE, name, cpus, kind, depth, irqmode, sched, op, count }
+}
+
+/**
+ * What a scenario name asks for.
+ * @throws UserError when it is none
+ */
+export function parseScenario(name: string): NullBlkScenario {
+  const cpus = Number(CPUS.exec(name)?.[1] ?? 2)
+  const bare = name.replace(CPUS, '')
+  const scenario = parseBare(name, bare, cpus)
+  const { count, nth, depth } = scenario
+  if (cpus < 1 || cpus > 64 || count < 1 || count > 128 || nth < 1 || nth > 1000 || depth === 0)
+    throw new UserError(
+      `trace ${name}: a number is out of range: 1 to 64 CPUs, 1 to 128 I/Os of a batch, a depth from 1`,
+    )
+  return scenario
+}
+
+function parseBare(name: string, bare: string, cpus: number): NullBlkScenario {
+  const p = PLAIN.exec(bare)
+  if (p) return plain(name, cpus, p)
+  const r = REQUEUE.exec(bare)
+  if (r)
+    return {
+      ...BASE,
+      name,
+      cpus,
+      fault: 'requeue',
+      sched: r[1] as ScenarioSched,
+      nth: Number(r[2]),
+    }
+  const t = TIMEOUT.exec(bare)
+  if (t) {
+    const sched = (t[1] ?? 'none') as ScenarioSched
+    return { ...BASE, name, cpus, fault: 'timeout', sched, nth: Number(t[2]) }
+  }
+  const b = THROTTLE.exec(bare)
+  if (b) {
+    const op = b[3] as ScenarioOp
+    const sched = (b[2] ?? 'none') as ScenarioSched
+    return { ...BASE, name, cpus, irqmode: 0, mbps: Number(b[1]), op, sched, count: batch(b[4]) }
+  }
+  const l = LAPTOP.exec(bare)
+  if (l) {
+    const [laptop, sched] = [l[1] as LaptopStory, (l[2] ?? 'none') as ScenarioSched]
+    return { ...BASE, name, cpus, kind: 'nocache', irqmode: 0, sched, laptop }
+  }
+  throw new UserError(
+    `trace: unknown scenario '${name}'; names look like nullblk-mq-irq1-none-read, and phasebit trace --list shows them`,
+  )
+}

@@ -1,0 +1,301 @@
+// One trace scenario: a machine in virtual time with an emulated kernel, a task that does the I/O, everything recorded
+// from its first call to the end of its last one.
+//
+// Before it one I/O is done and a second goes by, so that what happens once in a queue's life is over, and the timer of
+// its requests, where the story does not say otherwise, is still running.
+
+import { parseDevices } from '../machine/spec-parse.js'
+import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
+import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
+import type { elevator_type, request_queue } from '../block/blkdev.js'
+import { kyber_sched } from '../block/kyber-iosched.js'
+import { mq_deadline } from '../block/mq-deadline.js'
+import { blk_fill_rwbs } from '../block/trace-events.js'
+import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
+import { blkdev_close, blkdev_open } from '../fs/block_dev-open.js'
+import type { Sleep } from '../kernel/core.js'
+import { msleep } from '../kernel/timer-sleep.js'
+import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
+import type { Machine, MachineConfig } from '../machine/config.js'
+import { hostKernelBytes } from '../machine/host-kernel.js'
+import { bootMachine } from '../machine/machine.js'
+import { type TraceEntry, TraceRings, traceBytes } from '../machine/trace-ring.js'
+import type { TraceRecord } from '../report/trace-json.js'
+import { builtOnly, diskConfig } from './machine-config.js'
+import { laptopBytes, laptopStory, laptopWords } from './scenario-laptop.js'
+import type { NullBlkScenario } from './scenario-names.js'
+
+const RECORDS = 1 << 16
+const BLOCK = 4096
+const HZ = 250
+/**
+ * The recorded kernels ran in slow guests, slower for the recording: a task that was woken ran in a later jiffy, so that
+ * statistics, which go on once a jiffy, went on again.
+ */
+const SWITCH_NS = 2.5e6
+/** Longer than any timer of a scenario runs. */
+const LONGEST_NS = 120e9
+
+export interface ScenarioTrace {
+  readonly config: Readonly<Record<string, string>>
+  readonly records: readonly TraceRecord[]
+  readonly drops: number
+  /** Names of the disks. */
+  readonly disks: readonly string[]
+}
+
+const SCHEDULERS: Readonly<Record<string, elevator_type | null>> = {
+  none: null,
+  'mq-deadline': mq_deadline,
+  kyber: kyber_sched,
+}
+
+// ---------------------------------------------------------------- the machine
+
+function deviceText(s: NullBlkScenario): string {
+  const keys = [
+    'null_blk',
+    'gb=1',
+    s.kind === 'bio' ? 'queue_mode=0' : 'queue_mode=2,no_sched=1',
+    `irqmode=${s.irqmode}`,
+  ]
+  if (s.depth !== null) keys.push(`hw_queue_depth=${s.depth}`)
+  else keys.push(`submit_queues=${s.cpus}`)
+  if (s.kind === 'cache' || s.kind === 'nocache' || s.mbps > 0) keys.push('memory_backed=1')
+  if (s.kind === 'cache') keys.push('cache_size=64')
+  if (s.kind === 'cache' || s.kind === 'nocache') keys.push('quirks=4.19')
+  if (s.mbps > 0) keys.push(`mbps=${s.mbps}`)
+  if (s.fault === 'requeue') keys.push('requeue=2/100/0/-1')
+  if (s.fault === 'timeout') keys.push('timeout=5/100/0/-1')
+  return keys.join(',')
+}
+
+function machineOf(s: NullBlkScenario): MachineConfig {
+  const disks = parseDevices([deviceText(s)]).map(spec =>
+    diskConfig(builtOnly(spec), 'virtual', 0, s.cpus),
+  )
+  return {
+    clock: 'virtual',
+    cpus: s.cpus,
+    hz: HZ,
+    seed: 1,
+    lat: 'none',
+    stages: false,
+    trace: true,
+    memBytes: 2 ** 20,
+    disks,
+    extraBytes:
+      traceBytes(s.cpus, RECORDS) +
+      hostKernelBytes(s.cpus, s.cpus) +
+      (s.laptop === null ? 0 : laptopBytes()) +
+      129 * BLOCK,
+    jobs: 1,
+    kernel: { switchNs: SWITCH_NS },
+  }
+}
+
+/** The scenario in words, as recordings have it. */
+function configWords(s: NullBlkScenario): Record<string, string> {
+  if (s.laptop !== null) return laptopWords(s)
+  return {
+    op: s.op,
+    count: String(s.count),
+    queue_mode: s.kind === 'bio' ? '0' : '2',
+    irqmode: String(s.irqmode),
+    sched: s.sched,
+    cpus: String(s.cpus),
+    ...(s.depth === null ? {} : { hw_queue_depth: String(s.depth) }),
+    ...(s.kind === 'cache' ? { cache: 'writeback' } : {}),
+    ...(s.mbps > 0 ? { mbps: String(s.mbps) } : {}),
+    ...(s.fault === null
+      ? {}
+      : { fault: s.fault === 'requeue' ? 'requeue_every_second' : 'timeout_every_fifth' }),
+  }
+}
+
+// ---------------------------------------------------------------- the task
+
+class Actor {
+  readonly #q: request_queue
+  readonly #s: NullBlkScenario
+  readonly #data: number
+
+  constructor(q: request_queue, s: NullBlkScenario, data: number) {
+    this.#q = q
+    this.#s = s
+    this.#data = data
+  }
+
+  #io(write: boolean, n: number): kiocb {
+    const { kind } = this.#s
+    const dsync = this.#s.op === 'dsync' && kind !== 'bio'
+    const at = { pos: (2 * n + 16) * BLOCK, bytes: BLOCK, data: this.#data + n * BLOCK }
+    return { q: this.#q, write, ...at, ...(write && dsync ? { dsync } : {}) }
+  }
+
+  /** One read, as anybody does them. */
+  *read(): Sleep<void> {
+    yield* blkdev_read_iter(this.#io(false, 0))
+  }
+
+  *#batch(write: boolean): Sleep<void> {
+    const { blk } = this.#q
+    const done = new wait_queue_head(blk.k, 'I/Os')
+    let left = this.#s.count
+    const ended = (): void => {
+      left--
+      wake_up(done)
+    }
+    blk_start_plug(blk)
+    for (let n = 0; n < this.#s.count; n++) {
+      const io = { ...this.#io(write, n), done: ended }
+      yield* write ? blkdev_write_iter(io) : blkdev_read_iter(io)
+    }
+    blk_finish_plug(blk)
+    yield* wait_event(done, () => left === 0)
+  }
+
+  /** What the scenario is about. */
+  *run(): Sleep<void> {
+    const { op, fault } = this.#s
+    if (fault === 'timeout') blkdev_open(this.#q)
+    if (op === 'read') yield* this.read()
+    else if (op === 'write' || op === 'dsync') yield* blkdev_write_iter(this.#io(true, 0))
+    else if (op === 'flush') yield* blkdev_fsync(this.#q)
+    else if (op === 'wflush') {
+      yield* blkdev_write_iter(this.#io(true, 0))
+      yield* blkdev_fsync(this.#q)
+    } else yield* this.#batch(op === 'batchw')
+    if (fault === 'timeout') blkdev_close(this.#q)
+  }
+}
+
+// ---------------------------------------------------------------- running
+
+/** Runs a task to its end. */
+async function runTask(
+  machine: Machine,
+  name: string,
+  cpu: number,
+  body: () => Sleep<void>,
+): Promise<void> {
+  const { k } = machine.host!
+  let over = false
+  k.spawn(
+    name,
+    function* () {
+      yield* body()
+      over = true
+      machine.interrupt()
+    },
+    [cpu],
+  )
+  const end = machine.now() + LONGEST_NS
+  while (!over && machine.now() < end) await machine.run(end)
+  if (!over) throw new Error(`the task ${name} has not ended: it waits for ${waits(machine, name)}`)
+}
+
+/** Lets time pass, whatever happens meanwhile. */
+async function rest(machine: Machine, ns: number): Promise<void> {
+  const end = machine.now() + ns
+  while (machine.now() < end) if ((await machine.run(end)) === 'idle') break
+}
+
+function waits(machine: Machine, name: string): string {
+  return [...machine.host!.k.tasks].find(task => task.name === name)?.waiting_on ?? 'nothing'
+}
+
+const SHORT_MS = 100
+/** Longer than the timer of the requests runs. */
+const LONG_MS = 10_000
+
+/** How long the disk rests before the n-th read; the first of all is number 0. */
+function restMs(s: NullBlkScenario, n: number): number {
+  if (s.fault === 'requeue' && n === 1) return LONG_MS
+  return s.fault === 'timeout' && n === 3 ? LONG_MS : SHORT_MS
+}
+
+async function prepare(machine: Machine, actor: Actor, s: NullBlkScenario): Promise<void> {
+  const { k } = machine.host!
+  await runTask(machine, 'sh', 0, function* () {
+    yield* actor.read()
+    yield* msleep(k, restMs(s, 1))
+  })
+  // Faults that alternate count for each hardware queue.
+  const cpu = s.fault === 'requeue' ? s.cpus - 1 : 0
+  await runTask(machine, 'sh', cpu, function* () {
+    for (let n = 1; n < s.nth; n++) {
+      yield* actor.read()
+      yield* msleep(k, restMs(s, n + 1))
+    }
+  })
+}
+
+/** Runs a scenario and returns what was recorded. */
+export async function runScenario(s: NullBlkScenario): Promise<ScenarioTrace> {
+  const config = machineOf(s)
+  const machine = bootMachine(config)
+  const host = machine.host!
+  const cpus = Array.from({ length: s.cpus }, (_, i) => machine.cpuAddress(i))
+  const memory = machine.alloc(traceBytes(s.cpus, RECORDS))
+  const rings = new TraceRings(machine.view, cpus, memory, RECORDS)
+  host.k.trace.sink = rings
+  await machine.start()
+  const q = host.queue(machine.disks[0]!)
+  const actor = new Actor(q, s, machine.alloc(128 * BLOCK, BLOCK))
+  blk_mq_init_sched(q, SCHEDULERS[s.sched] ?? null, hctx => host.schedTags(hctx))
+  const story = s.laptop === null ? null : laptopStory(machine, q, s)
+  if (story === null) await prepare(machine, actor, s)
+  for (const task of story?.before ?? []) await runTask(machine, task.name, task.cpu, task.body)
+  rings.on = true
+  host.k.trace.on = true
+  if (story === null) await runTask(machine, 'io1', s.cpus - 1, () => actor.run())
+  for (const task of story?.tasks ?? []) await runTask(machine, task.name, task.cpu, task.body)
+  await rest(machine, story?.restNs ?? 4 * SWITCH_NS)
+  rings.on = false
+  host.k.trace.on = false
+  const records = named(rings.drain(), rings)
+  await machine.stop()
+  const disks = machine.disks.map(disk => disk.config.name)
+  return { config: configWords(s), records, drops: rings.drops, disks }
+}
+
+// ---------------------------------------------------------------- records
+
+/** Names contexts as recordings do, and puts fields to events of the core. */
+function named(entries: readonly TraceEntry[], rings: TraceRings): TraceRecord[] {
+  const workers = new Map<number, string>()
+  const context = (ctx: number): string => {
+    const who = rings.contexts.get(ctx)
+    if (!who) return 'hardirq'
+    if (who.kind === 'task') return who.name
+    if (who.kind !== 'kworker') return who.kind
+    const name = workers.get(ctx) ?? `kworker-${workers.size + 1}`
+    workers.set(ctx, name)
+    return name
+  }
+  // A CPU of virtual time is ahead of the clock while it works: what comes after is not earlier.
+  let time = 0
+  return entries.map(entry => ({
+    kind: entry.kind,
+    name: entry.name,
+    time: (time = Math.max(time, entry.time)),
+    cpu: entry.cpu,
+    context: context(entry.ctx),
+    depth: entry.depth,
+    fields: entry.fields ?? eventFields(entry),
+  }))
+}
+
+function eventFields(entry: TraceEntry): TraceRecord['fields'] {
+  const { name, opf = 0, bytes = 0, error = 0, sector = 0, disk = 0 } = entry
+  if (entry.kind === 'enter' || name === 'block_plug') return {}
+  if (name === 'block_unplug') return { n: bytes }
+  if (name.startsWith('hrtimer')) return { function: 'null_cmd_timer_expired' }
+  const place = { sector, dev: disk }
+  const about = { rwbs: blk_fill_rwbs(opf), sectors: bytes / 512 }
+  if (name === 'block_rq_issue' || name === 'block_rq_insert') return { ...about, bytes, ...place }
+  if (name === 'block_rq_complete' || name === 'block_rq_requeue')
+    return { ...about, error, ...place }
+  return { ...about, ...place }
+}

@@ -1,0 +1,73 @@
+// The built command in a folder of its own, for the tests of gate and sweep.
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { vi } from 'vitest'
+import { main } from '../../src/cli/main.js'
+
+export const CLI: string = fileURLToPath(new URL('../../dist/src/cli.js', import.meta.url))
+export const ROOT: string = fileURLToPath(new URL('../..', import.meta.url))
+
+export const JOB: string = [
+  '[a]',
+  'filename=/dev/nvme0n1',
+  'ioengine=libaio',
+  'direct=1',
+  'rw=randrw',
+  'bs=4k',
+  'size=1m',
+  'iodepth=4',
+  '',
+].join('\n')
+
+export interface Ended {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs `phasebit ARGS...` in a process, in a folder. */
+export function phasebitIn(cwd: string, args: readonly string[]): Ended {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, ...args], {
+    cwd,
+    encoding: 'utf8',
+  })
+  return { status, stdout, stderr }
+}
+
+/** Takes what is written to a stream, until it is restored. */
+function capture(stream: NodeJS.WriteStream): { readonly text: () => string; restore(): void } {
+  let text = ''
+  const spy = vi.spyOn(stream, 'write').mockImplementation((data, ...rest) => {
+    text += String(data)
+    const done = rest.find(one => typeof one === 'function') as
+      | ((error?: Error) => void)
+      | undefined
+    done?.()
+    return true
+  })
+  return { text: () => text, restore: () => spy.mockRestore() }
+}
+
+/** The same in this process, which is quicker. */
+export async function phasebitHere(
+  cwd: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Ended> {
+  const [before, place] = [{ ...process.env }, process.cwd()]
+  const [out, err] = [capture(process.stdout), capture(process.stderr)]
+  delete process.env['GITHUB_STEP_SUMMARY']
+  delete process.env['GITHUB_ACTIONS']
+  Object.assign(process.env, env)
+  process.chdir(cwd)
+  try {
+    await main(args)
+    return { status: Number(process.exitCode), stdout: out.text(), stderr: err.text() }
+  } finally {
+    process.chdir(place)
+    process.env = before
+    process.exitCode = 0
+    out.restore()
+    err.restore()
+  }
+}

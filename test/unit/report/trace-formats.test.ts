@@ -1,0 +1,124 @@
+// Forms of a trace: what readers of each need.
+
+import { describe, expect, test } from 'vitest'
+import { UserError } from '../../../src/core/errors.js'
+import { readBlktrace } from '../../../src/report/blktrace-read.js'
+import { readIolog } from '../../../src/report/iolog.js'
+import { traceJson, type TraceRecord } from '../../../src/report/trace-json.js'
+import { parseScenario, SCENARIOS } from '../../../src/workload/scenario-names.js'
+import { runScenario } from '../../../src/workload/scenario-run.js'
+import {
+  parseTraceFormat,
+  traceFiles,
+  traceText,
+  type WholeTrace,
+} from '../../../src/workload/trace-formats.js'
+
+async function whole(name: string): Promise<WholeTrace> {
+  const s = parseScenario(name)
+  const { config, records, disks } = await runScenario(s)
+  return { name, config, notes: [], records, cpus: s.cpus, disks }
+}
+
+function step(name: string, depth: number, context = 'io1'): TraceRecord {
+  return { kind: 'enter', name, time: 0, cpu: 0, context, depth, fields: {} }
+}
+
+describe('blktrace', () => {
+  test('one file for each CPU; records of 48 bytes, numbered, in order of time', async () => {
+    const trace = await whole('nullblk-cache-irq1-none-wflush')
+    const files = traceFiles(trace)
+    expect([...files.keys()]).toEqual(['.blktrace.0', '.blktrace.1'])
+    for (const [end, bytes] of files) {
+      let time = -1
+      let number = 0
+      for (let at = 0; at < bytes.length; at += 48 + bytes.readUInt16LE(at + 46)) {
+        expect(bytes.readUInt32LE(at)).toBe(0x65617407)
+        expect(bytes.readUInt32LE(at + 4)).toBe(++number)
+        expect(Number(bytes.readBigUInt64LE(at + 8))).toBeGreaterThan(time)
+        time = Number(bytes.readBigUInt64LE(at + 8))
+        expect(bytes.readUInt32LE(at + 40)).toBe(Number(end.slice(-1)))
+      }
+      expect(number).toBeGreaterThan(0)
+    }
+  })
+
+  test('its reader finds the I/O again', async () => {
+    const files = traceFiles(await whole('nullblk-mq-irq1-none-batchr4'))
+    const replay = readBlktrace(files.get('.blktrace.1')!, 'trace')
+    const ios = replay.actions.filter(action => 'length' in action)
+    expect(ios.map(io => [io.action, io.length])).toEqual(Array(4).fill(['read', 4096]))
+  })
+})
+
+test('iolog: read again, the same I/O', async () => {
+  const text = traceText(await whole('nullblk-cache-irq1-none-wflush'), 'iolog')
+  const ios = readIolog(text, 'trace').actions.filter(action => 'length' in action)
+  expect(ios.map(io => io.action)).toEqual(['write', 'sync'])
+})
+
+test('Perfetto: slices of a thread nest, each request begins and ends', async () => {
+  const text = traceText(await whole('nullblk-mq-irq1-none-batchr4'), 'perfetto')
+  const { traceEvents } = JSON.parse(text) as { traceEvents: Record<string, unknown>[] }
+  const of = (ph: string): Record<string, unknown>[] => traceEvents.filter(e => e['ph'] === ph)
+  expect(of('b').map(e => e['id'])).toEqual(of('e').map(e => e['id']))
+  expect(of('X').every(e => Number(e['dur']) >= 0)).toBe(true)
+  expect(of('M').some(e => (e['args'] as { name: string }).name === 'io1')).toBe(true)
+})
+
+test('function graph: every brace that opens closes', async () => {
+  const text = traceText(await whole('nullblk-mq-depth1-none-batchr4'), 'graph')
+  const lines = text.split('\n')
+  const opened = lines.filter(line => line.endsWith('{')).length
+  expect(opened).toBeGreaterThan(50)
+  expect(lines.filter(line => line.endsWith('}')).length).toBe(opened)
+})
+
+test('ftrace: an event a line, behind the header that importers look for', async () => {
+  const text = traceText(await whole('nullblk-mq-irq1-none-read'), 'ftrace')
+  expect(text.startsWith('# tracer: nop\n')).toBe(true)
+  expect(text).toMatch(
+    / io1-\d+ +\[001\] \.\.\.\. +0\.\d{6}: block_rq_issue: 252,0 R 4096 \(\) 128 \+ 8 \[io1\]\n/,
+  )
+})
+
+describe('JSON', () => {
+  const about = { kernel: '4.19', scenario: 's', config: {}, notes: [] }
+
+  test('groups that repeat stand there once, with the events of the first', () => {
+    const pair = [step('a', 0), step('b', 1)]
+    const event: TraceRecord = { ...step('e', 0), kind: 'event' }
+    const records = [...pair, event, ...pair, event, ...pair, step('c', 0), step('c', 0)]
+    const { steps, events } = JSON.parse(traceJson(about, records))
+    expect(steps).toEqual([
+      { fn: 'a', depth: 0, ctx: 'io1' },
+      { fn: 'b', depth: 1, repeat: 2, span: 2 },
+      { fn: 'a', depth: 0 },
+      { fn: 'b', depth: 1 },
+      { fn: 'c', depth: 0, repeat: 2 },
+    ])
+    expect(events.map((e: { at: number }) => e.at)).toEqual([1])
+  })
+})
+
+describe('names', () => {
+  test('the grammar, in any combination', () => {
+    const s = parseScenario('nullblk-cache-depth8-irq0-kyber-batchw16-4cpu')
+    expect(s).toMatchObject({ kind: 'cache', depth: 8, irqmode: 0, sched: 'kyber', op: 'batchw' })
+    expect([s.count, s.cpus]).toEqual([16, 4])
+    for (const name of SCENARIOS) expect(parseScenario(name).name).toBe(name)
+  })
+
+  test.each([
+    'nullblk',
+    'nullblk-mq-irq3-none-read',
+    'nullblk-mq-cfq-read',
+    'nullblk-mq-read-0cpu',
+  ])('%s is none', name => expect(() => parseScenario(name)).toThrow(UserError))
+
+  test('of forms', () => {
+    expect(() => parseTraceFormat('xml', '--format')).toThrow(
+      '--format xml: must be one of json, graph, perfetto, ftrace, blktrace, iolog',
+    )
+  })
+})
