@@ -11,15 +11,14 @@ import {
   RUN_POLL, RUN_SLEEP, RUN_SLOW, RUN_TIMER, TAGS_BITMAP, WAIT_INLINE, WAIT_IRQ, WT_WOKEN,
   JOB_DRAIN,
 } from './layout'
+import { plain_burst } from './burst'
 import { now_ns, read_clock } from './clock'
 import { complete_done_list, nvme_cqe_pending, nvme_process_cq } from './cq'
-import { dev_next_due, dev_post_due, dev_run_sq, dev_sq_tail } from './device'
+import { INLINE_BURST, dev_next_due, dev_post_due, dev_run_sq, dev_sq_tail } from './device'
 import { NEVER } from './events'
 import { job_issue, job_take, job_runnable } from './job'
 import { sbitmap_any_bit_set } from './sbitmap'
 
-/** Commands that an inline device executes before the host looks at its completions. */
-const INLINE_BURST: u32 = 32
 /** Completions taken in one go. */
 const REAP_MAX: u32 = 1024
 /** Empty looks before a call gives up and lets TypeScript decide. */
@@ -148,7 +147,8 @@ export function cpu_run(cpu: u32, budget: u32): i32 {
   let empty: u32 = 0
   let rounds: u32 = 0
   while (!atomic.load<u32>(M_BASE, M_STOP)) {
-    const n = cpu_pass(cpu)
+    let n = <u32>plain_burst(cpu, enough - bios_ended(cpu))
+    if (!n) n = cpu_pass(cpu)
     if (cpu_wants_host(cpu)) return RUN_MORE | RUN_SLOW
     if (bios_ended(cpu) >= enough || ++rounds >= budget) return RUN_MORE
     if (n) {

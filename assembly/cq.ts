@@ -12,15 +12,15 @@ import {
   CLOCK_VIRTUAL, CPU_CLOCK, CPU_DONE_LIST, CPU_ENDED, CPU_ERR, CPU_INDEX, CPU_IPIS, CPU_NOW,
   CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_SIZE, CTX_STAT_IOS, CTX_STAT_SECTORS,
   CTX_STAT_TICKS, DRIVER_NULL_BLK, HB_COMPLETED, HC_DRIVER, HC_DRIVER_DATA, HC_FLAGS, HC_GATE,
-  HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED, M_BASE, M_COST_COMPLETE, M_COST_IPI, MQ_RQ_IDLE,
-  MQ_RQ_IN_FLIGHT, NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_HCTX, NQ_SHARED, NQ_SPURIOUS,
-  NQ_TAGS, Q_CTXS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_DATA_LEN, RQ_HCTX, RQ_INTERNAL_TAG, RQ_NEXT,
-  RQ_PRP_LIST, RQ_START_NS, RQ_STATE, RQ_STATUS, SBQ_HINT_SIZE, SBQ_HINTS, SBQ_MAP,
-  SBQ_ROUND_ROBIN, SBQ_SHIFT, SBQ_WAITERS, SBW_SIZE, SECTOR_SHIFT, TAGS_BITMAP, TAGS_NR,
-  TAGS_RESERVED, TAGS_RQS,
+  HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED, JOB_PL_FLYING, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE,
+  M_COST_COMPLETE, M_COST_IPI, NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_HCTX, NQ_SHARED,
+  NQ_SPURIOUS, NQ_TAGS, Q_CTXS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_DATA_LEN, RQ_FLAGS, RQ_HCTX,
+  RQ_INTERNAL_TAG, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT, RQ_SIZE, RQ_START_NS, RQ_STATE, RQ_STATUS,
+  SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBQ_WAITERS, SBW_SIZE,
+  SECTOR_SHIFT, TAGS_BITMAP, TAGS_NR, TAGS_RESERVED, TAGS_RQS, TAGS_STATIC_RQS,
 } from './layout'
 import {
-  BLK_MQ_F_TAG_SHARED, BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW3, REQ_OP_MASK, RQF_PLAIN,
+  BLK_MQ_F_TAG_SHARED, BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW3, REQ_OP_MASK, RQF_IO_STAT, RQF_PLAIN,
 } from './nvme'
 import {
   FN___blk_mq_complete_request_remote, FN_blk_mq_complete_request, FN_blk_should_fake_timeout,
@@ -50,6 +50,7 @@ export function nvme_complete_rq(cpu: u32, rq: u32, status: u32): void {
   if (load<u32>(rq, RQ_PRP_LIST)) nvme_unmap_data(load<u32>(load<u32>(rq, RQ_HCTX), HC_DRIVER_DATA), rq)
   if (status) {
     rq_push(cpu + CPU_ERR, rq)
+    store<u32>(rq, load<u32>(rq, RQ_FLAGS) & ~RQF_PLAIN, RQ_FLAGS)
     store<u32>(cpu, 1, CPU_SLOW)
     return
   }
@@ -128,99 +129,116 @@ function nvme_handle_cqe(cpu: u32, nq: u32, tags: u32, cqe: u32, dw3: u32): void
   store<u32>(nq, load<u32>(nq, NQ_SPURIOUS) + 1, NQ_SPURIOUS)
 }
 
+/** `n` more I/Os of a job have ended the short way. */
+function landed(job: u32, ended: u32, n: u32): void {
+  store<u32>(job, ended, JOB_ENDED)
+  store<u32>(job, load<u32>(job, JOB_PL_FLYING) - n, JOB_PL_FLYING)
+}
+
 /**
- * Ends good completions of plain requests, as nvme_handle_cqe down to blk_mq_put_tag would, with what
- * is common to them loaded once and counters added up. Stops at the first entry that is not plain.
+ * Ends good completions of plain requests (plain.ts), as nvme_handle_cqe down to blk_mq_put_tag would,
+ * with what is common to them loaded once and counters added up. Stops at the first entry that is not plain.
  */
 function process_plain(cpu: u32, nq: u32, max: u32): u32 {
-  const hctx = load<u32>(nq, NQ_HCTX)
   const tags = load<u32>(nq, NQ_TAGS)
-  const sbq = tags + TAGS_BITMAP
-  const base = load<u32>(nq, NQ_CQ)
-  const depth = load<u32>(nq, NQ_DEPTH)
-  const rqs = load<u32>(tags, TAGS_RQS)
+  const map = load<u32>(tags + TAGS_BITMAP, SBQ_MAP)
+  const shift = load<u32>(tags + TAGS_BITMAP, SBQ_SHIFT)
+  const in_word = ((<u32>1) << shift) - 1
+  const slots = load<u32>(tags, TAGS_STATIC_RQS)
   const nr = load<u32>(tags, TAGS_NR)
-  const map = load<u32>(sbq, SBQ_MAP)
-  const shift = load<u32>(sbq, SBQ_SHIFT)
-  const cost: u64 = load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL ? load<u32>(M_BASE, M_COST_COMPLETE) : 0
+  const ring = load<u32>(nq, NQ_CQ)
+  const ring_end = ring + load<u32>(nq, NQ_DEPTH) * CQE_BYTES
+  const ctx = load<u32>(load<u32>(load<u32>(nq, NQ_HCTX), HC_Q), Q_CTXS) + load<u32>(cpu, CPU_INDEX) * CTX_SIZE
   const stages = load<u32>(cpu, CPU_STAGES)
-  const ctx = load<u32>(load<u32>(hctx, HC_Q), Q_CTXS) + load<u32>(cpu, CPU_INDEX) * CTX_SIZE
+  const cost: u64 = load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL ? load<u32>(M_BASE, M_COST_COMPLETE) : 0
   let now = load<u64>(cpu, CPU_NOW)
-  let head = load<u32>(nq, NQ_CQ_HEAD)
   let phase = load<u32>(nq, NQ_CQ_PHASE)
+  let cqe = ring + load<u32>(nq, NQ_CQ_HEAD) * CQE_BYTES
+  let word = map
+  let freed: u64 = 0
   let last: u32 = 0
-  let reads: u32 = 0
-  let syncs: u32 = 0
-  let read_sectors: u64 = 0
-  let write_sectors: u64 = 0
-  let read_ticks: u64 = 0
-  let write_ticks: u64 = 0
+  let job: u32 = 0
+  let ended: u32 = 0
+  let since: u32 = 0
+  let bytes: u64 = 0
+  let ticks: u64 = 0
+  let writes: u32 = 0
   let n: u32 = 0
   while (n < max) {
-    const dw3 = atomic.load<u32>(base + head * CQE_BYTES, CQE_DW3)
+    const dw3 = atomic.load<u32>(cqe, CQE_DW3)
     const cid = dw3 & 0xffff
     // a bad status, an old phase, or an identifier that cannot be: not plain
     if (dw3 >> 16 != phase || cid >= nr) break
-    const rq = load<u32>(rqs + (cid << 2))
-    const flags = load<u64>(rq, RQ_CMD_FLAGS) // and RQ_FLAGS
-    const opf = <u32>flags
-    // Free slots have no RQF_PLAIN: a second completion of one is not plain.
-    if (!(<u32>(flags >> 32) & RQF_PLAIN) || load<u32>(rq, RQ_STATE) != MQ_RQ_IN_FLIGHT) break
-    const bio = load<u32>(rq, RQ_BIO)
+    const rq = slots + cid * RQ_SIZE
+    if (load<u64>(rq, RQ_STATE) != pair(MQ_RQ_IN_FLIGHT, RQF_IO_STAT | RQF_PLAIN)) break // and RQ_FLAGS
+    store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
     now += cost
     if (stages) stages_done(cpu, rq, now)
-    const sectors = load<u32>(rq, RQ_DATA_LEN) >> SECTOR_SHIFT
-    const start = load<u64>(rq, RQ_START_NS)
-    const ticks: u64 = now > start ? now - start : 0
-    syncs += op_is_sync(opf) ? 1 : 0
-    if (opf & REQ_OP_MASK) {
-      write_sectors += sectors
-      write_ticks += ticks
+    if (load<u32>(rq, RQ_CMD_FLAGS) & REQ_OP_MASK) {
+      account_write(ctx, rq, now)
+      writes++
     } else {
-      reads++
-      read_sectors += sectors
-      read_ticks += ticks
+      bytes += load<u32>(rq, RQ_DATA_LEN)
+      ticks += now - load<u64>(rq, RQ_START_NS)
     }
-    store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
-    const job = load<u32>(bio, IOU_JOB)
-    store<u32>(bio, load<u32>(job, JOB_ENDED), IOU_NEXT)
-    store<u32>(job, bio, JOB_ENDED)
-    const word = map + (cid >> shift) * SBW_SIZE
-    store<u64>(word, load<u64>(word) & ~(<u64>1 << (cid & ((1 << shift) - 1))))
+    const at = map + (cid >> shift) * SBW_SIZE
+    if (at != word) {
+      store<u64>(word, load<u64>(word) & ~freed)
+      word = at
+      freed = 0
+    }
+    freed |= <u64>1 << (cid & in_word)
+    const bio = load<u32>(rq, RQ_BIO)
+    const owner = load<u32>(bio, IOU_JOB)
+    if (owner != job) {
+      if (job) landed(job, ended, n - since)
+      job = owner
+      since = n
+      ended = load<u32>(job, JOB_ENDED)
+    }
+    store<u32>(bio, ended, IOU_NEXT)
+    ended = bio
     last = cid
     n++
-    if (++head == depth) {
-      head = 0
+    cqe += CQE_BYTES
+    if (cqe == ring_end) {
+      cqe = ring
       phase ^= 1
     }
   }
   if (!n) return 0
-  store<u32>(nq, head, NQ_CQ_HEAD)
+  store<u64>(word, load<u64>(word) & ~freed)
+  landed(job, ended, n - since)
+  store<u32>(load<u32>(tags + TAGS_BITMAP, SBQ_HINTS) + load<u32>(cpu, CPU_INDEX) * SBQ_HINT_SIZE, last)
+  store<u32>(nq, (cqe - ring) / CQE_BYTES, NQ_CQ_HEAD)
   store<u32>(nq, phase, NQ_CQ_PHASE)
-  store<u64>(cpu, now, CPU_NOW)
-  store<u32>(load<u32>(sbq, SBQ_HINTS) + load<u32>(cpu, CPU_INDEX) * SBQ_HINT_SIZE, last)
+  if (cost) store<u64>(cpu, now, CPU_NOW)
   add(cpu + CPU_ENDED, n)
-  if (n > syncs) add(ctx + CTX_COMPLETED_ASYNC, n - syncs)
-  if (syncs) add(ctx + CTX_COMPLETED_ASYNC + 8, syncs)
-  if (reads) {
-    add(ctx + CTX_STAT_IOS, reads)
-    add(ctx + CTX_STAT_SECTORS, read_sectors)
-    add(ctx + CTX_STAT_TICKS, read_ticks)
-  }
-  if (n > reads) {
-    add(ctx + CTX_STAT_IOS + 8, n - reads)
-    add(ctx + CTX_STAT_SECTORS + 8, write_sectors)
-    add(ctx + CTX_STAT_TICKS + 8, write_ticks)
+  if (n > writes) {
+    add(ctx + CTX_COMPLETED_ASYNC + 8, n - writes)
+    add(ctx + CTX_STAT_IOS, n - writes)
+    add(ctx + CTX_STAT_SECTORS, bytes >> SECTOR_SHIFT)
+    add(ctx + CTX_STAT_TICKS, ticks)
   }
   return n
 }
 
+/** Counts a write that ends, as blk_account_io_done and blk_mq_free_request do. */
+function account_write(ctx: u32, rq: u32, now: u64): void {
+  add(ctx + CTX_COMPLETED_ASYNC + (op_is_sync(load<u32>(rq, RQ_CMD_FLAGS)) ? 8 : 0), 1)
+  add(ctx + CTX_STAT_IOS + 8, 1)
+  add(ctx + CTX_STAT_SECTORS + 8, load<u32>(rq, RQ_DATA_LEN) >> SECTOR_SHIFT)
+  add(ctx + CTX_STAT_TICKS + 8, now - load<u64>(rq, RQ_START_NS))
+}
+
+// @ts-ignore: decorator
+@inline
 function add(counter: u32, n: u64): void {
   store<u64>(counter, load<u64>(counter) + n)
 }
 
 /** True if completions of this queue may go the short way: one CPU, no waiters, no gate, no reserved tags. */
-function cq_is_plain(cpu: u32, nq: u32): bool {
+export function cq_is_plain(cpu: u32, nq: u32): bool {
   if (isDefined(TRACE_BUILD) || load<u32>(nq, NQ_SHARED)) return false
   const tags = load<u32>(nq, NQ_TAGS)
   const hctx = load<u32>(nq, NQ_HCTX)

@@ -15,8 +15,8 @@ export function plat_val_to_idx(value: u64): u32 {
   return min<u32>(index, HIST_BUCKETS - 1)
 }
 
-/** Records one value. Squares are taken of the distance to the first value: no cancellation. */
-export function lat_record(ls: u32, value: u64): void {
+/** Records one value `times` times. Squares are taken of the distance to the first value: no cancellation. */
+export function lat_record_n(ls: u32, value: u64, times: u32): void {
   const hist = load<u32>(ls, LS_HIST)
   if (!hist) return
   const n = load<u64>(ls, LS_N)
@@ -30,12 +30,17 @@ export function lat_record(ls: u32, value: u64): void {
   } else if (value > load<u64>(ls, LS_MAX)) {
     store<u64>(ls, value, LS_MAX)
   }
-  store<u64>(ls, n + 1, LS_N)
-  store<f64>(ls, load<f64>(ls, LS_SUM) + v, LS_SUM)
+  store<u64>(ls, n + times, LS_N)
+  store<f64>(ls, load<f64>(ls, LS_SUM) + v * <f64>times, LS_SUM)
   const d = v - load<f64>(ls, LS_SHIFT)
-  store<f64>(ls, load<f64>(ls, LS_SUMSQ) + d * d, LS_SUMSQ)
+  store<f64>(ls, load<f64>(ls, LS_SUMSQ) + d * d * <f64>times, LS_SUMSQ)
   const bucket = hist + (plat_val_to_idx(value) << 2)
-  store<u32>(bucket, load<u32>(bucket) + 1)
+  store<u32>(bucket, load<u32>(bucket) + times)
+}
+
+/** Records one value. */
+export function lat_record(ls: u32, value: u64): void {
+  lat_record_n(ls, value, 1)
 }
 
 /** Forgets everything recorded (the end of the ramp). */

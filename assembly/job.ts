@@ -22,7 +22,7 @@ import {
   JOB_FINISH_NS, JOB_FIRST_NS, JOB_FREE, JOB_FSYNCS, JOB_FSYNC_EVERY, JOB_FULL, JOB_GEN, JOB_HOST_WHY,
   JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS,
   JOB_LAST_NS, JOB_LAT_BAD, JOB_LAT_SEEN, JOB_LAT_TARGET_NS, JOB_LOG, JOB_LOG_CAP, JOB_LOG_COUNT,
-  JOB_LOW, JOB_MAX_IO, JOB_MAX_LAT_NS, JOB_MEASURED, JOB_MEASURE_NS, JOB_NUMBER_IOS, JOB_PENDING,
+  JOB_LOW, JOB_MAX_IO, JOB_MAX_LAT_NS, JOB_PL_NQ, JOB_MEASURED, JOB_MEASURE_NS, JOB_NUMBER_IOS, JOB_PENDING,
   JOB_Q, JOB_RAMP_NS, JOB_RATE_IO_NS, JOB_RATE_NEXT, JOB_RATE_NS, JOB_RATE_POISSON, JOB_REAP_MIN, JOB_RECORD,
   JOB_RETRY, JOB_RUN, JOB_SINCE_SYNC, JOB_SINCE_THINK, JOB_START_NS, JOB_STATE, JOB_STATS, JOB_STOP,
   JOB_SUBMITS, JOB_THINK_BLOCKS, JOB_THINK_NS, JOB_VER, JOB_VERIFYING, JOB_VERIFY_AFTER, JOB_WAITER,
@@ -37,7 +37,8 @@ import {
   BLK_QC_T_NONE, BLK_STS_NOSPC, REQ_FUA, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC,
 } from './nvme'
 import { read_clock, spend } from './clock'
-import { lat_record, lat_reset } from './hist'
+import { nvme_list_doorbell, nvme_ring_doorbells } from './doorbell'
+import { lat_record, lat_record_n, lat_reset } from './hist'
 import { pair } from './request'
 import { exp_interval } from './distribution'
 import {
@@ -48,7 +49,7 @@ import { gen_again, gen_next, gen_restart, region_at } from './offset'
 import { sbitmap_finish_wait, sbitmap_prepare_to_wait, sbq_wait_ptr } from './sbitmap'
 import { SUBMIT_AGAIN, SUBMIT_NO_BIO, blk_finish_plug, blk_start_plug, submit_bio, submit_bio_again } from './submit'
 import { fill_buffer } from './buffer'
-import { plain_issue, plain_possible } from './plain'
+import { plain_issue } from './plain'
 import { verify_begin, verify_busy, verify_next, verify_note_write, verify_number, verify_write_done } from './readback'
 import { verify_check, verify_fill } from './verify'
 
@@ -65,17 +66,23 @@ const DRY_STEPS: u32 = 4096
 
 // ---------------------------------------------------------------- small things
 
-function bump(counter: u32): void {
+// @ts-ignore: decorator
+@inline
+export function bump(counter: u32): void {
   store<u64>(counter, load<u64>(counter) + 1)
 }
 
 /** fio's buckets of depths: 1, 2, 4, 8, 16, 32, >= 64. */
+// @ts-ignore: decorator
+@inline
 function depth_bucket(depth: u32): u32 {
   return min<u32>(6, 31 - <u32>clz<u32>(depth | 1))
 }
 
 /** fio's buckets of batch sizes: 0, up to 4, 8, 16, 32, 64, more. */
-function batch_bucket(n: u32): u32 {
+// @ts-ignore: decorator
+@inline
+export function batch_bucket(n: u32): u32 {
   if (n <= 4) return n ? 1 : 0
   return min<u32>(6, 31 - <u32>clz<u32>(n - 1))
 }
@@ -670,32 +677,46 @@ function batch_room(job: u32): u32 {
   return min<u32>(depth - in_flight, load<u32>(job, JOB_BATCH))
 }
 
-/** fio's IO depths: the depth that each of `n` I/Os found itself at, from `depth` on. */
-function count_depths(job: u32, depth: u32, n: u32): void {
+/** fio's IO depths: the depth that each of `n` I/Os found itself at, from `depth` on; `times` over. */
+function count_depths(job: u32, depth: u32, n: u32, times: u64): void {
   while (n) {
     const bucket = depth_bucket(depth)
     const here = bucket == 6 ? n : min<u32>(n, (2 << bucket) - depth)
     const counter = job + JOB_DEPTHS + (bucket << 3)
-    store<u64>(counter, load<u64>(counter) + here)
+    store<u64>(counter, load<u64>(counter) + here * times)
     depth += here
     n -= here
   }
 }
 
-/** How many I/Os the limits that count I/Os leave. */
-function ios_left(job: u32): u64 {
-  const issued = load<u64>(job, JOB_ISSUED)
-  const number = load<u64>(job, JOB_NUMBER_IOS)
-  const measured = load<u64>(job, JOB_ISSUED_MEASURED)
-  const most = load<u64>(job, JOB_MAX_IO)
-  return min<u64>(number > issued ? number - issued : 0, most > measured ? most - measured : 0)
+/** Counts `times` submissions of batches that took the job from one depth to another. */
+export function count_fill(job: u32, from: u32, to: u32, batch: u32, times: u64): void {
+  if (!times) return
+  count_depths(job, from + 1, to - from, times)
+  while (from < to) {
+    const n = min<u32>(to - from, batch)
+    const counter = job + JOB_SUBMITS + (batch_bucket(n) << 3)
+    store<u64>(counter, load<u64>(counter) + times)
+    from += n
+  }
 }
 
-/** The part of a batch that may go the short way (plain.ts). */
-function issue_plain(cpu: u32, job: u32, room: u32): u32 {
-  if (load<u32>(job, JOB_RETRY) || atomic.load<u32>(job, JOB_STOP) || !plain_possible(cpu, job)) return 0
-  if (finished_issuing(job, load<u64>(cpu, CPU_NOW))) return 0
-  return plain_issue(cpu, job, <u32>min<u64>(room, ios_left(job)))
+/** The rest of a batch, of which `n` I/Os went the short way: rings the doorbell, says how many went down. */
+export function finish_batch(cpu: u32, job: u32, depth: u32, n: u32, room: u32): u32 {
+  if (n) nvme_list_doorbell(cpu, load<u32>(job, JOB_PL_NQ))
+  if (n == room) nvme_ring_doorbells(cpu)
+  else {
+    // Whatever the short way left over (a limit, the end of the pass) is looked at here.
+    const features = load<u32>(job, JOB_FEATURES)
+    blk_start_plug(cpu)
+    while (n < room && load<u32>(job, JOB_STATE) == JOB_RUN && issue_one(cpu, job, features)) n++
+    blk_finish_plug(cpu)
+  }
+  if (n) {
+    bump(job + JOB_SUBMITS + (batch_bucket(n) << 3))
+    count_depths(job, depth + 1, n, 1)
+  }
+  return n
 }
 
 /** Issues one batch: how many I/Os went down. */
@@ -708,17 +729,7 @@ function job_batch(cpu: u32, job: u32, room: u32): u32 {
   if (load<u32>(cpu, CPU_LAT) == LAT_BATCH) read_clock(cpu)
   spend(cpu, load<u32>(M_BASE, M_COST_SYSCALL))
   const depth = load<u32>(job, JOB_IN_FLIGHT)
-  blk_start_plug(cpu)
-  let n: u32 = 0
-  if (!features) n = issue_plain(cpu, job, room)
-  // Whatever ended the plain batch early (a limit, the end of the pass) is looked at here.
-  while (n < room && load<u32>(job, JOB_STATE) == JOB_RUN && issue_one(cpu, job, features)) n++
-  blk_finish_plug(cpu)
-  if (n) {
-    bump(job + JOB_SUBMITS + (batch_bucket(n) << 3))
-    count_depths(job, depth + 1, n)
-  }
-  return n
+  return finish_batch(cpu, job, depth, features ? 0 : plain_issue(cpu, job, room), room)
 }
 
 /** Fills the job up to its depth, batch by batch (virtual time: one batch a step). */
@@ -884,13 +895,24 @@ function reap_plain(cpu: u32, job: u32): u32 {
   const first = load<u64>(iou, IOU_START_NS)
   let free = load<u32>(job, JOB_FREE)
   let bytes: u64 = 0
+  let run_start: u64 = 0
+  let run: u32 = 0
   let n: u32 = 0
   while (iou) {
     const flags = load<u32>(iou, IOU_FLAGS)
     if (load<u32>(iou, IOU_DDIR) != ddir || flags != IOUF_MEASURED || load<u32>(iou, BIO_STATUS)) break
     const next = load<u32>(iou, IOU_NEXT)
     bytes += load<u32>(iou, IOU_LEN)
-    if (lat != LAT_NONE) record_latency(lat, stat, iou, now)
+    if (lat == LAT_EVERY) record_latency(lat, stat, iou, now)
+    else if (lat == LAT_BATCH) {
+      const start = load<u64>(iou, IOU_START_NS)
+      if (start != run_start) {
+        if (run) lat_record_n(stat + STAT_CLAT, now - run_start, run)
+        run_start = start
+        run = 0
+      }
+      run++
+    }
     store<u32>(iou, free, IOU_NEXT)
     free = iou
     iou = next
@@ -898,6 +920,7 @@ function reap_plain(cpu: u32, job: u32): u32 {
   }
   store<u32>(job, iou, JOB_ENDED)
   if (!n) return 0
+  if (run) lat_record_n(stat + STAT_CLAT, now - run_start, run)
   store<u32>(job, free, JOB_FREE)
   store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) - n, JOB_IN_FLIGHT)
   const span = job + (ddir << 3)
@@ -914,7 +937,12 @@ export function job_reap(cpu: u32, job: u32): u32 {
   if (!load<u32>(job, JOB_ENDED)) return 0
   if (load<u32>(cpu, CPU_LAT) == LAT_BATCH) read_clock(cpu)
   store<u64>(job, load<u64>(cpu, CPU_NOW), JOB_LAST_END_NS)
-  let n = reap_plain(cpu, job)
+  let n: u32 = 0
+  let plain: u32
+  do {
+    plain = reap_plain(cpu, job)
+    n += plain
+  } while (plain && load<u32>(job, JOB_ENDED))
   let iou = load<u32>(job, JOB_ENDED)
   store<u32>(job, 0, JOB_ENDED)
   while (iou) {

@@ -123,8 +123,12 @@ export const CPU_PLUG_STARTS = 704 //    u64 S  which sectors plugged requests m
 export const CPU_PLUG_ENDS = 712 //      u64 S  ... and end at
 export const CPU_PLUG_RQS = 768 //       u32 S  PLUG_MAX plugged requests, oldest first
 export const CPU_PLUG_KEYS = 896 //      u64 S  the same while they are sorted: sector << 8 | place
+export const CPU_DRAWN = 1152 //         u64 S  plain.ts: DRAW_MAX I/Os and one more, sector << 8 | place << 2 | direction
+export const CPU_PICKED = 1672 //        u64 S  ... and their tags and io_us, by place
 export const PLUG_MAX = 32
-export const CPU_SIZE = 1152
+export const DRAW_MAX = 64
+export const CPU_SORTING = 2192 //       u64 S  ... unsorted: one plug full and eight more
+export const CPU_SIZE = 2432
 
 // why cpu_run and virtual_run return
 export const RUN_MORE = 0 //   the budget is spent
@@ -185,19 +189,19 @@ export const TAGS_SIZE = 1408
 export const RQ_TAG = 0 //               i32 S
 export const RQ_INTERNAL_TAG = 4 //      i32 S
 export const RQ_CMD_FLAGS = 8 //         u32 S  op in the low 8 bits, REQ_* above
-export const RQ_FLAGS = 12 //            u32 S  RQF_*
+export const RQ_GEN = 12 //              u32 S  incremented at every start
 export const RQ_SECTOR = 16 //           u64 S
 export const RQ_DATA_LEN = 24 //         u32 S  bytes
 export const RQ_NR_SEGS = 28 //          u32 S  physical segments
 export const RQ_BIO = 32 //              u32 S
 export const RQ_BIOTAIL = 36 //          u32 S
-export const RQ_CTX = 40 //              u32 S  mq_ctx
-export const RQ_HCTX = 44 //             u32 S  hardware queue of mq_ctx
+export const RQ_START_NS = 40 //         u64 S  start_time_ns (allocation); 0 when no stage is stamped
 export const RQ_DEADLINE = 48 //         u32 S  jiffies
 export const RQ_TIMEOUT = 52 //          u32 S  jiffies, 0 = the queue's
 export const RQ_STATE = 56 //            u32 A  MQ_RQ_*
-export const RQ_GEN = 60 //              u32 S  incremented at every start
-export const RQ_START_NS = 64 //         u64 S  start_time_ns (allocation); 0 when no stage is stamped
+export const RQ_FLAGS = 60 //            u32 S  RQF_*
+export const RQ_CTX = 64 //              u32 S  mq_ctx
+export const RQ_HCTX = 68 //             u32 S  hardware queue of mq_ctx
 export const RQ_IO_START_NS = 72 //      u64 S  io_start_time_ns (issue)
 export const RQ_NEXT = 80 //             u32 S  queuelist: plug, software queue, dispatch, slow or done list
 export const RQ_PREV = 84 //             u32 S
@@ -506,6 +510,7 @@ export const DSQ_DEV = 16 //             u32 I
 export const DSQ_ID = 20 //              u32 I
 export const DSQ_SHADOW = 24 //          u32 I  shadow tail, 0 = none
 export const DSQ_EI = 28 //              u32 I
+export const DSQ_END = 32 //             u32 I  one past its last entry
 export const DSQ_HEAD = 64 //            u32 D
 export const DSQ_FIFO_HEAD = 68 //       u32 D  commands in service, in order of their due time
 export const DSQ_FIFO_COUNT = 72 //      u32 D
@@ -531,6 +536,7 @@ export const DCQ_EI = 24 //              u32 I
 export const DCQ_COAL_N = 28 //          u32 I  interrupt after this many entries (1 = each)
 export const DCQ_COAL_NS = 32 //         u64 I  ... or this long after the first
 export const DCQ_NQ = 40 //              u32 I  virtual: the host queue to put on CPU_IRQ_PENDING
+export const DCQ_END = 44 //             u32 I  one past its last entry
 export const DCQ_TAIL = 64 //            u32 D
 export const DCQ_PHASE = 68 //           u32 D
 export const DCQ_PEND = 72 //            u32 D  entries posted since the last interrupt
@@ -728,7 +734,27 @@ export const JOB_VERIFYING = 3172 //     u32 S  1: it is being read back now
 export const JOB_LAST_END_NS = 3184 //   u64 S  completion time of the last I/O (thinktime)
 export const JOB_LBA_MASK = 3192 //      u32 I  logical block size - 1: offsets and sizes must be multiples
 export const JOB_WRITE_FLAGS = 3196 //   u32 I  REQ_* of its writes
-export const JOB_PLAIN = 3200 //         u32 S  whether its batches may go the short way (plain.ts), 0 = not yet known
+export const JOB_PLAIN = 3200 //         u32 S  PLAIN_*: whether its batches may go the short way (plain.ts)
+// what the short way needs again and again, copied when it is found that the job may go it
+export const JOB_PL_CHUNK = 3204 //      u32 S  I/Os that are written to the ring together
+export const JOB_PL_SORTED = 3208 //     u32 S  1: in order of sectors (one hardware queue)
+export const JOB_PL_LEN = 3212 //        u32 S  bytes of each I/O
+export const JOB_PL_HCTX = 3216 //       u32 S
+export const JOB_PL_CTX = 3220 //        u32 S
+export const JOB_PL_NQ = 3224 //         u32 S
+export const JOB_PL_HINTS = 3228 //      u32 S  this CPU's hint of the tag map
+export const JOB_PL_SBQ = 3232 //        u32 S
+export const JOB_PL_SLOTS = 3236 //      u32 S  request slots by tag
+export const JOB_PL_UNDRAW = 3240 //     5 x u64 S  the generator as it was before the last draw
+export const JOB_PL_FLYING = 3300 //     u32 S  its I/Os in flight that went the short way
+export const JOB_PL_RING = 3284 //       u32 S  submission ring,
+export const JOB_PL_RING_END = 3288 //   u32 S  one past its last entry
+export const JOB_PL_LBA = 3292 //        u32 S  log2 of sectors in a logical block
+export const JOB_PL_MASK = 3296 //       u32 S  bits of a tag that stand in one word
+export const JOB_PL_PAGE2 = 3304 //      u64 S  all ones if an I/O needs a second PRP, else 0
+export const JOB_PL_CQ = 3312 //         u32 S  completion ring,
+export const JOB_PL_CQ_END = 3316 //     u32 S  one past its last entry
+export const JOB_PL_WROTE = 3280 //      u32 S  writes among the I/Os issued and not counted yet
 // what only some jobs have (features.ts)
 export const JOB_IOUS = 3328 //          u32 I  its io_us, IOU_SIZE apart
 export const JOB_DIRTY = 3332 //         u32 S  end_fsync: 1 = something went down since the last sync
@@ -765,7 +791,17 @@ export const JOB_FLOW_SLEEP_NS = 3520 // u64 I
 export const JOB_FLOW_IN = 3528 //       u32 S  1: its weight is in the flow
 export const JOB_PRIO_TOTAL = 3532 //    u32 I  1: latencies by priority are total ones, 0: completion's
 export const JOB_POLLING = 3536 //       u32 S  polled I/Os in flight
-export const JOB_SIZE = 3584
+export const JOB_PL_OPS = 3584 //        2 PLO blocks: read, write
+export const JOB_SIZE = 3712
+
+// what the commands of one direction of a plain job have in common
+export const PLO_OPF = 0 //              u64 S  BIO_OPF and BIO_STATUS
+export const PLO_DDIR_LEN = 8 //         u64 S  IOU_DDIR and IOU_LEN
+export const PLO_CDW0 = 16 //            u64 S  SQE_CDW0 without the identifier, and SQE_NSID
+export const PLO_CDW12 = 24 //           u64 S
+export const PLO_DATA_LEN = 32 //        u64 S  RQ_DATA_LEN and RQ_NR_SEGS
+export const PLO_SYNC = 40 //            u32 S  1: counts as synchronous
+export const PLO_SIZE = 64
 
 // jobs of one flow_id share their turns
 export const FW_COUNT = 0 //             u64 A  I/Os of all its jobs, and one
@@ -786,6 +822,10 @@ export const RP_LEN = 16 //              u32 I
 export const RP_DDIR = 20 //             u32 I
 export const RP_FILE = 24 //             u32 I  number of the region
 export const RP_SIZE = 32
+
+export const PLAIN_UNKNOWN = 0
+export const PLAIN_YES = 1
+export const PLAIN_NO = 2
 
 export const JOB_IDLE = 0 //       not started, or done and collected
 export const JOB_RUN = 1

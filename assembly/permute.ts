@@ -24,6 +24,8 @@ export function permute_keys(key: usize, rng: usize): void {
 }
 
 /** Where `x` goes among `n` blocks; `x` is below `n` and `bits` is permute_bits(n). */
+// @ts-ignore: decorator
+@inline
 export function permute(x: u64, n: u64, bits: u32, key: usize): u64 {
   if (bits == 0) return 0
   const mask: u64 = ((<u64>1) << bits) - 1

@@ -1,259 +1,544 @@
-// The short way of a plain job: random or sequential reads and writes of one disk, whose hardware
+// The short way of a plain job: random reads and writes of one size on one NVMe disk, whose hardware
 // queue belongs to this CPU alone, with nothing in the way (the gate word is zero).
 //
-// It is the chain of job.ts, submit.ts, tag.ts and request.ts for a whole batch: what does not change
-// from one I/O to the next is loaded once, counters are added up in locals, and each request is left
-// in the plug exactly as submit_bio would have left it. Whatever is not plain (a merge, a split, no
-// tag, the end of a pass, a limit) ends the batch here and is done by the chain itself, I/O by I/O.
-// The trace build never goes this way.
+// A batch is done step by step instead of I/O by I/O, so that what does not change is loaded once and
+// counters are added up:
 //
-// It relies on what free things keep from one use to the next:
+//   gen_draw      the next I/Os, as sort keys
+//   sort, touches in the order of the plug; two neighbours would have been merged
+//   take_tags, take_ious
+//   write         bio, request and ring entry, as submit_bio and nvme_queue_rq leave them
+//
+// A batch goes this way whole or not at all: when two I/Os touch, tags are short or a limit is near, all
+// of it is put back and the chain of job.ts, submit.ts and sq.ts does it I/O by I/O. The same seed gives
+// the same bytes in memory either way (test/unit/core/plain.test.ts). The trace build has the chain only.
+//
+// Completions of such requests go the short way too (cq.ts, reap_plain of job.ts). RQF_PLAIN marks them
+// until an error, which is the chain's. Free things keep what both ways rely on:
 //
 //   a slot of a queue that one CPU owns   RQ_TAG, RQ_INTERNAL_TAG -1, RQ_CTX, RQ_HCTX, RQ_Q, RQ_CPU, rqs[tag];
 //                                         0 in RQ_RETRIES, RQ_END_IO, RQ_PRP_LIST, RQ_SQE, RQ_TIMEOUT
 //   an io_u                               0 in BIO_STATUS, BIO_NEXT, BIO_REMAINING, BIO_END_IO
-//
-// RQF_PLAIN marks such a request until something happens to it that only the chain can end: a merge,
-// list pages, an error.
 
 import {
-  BIO_DATA, BIO_OPF, BIO_SECTOR, BIO_SIZE, CLOCK_VIRTUAL, CPU_CLOCK, CPU_INDEX, CPU_LAT, CPU_NOW,
-  CPU_PLUG_COUNT, CPU_PLUG_ENDS, CPU_PLUG_RQS, CPU_PLUG_STARTS, CPU_STAGES, CPU_SUBMITTED,
-  CTX_DISPATCHED_ASYNC, CTX_HCTX, CTX_SIZE, DDIR_READ, DDIR_WRITE, DRIVER_NVME, FL_BLOCKS,
-  FL_REGION, GEN_RANDOM, HC_DRIVER, HC_FLAGS, HC_GATE, HC_QUEUED, HC_SHARED, HC_TAGS, IOUF_MEASURED,
-  IOU_ACTIVE, IOU_BUF, IOU_DDIR, IOU_FLAGS, IOU_ISSUE_NS, IOU_LEN, IOU_NEXT, IOU_START_NS,
-  IOU_STATE, JG_ALIGN, JG_FILE0, JG_MIN_BS, JG_MODE, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_LEN,
-  JG_NEXT_OFFSET, JG_RNG_OFF, JG_RW, JOB_BYTES, JOB_FEATURES, JOB_FREE, JOB_GEN, JOB_IN_FLIGHT,
-  JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_PENDING, JOB_PLAIN, JOB_Q, JOB_RECORD,
-  JOB_WRITE_FLAGS, LAT_BATCH, LAT_EVERY, LAT_NONE, M_BASE, M_COST_SUBMIT, PLUG_MAX, Q_BIO_BASED,
-  Q_CAPACITY, Q_CTXS, Q_FLAGS, Q_MAX_SECTORS, Q_NR_HW, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS,
-  RQ_DATA_LEN, RQ_FLAGS, RQ_GOT_TAG_NS, RQ_INSERT_NS, RQ_NR_SEGS, RQ_SECTOR, RQ_SIZE, RQ_START_NS,
-  RW_READ, RW_TRIM, RW_TRIMWRITE, SBQ_DEPTH, SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN,
-  SBQ_SHIFT, SBW_DEPTH, SBW_SIZE, SECTOR_SHIFT, TAGS_BITMAP, TAGS_RESERVED, TAGS_STATIC_RQS,
+  BIO_DATA, BIO_OPF, BIO_SECTOR, BIO_SIZE, CLOCK_VIRTUAL, CPU_CLOCK, CPU_DRAWN, CPU_INDEX, CPU_LAT, CPU_NOW,
+  CPU_PICKED, CPU_PLUG_COUNT, CPU_SORTING, CPU_STAGES, CPU_SUBMITTED, CTX_DISPATCHED_ASYNC, CTX_HCTX, CTX_SIZE,
+  DDIR_WRITE, DRAW_MAX, DRIVER_NVME, FL_BLOCKS, FL_REGION, GEN_NEW, GEN_PERM, GEN_RANDOM,
+  HC_DISPATCH_BUSY, HC_DRIVER, HC_DRIVER_DATA, HC_FLAGS, HC_GATE, HC_QUEUED, HC_SHARED, HC_TAGS,
+  IOUF_MEASURED, IOU_ACTIVE, IOU_BUF, IOU_DDIR, IOU_ISSUE_NS, IOU_NEXT, IOU_START_NS, IOU_STATE,
+  JG_ALIGN, JG_FILE0, JG_MIN_BS, JG_MODE, JG_RW, JOB_BYTES, JOB_END_NS, JOB_FEATURES, JOB_FREE, JOB_GEN,
+  JOB_IN_FLIGHT, JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_MAX_IO, JOB_NUMBER_IOS, JOB_PENDING,
+  JOB_PLAIN, JOB_PL_CHUNK, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING, JOB_PL_HCTX, JOB_PL_LBA, JOB_PL_MASK, JOB_PL_PAGE2, JOB_PL_RING, JOB_PL_RING_END, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS,
+  JOB_PL_SBQ, JOB_PL_SLOTS, JOB_PL_SORTED, JOB_PL_WROTE, JOB_Q, JOB_RECORD, JOB_RETRY, JOB_STOP, JOB_WRITE_FLAGS,
+  LAT_BATCH, LAT_EVERY, LAT_NONE, MQ_RQ_IN_FLIGHT, M_BASE, M_COST_SUBMIT, M_JIFFIES, NQ_CQ, NQ_DEPTH, NQ_SHARED,
+  NQ_SQ, NQ_SQ_TAIL, PAGE_SIZE, PLAIN_NO, PLAIN_UNKNOWN, PLAIN_YES, PLO_CDW0, PLO_CDW12, PLO_DATA_LEN, PLO_DDIR_LEN,
+  PLO_OPF, PLO_SIZE, PLO_SYNC, Q_BIO_BASED, Q_CAPACITY, Q_CTXS, Q_FLAGS, Q_LBA_SHIFT, Q_MAX_SECTORS,
+  Q_NR_HW, Q_NSID, Q_TIMEOUT, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_DEADLINE, RQ_GEN, RQ_GOT_TAG_NS,
+  RQ_INSERT_NS, RQ_IO_START_NS, RQ_SECTOR, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_TRIM, RW_TRIMWRITE,
+  RW_WRITE, SBQ_DEPTH, SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBW_DEPTH, SBW_SIZE,
+  SECTOR_SHIFT, TAGS_BITMAP, TAGS_RESERVED, TAGS_STATIC_RQS,
 } from './layout'
 import {
-  BLK_MQ_F_TAG_SHARED, QUEUE_FLAG_NOMERGES, REQ_FUA, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, RQF_IO_STAT, RQF_PLAIN,
+  BLK_MQ_F_TAG_SHARED, CQE_BYTES, NVME_CMD_READ, NVME_CMD_WRITE, QUEUE_FLAG_NOMERGES, REQ_FUA, REQ_OP_READ,
+  REQ_OP_WRITE, REQ_PREFLUSH, RQF_IO_STAT, RQF_PLAIN, SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12,
+  SQE_CDW14, SQE_CDW2, SQE_MPTR, SQE_PRP1, SQE_PRP2,
 } from './nvme'
-import { gen_next } from './offset'
-import { pair } from './request'
+import { NO_KEY, gen_draw, gen_draw_one, gen_peek, gen_undraw } from './draw'
+import { hosted } from './host'
+import { blk_mq_call_slow, blk_timer_must_move, op_is_sync, pair } from './request'
 import { __sbitmap_queue_get } from './sbitmap'
-import { blk_flush_plug_list, issue_plugged, sector_bit } from './submit'
 
-const MAX_REQUESTS: u32 = 16
+const MAX_REQUESTS: u32 = 16 // BLK_MAX_REQUEST_COUNT: a plug of one hardware queue is flushed when it holds so many
 const FLUSH_BYTES: u32 = 128 * 1024
+const PAGE: u32 = PAGE_SIZE
 
-const PLAIN: u32 = 1
-const NOT_PLAIN: u32 = 2
+// ---------------------------------------------------------------- what does not change while a job runs
 
-/** What of a job does not change while it runs: PLAIN or NOT_PLAIN. */
-function classify(cpu: u32, job: u32): u32 {
-  const q = load<u32>(job, JOB_Q)
-  if (load<u32>(job, JOB_FEATURES) || !q || load<u32>(q, Q_BIO_BASED)) return NOT_PLAIN
-  if (load<u32>(job + JOB_GEN, JG_RW) & (RW_TRIM | RW_TRIMWRITE)) return NOT_PLAIN
-  if (load<u32>(job, JOB_WRITE_FLAGS) & (REQ_FUA | REQ_PREFLUSH)) return NOT_PLAIN
-  const lat = load<u32>(cpu, CPU_LAT)
-  const virtual = load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL
-  if (lat != LAT_NONE && lat != LAT_BATCH && !(lat == LAT_EVERY && virtual)) return NOT_PLAIN
-  const hctx = load<u32>(load<u32>(q, Q_CTXS) + load<u32>(cpu, CPU_INDEX) * CTX_SIZE, CTX_HCTX)
-  if (load<u32>(hctx, HC_DRIVER) != DRIVER_NVME || load<u32>(hctx, HC_SHARED)) return NOT_PLAIN
-  if (load<u32>(hctx, HC_FLAGS) & BLK_MQ_F_TAG_SHARED) return NOT_PLAIN
-  return load<u32>(load<u32>(hctx, HC_TAGS) + TAGS_BITMAP, SBQ_ROUND_ROBIN) ? NOT_PLAIN : PLAIN
-}
-
-/** True if the next batch may go the short way. The caller has seen that no io_u waits for a tag. */
-export function plain_possible(cpu: u32, job: u32): bool {
-  if (isDefined(TRACE_BUILD)) return false // a trace shows every function of the chain
-  let plain = load<u32>(job, JOB_PLAIN)
-  if (!plain) {
-    plain = classify(cpu, job)
-    store<u32>(job, plain, JOB_PLAIN)
-  }
-  if (plain != PLAIN || load<u32>(cpu, CPU_PLUG_COUNT) || load<u32>(job, JOB_PENDING)) return false
-  const q = load<u32>(job, JOB_Q)
-  if (load<u32>(q, Q_FLAGS) & (1 << QUEUE_FLAG_NOMERGES)) return false
-  const ctx = load<u32>(q, Q_CTXS) + load<u32>(cpu, CPU_INDEX) * CTX_SIZE
-  return !atomic.load<u32>(load<u32>(ctx, CTX_HCTX), HC_GATE)
-}
-
-/** Puts back a tag that was not used after all. */
-function unget(map: u32, shift: u32, bit: u32): void {
-  const word = map + (bit >> shift) * SBW_SIZE
-  store<u64>(word, load<u64>(word) & ~(<u64>1 << (bit & ((1 << shift) - 1))))
-}
-
-/** Issues up to `room` I/Os into the plug. Returns how many; the caller goes on with the rest. */
-export function plain_issue(cpu: u32, job: u32, room: u32): u32 {
+/** Whether the job's I/Os all have one size that two PRP entries can name; and the size. */
+function plain_length(job: u32): u32 {
   const gen = job + JOB_GEN
+  const rw = load<u32>(gen, JG_RW)
+  const at = gen + (rw & RW_READ ? 0 : 4)
+  const len = load<u32>(at, JG_MIN_BS)
+  const align = load<u32>(at, JG_ALIGN)
+  if ((rw & (RW_READ | RW_WRITE)) == (RW_READ | RW_WRITE)) {
+    if (load<u32>(gen + 4, JG_MIN_BS) != len || load<u32>(gen + 4, JG_ALIGN) != align) return 0
+  }
+  return len <= 2 * PAGE && len < FLUSH_BYTES ? len : 0
+}
+
+/** The last byte that a random offset can reach lies within the disk. */
+function plain_range(job: u32, q: u32, len: u32): bool {
+  const gen = job + JOB_GEN
+  const fl = gen + JG_FILE0
+  const ddir: u32 = load<u32>(gen, JG_RW) & RW_READ ? 0 : 1
+  const blocks = load<u64>(fl + (ddir << 3), FL_BLOCKS)
+  const last = load<u64>(fl, FL_REGION) + (blocks - 1) * load<u32>(gen + (ddir << 2), JG_ALIGN) + len
+  return last <= load<u64>(q, Q_CAPACITY) << SECTOR_SHIFT
+}
+
+function plain_latency(cpu: u32): bool {
+  const lat = load<u32>(cpu, CPU_LAT)
+  return lat == LAT_NONE || lat == LAT_BATCH || (lat == LAT_EVERY && load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL)
+}
+
+function plain_queue(q: u32, hctx: u32): bool {
+  if (load<u32>(hctx, HC_DRIVER) != DRIVER_NVME || load<u32>(hctx, HC_SHARED)) return false
+  if (load<u32>(load<u32>(hctx, HC_DRIVER_DATA), NQ_SHARED)) return false
+  if (load<u32>(hctx, HC_FLAGS) & BLK_MQ_F_TAG_SHARED) return false
+  const tags = load<u32>(hctx, HC_TAGS)
+  return !load<u32>(tags, TAGS_RESERVED) && !load<u32>(tags + TAGS_BITMAP, SBQ_ROUND_ROBIN) && !load<u32>(q, Q_BIO_BASED)
+}
+
+/** What the entries of one direction have in common. */
+function plain_op(job: u32, q: u32, ddir: u32, len: u32): void {
+  const op = job + JOB_PL_OPS + ddir * PLO_SIZE
+  const opf: u32 = ddir == DDIR_WRITE ? REQ_OP_WRITE | load<u32>(job, JOB_WRITE_FLAGS) : REQ_OP_READ
+  const opcode: u32 = ddir == DDIR_WRITE ? NVME_CMD_WRITE : NVME_CMD_READ
+  store<u64>(op, opf, PLO_OPF)
+  store<u64>(op, pair(ddir, len), PLO_DDIR_LEN)
+  store<u64>(op, pair(opcode, load<u32>(q, Q_NSID)), PLO_CDW0)
+  store<u64>(op, (len >> load<u32>(q, Q_LBA_SHIFT)) - 1, PLO_CDW12)
+  store<u64>(op, pair(len, 1), PLO_DATA_LEN)
+  store<u32>(op, op_is_sync(opf) ? 1 : 0, PLO_SYNC)
+}
+
+function note_rings(job: u32, nq: u32): void {
+  const depth = load<u32>(nq, NQ_DEPTH)
+  store<u32>(job, load<u32>(nq, NQ_SQ), JOB_PL_RING)
+  store<u32>(job, load<u32>(nq, NQ_SQ) + depth * SQE_BYTES, JOB_PL_RING_END)
+  store<u32>(job, load<u32>(nq, NQ_CQ), JOB_PL_CQ)
+  store<u32>(job, load<u32>(nq, NQ_CQ) + depth * CQE_BYTES, JOB_PL_CQ_END)
+}
+
+/** Finds out whether a job may go the short way, and notes what it needs there. */
+function classify(cpu: u32, job: u32): u32 {
+  const mode = load<u32>(job + JOB_GEN, JG_MODE)
+  if (mode == GEN_NEW) return PLAIN_UNKNOWN
   const q = load<u32>(job, JOB_Q)
+  if (hosted()) return PLAIN_NO // the kernel in TypeScript wants to see each request
+  if (!q || load<u32>(job, JOB_FEATURES) || (mode != GEN_RANDOM && mode != GEN_PERM)) return PLAIN_NO
+  if (load<u32>(job + JOB_GEN, JG_RW) & (RW_TRIM | RW_TRIMWRITE)) return PLAIN_NO
+  if (load<u32>(job, JOB_WRITE_FLAGS) & (REQ_FUA | REQ_PREFLUSH) || !plain_latency(cpu)) return PLAIN_NO
+  const len = plain_length(job)
+  if (!len || len >> SECTOR_SHIFT > load<u32>(q, Q_MAX_SECTORS) || !plain_range(job, q, len)) return PLAIN_NO
   const index = load<u32>(cpu, CPU_INDEX)
   const ctx = load<u32>(q, Q_CTXS) + index * CTX_SIZE
   const hctx = load<u32>(ctx, CTX_HCTX)
+  if (!plain_queue(q, hctx)) return PLAIN_NO
   const tags = load<u32>(hctx, HC_TAGS)
-  const sbq = tags + TAGS_BITMAP
-  const shift = load<u32>(sbq, SBQ_SHIFT)
-  const in_word = ((<u32>1) << shift) - 1
-  const map = load<u32>(sbq, SBQ_MAP)
-  const depth = load<u32>(sbq, SBQ_DEPTH)
-  const hints = load<u32>(sbq, SBQ_HINTS) + index * SBQ_HINT_SIZE
-  const slots = load<u32>(tags, TAGS_STATIC_RQS) + load<u32>(tags, TAGS_RESERVED) * RQ_SIZE
-  const capacity = load<u64>(q, Q_CAPACITY)
-  const most = load<u32>(q, Q_MAX_SECTORS) << SECTOR_SHIFT
   const sorted = load<u32>(q, Q_NR_HW) == 1
-  const limit = load<u64>(job, JOB_IO_LIMIT)
-  const lat = load<u32>(cpu, CPU_LAT)
-  const stages = load<u32>(cpu, CPU_STAGES)
-  const cost: u64 = load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL ? load<u32>(M_BASE, M_COST_SUBMIT) : 0
-  const flags: u32 = load<u32>(job, JOB_RECORD) ? IOUF_MEASURED : 0
-  const write_opf = REQ_OP_WRITE | load<u32>(job, JOB_WRITE_FLAGS)
-  const write_sync: u32 = load<u32>(job, JOB_WRITE_FLAGS) ? 1 : 0
-  const random = load<u32>(gen, JG_MODE) == GEN_RANDOM
-  const rng = gen + JG_RNG_OFF
-  const fl = gen + JG_FILE0
-  const only: u32 = load<u32>(gen, JG_RW) & RW_READ ? DDIR_READ : DDIR_WRITE
-  const blocks: u64 = random ? load<u64>(fl + (only << 3), FL_BLOCKS) : 0
-  const align = load<u32>(gen + (only << 2), JG_ALIGN)
-  const region = load<u64>(fl, FL_REGION)
-  let s0 = load<u64>(rng)
-  let s1 = load<u64>(rng, 8)
-  let ddir = only
-  let len = load<u32>(gen + (only << 2), JG_MIN_BS)
-  let offset: u64 = 0
-  let now = load<u64>(cpu, CPU_NOW)
-  let bytes = load<u64>(job, JOB_BYTES)
-  let iou = load<u32>(job, JOB_FREE)
-  let hint = load<u32>(hints)
-  let starts: u64 = 0
-  let ends: u64 = 0
-  let plugged: u32 = 0
-  let last_len: u32 = 0
-  let reads: u32 = 0
-  let n: u32 = 0
-  while (n < room && bytes < limit) {
-    // --- a tag: the first free bit from the hint to the end of its word, else the whole walk
-    if (hint >= depth) break
-    const hinted = hint
-    const word = map + (hint >> shift) * SBW_SIZE
+  store<u32>(job, sorted ? MAX_REQUESTS : DRAW_MAX, JOB_PL_CHUNK)
+  store<u32>(job, sorted ? 1 : 0, JOB_PL_SORTED)
+  store<u32>(job, len, JOB_PL_LEN)
+  store<u32>(job, hctx, JOB_PL_HCTX)
+  store<u32>(job, ctx, JOB_PL_CTX)
+  store<u32>(job, load<u32>(hctx, HC_DRIVER_DATA), JOB_PL_NQ)
+  store<u32>(job, load<u32>(tags + TAGS_BITMAP, SBQ_HINTS) + index * SBQ_HINT_SIZE, JOB_PL_HINTS)
+  store<u32>(job, tags + TAGS_BITMAP, JOB_PL_SBQ)
+  store<u32>(job, load<u32>(tags, TAGS_STATIC_RQS), JOB_PL_SLOTS)
+  store<u32>(job, (1 << load<u32>(tags + TAGS_BITMAP, SBQ_SHIFT)) - 1, JOB_PL_MASK)
+  store<u32>(job, load<u32>(q, Q_LBA_SHIFT) - SECTOR_SHIFT, JOB_PL_LBA)
+  store<u64>(job, len > PAGE ? u64.MAX_VALUE : 0, JOB_PL_PAGE2)
+  note_rings(job, load<u32>(hctx, HC_DRIVER_DATA))
+  plain_op(job, q, 0, len)
+  plain_op(job, q, 1, len)
+  return PLAIN_YES
+}
+
+// ---------------------------------------------------------------- may this batch?
+
+/** True while no limit of the job lies within the next `n` I/Os. */
+function far_from_limits(cpu: u32, job: u32, n: u32): bool {
+  const before = <u64>(n - 1) * load<u32>(job, JOB_PL_LEN)
+  return (
+    load<u64>(cpu, CPU_NOW) < load<u64>(job, JOB_END_NS) &&
+    load<u64>(job, JOB_BYTES) + before < load<u64>(job, JOB_IO_LIMIT) &&
+    load<u64>(job, JOB_ISSUED) + n <= load<u64>(job, JOB_NUMBER_IOS) &&
+    load<u64>(job, JOB_ISSUED_MEASURED) + n <= load<u64>(job, JOB_MAX_IO)
+  )
+}
+
+/** True if a batch of `n` I/Os may go the short way now. */
+export function plain_may_go(cpu: u32, job: u32, n: u32): bool {
+  let plain = load<u32>(job, JOB_PLAIN)
+  if (plain != PLAIN_YES) {
+    if (plain == PLAIN_NO) return false
+    plain = classify(cpu, job)
+    store<u32>(job, plain, JOB_PLAIN)
+    if (plain != PLAIN_YES) return false
+  }
+  const hctx = load<u32>(job, JOB_PL_HCTX)
+  if (atomic.load<u32>(hctx, HC_GATE) | load<u32>(hctx, HC_DISPATCH_BUSY) | load<u32>(cpu, CPU_PLUG_COUNT)) return false
+  if (load<u32>(job, JOB_RETRY) | load<u32>(job, JOB_PENDING) | atomic.load<u32>(job, JOB_STOP)) return false
+  if (load<u32>(load<u32>(job, JOB_Q), Q_FLAGS) & (1 << QUEUE_FLAG_NOMERGES)) return false
+  if (n > <u32>DRAW_MAX && !load<u32>(job, JOB_PL_SORTED)) return false // merges reach across the whole batch
+  return far_from_limits(cpu, job, n)
+}
+
+// ---------------------------------------------------------------- the steps
+
+/**
+ * Sorts keys by counting, for each, how many are smaller: two comparisons an instruction, and no branch to
+ * guess. No two keys are equal. `to` holds the sorted keys.
+ */
+// @ts-ignore: decorator
+@inline
+function sort_keys(keys: u32, n: u32, to: u32): void {
+  const end = keys + (n << 3)
+  const none = i64x2.splat(i64.MAX_VALUE) // fills the last eight up: smaller than no key
+  v128.store(end, none)
+  v128.store(end, none, 16)
+  v128.store(end, none, 32)
+  v128.store(end, none, 48)
+  for (let at = keys; at != end; at += 8) {
+    const key = i64x2.splat(load<i64>(at))
+    let greater = i64x2.splat(0)
+    let other = keys
+    do {
+      greater = i64x2.add(greater, i64x2.gt_s(key, v128.load(other)))
+      greater = i64x2.add(greater, i64x2.gt_s(key, v128.load(other, 16)))
+      greater = i64x2.add(greater, i64x2.gt_s(key, v128.load(other, 32)))
+      greater = i64x2.add(greater, i64x2.gt_s(key, v128.load(other, 48)))
+      other += 64
+    } while (other < end)
+    const rank = <u32>(0 - (i64x2.extract_lane(greater, 0) + i64x2.extract_lane(greater, 1)))
+    store<u64>(to + (rank << 3), load<u64>(at))
+  }
+}
+
+/** True if an I/O begins where its neighbour ends, or the other way round: the plug would have merged them. */
+// @ts-ignore: decorator
+@inline
+function touches(keys: u32, n: u32, sectors: u32): bool {
+  const end = keys + (n << 3) - 8
+  const ahead = i64x2.splat(sectors)
+  const behind = i64x2.splat(0 - <i64>sectors)
+  let hits = i64x2.splat(0)
+  store<u64>(end, <u64>i64.MAX_VALUE, 8) // the last one's neighbour
+  for (let at = keys; at < end; at += 16) {
+    const distance = i64x2.sub(i64x2.shr_u(v128.load(at, 8), 8), i64x2.shr_u(v128.load(at), 8))
+    hits = v128.or(hits, v128.or(i64x2.eq(distance, ahead), i64x2.eq(distance, behind)))
+  }
+  return v128.any_true(hits)
+}
+
+/** True if the I/O that comes after these, for which a full plug is flushed, would have merged with one of them. */
+function next_touches(job: u32, keys: u32, n: u32): bool {
+  const next = gen_peek(job)
+  const sectors = <u64>(load<u32>(job, JOB_PL_LEN) >> SECTOR_SHIFT)
+  for (let i: u32 = 0; i < n; i++) {
+    const sector = load<u64>(keys + (i << 3)) >> 8
+    if (sector + sectors == next || next + sectors == sector) return true
+  }
+  return false
+}
+
+function clear_bit(sbq: u32, bit: u32): void {
+  const shift = load<u32>(sbq, SBQ_SHIFT)
+  const word = load<u32>(sbq, SBQ_MAP) + (bit >> shift) * SBW_SIZE
+  store<u64>(word, load<u64>(word) & ~(<u64>1 << (bit & ((1 << shift) - 1))))
+}
+
+/** Puts back the first `n` tags that were taken for a batch. */
+function put_back(job: u32, picked: u32, n: u32, hint: u32): void {
+  const sbq = load<u32>(job, JOB_PL_SBQ)
+  for (let i: u32 = 0; i < n; i++) {
+    clear_bit(sbq, load<u32>(picked + (i << 3)))
+  }
+  store<u32>(load<u32>(job, JOB_PL_HINTS), hint)
+}
+
+/** Tags that __sbitmap_queue_get finds one after the other. False: there are not so many, and none was taken. */
+function take_walking(cpu: u32, job: u32, picked: u32, n: u32): bool {
+  const sbq = load<u32>(job, JOB_PL_SBQ)
+  const first = load<u32>(job, JOB_PL_HINTS)
+  const hint = load<u32>(first)
+  for (let i: u32 = 0; i < n; i++) {
+    const bit = __sbitmap_queue_get(sbq, load<u32>(cpu, CPU_INDEX))
+    if (bit < 0) {
+      put_back(job, picked, i, hint)
+      return false
+    }
+    store<u32>(picked + (i << 3), bit)
+  }
+  return true
+}
+
+/**
+ * Takes tags for `n` I/Os. Those that the search would find one after the other stand, mostly, in the word
+ * of the hint: its free bits from the hint on. The hint moves on while it is itself the bit that was got.
+ */
+// @ts-ignore: decorator
+@inline
+function take_tags(cpu: u32, job: u32, picked: u32, n: u32): bool {
+  const sbq = load<u32>(job, JOB_PL_SBQ)
+  const hints = load<u32>(job, JOB_PL_HINTS)
+  const shift = load<u32>(sbq, SBQ_SHIFT)
+  const hint = load<u32>(hints)
+  if (hint + n + 1 >= load<u32>(sbq, SBQ_DEPTH)) return take_walking(cpu, job, picked, n)
+  const from = hint & load<u32>(job, JOB_PL_MASK)
+  const word = load<u32>(sbq, SBQ_MAP) + (hint >> shift) * SBW_SIZE
+  const bits = load<u64>(word)
+  let free = (~bits >> from) & (<u64>-1 >> (64 - load<u32>(word, SBW_DEPTH) + from))
+  if (<u32>popcnt(free) < n) return take_walking(cpu, job, picked, n)
+  const run = <u32>ctz(~free)
+  const all = free
+  const end = picked + (n << 3)
+  while (picked != end) {
+    store<u32>(picked, hint + <u32>ctz(free))
+    free &= free - 1
+    picked += 8
+  }
+  store<u64>(word, bits | ((all ^ free) << from))
+  store<u32>(hints, hint + min<u32>(run, n))
+  return true
+}
+
+/** take_tags for one: its number, or -1. */
+// @ts-ignore: decorator
+@inline
+function take_tag(cpu: u32, job: u32): i32 {
+  const sbq = load<u32>(job, JOB_PL_SBQ)
+  const hints = load<u32>(job, JOB_PL_HINTS)
+  const hint = load<u32>(hints)
+  if (hint + 2 < load<u32>(sbq, SBQ_DEPTH)) {
+    const from = hint & load<u32>(job, JOB_PL_MASK)
+    const word = load<u32>(sbq, SBQ_MAP) + (hint >> load<u32>(sbq, SBQ_SHIFT)) * SBW_SIZE
     const bits = load<u64>(word)
-    const free = ~bits & (<u64>-1 << (hint & in_word)) & (<u64>-1 >> (64 - load<u32>(word, SBW_DEPTH)))
-    let bit: u32
+    const free = (~bits >> from) & (<u64>-1 >> (64 - load<u32>(word, SBW_DEPTH) + from))
     if (free) {
-      const at = <u32>ctz(free)
-      store<u64>(word, bits | (<u64>1 << at))
-      bit = (hint & ~in_word) | at
-      if (bit == hint) hint = hint + 1 >= depth - 1 ? 0 : hint + 1
-    } else {
-      store<u32>(hints, hint)
-      const found = __sbitmap_queue_get(sbq, index)
-      hint = load<u32>(hints)
-      if (found < 0) break
-      bit = <u32>found
+      store<u64>(word, bits | ((free & (0 - free)) << from))
+      if (free & 1) store<u32>(hints, hint + 1)
+      return hint + <u32>ctz(free)
     }
-    // --- the I/O: uniform offsets are drawn here (prng_below of prng.ts, its state in locals)
-    if (random && blocks <= 0x1000000) {
-      const x = s1 ^ s0
-      const sum = rotl<u64>(s0 + s1, 17) + s0
-      s0 = rotl<u64>(s0, 49) ^ x ^ (x << 21)
-      s1 = rotl<u64>(x, 28)
-      offset = region + (((sum >> 32) * blocks) >> 32) * align
-    } else {
-      store<u64>(rng, s0)
-      store<u64>(rng, s1, 8)
-      if (!gen_next(job)) {
-        unget(map, shift, bit)
-        hint = hinted
-        break
-      }
-      s0 = load<u64>(rng)
-      s1 = load<u64>(rng, 8)
-      ddir = load<u32>(gen, JG_NEXT_DDIR)
-      len = load<u32>(gen, JG_NEXT_LEN)
-      offset = load<u64>(gen, JG_NEXT_DISK)
-    }
-    const sector = offset >> SECTOR_SHIFT
-    const end = sector + (len >> SECTOR_SHIFT)
-    const start_bit = sector_bit(sector)
-    const end_bit = sector_bit(end)
-    if (end > capacity || len > most || ((ends & start_bit) | (starts & end_bit)) != 0) {
-      unget(map, shift, bit)
-      hint = hinted
-      if (random) {
-        store<u32>(gen, ddir, JG_NEXT_DDIR)
-        store<u32>(gen, len, JG_NEXT_LEN)
-        store<u64>(gen, offset, JG_NEXT_DISK)
-        store<u64>(gen, offset - region, JG_NEXT_OFFSET)
-      }
-      store<u32>(job, 1, JOB_PENDING)
-      break
-    }
-    // --- io_u and bio
-    const opf: u32 = ddir == DDIR_READ ? REQ_OP_READ : write_opf
-    store<u32>(iou, opf, BIO_OPF)
-    store<u64>(iou, sector, BIO_SECTOR)
-    store<u64>(iou, pair(len, load<u32>(iou, IOU_BUF)), BIO_SIZE) // and BIO_DATA
-    store<u64>(iou, pair(ddir, len), IOU_DDIR) // and IOU_LEN
-    store<u64>(iou, pair(IOU_ACTIVE, flags), IOU_STATE) // and IOU_FLAGS
-    // --- request
-    const rq = slots + bit * RQ_SIZE
-    store<u64>(rq, pair(opf, RQF_IO_STAT | RQF_PLAIN), RQ_CMD_FLAGS) // and RQ_FLAGS
-    store<u64>(rq, sector, RQ_SECTOR)
-    store<u64>(rq, pair(len, 1), RQ_DATA_LEN) // and RQ_NR_SEGS
-    store<u64>(rq, pair(iou, iou), RQ_BIO) // and RQ_BIOTAIL
-    store<u64>(rq, now, RQ_START_NS)
-    // --- times
-    store<u64>(iou, lat == LAT_NONE ? 0 : now, IOU_START_NS)
-    now += cost
-    if (stages) {
-      store<u64>(rq, now, RQ_GOT_TAG_NS)
-      store<u64>(rq, now, RQ_INSERT_NS)
-      store<u64>(iou, now, IOU_ISSUE_NS)
-    }
-    // --- plug: 16 requests, sorted, with one hardware queue; only the newest with more
-    if (sorted ? plugged >= MAX_REQUESTS || last_len >= FLUSH_BYTES : plugged == PLUG_MAX) {
-      store<u32>(cpu, plugged, CPU_PLUG_COUNT)
-      store<u64>(cpu, now, CPU_NOW)
-      if (sorted) blk_flush_plug_list(cpu)
-      else issue_plugged(cpu, hctx, plugged, false)
-      store<u32>(cpu, 0, CPU_PLUG_COUNT)
-      plugged = 0
-      starts = 0
-      ends = 0
-    }
-    store<u32>(cpu + (plugged << 2), rq, CPU_PLUG_RQS)
-    plugged++
-    last_len = len
-    starts = (sorted ? starts : 0) | start_bit
-    ends = (sorted ? ends : 0) | end_bit
+  }
+  return __sbitmap_queue_get(sbq, load<u32>(cpu, CPU_INDEX))
+}
+
+/** Takes `n` io_us, in the order in which the job would. */
+// @ts-ignore: decorator
+@inline
+function take_ious(job: u32, picked: u32, n: u32): void {
+  let iou = load<u32>(job, JOB_FREE)
+  const end = picked + (n << 3)
+  while (picked != end) {
+    store<u32>(picked, iou, 4)
     iou = load<u32>(iou, IOU_NEXT)
-    bytes += len
-    reads += ddir == DDIR_READ ? 1 : 0
-    n++
+    picked += 8
   }
-  store<u64>(rng, s0)
-  store<u64>(rng, s1, 8)
-  store<u32>(hints, hint)
   store<u32>(job, iou, JOB_FREE)
-  store<u64>(job, bytes, JOB_BYTES)
-  store<u64>(cpu, now, CPU_NOW)
-  if (!sorted && plugged > 1) {
-    issue_plugged(cpu, hctx, plugged - 1, false)
-    store<u32>(cpu, load<u32>(cpu + ((plugged - 1) << 2), CPU_PLUG_RQS), CPU_PLUG_RQS)
-    plugged = 1
+}
+
+/** Stamps that virtual time and --stages take: I/O `place` of a batch that began at `now`. */
+function stamp(cpu: u32, rq: u32, iou: u32, place: u32, cost: u64, issue: u64): void {
+  const queued = load<u64>(cpu, CPU_NOW) + place * cost
+  store<u64>(rq, queued, RQ_START_NS)
+  store<u64>(rq, queued + cost, RQ_GOT_TAG_NS)
+  store<u64>(rq, issue, RQ_INSERT_NS)
+  store<u64>(rq, issue, RQ_IO_START_NS)
+  if (load<u32>(cpu, CPU_LAT) != LAT_NONE) store<u64>(iou, queued, IOU_START_NS)
+  store<u64>(iou, queued + cost, IOU_ISSUE_NS)
+}
+
+/** Fills the bio, the request and the ring entry of one I/O. `pick` is its tag and io_u, `op` its direction's PLO block. */
+// @ts-ignore: decorator
+@inline
+function fill(
+  op: u32, pick: u64, sector: u64, rq: u32, sqe: u32, now: u64, started: u64, active: u64, deadline: u64,
+  lba: u64, second: u64,
+): void {
+  const iou = <u32>(pick >> 32)
+  const buf = load<u32>(iou, IOU_BUF)
+  const opf = load<u64>(op, PLO_OPF)
+  store<u64>(iou, opf, BIO_OPF) // and BIO_STATUS
+  store<u64>(iou, sector, BIO_SECTOR)
+  store<u32>(iou, load<u32>(op, PLO_DDIR_LEN + 4), BIO_SIZE)
+  store<u32>(iou, buf, BIO_DATA)
+  store<u64>(iou, load<u64>(op, PLO_DDIR_LEN), IOU_DDIR) // and IOU_LEN
+  store<u64>(iou, active, IOU_STATE) // and IOU_FLAGS
+  store<u64>(iou, started, IOU_START_NS)
+  store<u64>(rq, opf | (<u64>(load<u32>(rq, RQ_GEN) + 1) << 32), RQ_CMD_FLAGS) // and RQ_GEN
+  store<u64>(rq, sector, RQ_SECTOR)
+  store<u64>(rq, load<u64>(op, PLO_DATA_LEN), RQ_DATA_LEN) // and RQ_NR_SEGS
+  store<u32>(rq, iou, RQ_BIO)
+  store<u32>(rq, iou, RQ_BIOTAIL)
+  store<u64>(rq, now, RQ_START_NS)
+  store<u64>(rq, deadline, RQ_DEADLINE) // and RQ_TIMEOUT 0
+  store<u64>(rq, pair(MQ_RQ_IN_FLIGHT, RQF_IO_STAT | RQF_PLAIN), RQ_STATE) // and RQ_FLAGS
+  store<u64>(sqe, load<u64>(op, PLO_CDW0) | (<u64><u32>pick << 16), SQE_CDW0) // and SQE_NSID
+  store<u64>(sqe, 0, SQE_CDW2)
+  store<u64>(sqe, 0, SQE_MPTR)
+  store<u64>(sqe, buf, SQE_PRP1)
+  store<u64>(sqe, <u64>(buf + PAGE) & second, SQE_PRP2)
+  store<u64>(sqe, sector >> lba, SQE_CDW10)
+  store<u64>(sqe, load<u64>(op, PLO_CDW12), SQE_CDW12)
+  store<u64>(sqe, 0, SQE_CDW14)
+}
+
+// @ts-ignore: decorator
+@inline
+function deadline_of(q: u32): u64 {
+  return <u64>(load<u32>(M_BASE, M_JIFFIES) + load<u32>(q, Q_TIMEOUT))
+}
+
+// @ts-ignore: decorator
+@inline
+function iou_active(job: u32): u64 {
+  return pair(IOU_ACTIVE, load<u32>(job, JOB_RECORD) ? IOUF_MEASURED : 0)
+}
+
+/** The I/Os drawn and picked, in the order of the keys, into the ring. */
+// @ts-ignore: decorator
+@inline
+function write(cpu: u32, job: u32, n: u32, cost: u64, issue: u64): void {
+  const nq = load<u32>(job, JOB_PL_NQ)
+  const q = load<u32>(job, JOB_Q)
+  const slots = load<u32>(job, JOB_PL_SLOTS)
+  const ring = load<u32>(job, JOB_PL_RING)
+  const ring_end = load<u32>(job, JOB_PL_RING_END)
+  const lba = <u64>load<u32>(job, JOB_PL_LBA)
+  const now = load<u64>(cpu, CPU_NOW)
+  const started: u64 = load<u32>(cpu, CPU_LAT) == LAT_NONE ? 0 : now
+  const active = iou_active(job)
+  const deadline = deadline_of(q)
+  const stamps = load<u32>(cpu, CPU_STAGES)
+  const sorted = load<u32>(job, JOB_PL_SORTED)
+  const second = load<u64>(job, JOB_PL_PAGE2)
+  let sqe = ring + load<u32>(nq, NQ_SQ_TAIL) * SQE_BYTES
+  let at = cpu + CPU_DRAWN
+  const end = at + (n << 3)
+  let wrote: u32 = 0
+  do {
+    const key = load<u64>(at)
+    const ddir = <u32>key & 3
+    const pick = load<u64>(cpu + (<u32>key & 0xfc) * 2, CPU_PICKED)
+    const rq = slots + <u32>pick * RQ_SIZE
+    fill(job + JOB_PL_OPS + ddir * PLO_SIZE, pick, key >> 8, rq, sqe, now, started, active, deadline, lba, second)
+    if (stamps) {
+      // Sorted, they go when the plug is flushed; else each when the next one has its request.
+      const place = (<u32>key >> 2) & 63
+      stamp(cpu, rq, <u32>(pick >> 32), place, cost, sorted ? issue : now + min<u32>(place + 2, n) * cost)
+    }
+    wrote += ddir
+    sqe += SQE_BYTES
+    if (sqe == ring_end) sqe = ring
+    at += 8
+  } while (at != end)
+  store<u32>(nq, (sqe - ring) / SQE_BYTES, NQ_SQ_TAIL)
+  if (wrote) store<u32>(job, load<u32>(job, JOB_PL_WROTE) + wrote, JOB_PL_WROTE)
+}
+
+/** One I/O: the steps in a straight line. False: not this way, and nothing has changed. */
+function plain_one(cpu: u32, job: u32): bool {
+  const hint = load<u32>(load<u32>(job, JOB_PL_HINTS))
+  const tag = <u32>take_tag(cpu, job)
+  if (<i32>tag < 0) return false
+  const key = gen_draw_one(job)
+  if (key == NO_KEY) {
+    clear_bit(load<u32>(job, JOB_PL_SBQ), tag)
+    store<u32>(load<u32>(job, JOB_PL_HINTS), hint)
+    return false
   }
-  store<u32>(cpu, plugged, CPU_PLUG_COUNT)
-  store<u64>(cpu, starts, CPU_PLUG_STARTS)
-  store<u64>(cpu, ends, CPU_PLUG_ENDS)
-  // --- counters
-  const sync = reads + (n - reads) * write_sync
-  if (n > sync) add(ctx + CTX_DISPATCHED_ASYNC, n - sync)
-  if (sync) add(ctx + CTX_DISPATCHED_ASYNC + 8, sync)
-  add(hctx + HC_QUEUED, n)
-  add(cpu + CPU_SUBMITTED, n)
-  add(job + JOB_ISSUED, n)
-  if (flags) add(job + JOB_ISSUED_MEASURED, n)
-  store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) + n, JOB_IN_FLIGHT)
+  const nq = load<u32>(job, JOB_PL_NQ)
+  const q = load<u32>(job, JOB_Q)
+  const iou = load<u32>(job, JOB_FREE)
+  const rq = load<u32>(job, JOB_PL_SLOTS) + tag * RQ_SIZE
+  const ddir = <u32>key & 3
+  const now = load<u64>(cpu, CPU_NOW)
+  const started: u64 = load<u32>(cpu, CPU_LAT) == LAT_NONE ? 0 : now
+  const tail = load<u32>(nq, NQ_SQ_TAIL)
+  store<u32>(job, load<u32>(iou, IOU_NEXT), JOB_FREE)
+  fill(
+    job + JOB_PL_OPS + ddir * PLO_SIZE, pair(tag, iou), key >> 8, rq, load<u32>(job, JOB_PL_RING) + tail * SQE_BYTES, now, started,
+    iou_active(job), deadline_of(q), <u64>load<u32>(job, JOB_PL_LBA), load<u64>(job, JOB_PL_PAGE2),
+  )
+  store<u32>(nq, tail + 1 == load<u32>(nq, NQ_DEPTH) ? 0 : tail + 1, NQ_SQ_TAIL)
+  if (ddir) store<u32>(job, load<u32>(job, JOB_PL_WROTE) + 1, JOB_PL_WROTE)
+  if (load<u32>(cpu, CPU_STAGES)) {
+    const cost: u64 = load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL ? load<u32>(M_BASE, M_COST_SUBMIT) : 0
+    stamp(cpu, rq, iou, 0, cost, now + cost)
+    store<u64>(cpu, now + cost, CPU_NOW)
+  }
+  return true
+}
+
+/** Draws the next `n` I/Os and takes what they need; false: not this way, and nothing has changed. */
+// @ts-ignore: decorator
+@inline
+function prepare(cpu: u32, job: u32, n: u32, more: bool): bool {
+  const sorted = load<u32>(job, JOB_PL_SORTED)
+  const keys = cpu + CPU_DRAWN
+  const drawn: u32 = sorted ? cpu + CPU_SORTING : keys
+  if (!gen_draw(job, drawn, n)) return false
+  if (sorted) sort_keys(drawn, n, keys)
+  const merges = touches(keys, n, load<u32>(job, JOB_PL_LEN) >> SECTOR_SHIFT) || (more && next_touches(job, keys, n))
+  if (!merges && take_tags(cpu, job, cpu + CPU_PICKED, n)) {
+    take_ious(job, cpu + CPU_PICKED, n)
+    return true
+  }
+  gen_undraw(job)
+  return false
+}
+
+/**
+ * Up to a chunk of I/Os into the ring: all of them, or nothing has changed. `more` follow in the same batch.
+ */
+function plain_chunk(cpu: u32, job: u32, n: u32, more: bool): bool {
+  if (!prepare(cpu, job, n, more)) return false
+  const cost: u64 = load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL ? load<u32>(M_BASE, M_COST_SUBMIT) : 0
+  const after = load<u64>(cpu, CPU_NOW) + cost * n
+  // A full plug is flushed when the next I/O has its request.
+  write(cpu, job, n, cost, more ? after + cost : after)
+  if (cost) store<u64>(cpu, after, CPU_NOW)
+  return true
+}
+
+/** A batch of `room` I/Os into the ring, as far as whole chunks may go this way: how many. */
+// @ts-ignore: decorator
+@inline
+export function plain_batch(cpu: u32, job: u32, room: u32): u32 {
+  if (room == 1) return plain_one(cpu, job) ? 1 : 0
+  const chunk = load<u32>(job, JOB_PL_CHUNK)
+  let n: u32 = 0
+  while (n < room) {
+    const now = min<u32>(room - n, chunk)
+    if (!plain_chunk(cpu, job, now, room - n > now)) break
+    n += now
+  }
   return n
 }
 
-function add(counter: u32, n: u32): void {
+/** Counts `n` I/Os that plain_batch has issued. */
+export function plain_issued(cpu: u32, job: u32, n: u64): void {
+  const q = load<u32>(job, JOB_Q)
+  const hctx = load<u32>(job, JOB_PL_HCTX)
+  if (blk_timer_must_move(q, load<u32>(M_BASE, M_JIFFIES) + load<u32>(q, Q_TIMEOUT))) blk_mq_call_slow(cpu, hctx)
+  const wrote = load<u32>(job, JOB_PL_WROTE)
+  store<u32>(job, 0, JOB_PL_WROTE)
+  const sync = n - wrote + wrote * load<u32>(job + JOB_PL_OPS + PLO_SIZE, PLO_SYNC)
+  const ctx = load<u32>(job, JOB_PL_CTX)
+  add(ctx + CTX_DISPATCHED_ASYNC, n - sync)
+  add(ctx + CTX_DISPATCHED_ASYNC + 8, sync)
+  add(hctx + HC_QUEUED, n)
+  add(cpu + CPU_SUBMITTED, n)
+  add(job + JOB_ISSUED, n)
+  add(job + JOB_BYTES, n * load<u32>(job, JOB_PL_LEN))
+  if (load<u32>(job, JOB_RECORD)) add(job + JOB_ISSUED_MEASURED, n)
+  store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) + <u32>n, JOB_IN_FLIGHT)
+  store<u32>(job, load<u32>(job, JOB_PL_FLYING) + <u32>n, JOB_PL_FLYING)
+}
+
+/** Issues `room` I/Os, or as many whole chunks as may go the short way: how many. The doorbell is the caller's. */
+export function plain_issue(cpu: u32, job: u32, room: u32): u32 {
+  if (isDefined(TRACE_BUILD) || !plain_may_go(cpu, job, room)) return 0
+  const n = plain_batch(cpu, job, room)
+  if (n) plain_issued(cpu, job, n)
+  return n
+}
+
+// @ts-ignore: decorator
+@inline
+function add(counter: u32, n: u64): void {
   store<u64>(counter, load<u64>(counter) + n)
 }

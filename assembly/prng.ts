@@ -19,7 +19,7 @@ export function prng_next(state: usize): u64 {
 }
 
 /** The upper half of the product of two 64-bit numbers. */
-function mul_high(a: u64, b: u64): u64 {
+export function mul_high(a: u64, b: u64): u64 {
   const a0 = a & 0xffffffff, a1 = a >> 32
   const b0 = b & 0xffffffff, b1 = b >> 32
   const mid = a1 * b0 + ((a0 * b0) >> 32)

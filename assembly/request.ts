@@ -20,7 +20,7 @@ import {
   M_BASE, M_HZ, M_JIFFIES, MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, Q_HCTXS, Q_IN_QUEUE,
   Q_IO_TICKS, Q_NR_HW, Q_STAT_STAMP, Q_TIMEOUT, Q_TIMER_ARMED, Q_TIMER_NEXT, Q_WATCH, REF_FREED,
   RING_BASE, RING_MASK, RING_TAIL, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_CTX, RQ_DATA_LEN, RQ_DEADLINE,
-  RQ_END_IO, RQ_FLAGS, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_INTERNAL_TAG, RQ_IO_START_NS,
+  RQ_END_IO, RQ_FLAGS, RQ_GEN, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_INTERNAL_TAG, RQ_IO_START_NS,
   RQ_NEXT, RQ_PRP_LIST, RQ_Q, RQ_REF, RQ_RETRIES, RQ_SECTOR, RQ_SIZE, RQ_START_NS, RQ_STATE,
   RQ_STATUS, RQ_TAG, RQ_TIMEOUT, SBQ_MAP, SBQ_MAP_NR, SBQ_SHIFT, SBW_SIZE, SECTOR_SHIFT,
   TAGS_BITMAP, TAGS_RESERVED, TAGS_RQS, TAGS_STATIC_RQS, WATCH_FREEZE, WATCH_LAPTOP,
@@ -91,7 +91,8 @@ export function blk_mq_rq_ctx_init(q: u32, hctx: u32, ctx: u32, cpu: u32, tag: u
     flags |= RQF_MQ_INFLIGHT
     atomic.add<u32>(hctx, 1, HC_NR_ACTIVE)
   }
-  store<u64>(rq, pair(opf, flags), RQ_CMD_FLAGS) // and RQ_FLAGS
+  store<u32>(rq, opf, RQ_CMD_FLAGS)
+  store<u32>(rq, flags, RQ_FLAGS)
   store<u64>(rq, pair(ctx, hctx), RQ_CTX) // and RQ_HCTX
   store<u64>(rq, pair(q, cpu), RQ_Q) // and RQ_CPU
   const counter = ctx + CTX_DISPATCHED_ASYNC + (op_is_sync(opf) ? 8 : 0)
@@ -144,12 +145,12 @@ export function blk_timer_must_move(q: u32, deadline: u32): bool {
 @inline
 export function blk_mq_start_request(cpu: u32, q: u32, rq: u32): void {
   const t = enter(cpu, FN_blk_mq_start_request)
-  const state = load<u64>(rq, RQ_STATE) // and RQ_GEN
-  BUG_ON(<u32>state != MQ_RQ_IDLE, BUG_RQ_STATE)
+  BUG_ON(load<u32>(rq, RQ_STATE) != MQ_RQ_IDLE, BUG_RQ_STATE)
   rq_event(cpu, EV_block_rq_issue, rq, 0)
   if (load<u32>(cpu, CPU_STAGES)) store<u64>(rq, load<u64>(cpu, CPU_NOW), RQ_IO_START_NS)
   blk_add_timer(cpu, q, rq)
-  store<u64>(rq, pair(MQ_RQ_IN_FLIGHT, <u32>(state >> 32) + 1), RQ_STATE)
+  store<u32>(rq, load<u32>(rq, RQ_GEN) + 1, RQ_GEN)
+  store<u32>(rq, MQ_RQ_IN_FLIGHT, RQ_STATE)
   leave(cpu, t)
 }
 
@@ -206,7 +207,8 @@ export function blk_mq_sched_rq_init(q: u32, hctx: u32, ctx: u32, cpu: u32, tag:
   const rq = load<u32>(load<u32>(hctx, HC_SCHED_TAGS), TAGS_STATIC_RQS) + tag * RQ_SIZE
   store<u64>(rq, pair(<u32>-1, tag), RQ_TAG) // and RQ_INTERNAL_TAG
   store<u32>(load<u32>(load<u32>(hctx, HC_SCHED_TAGS), TAGS_RQS) + (tag << 2), rq)
-  store<u64>(rq, pair(opf, RQF_IO_STAT), RQ_CMD_FLAGS) // and RQ_FLAGS
+  store<u32>(rq, opf, RQ_CMD_FLAGS)
+  store<u32>(rq, RQF_IO_STAT, RQ_FLAGS)
   store<u64>(rq, pair(ctx, hctx), RQ_CTX) // and RQ_HCTX
   store<u64>(rq, pair(q, cpu), RQ_Q) // and RQ_CPU
   const counter = ctx + CTX_DISPATCHED_ASYNC + (op_is_sync(opf) ? 8 : 0)

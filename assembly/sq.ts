@@ -11,8 +11,7 @@
 // the end of the batch. Ring rule: of N entries N - 1 may be in use; the number of tags sees to it.
 
 import {
-  CPU_NOW, CPU_PLUG_KEYS, CPU_PLUG_RQS, CPU_STAGES, HC_Q, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_JIFFIES,
-  Q_TIMEOUT, RQ_DEADLINE, RQ_IO_START_NS, RQ_NR_SEGS, RQ_STATE, RQ_TIMEOUT, BIO_DATA, BIO_NEXT, BIO_SECTOR, BIO_SIZE, HC_DRIVER_DATA, NQ_DEPTH,
+  BIO_DATA, BIO_NEXT, BIO_SECTOR, BIO_SIZE, HC_DRIVER_DATA, NQ_DEPTH,
   NQ_PRP_BASE, NQ_PRP_FREE, NQ_PRP_LINKS, NQ_SHARED, NQ_SQ, NQ_SQ_LOCK, NQ_SQ_TAIL, PAGE_SHIFT, PAGE_SIZE, Q_LBA_SHIFT, Q_NSID,
   RQ_BIO, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_FLAGS, RQ_PRP_LIST, RQ_Q, RQ_SECTOR, RQ_SQE, RQ_TAG,
   SECTOR_SHIFT,
@@ -21,13 +20,13 @@ import {
   BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, DSM_RANGE_BYTES, NVME_CMD_DSM, NVME_CMD_FLUSH,
   NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES, NVME_DSMGMT_AD, NVME_RW_FUA, REQ_FUA,
   REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE,
-  REQ_OP_WRITE_ZEROES, RQF_PLAIN, RQF_SPECIAL_PAYLOAD, SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_CDW14,
+  REQ_OP_WRITE_ZEROES, RQF_SPECIAL_PAYLOAD, SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_CDW14,
   SQE_CDW2, SQE_MPTR, SQE_NSID, SQE_PRP1, SQE_PRP2,
 } from './nvme'
 
 import { nvme_list_doorbell, nvme_write_sq_db } from './doorbell'
 import { lock, unlock } from './lock'
-import { blk_mq_call_slow, blk_mq_start_request, blk_timer_must_move, pair } from './request'
+import { blk_mq_start_request, pair } from './request'
 
 const PAGE: u32 = PAGE_SIZE
 const PAGE_MASK: u32 = PAGE_SIZE - 1
@@ -59,7 +58,6 @@ function prp_page_add(nq: u32, rq: u32): u32 {
   store<u32>(nq, load<u32>(link), NQ_PRP_FREE)
   store<u32>(link, load<u32>(rq, RQ_PRP_LIST))
   store<u32>(rq, page, RQ_PRP_LIST)
-  store<u32>(rq, load<u32>(rq, RQ_FLAGS) & ~RQF_PLAIN, RQ_FLAGS)
   return page
 }
 
@@ -239,63 +237,6 @@ function nvme_setup_cmd(nq: u32, q: u32, rq: u32, sqe: u32): u32 {
 function nvme_submit_cmd(nq: u32, tail: u32): void {
   const next = tail + 1 == load<u32>(nq, NQ_DEPTH) ? 0 : tail + 1
   store<u32>(nq, next, NQ_SQ_TAIL)
-}
-
-/**
- * Gives plugged requests of a queue that one CPU fills to the drive: nvme_queue_rq for each, with what
- * is common to them loaded once. Stops at the first that is not a plain Read or Write, or finds no
- * list page. Returns how many went; the doorbell is the batch's.
- */
-export function nvme_queue_rqs(cpu: u32, hctx: u32, count: u32, sorted: bool): u32 {
-  const nq = load<u32>(hctx, HC_DRIVER_DATA)
-  if (isDefined(TRACE_BUILD) || load<u32>(nq, NQ_SHARED)) return 0
-  const q = load<u32>(hctx, HC_Q)
-  const sq = load<u32>(nq, NQ_SQ)
-  const depth = load<u32>(nq, NQ_DEPTH)
-  const nsid = load<u32>(q, Q_NSID)
-  const shift = load<u32>(q, Q_LBA_SHIFT)
-  const deadline = load<u32>(M_BASE, M_JIFFIES) + load<u32>(q, Q_TIMEOUT)
-  const stamp = load<u32>(cpu, CPU_STAGES)
-  const now = load<u64>(cpu, CPU_NOW)
-  if (blk_timer_must_move(q, deadline)) blk_mq_call_slow(cpu, hctx)
-  let tail = load<u32>(nq, NQ_SQ_TAIL)
-  let n: u32 = 0
-  while (n < count) {
-    const place: u32 = sorted ? <u32>load<u64>(cpu + (n << 3), CPU_PLUG_KEYS) & 0xff : n
-    const rq = load<u32>(cpu + (place << 2), CPU_PLUG_RQS)
-    const flags = load<u64>(rq, RQ_CMD_FLAGS) // and RQ_FLAGS
-    const opf = <u32>flags
-    const op = opf & REQ_OP_MASK
-    const state = load<u64>(rq, RQ_STATE) // and RQ_GEN
-    const len = load<u32>(rq, RQ_DATA_LEN)
-    const plain = <u32>(flags >> 32) & RQF_PLAIN
-    if (op > <u32>REQ_OP_WRITE || <u32>state != MQ_RQ_IDLE) break
-    if (!plain && load<u32>(rq, RQ_TIMEOUT)) break
-    const sqe = sq + tail * SQE_BYTES
-    const addr = load<u32>(load<u32>(rq, RQ_BIO), BIO_DATA)
-    if (plain && (addr & PAGE_MASK) + len <= 2 * PAGE) {
-      nvme_setup_prp_simple(sqe, addr, len)
-    } else if (!nvme_setup_prps(nq, rq, sqe, len)) {
-      nvme_unmap_data(nq, rq)
-      break
-    }
-    const opcode: u32 = op == REQ_OP_READ ? NVME_CMD_READ : NVME_CMD_WRITE
-    const fua: u32 = opf & REQ_FUA ? NVME_RW_FUA : 0
-    store<u64>(sqe, pair(opcode | (load<u32>(rq, RQ_TAG) << 16), nsid), SQE_CDW0)
-    store<u64>(sqe, 0, SQE_CDW2)
-    store<u64>(sqe, 0, SQE_MPTR)
-    store<u64>(sqe, load<u64>(rq, RQ_SECTOR) >> (shift - SECTOR_SHIFT), SQE_CDW10)
-    store<u64>(sqe, <u64>(((len >> shift) - 1) | fua), SQE_CDW12)
-    store<u64>(sqe, 0, SQE_CDW14)
-    if (stamp) store<u64>(rq, now, RQ_IO_START_NS)
-    store<u32>(rq, deadline, RQ_DEADLINE)
-    store<u64>(rq, pair(MQ_RQ_IN_FLIGHT, <u32>(state >> 32) + 1), RQ_STATE)
-    tail = tail + 1 == depth ? 0 : tail + 1
-    n++
-  }
-  store<u32>(nq, tail, NQ_SQ_TAIL)
-  if (n) nvme_list_doorbell(cpu, nq)
-  return n
 }
 
 /** Gives a request to the drive. Returns a blk_status_t; the doorbell is the batch's. */

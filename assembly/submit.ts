@@ -32,7 +32,7 @@ import {
   BLK_MQ_REQ_INTERNAL, BLK_QC_T_INTERNAL, BLK_QC_T_NONE, BLK_QC_T_SHIFT, BLK_STS_DEV_RESOURCE,
   BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_RESOURCE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_WC,
   REQ_FUA, REQ_NOMERGE, REQ_OP_DISCARD, REQ_OP_MASK, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES,
-  REQ_PREFLUSH, RQF_ELVPRIV, RQF_PLAIN,
+  REQ_PREFLUSH, RQF_ELVPRIV,
 } from './nvme'
 import {
   EV_block_bio_backmerge, EV_block_bio_frontmerge, EV_block_bio_queue, EV_block_getrq,
@@ -56,7 +56,7 @@ import {
   blk_mq_end_request, blk_mq_rq_ctx_init, op_is_flush, op_is_sync, stat_group,
   blk_mq_get_driver_tag, blk_mq_sched_rq_init, part_round_stats,
 } from './request'
-import { nvme_queue_rq, nvme_queue_rqs } from './sq'
+import { nvme_queue_rq } from './sq'
 import { host, hosted } from './host'
 import { bio_event, enter, entered, leave, mute_trace, queue_event, rq_event, unmute_trace } from './trace'
 import { __blk_mq_get_tag, blk_mq_get_tag } from './tag'
@@ -317,19 +317,6 @@ function blk_flush_plug_mixed(cpu: u32, count: u32): void {
   }
 }
 
-/** Issues requests of one software queue that stand in the plug's array, sorted or as they came. */
-export function issue_plugged(cpu: u32, hctx: u32, count: u32, sorted: bool): void {
-  let done: u32 = 0
-  if (!isDefined(TRACE_BUILD) && !atomic.load<u32>(hctx, HC_GATE) && load<u32>(hctx, HC_DRIVER) == DRIVER_NVME) {
-    done = nvme_queue_rqs(cpu, hctx, count, sorted)
-    if (done) blk_mq_update_dispatch_busy(hctx, false)
-  }
-  for (let i = done; i < count; i++) {
-    const place: u32 = sorted ? <u32>load<u64>(cpu + (i << 3), CPU_PLUG_KEYS) & 0xff : i
-    blk_mq_try_issue_directly(cpu, hctx, plugged(cpu, place))
-  }
-}
-
 /** Issues what is plugged, sorted by software queue and sector. */
 export function blk_flush_plug_list(cpu: u32): void {
   const t = enter(cpu, FN_blk_flush_plug_list)
@@ -443,7 +430,11 @@ function flush_plug_unhosted(cpu: u32): void {
     return
   }
   if (count > 1) plug_sort(cpu, count)
-  issue_plugged(cpu, load<u32>(plugged(cpu, 0), RQ_HCTX), count, count > 1)
+  const hctx = load<u32>(plugged(cpu, 0), RQ_HCTX)
+  for (let i: u32 = 0; i < count; i++) {
+    const place: u32 = count > 1 ? <u32>load<u64>(cpu + (i << 3), CPU_PLUG_KEYS) & 0xff : i
+    blk_mq_try_issue_directly(cpu, hctx, plugged(cpu, place))
+  }
 }
 
 // ---------------------------------------------------------------- merge
@@ -496,7 +487,6 @@ export function blk_try_merge(q: u32, rq: u32, bio: u32): bool {
   if (!merged) return false
   store<u32>(rq, len + size, RQ_DATA_LEN)
   store<u32>(rq, load<u32>(rq, RQ_NR_SEGS) + 1, RQ_NR_SEGS)
-  store<u32>(rq, load<u32>(rq, RQ_FLAGS) & ~RQF_PLAIN, RQ_FLAGS)
   const ctx = load<u32>(rq, RQ_CTX)
   store<u64>(ctx, load<u64>(ctx, CTX_MERGED) + 1, CTX_MERGED)
   const stat = ctx + CTX_STAT_MERGES + (stat_group(opf) << 3)

@@ -313,6 +313,7 @@ function bootQueuePair(
   fields(view, queue.dsq, [
     [L.DSQ_BASE, queue.sq],
     [L.DSQ_ENTRIES, config.depth],
+    [L.DSQ_END, queue.sq + config.depth * N.SQE_BYTES],
     [L.DSQ_DB, sqDb],
     [L.DSQ_CQ, queue.dcq],
     [L.DSQ_DEV, disk.dev],
@@ -324,6 +325,7 @@ function bootQueuePair(
   fields(view, queue.dcq, [
     [L.DCQ_BASE, queue.cq],
     [L.DCQ_ENTRIES, config.depth],
+    [L.DCQ_END, queue.cq + config.depth * N.CQE_BYTES],
     [L.DCQ_DB, cqDb],
     [L.DCQ_IEN, interrupt ? 1 : 0],
     [L.DCQ_IRQ, interrupt ? queue.irq : 0],

@@ -1,0 +1,283 @@
+// The short way there and back, again and again: one plain job (plain.ts) alone on a CPU, whose only queue
+// belongs to a device that runs in the same thread and takes no time. This is where a million-IOPS run
+// spends its life.
+//
+//   fill up to iodepth      plain_batch, doorbell
+//   let the device run      run_untimed
+//   end what completed      request, tag, io_u; the completion doorbell
+//
+// The order is that of cpu_pass; what is saved is going through all its doors for each batch. Counters are
+// added up and written when the burst ends. It ends when the budget is spent, at a limit of the job, at the
+// gate or a stop word, and at the first thing that is not plain, which cpu_pass then finds as it is.
+
+import {
+  CLOCK_REAL, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_DOORBELLS, CPU_ENDED, CPU_HCTX, 
+  CPU_INLINE, CPU_JOB, CPU_LAT, CPU_MAIL, CPU_NOW, CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_STAT_IOS,
+  CTX_STAT_SECTORS, CTX_STAT_TICKS, DDIR_WRITE, DEV_FAULTS, DEV_MODEL, DSQ_COMMANDS, DSQ_DEV, HC_GATE,
+  HC_NEXT_OWNED, IOUF_MEASURED, IOU_ACTIVE, IOU_DDIR, IOU_NEXT, IOU_START_NS, IOU_STATE, JOB_BATCH, JOB_BYTES,
+  JOB_COMPLETES, JOB_ENDED, JOB_END_NS, JOB_FREE, JOB_GEN, JG_RW, JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT,
+  JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS, JOB_LAST_NS, JOB_LOW, JOB_MAX_IO, JOB_MEASURED, JOB_NEXT,
+  JOB_NUMBER_IOS, JOB_PLAIN, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING, JOB_PL_MASK, JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS, JOB_PL_SBQ,
+  JOB_PL_SLOTS, JOB_RAMP_NS, JOB_REAP_MIN, JOB_RECORD, JOB_RUN, JOB_STATE, JOB_STATS, JOB_STOP, LAT_BATCH,
+  MODEL_FIXED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_STOP, NQ_CQ_DB, NQ_CQ_HEAD,
+  NQ_CQ_PHASE, NQ_DSQ, NQ_LAST_SQ_TAIL, NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC,
+  RQ_BIO, RQ_CMD_FLAGS, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_WRITE, SBQ_MAP, SBQ_SHIFT, SBW_SIZE, SECTOR_SHIFT,
+  STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_SIZE, WAIT_INLINE,
+} from './layout'
+import { CQE_BYTES, CQE_DW3, RQF_IO_STAT, RQF_PLAIN } from './nvme'
+import { read_clock } from './clock'
+import { cq_is_plain } from './cq'
+import { INLINE_BURST, run_untimed } from './device'
+import { lat_record_n } from './hist'
+import { batch_bucket, count_fill, finish_batch, job_reap } from './job'
+import { plain_batch, plain_issued, plain_may_go } from './plain'
+import { pair } from './request'
+
+/** The job, if this CPU may burst; else 0. */
+function burst_job(cpu: u32): u32 {
+  const job = load<u32>(cpu, CPU_JOB)
+  if (!job || load<u32>(job, JOB_PLAIN) != PLAIN_YES || load<u32>(job, JOB_NEXT)) return 0
+  if (load<u32>(cpu, CPU_STAGES) || load<u32>(cpu, CPU_CLOCK) != CLOCK_REAL) return 0
+  const hctx = load<u32>(job, JOB_PL_HCTX)
+  if (load<u32>(cpu, CPU_HCTX) != hctx || load<u32>(hctx, HC_NEXT_OWNED)) return 0
+  if (load<u32>(job, JOB_STATE) != JOB_RUN || atomic.load<u32>(cpu, CPU_DONE_LIST)) return 0
+  // iodepth_low and iodepth_batch_complete_min leave a full queue alone for a while: not here.
+  if (load<u32>(job, JOB_LOW) < load<u32>(job, JOB_IODEPTH) || load<u32>(job, JOB_REAP_MIN) > 1) return 0
+  if (load<u64>(job, JOB_RAMP_NS) || !load<u32>(job, JOB_RECORD) || !both_begun(job)) return 0
+  const nq = load<u32>(job, JOB_PL_NQ)
+  if (load<u32>(nq, NQ_WAIT) != WAIT_INLINE || load<u32>(nq, NQ_SHADOW_SQ) || !cq_is_plain(cpu, nq)) return 0
+  const dev = load<u32>(load<u32>(nq, NQ_DSQ), DSQ_DEV)
+  if (load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED || load<u32>(dev, DEV_FAULTS)) return 0
+  job_reap(cpu, job) // what cpu_pass left
+  if (!all_plain(job)) return 0
+  return plain_may_go(cpu, job, 1) ? job : 0
+}
+
+/** True if all that the job has in flight went the short way. */
+function all_plain(job: u32): bool {
+  const in_flight = load<u32>(job, JOB_IN_FLIGHT)
+  if (!in_flight) store<u32>(job, 0, JOB_PL_FLYING) // what failed was ended by the chain
+  return load<u32>(job, JOB_PL_FLYING) == in_flight
+}
+
+/** Every direction of the job has ended an I/O: its first one is stamped by the chain. */
+function both_begun(job: u32): bool {
+  const rw = load<u32>(job + JOB_GEN, JG_RW)
+  if (rw & RW_READ && !load<u64>(job + JOB_STATS, STAT_IOS)) return false
+  return !(rw & RW_WRITE) || load<u64>(job + JOB_STATS + DDIR_WRITE * STAT_SIZE, STAT_IOS) != 0
+}
+
+/** How many I/Os the job may issue before a limit must be looked at. */
+function far(job: u32): u64 {
+  const number = load<u64>(job, JOB_NUMBER_IOS) - load<u64>(job, JOB_ISSUED)
+  const most = load<u64>(job, JOB_MAX_IO) - load<u64>(job, JOB_ISSUED_MEASURED)
+  const bytes = load<u64>(job, JOB_IO_LIMIT) - load<u64>(job, JOB_BYTES)
+  return min<u64>(min<u64>(number, most), bytes / load<u32>(job, JOB_PL_LEN))
+}
+
+/** Nothing outside asks for attention. Read after the gate, the other words may be seen a batch later. */
+// @ts-ignore: decorator
+@inline
+function undisturbed(cpu: u32, job: u32, hctx: u32): bool {
+  return !(
+    atomic.load<u32>(hctx, HC_GATE) | load<u32>(job, JOB_STOP) | load<u32>(M_BASE, M_STOP) |
+    load<u32>(cpu, CPU_MAIL) | load<u32>(cpu, CPU_SLOW)
+  )
+}
+
+/** The counters of a request's end, for all of a burst (blk_account_io_done, blk_mq_free_request, account). */
+function burst_ended(cpu: u32, job: u32, ddir: u32, n: u64, ticks: u64, sync: u64): void {
+  if (!n) return
+  const ctx = load<u32>(job, JOB_PL_CTX)
+  const bytes = n * load<u32>(job, JOB_PL_LEN)
+  add(ctx + CTX_COMPLETED_ASYNC, n - sync)
+  add(ctx + CTX_COMPLETED_ASYNC + 8, sync)
+  const stat = ctx + (ddir << 3)
+  add(stat + CTX_STAT_IOS, n)
+  add(stat + CTX_STAT_SECTORS, bytes >> SECTOR_SHIFT)
+  add(stat + CTX_STAT_TICKS, ticks)
+  const mine = job + JOB_STATS + ddir * STAT_SIZE
+  const now = load<u64>(cpu, CPU_NOW)
+  store<u64>(job + (ddir << 3), now, JOB_LAST_NS)
+  store<u64>(job, now, JOB_LAST_END_NS)
+  add(mine + STAT_IOS, n)
+  add(mine + STAT_BYTES, bytes)
+  add(job + JOB_MEASURED, n)
+  add(cpu + CPU_ENDED, n)
+  add(cpu + CPU_INLINE, n)
+}
+
+// @ts-ignore: decorator
+@inline
+function add(counter: u32, n: u64): void {
+  store<u64>(counter, load<u64>(counter) + n)
+}
+
+/** Records the completion latencies of the first `n` io_us of a list. Neighbours began, mostly, at the same time. */
+function record_latencies(job: u32, iou: u32, n: u32, now: u64): void {
+  let start: u64 = 0
+  let stat: u32 = 0
+  let run: u32 = 0
+  while (n) {
+    const began = load<u64>(iou, IOU_START_NS)
+    const mine = job + JOB_STATS + STAT_CLAT + load<u32>(iou, IOU_DDIR) * STAT_SIZE
+    if (began != start || mine != stat) {
+      if (run) lat_record_n(stat, now - start, run)
+      start = began
+      stat = mine
+      run = 0
+    }
+    run++
+    n--
+    iou = load<u32>(iou, IOU_NEXT)
+  }
+  if (run) lat_record_n(stat, now - start, run)
+}
+
+/** Runs until about `budget` I/Os have ended: how many did. */
+export function plain_burst(cpu: u32, budget: u64): u64 {
+  if (isDefined(TRACE_BUILD)) return 0
+  const job = burst_job(cpu)
+  if (!job) return 0
+  const nq = load<u32>(job, JOB_PL_NQ)
+  const hctx = load<u32>(job, JOB_PL_HCTX)
+  const dsq = load<u32>(nq, NQ_DSQ)
+  const dev = load<u32>(dsq, DSQ_DEV)
+  const slots = load<u32>(job, JOB_PL_SLOTS)
+  const sbq = load<u32>(job, JOB_PL_SBQ)
+  const shift = load<u32>(sbq, SBQ_SHIFT)
+  const map = load<u32>(sbq, SBQ_MAP)
+  const ring = load<u32>(job, JOB_PL_CQ)
+  const ring_end = load<u32>(job, JOB_PL_CQ_END)
+  const in_word = load<u32>(job, JOB_PL_MASK)
+  const lat = load<u32>(cpu, CPU_LAT) == LAT_BATCH
+  const depth = atomic.load<u32>(job, JOB_IODEPTH)
+  const batch = load<u32>(job, JOB_BATCH)
+  const write_sync: u64 = load<u32>(job + JOB_PL_OPS + PLO_SIZE, PLO_SYNC)
+  let left = far(job)
+  let in_flight = load<u32>(job, JOB_IN_FLIGHT)
+  let cqe = ring + load<u32>(nq, NQ_CQ_HEAD) * CQE_BYTES
+  let phase = load<u32>(nq, NQ_CQ_PHASE)
+  let issued: u64 = 0
+  let bells: u64 = 0
+  let reaps: u64 = 0
+  let commands: u64 = 0
+  let ended: u64 = 0
+  let ticks: u64 = 0
+  let writes: u64 = 0
+  let write_ticks: u64 = 0
+  let rest: u32 = 0
+  let begun: u32 = 0
+  let near = false // a limit of the job: the chain fills up what is left
+  // how often the queue was filled from the one depth to the other, and how often so many ended together
+  let fill_from: u32 = 0
+  let fill_to: u32 = 0
+  let fills: u64 = 0
+  let reaped: u32 = 0
+  let same: u64 = 0
+  while (ended < budget && !rest && undisturbed(cpu, job, hctx)) {
+    // --- fill
+    const before = in_flight
+    while (in_flight < depth) {
+      const room = min<u32>(depth - in_flight, batch)
+      if (room > left || (lat && read_clock(cpu) >= load<u64>(job, JOB_END_NS))) {
+        near = true
+        break
+      }
+      const n = plain_batch(cpu, job, room)
+      issued += n
+      if (n < room) {
+        begun = n
+        rest = room
+        break
+      }
+      in_flight += n
+      left -= n
+      bells++
+      const tail = load<u32>(nq, NQ_SQ_TAIL)
+      store<u32>(load<u32>(nq, NQ_SQ_DB), tail)
+      store<u32>(nq, tail, NQ_LAST_SQ_TAIL)
+    }
+    if (before != fill_from || in_flight != fill_to) {
+      count_fill(job, fill_from, fill_to, batch, fills)
+      fill_from = before
+      fill_to = in_flight
+      fills = 0
+    }
+    fills++
+    if (near || rest) break
+    // --- the device
+    const ran = run_untimed(dev, dsq, load<u32>(nq, NQ_SQ_TAIL), INLINE_BURST)
+    commands += ran
+    // --- end what completed
+    const now = lat ? read_clock(cpu) : load<u64>(cpu, CPU_NOW)
+    const free = load<u32>(job, JOB_FREE)
+    let before_it: u32 = job + JOB_FREE - IOU_NEXT // the oldest comes to the head of the free list
+    let word = map
+    let freed: u64 = 0
+    let last: u32 = 0
+    let n: u32 = 0
+    while (n < ran) {
+      const dw3 = load<u32>(cqe, CQE_DW3)
+      const cid = dw3 & 0xffff
+      const rq = slots + cid * RQ_SIZE
+      if (dw3 >> 16 != phase) break
+      if (load<u64>(rq, RQ_STATE) != pair(MQ_RQ_IN_FLIGHT, RQF_IO_STAT | RQF_PLAIN)) break // and RQ_FLAGS
+      const iou = load<u32>(rq, RQ_BIO)
+      if (load<u64>(iou, IOU_STATE) != pair(IOU_ACTIVE, IOUF_MEASURED)) break // and IOU_FLAGS
+      store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
+      const took = now - load<u64>(rq, RQ_START_NS)
+      ticks += took
+      const write = load<u32>(rq, RQ_CMD_FLAGS) & 1
+      if (write) {
+        writes++
+        write_ticks += took
+      }
+      const at = map + (cid >> shift) * SBW_SIZE
+      if (at != word) {
+        store<u64>(word, load<u64>(word) & ~freed)
+        word = at
+        freed = 0
+      }
+      freed |= <u64>1 << (cid & in_word)
+      store<u32>(before_it, iou, IOU_NEXT)
+      before_it = iou
+      last = cid
+      n++
+      cqe += CQE_BYTES
+      if (cqe == ring_end) {
+        cqe = ring
+        phase ^= 1
+      }
+    }
+    if (!n) break
+    store<u32>(before_it, free, IOU_NEXT)
+    if (lat) record_latencies(job, load<u32>(job, JOB_FREE), n, now)
+    store<u64>(word, load<u64>(word) & ~freed)
+    store<u32>(load<u32>(job, JOB_PL_HINTS), last)
+    store<u32>(load<u32>(nq, NQ_CQ_DB), (cqe - ring) / CQE_BYTES)
+    if (n != reaped) {
+      add(job + JOB_COMPLETES + (batch_bucket(reaped) << 3), same)
+      reaped = n
+      same = 0
+    }
+    same++
+    reaps++
+    ended += n
+    in_flight -= n
+  }
+  store<u32>(nq, (cqe - ring) / CQE_BYTES, NQ_CQ_HEAD)
+  store<u32>(nq, phase, NQ_CQ_PHASE)
+  count_fill(job, fill_from, fill_to, batch, fills)
+  add(job + JOB_COMPLETES + (batch_bucket(reaped) << 3), same)
+  add(dsq + DSQ_COMMANDS, commands)
+  add(cpu + CPU_DOORBELLS, bells)
+  add(cpu + CPU_CQ_DOORBELLS, reaps)
+  if (issued) plain_issued(cpu, job, issued)
+  burst_ended(cpu, job, 0, ended - writes, ticks - write_ticks, ended - writes)
+  burst_ended(cpu, job, DDIR_WRITE, writes, write_ticks, writes * write_sync)
+  store<u32>(job, in_flight + begun, JOB_IN_FLIGHT)
+  store<u32>(job, in_flight + begun, JOB_PL_FLYING)
+  if (rest) finish_batch(cpu, job, in_flight, begun, rest)
+  return ended
+}
