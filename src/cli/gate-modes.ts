@@ -127,6 +127,13 @@ function bothBuilds(args: GateArgs, workshop: Workshop): Builds {
   return { base, head: base.root === head.root ? copyBuild(head, workshop) : head }
 }
 
+/** What is said about a pass with fewer samples than the rules are made for. */
+function countNotes(args: GateArgs, mode: 'pair' | 'process'): string[] {
+  const enough = mode === 'pair' ? PAIR_COUNT : PROCESS_COUNT
+  if (args.count === null || args.count >= enough) return []
+  return [`--count ${args.count}: fewer than the ${enough} that verdicts are made for`]
+}
+
 function buildText({ label, version, core }: Build): string {
   return `${label} (${version}, core ${core})`
 }
@@ -210,7 +217,11 @@ export async function pairGate(args: GateArgs, workshop: Workshop): Promise<Gate
   const builds = bothBuilds(args, workshop)
   const host = hostFingerprint()
   const { probes, results, notes } = await suiteOf(args, builds)
-  const said = [`base ${buildText(builds.base)}, head ${buildText(builds.head)}`, ...notes]
+  const said = [
+    `base ${buildText(builds.base)}, head ${buildText(builds.head)}`,
+    ...countNotes(args, 'pair'),
+    ...notes,
+  ]
   const limit = limitsOf(args, host, said)
   const benches = withLatencies(probes, limit)
   const other = copyBuild(builds.base, workshop)
@@ -223,7 +234,7 @@ export async function pairGate(args: GateArgs, workshop: Workshop): Promise<Gate
 export async function processGate(args: GateArgs, workshop: Workshop): Promise<GateReport> {
   const builds = bothBuilds(args, workshop)
   const { base, head } = builds
-  const said = [`base ${buildText(base)}, head ${buildText(head)}`]
+  const said = [`base ${buildText(base)}, head ${buildText(head)}`, ...countNotes(args, 'process')]
   const options = optionsOf(args, 'process')
   if (args.jobFiles.length > 0) return jobsGate(args, builds, said)
   const host = hostFingerprint()

@@ -65,8 +65,7 @@ export async function bootRig(args: readonly string[]): Promise<Machine> {
     const disk = machine.disk(spec.files[0].disk.replace(/^\/dev\//, ''))
     const lbaBytes = 2 ** disk.config.lbaShift
     const job = machine.jobAddress(i)
-    const [places, queues] = [memory.jobs[i], spec.files.map(() => disk.q)]
-    const site = { job, q: disk.q, queues, lbaBytes, base, places, tables: 0 }
+    const site = { job, q: disk.q, lbaBytes, base, places: memory.jobs[i], tables: 0 }
     fillJob(machine.view, spec, jobLimits(spec, plan), site)
     machine.linkJob(job, placement.cpuOfJob[i])
     startJob(machine.view, spec, jobLimits(spec, plan), site, 0)

@@ -37,12 +37,12 @@ export async function gateCommand(argv: readonly string[]): Promise<number> {
   if (args.list) return printOut(listText())
   const report = await compare(args)
   const status = exitStatus(report.results, { strict: args.strict, init: args.init || args.update })
+  const workflow = process.env['GITHUB_ACTIONS'] === 'true' ? annotations(report) : []
+  await printOut(`${workflow.map(line => `${line}\n`).join('')}${reportText(report)}`)
   for (const [name, path] of Object.entries(args.exports))
     writeExport(name as ExportName, path, report, status)
   if (process.env['GITHUB_STEP_SUMMARY'])
     append(process.env['GITHUB_STEP_SUMMARY'], summaryText(report))
-  const workflow = process.env['GITHUB_ACTIONS'] === 'true' ? annotations(report) : []
-  await printOut(`${workflow.map(line => `${line}\n`).join('')}${reportText(report)}`)
   return status
 }
 
@@ -69,11 +69,19 @@ async function compare(args: GateArgs): Promise<GateReport> {
   if (mode === 'exact') return exactGate(args)
   if (mode === 'files') return filesGate(args)
   const workshop = new Workshop()
+  const stop = (): void => {
+    workshop.close()
+    process.exit(1)
+  }
+  process.once('SIGINT', stop)
+  process.once('SIGTERM', stop)
   try {
     if (args.calibrate) return await calibrateGate(args, workshop)
     if (mode === 'history') return await historyGate(args, workshop)
     return await (mode === 'pair' ? pairGate(args, workshop) : processGate(args, workshop))
   } finally {
+    process.off('SIGINT', stop)
+    process.off('SIGTERM', stop)
     workshop.close()
   }
 }
