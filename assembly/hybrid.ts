@@ -5,11 +5,12 @@
 //   blk_mq_poll_nsecs       half of the bucket's mean; 0 while nothing is known
 //
 // Linux takes means over windows of 100 ms; here each command moves the mean of its bucket by an eighth, as in real time
-// (src/machine/hybrid.ts). Of several commands in flight the first to complete says how long the CPU slept.
+// (src/machine/hybrid.ts). Of several commands in flight the first to complete says how long the CPU slept. Only what a
+// CPU without anything else to do waited for is slept for and measured.
 
 import {
   NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_POLL_MEAN, NQ_TAGS, RQ_CMD_FLAGS, RQ_DATA_LEN,
-  RQ_START_NS, TAGS_NR, TAGS_RQS,
+  RQ_RETRIES, RQ_START_NS, TAGS_NR, TAGS_RQS,
 } from './layout'
 import { CQE_BYTES, CQE_DW3 } from './nvme'
 
@@ -44,7 +45,8 @@ export function hybrid_rest(nq: u32, now: u64): u64 {
       const mean = nq + NQ_POLL_MEAN + (bucket << 3)
       if (rest == u64.MAX_VALUE) rest = (load<u64>(mean) + 1) >> 1
       const start = load<u64>(rq, RQ_START_NS)
-      if (start && start < now) observe(mean, now - start) // without stamps nothing is known, and nobody sleeps
+      // A second try has waited for the CPU as well, which may have slept: that must not make it sleep longer.
+      if (start && start < now && !load<u32>(rq, RQ_RETRIES)) observe(mean, now - start)
     }
     if (++head == load<u32>(nq, NQ_DEPTH)) {
       head = 0

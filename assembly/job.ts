@@ -16,7 +16,7 @@ import {
   IOU_FLAGS, IOU_FRESH, IOU_ISSUE_NS, IOU_LEN, IOU_NEXT, IOU_NUMBER, IOU_OFFSET, IOU_START_NS,
   IOU_STATE, JF_FILL, JF_LAT_TARGET, JF_LOG, JF_MAX_LAT, JF_RATE, JF_REPLAY, JF_SYNC, JF_THINK,
   JF_VERIFY, JF_BARRIER, JF_DISKS, JF_DRY, JF_END_SYNC, JF_FLOW, JF_HIPRI, JF_IGNORE, JF_OFFLOAD, JF_PRIO, JF_REAP_MAX, JF_SERIAL,
-  JF_TRIM, JG_FILE_N, JG_FILE_TURN, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN, JG_ONLY, JG_RW,
+  JF_TRIM, FILES_IN_TURN, JG_FILE_N, JG_FILE_NOW, JG_FILE_ORDER, JG_FILE_TURN, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN, JG_ONLY, JG_RW,
   JOB_BATCH, JOB_BYTES, JOB_COMPLETES, JOB_CONTINUE, JOB_DEPTHS, JOB_DONE, JOB_DONE_HEAD,
   JOB_DONE_TAIL, JOB_DRAIN, JOB_ENDED, JOB_END_NS, JOB_ERROR, JOB_ERRORS, JOB_FEATURES,
   JOB_FINISH_NS, JOB_FIRST_NS, JOB_FREE, JOB_FSYNCS, JOB_FSYNC_EVERY, JOB_FULL, JOB_GEN, JOB_HOST_WHY,
@@ -456,11 +456,12 @@ function sync_region(cpu: u32, job: u32, file: u32, counts: bool): bool {
 /** The sync that is due when enough writes have gone before: of several regions the one whose turn it is. */
 function issue_sync(cpu: u32, job: u32): bool {
   const gen = job + JOB_GEN
-  const file = load<u32>(gen, JG_FILE_TURN)
+  const turns = load<u32>(gen, JG_FILE_ORDER) == FILES_IN_TURN
+  const file = turns ? load<u32>(gen, JG_FILE_TURN) : load<u32>(gen, JG_FILE_NOW)
   const n = load<u32>(gen, JG_FILE_N)
   store<u32>(job, 0, JOB_SINCE_SYNC)
   store<u32>(job, 0, JOB_DIRTY)
-  if (n > 1) store<u32>(gen, file + 1 == n ? 0 : file + 1, JG_FILE_TURN)
+  if (turns && n > 1) store<u32>(gen, file + 1 == n ? 0 : file + 1, JG_FILE_TURN)
   return sync_region(cpu, job, file, true)
 }
 

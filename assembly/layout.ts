@@ -937,6 +937,10 @@ export const JG_BUF_PATTERN = 312 //     u32 I  buffer_pattern (PT_*)
 export const JG_ONLY = 316 //            u32 S  1 + direction that a mix must take now (rates), 0 = any
 export const JG_LOOPS = 320 //           u32 I  passes to do
 export const JG_MORE = 324 //            u32 I  1: more passes while bytes are left (io_size > size)
+export const JG_FILE_ORDER = 328 //      u32 I  FILES_*: which region comes next
+export const JG_FILE_NR = 332 //         u32 I  I/Os before another region's turn, at least 1
+export const JG_FILE_LEFT = 336 //       u32 S  ... still to go on
+export const JG_FILE_NOW = 340 //        u32 S  number of the region whose turn it is
 export const JG_FILE0 = 512 //           the first region's FL block
 export const JG_SIZE = 1024
 
@@ -945,6 +949,10 @@ export const GEN_GENERAL = 1
 export const GEN_RANDOM = 2 //   one region, one size a direction, uniform, no map
 export const GEN_PERM = 3 //     ... with the map
 export const GEN_SEQ = 4 //      one region, one size a direction, no holes
+
+export const FILES_IN_TURN = 0 // file_service_type=roundrobin
+export const FILES_IN_ORDER = 1 // sequential: one after the other
+export const FILES_AT_RANDOM = 2
 
 export const RW_READ = 1
 export const RW_WRITE = 2

@@ -17,18 +17,18 @@
 //
 // Length: blocksize.ts; with the bitmap, cut to the free run.
 //
-// Several regions (files) take turns, one I/O each; each has its own positions and map, and leaves
-// the round when its pass is over. A job's limits (bytes, I/Os, time) are the caller's.
+// Several regions (files) take turns, one I/O each unless file_service_type says otherwise; each has
+// its own positions and map, and leaves the round when its pass is over. A job's limits (bytes, I/Os, time) are the caller's.
 
 import { blockmap_clear, blockmap_next_free, blockmap_take } from './blockmap'
 import { next_length } from './blocksize'
 import { dist_init, dist_next } from './distribution'
 import {
-  DDIR_READ, DDIR_TRIM, DDIR_WRITE, DIST_UNIFORM, DS_KEY, DS_KIND, DS_SIZE, FL_BLOCKS, FL_BYTES,
+  DDIR_READ, DDIR_TRIM, DDIR_WRITE, DIST_UNIFORM, FILES_AT_RANDOM, FILES_IN_ORDER, DS_KEY, DS_KIND, DS_SIZE, FL_BLOCKS, FL_BYTES,
   FL_DIST, FL_DONE, FL_INDEX, FL_LAST, FL_MAP, FL_PASS, FL_PERM_BITS, FL_PERM_KEY, FL_REGION,
   FL_SIZE, FL_START, FL_TRIMMED, FL_UNITS, FL_ZONE, FL_ZONE_BYTES, FL_ZONE_DONE, GEN_GENERAL,
   GEN_NEW, GEN_PERM, GEN_RANDOM, GEN_SEQ, JG_ALIGN, JG_DIRECTION, JG_FILE0, JG_FILES,
-  JG_FILES_DONE, JG_FILE_N, JG_FILE_TURN, JG_LOOPS, JG_LOOPS_DONE, JG_MAP_MODE, JG_MAP_UNIT,
+  JG_FILES_DONE, JG_FILE_LEFT, JG_FILE_N, JG_FILE_NOW, JG_FILE_NR, JG_FILE_ORDER, JG_FILE_TURN, JG_LOOPS, JG_LOOPS_DONE, JG_MAP_MODE, JG_MAP_UNIT,
   JG_MAX_BS, JG_MIN_BS, JG_MIX_READ, JG_MODE, JG_MORE, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE,
   JG_NEXT_LEN, JG_NEXT_OFFSET, JG_ONLY, JG_RANDOM_PCT, JG_RNG_MIX, JG_RNG_OFF, JG_RW,
   JG_SEQ_AT, JG_SEQ_IDENTICAL, JG_SEQ_LEFT, JG_SEQ_NR, JG_SEQ_WRAP, JG_SKIP, JG_STRIDE_RANGE,
@@ -100,6 +100,7 @@ function begin_passes(g: usize): void {
   for (let i: u32 = 0; i < n; i++) begin_pass(g, region_at(g, i))
   store<u32>(g, 0, JG_FILES_DONE)
   store<u32>(g, 0, JG_FILE_TURN)
+  store<u32>(g, 0, JG_FILE_LEFT)
   store<u32>(g, 1, JG_SEQ_LEFT)
   use_region(g, g + JG_FILE0)
 }
@@ -355,14 +356,24 @@ function use_region(g: usize, fl: usize): void {
   store<u32>(g, load<u32>(fl, FL_INDEX), JG_NEXT_FILE)
 }
 
-/** The next region in turn whose pass is not over; there is one. */
+/** The region for the next I/O, whose pass is not over; there is one. */
 function next_region(g: usize, n: u32): usize {
-  let turn = load<u32>(g, JG_FILE_TURN)
+  const left = load<u32>(g, JG_FILE_LEFT)
+  const same = region_at(g, load<u32>(g, JG_FILE_NOW))
+  if (left && !load<u32>(same, FL_DONE)) {
+    store<u32>(g, left - 1, JG_FILE_LEFT)
+    use_region(g, same)
+    return same
+  }
+  const order = load<u32>(g, JG_FILE_ORDER)
+  let turn = order == FILES_AT_RANDOM ? <u32>prng_below(g + JG_RNG_MIX, n) : load<u32>(g, JG_FILE_TURN)
   while (true) {
     const fl = region_at(g, turn)
     turn = turn + 1 == n ? 0 : turn + 1
     if (load<u32>(fl, FL_DONE)) continue
     store<u32>(g, turn, JG_FILE_TURN)
+    store<u32>(g, load<u32>(fl, FL_INDEX), JG_FILE_NOW)
+    store<u32>(g, order == FILES_IN_ORDER ? u32.MAX_VALUE : load<u32>(g, JG_FILE_NR) - 1, JG_FILE_LEFT)
     use_region(g, fl)
     return fl
   }

@@ -102,7 +102,7 @@ function charge_polls(cpu: u32, idle_since: u64, from: u64): void {
 /** Takes a queue that this CPU polls. `first`: the CPU has not been charged for its looks yet. */
 function take_polled(cpu: u32, nq: u32, idle_since: u64, from: u64, first: bool): void {
   let since = idle_since
-  if (load<u32>(nq, NQ_WAIT) == WAIT_HYBRID) {
+  if (load<u32>(nq, NQ_WAIT) == WAIT_HYBRID && from > idle_since) {
     const rest = hybrid_rest(nq, from)
     if (first && rest) since = hybrid_sleep(cpu, idle_since + rest, from)
   }

@@ -68,6 +68,8 @@ export interface GeneratorParams
     | 'bufferPattern'
     | 'zeroBuffers'
   > {
+  /** In turn, one I/O each, unless said. */
+  readonly fileService?: JobSpec['fileService']
   readonly distribution: Triple<Distribution | SequenceDistribution>
   readonly trim: Pick<JobSpec['trim'], 'verifyZero'>
 }

@@ -24,6 +24,9 @@ import {
   DS_PARAM,
   DS_SIZE,
   DS_TABLE,
+  FILES_AT_RANDOM,
+  FILES_IN_ORDER,
+  FILES_IN_TURN,
   FL_BYTES,
   FL_DIST,
   FL_INDEX,
@@ -38,6 +41,8 @@ import {
   JG_BUF_MODE,
   JG_BUF_PATTERN,
   JG_FILE_N,
+  JG_FILE_NR,
+  JG_FILE_ORDER,
   JG_FILE0,
   JG_FILES,
   JG_LOOPS,
@@ -170,12 +175,20 @@ export function setUpGenerator(
   writeChoices(view, g, p)
   writeSizes(view, g, p, places, memory)
   view.setU32(g + JG_FILE_N, p.files.length)
+  view.setU32(g + JG_FILE_ORDER, FILE_ORDER[p.fileService?.order ?? 'roundrobin'])
+  view.setU32(g + JG_FILE_NR, p.fileService?.count ?? 1)
   view.setU32(g + JG_FILES, memory + places.regions)
   writeVerify(view, job, p, places.verify, memory, tables)
   p.files.forEach((_, i) => {
     writeRegion(view, g, p, i, places, memory)
   })
 }
+
+const FILE_ORDER = {
+  roundrobin: FILES_IN_TURN,
+  sequential: FILES_IN_ORDER,
+  random: FILES_AT_RANDOM,
+} as const
 
 function bufferMode(p: GeneratorParams): number {
   if (p.zeroBuffers) return BUF_ZERO

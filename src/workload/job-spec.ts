@@ -78,6 +78,7 @@ export function jobSpec(shared: SharedFields, own: OwnFields, place: PlaceFields
     exitWhat: time.exitWhat,
     exitallOnError: time.exitallOnError,
     files: place.files,
+    fileService: pattern.fileService,
     size: place.size,
     ioSize: place.ioSize,
     loops: pattern.loops,

@@ -51,6 +51,12 @@ export interface JobFile {
   readonly size: number
 }
 
+/** Regions in turn, `count` I/Os each; one after the other; or drawn at random after `count` I/Os. */
+export interface FileService {
+  readonly order: 'roundrobin' | 'sequential' | 'random'
+  readonly count: number
+}
+
 /** One entry of `bssplit`: blocks of `bytes` make up `percent` of the I/Os. Percents of a list add up to 100. */
 export interface BsSplit {
   readonly bytes: number
@@ -273,6 +279,8 @@ export interface JobSpec {
 
   // --- where it works
   readonly files: readonly JobFile[]
+  /** Which of several regions comes next (`file_service_type`). */
+  readonly fileService: FileService
   /** Bytes of all regions together. */
   readonly size: number
   /** Bytes moved in one pass: `io_size`, or else `size`. */

@@ -128,11 +128,6 @@ const LATER_GROUPS: readonly Group[] = [
     inert: ['0'],
   },
   {
-    reason: 'choosing among files this way',
-    names: ['file_service_type'],
-    inert: ['roundrobin'],
-  },
-  {
     reason: 'this form of verification',
     names: [
       'verify_async',

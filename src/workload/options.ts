@@ -9,6 +9,7 @@ import type {
   CmdPrioSplit,
   ContinueOnError,
   Distribution,
+  FileService,
   IgnoreError,
   PatternPiece,
   Triple,
@@ -34,6 +35,7 @@ import {
   parseCpuMask,
   parseCpus,
   parseDistribution,
+  parseFileService,
   parseIgnoreError,
   parseNames,
   parsePattern,
@@ -75,6 +77,7 @@ export interface RunValues {
   readonly offset: SizeValue
   readonly offset_increment: SizeValue
   readonly nrfiles: number
+  readonly file_service_type: FileService
   readonly loops: number
   readonly number_ios: number
   readonly direct: boolean
@@ -374,6 +377,7 @@ export const RUN_OPTIONS: { readonly [K in RunName]: OptionDef<RunValues[K]> } =
   offset: sizeOrPercent('fileoffset'),
   offset_increment: sizeOrPercent(),
   nrfiles: whole(1, 65536, 'nr_files'),
+  file_service_type: def('order of files', parseFileService),
   loops: whole(0, MAX_INT),
   number_ios: whole(0, MAX),
   direct: bool(),

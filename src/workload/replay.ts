@@ -67,10 +67,16 @@ export function readReplayOf(
   const bytes = readBytes(path, readFile)
   const trace = readReplay(bytes, path)
   for (const note of trace.notes) notes.once(note, note)
-  const { entries, files } = new Planner(options, path, isBlktrace(bytes)).plan(trace.actions)
+  const { entries, files } = new Planner(options, path, bytes).plan(trace.actions)
   if (entries.length === 0) throw new UserError(`${path}: replay_skip leaves nothing to do`)
   const { paths: _, ...rest } = options
   return { spec: { ...rest, path, entries }, files }
+}
+
+const VERSION_2 = 'fio version 2 iolog'
+
+function isVersion2(bytes: Uint8Array): boolean {
+  return new TextDecoder().decode(bytes.subarray(0, VERSION_2.length)) === VERSION_2
 }
 
 class Planner {
@@ -79,12 +85,14 @@ class Planner {
   readonly #binary: boolean
   readonly #files = new Map<string, { index: number; end: number }>()
   readonly #entries: ReplayEntry[] = []
-  #lastUs = 0
+  /** Time of the entry before; null = none yet. */
+  #lastUs: number | null
 
-  constructor(options: ReplayOptions, path: string, binary: boolean) {
+  constructor(options: ReplayOptions, path: string, bytes: Uint8Array) {
     this.#options = options
     this.#path = path
-    this.#binary = binary
+    this.#binary = isBlktrace(bytes)
+    this.#lastUs = isVersion2(bytes) ? 0 : null
   }
 
   plan(actions: readonly ReplayAction[]): { entries: ReplayEntry[]; files: ReplayFile[] } {
@@ -103,10 +111,10 @@ class Planner {
     return ddir === DDIR_SYNC ? skipSync : skip[ddir]!
   }
 
-  /** Nothing is waited for before the first entry that has a time. */
+  /** Nothing is waited for before the first entry, unless a log of version 2 says `wait`. */
   #gapNs(timeUs: number): number {
     const { noStall, timeScale } = this.#options
-    const gapUs = this.#lastUs === 0 ? 0 : Math.max(0, timeUs - this.#lastUs)
+    const gapUs = Math.max(0, timeUs - (this.#lastUs ?? timeUs))
     this.#lastUs = timeUs
     return noStall ? 0 : Math.round((gapUs * 1000 * 100) / timeScale)
   }

@@ -59,6 +59,7 @@ export type PatternFields = Pick<
   | 'randomGenerator'
   | 'loops'
   | 'numberIos'
+  | 'fileService'
 >
 
 /** Which I/O comes next. */
@@ -81,6 +82,7 @@ export function patternFields(job: JobContext): PatternFields {
     randomGenerator: s.get('random_generator') ?? 'tausworthe',
     loops: Math.max(1, s.get('loops') ?? 1),
     numberIos: s.get('number_ios') ?? 0,
+    fileService: s.get('file_service_type') ?? { order: 'roundrobin', count: 1 },
   }
 }
 

@@ -8,6 +8,7 @@ import type {
   CmdPrioSplit,
   ContinueOnError,
   Distribution,
+  FileService,
   IgnoreError,
   PatternPiece,
   RwMode,
@@ -313,6 +314,18 @@ function errnoList(text: string): readonly number[] {
     }
     return value
   })
+}
+
+/** `roundrobin`, `sequential` or `random`, each with `:N` I/Os before another file's turn. */
+export function parseFileService(text: string): FileService {
+  const [word = '', count = '1', ...more] = text.split(':')
+  if (['zipf', 'pareto', 'normal', 'gauss'].includes(word))
+    throw new BadValue('not yet: files chosen by a distribution')
+  const order = oneOf(word, ['roundrobin', 'sequential', 'random'])
+  const n = Number(count)
+  if (more.length > 0 || !/^\d{1,9}$/.test(count) || n === 0)
+    throw new BadValue(`'${text}' is not an order and a number of I/Os, such as random:8`)
+  return { order, count: n }
 }
 
 /** `none`, `read`, `write`, `io`, `verify`, `all`, or 0 and 1. */

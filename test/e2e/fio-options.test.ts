@@ -1,11 +1,13 @@
 // Options of jobs beyond the plain ones, each run for itself. What is asserted is what the options say, and where a figure is
 // fio's own, what fio 3.33 answers to the same job.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { formatReport } from '../../src/report/report.js'
 import type { JobResult, RunResult } from '../../src/report/result.js'
+import { installed, requireInCi } from '../unit/report/fio-tool.js'
 import { CLOCKS, type Clock, execute, ios, job, succeed } from './run.js'
 
 const TWO = ['--device=nvme,size=1g', '--device=nvme,size=1g']
@@ -505,3 +507,169 @@ it('--terse-version 2: the line begins with the job, and trims have their column
   expect(text).toMatch(/^2;a;0;0;(\S+;)+0\.00%\n;seen\n$/)
   expect(text.split(';')).toHaveLength(120 + 41 + 1)
 })
+
+it('replay: the waits of a version 2 log', async () => {
+  const log =
+    'fio version 2 iolog\nf add\nf open\nf wait 700 0\nf read 0 512\nf wait 300 0\nf write 512 512\nf close\n'
+  const args = ['--read_iolog=x.log', '--clock=virtual', '--name=a', '--direct=1']
+  const run = await succeed(args, { 'x.log': log })
+  const a = job(run, 'a')
+  expect(ios(a)).toEqual([1, 1, 0])
+  expect(a.jobRuntimeNs).toBeGreaterThan(1_000_000)
+  expect(a.jobRuntimeNs).toBeLessThan(1_100_000)
+  expect(run.phasebit.notes.join()).toContain('waits are taken as microseconds')
+})
+
+describe('file_service_type, virtual time', () => {
+  /** The disks that the I/Os went to, in order. */
+  const order = async (type: string): Promise<string> => {
+    const path = join(dir, `order-${type.replace(':', '-')}.log`)
+    await succeed(
+      `--clock=virtual ${TWO.join(' ')} --name=a ${BOTH} --direct=1 --rw=read --size=64k --write_iolog=${path} --file_service_type=${type}`.split(
+        ' ',
+      ),
+    )
+    const lines = readFileSync(path, 'utf8').split('\n')
+    return lines.flatMap(line => /nvme(\d)n1 read/.exec(line)?.[1] ?? []).join('')
+  }
+
+  it.each([
+    ['roundrobin', '0101010101010101'],
+    ['roundrobin:3', '0001110001110011'],
+    ['sequential', '0000000011111111'],
+  ])('%s', async (type, expected) => {
+    expect(await order(type)).toBe(expected)
+  })
+
+  it('random', async () => {
+    const found = await order('random')
+    expect(found).toHaveLength(16)
+    expect(found.replaceAll('1', '')).toHaveLength(8)
+    expect(found).not.toMatch(/^(01)+$|^0+1+$/)
+    expect((await order('random:4')).slice(0, 8)).toMatch(/^(0000|1111){2}$/)
+  })
+
+  it('what is not an order is refused', async () => {
+    for (const [type, message] of [
+      ['zipf:1.2', /not yet: files chosen by a distribution/],
+      ['random:0', /is not an order and a number/],
+      ['fair', /fair/],
+    ] as const)
+      await expect(order(type)).rejects.toThrow(message)
+  })
+})
+
+it('replay: a blktrace binary, whose lengths replay_align raises', async () => {
+  const record = (ns: number, sector: number, bytes: number, action: number): Buffer => {
+    const raw = Buffer.alloc(48)
+    raw.writeUInt32LE(0x65617407, 0)
+    raw.writeBigUInt64LE(BigInt(ns), 8)
+    raw.writeBigUInt64LE(BigInt(sector), 16)
+    raw.writeUInt32LE(bytes, 24)
+    raw.writeUInt32LE(action, 28)
+    raw.writeUInt32LE((259 << 20) >>> 0, 36)
+    return raw
+  }
+  const [queued, write, discard] = [1 | (1 << 16), 1 | (1 << 17), 1 | (1 << 17) | (1 << 29)]
+  const path = join(dir, 'trace.bin')
+  writeFileSync(
+    path,
+    Buffer.concat([
+      record(1000, 8, 4096, queued),
+      record(501_000, 17, 512, write),
+      record(502_000, 32, 8192, discard),
+    ]),
+  )
+  const args = [`--read_iolog=${path}`, '--clock=virtual', '--name=a', '--direct=1']
+  const asIs = job(await succeed([...args, '--replay_redirect=/dev/nvme0n1']), 'a')
+  expect([ios(asIs), asIs.write.ioBytes]).toEqual([[1, 1, 1], 512])
+  expect(asIs.jobRuntimeNs).toBeGreaterThan(500_000)
+  const raised = job(await succeed([...args, '--replay_align=4096']), 'a')
+  expect([ios(raised), raised.write.ioBytes]).toEqual([[1, 1, 1], 4096])
+})
+
+const hasFio = installed('fio')
+requireInCi({ fio: hasFio })
+
+describe.runIf(hasFio)('the same job, run by fio on a file', () => {
+  /** Reads, writes, syncs and the bytes of each, as fio counts them. */
+  const byFio = (options: readonly string[]): unknown[] => {
+    const fixed = ['--name=a', '--filename=f', '--bs=4k', '--size=96k', '--output-format=json']
+    const { stdout } = spawnSync('fio', [...fixed, ...options], {
+      cwd: dir,
+      encoding: 'utf8',
+      timeout: 30_000,
+    })
+    const { read, write, sync, error } = JSON.parse(stdout.slice(stdout.indexOf('{'))).jobs[0]
+    const pair = (d: { total_ios: number; io_bytes: number }): number[] => [d.total_ios, d.io_bytes]
+    return [error, ...pair(read), ...pair(write), sync?.total_ios ?? 0]
+  }
+
+  it.each([
+    '--rw=write --end_fsync=1',
+    '--rw=write --fsync_on_close=1 --loops=2',
+    '--rw=write --fsync=4',
+    '--rw=write --fsync=5 --end_fsync=1 --number_ios=13',
+    '--rw=randwrite --verify=crc32c --end_fsync=1',
+    '--rw=write --verify=crc32c',
+    '--rw=write --verify=crc32c --verify_only=1',
+    '--rw=read --thinktime=100 --thinktime_iotime=1ms --thinktime_spin=50',
+    '--rw=randwrite --ioengine=libaio --iodepth=8 --serialize_overlap=1 --norandommap=1',
+    '--rw=write --ioengine=libaio --iodepth=8 --iodepth_batch_complete_max=4',
+    '--rw=write --write_barrier=4',
+  ])('%s', async text => {
+    const options = text.split(' ')
+    // what verify_only checks has to be there
+    const before = '--name=w --filename=/dev/nvme0n1 --direct=1 --rw=write --size=96k'.split(' ')
+    const first = text.includes('verify_only') ? [...before, '--verify=crc32c', '--stonewall'] : []
+    const fio = byFio(options)
+    const result = await succeed([
+      '--clock=virtual',
+      ...first,
+      '--name=a',
+      '--filename=/dev/nvme0n1',
+      '--direct=1',
+      '--size=96k',
+      ...(first.length > 0 ? ['--stonewall'] : []),
+      ...options,
+    ])
+    const { read, write, sync, error } = job(result, 'a')
+    const ours = [error, read.totalIos, read.ioBytes, write.totalIos, write.ioBytes, sync.totalIos]
+    expect(ours).toEqual(fio)
+  })
+
+  it('reads the log that fio wrote, and writes one that fio reads', async () => {
+    const options = '--rw=randrw --fsync=6'.split(' ')
+    const [error, ...fio] = byFio([...options, '--write_iolog=fio.log'])
+    expect(error).toBe(0)
+    const log = readFileSync(join(dir, 'fio.log'), 'utf8')
+    const replayed = job(
+      await succeed(['--clock=virtual', '--name=a', '--direct=1', '--read_iolog=fio.log'], {
+        'fio.log': log,
+      }),
+      'a',
+    )
+    const { read, write } = replayed
+    expect([read.totalIos, read.ioBytes, write.totalIos, write.ioBytes]).toEqual(fio.slice(0, 4))
+    const ours = join(dir, 'ours.log')
+    await succeed(
+      `--clock=virtual --name=a --filename=f --direct=1 --rw=randrw --size=96k --write_iolog=${ours}`.split(
+        ' ',
+      ),
+    )
+    expect(byFio([`--read_iolog=${ours}`]).slice(0, 5)).toEqual([
+      0,
+      ...byLog(readFileSync(ours, 'utf8')),
+    ])
+  })
+})
+
+/** Reads and writes of a log with their bytes. */
+function byLog(text: string): number[] {
+  return ['read', 'write'].flatMap(action => {
+    const lengths = [...text.matchAll(new RegExp(` ${action} \\d+ (\\d+)`, 'g'))].map(m =>
+      Number(m[1]),
+    )
+    return [lengths.length, lengths.reduce((a, b) => a + b, 0)]
+  })
+}

@@ -50,6 +50,7 @@ export function draw(seed: number): Draw {
       `--cpus=${cpus}`,
       `--device=nvme,size=${sizeBytes},lba=${2 ** disk.lbaShift}`,
       '--filename=/dev/nvme0n1',
+      '--ioengine=libaio',
       ...list.flatMap(job => job.options),
     ],
     machine: {
@@ -204,6 +205,14 @@ function optional(random: Prng, kind: JobKind, iodepth: number): string[] {
     ...some(10, () => `--startdelay=${random.below(2)}`),
     ...(kind.plain ? [] : some(35, () => '--continue_on_error=all')),
     ...some(20, () => '--refill_buffers=1'),
+    ...some(12, () => '--end_fsync=1'),
+    ...some(10, () => `--write_barrier=${1 + random.below(9)}`),
+    ...some(12, () => '--serialize_overlap=1'),
+    ...some(10, () => '--io_submit_mode=offload'),
+    ...some(12, () => `--iodepth_batch_complete_max=${1 + random.below(iodepth)}`),
+    ...some(10, () => `--flow=${1 + random.below(5)}`),
+    ...some(8, () => `--cmdprio_percentage=${random.below(101)}`),
+    ...some(8, () => '--thinktime_spin=20'),
   ]
 }
 
@@ -214,7 +223,11 @@ function drawVerify(random: Prng, kind: JobKind, bs: number): string[] {
       : []
   const backlog =
     !kind.plain && random.chance(25) ? [`--verify_backlog=${1 + random.below(20)}`] : []
-  return ['--verify=crc32c', '--do_verify=1', ...interval, ...backlog]
+  const trim =
+    !kind.plain && random.chance(20)
+      ? [`--trim_percentage=${random.below(101)}`, `--trim_backlog=${1 + random.below(20)}`]
+      : []
+  return ['--verify=crc32c', '--do_verify=1', ...interval, ...backlog, ...trim]
 }
 
 /** How long the job goes on, and how many I/Os that makes. */
