@@ -11,21 +11,22 @@
 // the end of the batch. Ring rule: of N entries N - 1 may be in use; the number of tags sees to it.
 
 import {
-  BIO_DATA, BIO_NEXT, BIO_SECTOR, BIO_SIZE, HC_DRIVER_DATA, NQ_DEPTH,
-  NQ_PRP_BASE, NQ_PRP_FREE, NQ_PRP_LINKS, NQ_SHARED, NQ_SQ, NQ_SQ_LOCK, NQ_SQ_TAIL, PAGE_SHIFT, PAGE_SIZE, Q_LBA_SHIFT, Q_NSID,
-  RQ_BIO, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_FLAGS, RQ_PRP_LIST, RQ_Q, RQ_SECTOR, RQ_SQE, RQ_TAG,
-  SECTOR_SHIFT,
+  BIO_DATA, BIO_NEXT, BIO_SECTOR, BIO_SIZE, HC_DRIVER_DATA, NQ_DEPTH, NQ_PRP_BASE, NQ_PRP_FREE,
+  NQ_PRP_LINKS, NQ_SHARED, NQ_SQ, NQ_SQ_LOCK, NQ_SQ_TAIL, PAGE_SHIFT, PAGE_SIZE, Q_LBA_SHIFT,
+  Q_NSID, RQ_BIO, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_FLAGS, RQ_PRP_LIST, RQ_Q, RQ_SECTOR, RQ_SQE,
+  RQ_TAG, SECTOR_SHIFT,
 } from './layout'
 import {
   BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, DSM_RANGE_BYTES, NVME_CMD_DSM, NVME_CMD_FLUSH,
   NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES, NVME_DSMGMT_AD, NVME_RW_FUA, REQ_FUA,
-  REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE,
-  REQ_OP_WRITE_ZEROES, RQF_SPECIAL_PAYLOAD, SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_CDW14,
-  SQE_CDW2, SQE_MPTR, SQE_NSID, SQE_PRP1, SQE_PRP2,
+  REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ,
+  REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, RQF_SPECIAL_PAYLOAD, SQE_BYTES, SQE_CDW0, SQE_CDW10,
+  SQE_CDW12, SQE_CDW14, SQE_CDW2, SQE_MPTR, SQE_PRP1, SQE_PRP2,
 } from './nvme'
-
+import { FN_nvme_queue_rq, FN_nvme_setup_cmd, FN_nvme_submit_cmd } from './trace-names'
 import { nvme_list_doorbell, nvme_write_sq_db } from './doorbell'
 import { lock, unlock } from './lock'
+import { enter, entered, leave } from './trace'
 import { blk_mq_start_request, pair } from './request'
 
 const PAGE: u32 = PAGE_SIZE
@@ -243,14 +244,25 @@ function nvme_submit_cmd(nq: u32, tail: u32): void {
 // @ts-ignore: decorator
 @inline
 export function nvme_queue_rq(cpu: u32, hctx: u32, rq: u32): u32 {
+  const t = enter(cpu, FN_nvme_queue_rq)
+  const status = queue_rq(cpu, hctx, rq)
+  leave(cpu, t)
+  return status
+}
+
+// @ts-ignore: decorator
+@inline
+function queue_rq(cpu: u32, hctx: u32, rq: u32): u32 {
   const nq = load<u32>(hctx, HC_DRIVER_DATA)
   const shared = load<u32>(nq, NQ_SHARED)
   if (shared) lock(nq + NQ_SQ_LOCK)
   const q = load<u32>(rq, RQ_Q)
   const tail = load<u32>(nq, NQ_SQ_TAIL)
+  entered(cpu, FN_nvme_setup_cmd)
   const status = nvme_setup_cmd(nq, q, rq, load<u32>(nq, NQ_SQ) + tail * SQE_BYTES)
   if (status == BLK_STS_OK) {
     blk_mq_start_request(cpu, q, rq)
+    entered(cpu, FN_nvme_submit_cmd)
     nvme_submit_cmd(nq, tail)
     if (shared) nvme_write_sq_db(cpu, nq)
     else nvme_list_doorbell(cpu, nq)

@@ -13,6 +13,8 @@ import {
   TR_DEPTH, TR_ERROR, TR_EVENT, TR_OPF, TR_Q, TR_SECTOR, TR_SEQ, TR_SIZE, TR_TIME, TR_WHAT,
   TRACE_HARDIRQ, TRACE_MUTED, TRB_DROPS, TRB_HEAD, TRB_MASK, TRB_RECORDS, TRB_TAIL,
 } from './layout'
+import { hosted } from './host'
+
 /** The next free record of a CPU's ring with everything that all records have; 0 = the ring is full. */
 function record(cpu: u32, what: u32): u32 {
   const ring = load<u32>(cpu, CPU_TRACE)
@@ -103,14 +105,14 @@ export function queue_event(cpu: u32, id: u32, q: u32, n: u32): void {
 // @ts-ignore: decorator
 @inline
 export function mute_trace(): void {
-  if (isDefined(TRACE_BUILD)) if (load<u32>(M_BASE, M_TRACE)) store<u32>(M_BASE, TRACE_MUTED, M_TRACE)
+  if (isDefined(TRACE_BUILD)) if (hosted() && load<u32>(M_BASE, M_TRACE)) store<u32>(M_BASE, TRACE_MUTED, M_TRACE)
 }
 
 /** ... and here it waited. */
 // @ts-ignore: decorator
 @inline
 export function unmute_trace(): void {
-  if (isDefined(TRACE_BUILD)) if (load<u32>(M_BASE, M_TRACE)) store<u32>(M_BASE, 1, M_TRACE)
+  if (isDefined(TRACE_BUILD)) if (hosted() && load<u32>(M_BASE, M_TRACE)) store<u32>(M_BASE, 1, M_TRACE)
 }
 
 /** The CPU takes an interrupt: what it was in the middle of, for trace_irq_exit. */

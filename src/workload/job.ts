@@ -426,7 +426,8 @@ export interface JobSpec {
 export type OutputFormat = 'normal' | 'json' | 'json+' | 'terse'
 
 /** How a trace leaves the machine. */
-export type TraceFormat = 'graph' | 'json' | 'perfetto' | 'blktrace' | 'iolog'
+export const TRACE_FORMATS = ['json', 'graph', 'perfetto', 'ftrace', 'blktrace', 'iolog'] as const
+export type TraceFormat = (typeof TRACE_FORMATS)[number]
 
 /** How latencies are measured. */
 export type LatMode = 'none' | 'sampled' | 'batch' | 'every'

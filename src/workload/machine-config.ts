@@ -55,7 +55,7 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
     seed: plan.seed,
     lat: latencyMode(plan),
     stages: plan.stages || plan.clock === 'virtual',
-    trace: false,
+    trace: plan.trace !== null,
     memBytes: memBytes(plan, specs),
     disks: specs.map(spec => {
       const need = plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0

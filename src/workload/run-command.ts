@@ -13,7 +13,14 @@ import { checkKernel, DEFAULT_MACHINE, parseDevices, parseMachine } from '../mac
 import { show } from '../machine/spec-values.js'
 import { BadValue, withPrefix } from './bad-value.js'
 import { expandJobs, type FlatSection, flatten, type JobSource, MAX_JOBS } from './expand.js'
-import type { JobSpec, LatMode, OutputFormat, RunPlan, TraceFormat } from './job.js'
+import {
+  type JobSpec,
+  type LatMode,
+  type OutputFormat,
+  type RunPlan,
+  TRACE_FORMATS,
+  type TraceFormat,
+} from './job.js'
 import {
   type JobFileSource,
   type RawOption,
@@ -120,7 +127,6 @@ const VALUES: Readonly<Record<string, (args: Arguments, text: string) => void>> 
 }
 
 const TERSE = { '2': 2, '3': 3, '4': 4, '5': 5 } as const
-const TRACE_FORMATS = ['graph', 'json', 'perfetto', 'blktrace', 'iolog'] as const
 
 function parseFormats(text: string): readonly OutputFormat[] {
   const formats = text.split(',').map(part => {

@@ -27,6 +27,7 @@ import { LogFiles } from './log-files.js'
 import { latencyNotes, machineConfig } from './machine-config.js'
 import { Phases } from './phases.js'
 import { ProgressMeter } from './progress.js'
+import { RunTrace, runTraceBytes, TRACE_DRAIN_NS } from './run-trace.js'
 import { RunningJob } from './running-job.js'
 import { jobResult, type RunState, runResult } from './run-result.js'
 import { refuseUnbuilt } from './unbuilt.js'
@@ -67,7 +68,7 @@ export async function executePlan(plan: RunPlan, hooks: RunHooks = {}): Promise<
   const config = machineConfig(plan, {
     nrCpus: placement.nrCpus,
     jobs: plan.jobs.length,
-    extraBytes: memory.bytes + PAGE,
+    extraBytes: memory.bytes + PAGE + runTraceBytes(plan, placement.nrCpus),
   })
   const files = new LogFiles(plan.jobs)
   let machine: Machine | null = null
@@ -90,6 +91,7 @@ class Run {
   readonly #executor: Executor
   readonly #state: RunState
   readonly #failures: string[] = []
+  readonly #trace: RunTrace | null
 
   constructor(
     plan: RunPlan,
@@ -103,6 +105,8 @@ class Run {
     this.#machine = machine
     this.#hooks = hooks
     const jobs = prepareJobs(plan, machine, placement, memory, files)
+    this.#trace =
+      plan.trace === null ? null : new RunTrace(plan, plan.trace, machine, placement.cpuOfJob)
     this.#executor = new Executor(
       machine,
       jobs,
@@ -139,7 +143,10 @@ class Run {
     }
     const books = this.#machine.books()
     this.#checkBooks(books)
-    return { result: runResult(this.#state, books), failures: this.#failures }
+    const missing = this.#trace?.finish() ?? []
+    for (const line of missing) this.#hooks.onFailure?.(line)
+    const state = { ...this.#state, notes: [...this.#state.notes, ...missing] }
+    return { result: runResult(state, books), failures: this.#failures }
   }
 
   #announce(): void {
@@ -150,6 +157,8 @@ class Run {
   #periodic(jobs: readonly RunningJob[]): Periodic[] {
     const { onProgress, onStatus } = this.#hooks
     const periodic: Periodic[] = []
+    const trace = this.#trace
+    if (trace) periodic.push({ everyNs: TRACE_DRAIN_NS, call: () => trace.drain() })
     if (onProgress) {
       const meter = new ProgressMeter(this.#machine.view, jobs, this.#machine.now())
       periodic.push({ everyNs: PROGRESS_NS, call: now => onProgress(meter.take(now)) })

@@ -10,7 +10,6 @@ import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
 import type { elevator_type, request_queue } from '../block/blkdev.js'
 import { kyber_sched } from '../block/kyber-iosched.js'
 import { mq_deadline } from '../block/mq-deadline.js'
-import { blk_fill_rwbs } from '../block/trace-events.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
 import { blkdev_close, blkdev_open } from '../fs/block_dev-open.js'
 import type { Sleep } from '../kernel/core.js'
@@ -19,11 +18,12 @@ import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
 import type { Machine, MachineConfig } from '../machine/config.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine } from '../machine/machine.js'
-import { type TraceEntry, TraceRings, traceBytes } from '../machine/trace-ring.js'
+import { TraceRings, traceBytes } from '../machine/trace-ring.js'
 import type { TraceRecord } from '../report/trace-json.js'
 import { builtOnly, diskConfig } from './machine-config.js'
 import { laptopBytes, laptopStory, laptopWords } from './scenario-laptop.js'
 import type { NullBlkScenario } from './scenario-names.js'
+import { namedRecords } from './scenario-records.js'
 
 const RECORDS = 1 << 16
 const BLOCK = 4096
@@ -254,48 +254,8 @@ export async function runScenario(s: NullBlkScenario): Promise<ScenarioTrace> {
   await rest(machine, story?.restNs ?? 4 * SWITCH_NS)
   rings.on = false
   host.k.trace.on = false
-  const records = named(rings.drain(), rings)
+  const records = namedRecords(rings.drain(), rings)
   await machine.stop()
   const disks = machine.disks.map(disk => disk.config.name)
   return { config: configWords(s), records, drops: rings.drops, disks }
-}
-
-// ---------------------------------------------------------------- records
-
-/** Names contexts as recordings do, and puts fields to events of the core. */
-function named(entries: readonly TraceEntry[], rings: TraceRings): TraceRecord[] {
-  const workers = new Map<number, string>()
-  const context = (ctx: number): string => {
-    const who = rings.contexts.get(ctx)
-    if (!who) return 'hardirq'
-    if (who.kind === 'task') return who.name
-    if (who.kind !== 'kworker') return who.kind
-    const name = workers.get(ctx) ?? `kworker-${workers.size + 1}`
-    workers.set(ctx, name)
-    return name
-  }
-  // A CPU of virtual time is ahead of the clock while it works: what comes after is not earlier.
-  let time = 0
-  return entries.map(entry => ({
-    kind: entry.kind,
-    name: entry.name,
-    time: (time = Math.max(time, entry.time)),
-    cpu: entry.cpu,
-    context: context(entry.ctx),
-    depth: entry.depth,
-    fields: entry.fields ?? eventFields(entry),
-  }))
-}
-
-function eventFields(entry: TraceEntry): TraceRecord['fields'] {
-  const { name, opf = 0, bytes = 0, error = 0, sector = 0, disk = 0 } = entry
-  if (entry.kind === 'enter' || name === 'block_plug') return {}
-  if (name === 'block_unplug') return { n: bytes }
-  if (name.startsWith('hrtimer')) return { function: 'null_cmd_timer_expired' }
-  const place = { sector, dev: disk }
-  const about = { rwbs: blk_fill_rwbs(opf), sectors: bytes / 512 }
-  if (name === 'block_rq_issue' || name === 'block_rq_insert') return { ...about, bytes, ...place }
-  if (name === 'block_rq_complete' || name === 'block_rq_requeue')
-    return { ...about, error, ...place }
-  return { ...about, ...place }
 }

@@ -7,6 +7,7 @@ import { traceGraph } from '../report/trace-graph.js'
 import { traceIolog } from '../report/trace-iolog.js'
 import { traceJson, type TraceRecord } from '../report/trace-json.js'
 import { tracePerfetto } from '../report/trace-perfetto.js'
+import { TRACE_FORMATS, type TraceFormat } from './job.js'
 
 /** A trace and what it is of. */
 export interface WholeTrace {
@@ -19,8 +20,7 @@ export interface WholeTrace {
   readonly disks: readonly string[]
 }
 
-export const TRACE_FORMATS = ['json', 'graph', 'perfetto', 'ftrace', 'blktrace', 'iolog'] as const
-export type TraceFormat = (typeof TRACE_FORMATS)[number]
+export { TRACE_FORMATS, type TraceFormat }
 
 const NULL_BLK_MAJOR = 252
 const NVME_MAJOR = 259

@@ -8,7 +8,6 @@ type Check<T> = readonly [option: string, wanted: (of: T) => boolean]
 
 const PLAN: readonly Check<RunPlan>[] = [
   ['--kernel 4.9', plan => plan.kernel !== '4.19'],
-  ['--trace', plan => plan.trace !== null],
   ['--shard', plan => plan.shard !== null],
 ]
 

@@ -1,0 +1,61 @@
+// phasebit trace, and phasebit run --trace.
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { readIolog } from '../../src/report/iolog.js'
+import { CLOCKS, succeed } from './run.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'phasebit-trace-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const JOB = {
+  'a.fio': '[a]\nrw=randwrite\nbs=4k\nsize=1m\nnumber_ios=20\nioengine=libaio\niodepth=4\n',
+}
+
+describe.each(CLOCKS)('run --trace, %s', clock => {
+  const run = async (format: string): Promise<string> => {
+    const path = join(folder, `${clock}.${format}`)
+    await succeed(['a.fio', `--clock=${clock}`, `--trace=${path}`, `--trace-format=${format}`], JOB)
+    return path
+  }
+
+  test('json: every I/O from submit_bio to blk_mq_put_tag', async () => {
+    const trace = JSON.parse(readFileSync(await run('json'), 'utf8')) as {
+      steps: { fn: string; ctx?: string; repeat?: number }[]
+    }
+    const names = new Set(trace.steps.map(step => step.fn))
+    const wanted = [
+      'submit_bio',
+      'blk_mq_get_tag',
+      'nvme_queue_rq',
+      'nvme_complete_rq',
+      'bio_endio',
+    ]
+    for (const name of [...wanted, 'blk_mq_put_tag']) expect(names).toContain(name)
+    expect(trace.steps[0]!.ctx).toBe('a')
+  })
+
+  test('iolog: what was written', async () => {
+    const { actions } = readIolog(readFileSync(await run('iolog'), 'utf8'), 'log')
+    const ios = actions.filter(action => 'length' in action)
+    expect(ios.map(io => [io.action, io.length])).toEqual(Array(20).fill(['write', 4096]))
+  })
+
+  test('blktrace: a file for each CPU', async () => {
+    await run('blktrace')
+    const files = readdirSync(folder).filter(name => name.startsWith(`${clock}.blktrace.blktrace.`))
+    expect(files.length).toBeGreaterThan(0)
+  })
+})
+
+test('virtual time: the same seed gives the same trace', async () => {
+  const texts: string[] = []
+  for (const name of ['one', 'two']) {
+    const path = join(folder, name)
+    await succeed(['a.fio', '--clock=virtual', `--trace=${path}`, '--trace-format=perfetto'], JOB)
+    texts.push(readFileSync(path, 'utf8'))
+  }
+  expect(texts[0]).toBe(texts[1])
+})
