@@ -112,7 +112,7 @@ describe('options of the command', () => {
     expect(error('--lat=some')).toContain('must be one of none, sampled, batch, every')
     expect(error('--trace-format=json')).toBe('command line: --trace-format needs --trace=FILE')
     expect(error('--trace-format=xml', '--trace=x')).toContain(
-      'must be one of graph, json, perfetto',
+      'must be one of json, graph, perfetto',
     )
   })
 
