@@ -31,7 +31,9 @@ describe('the core', () => {
   it('asks for a memory, a clock, a place to rest and two drivers of TypeScript, and for nothing else', () => {
     const imports = WebAssembly.Module.imports(module).map(i => `${i.module}.${i.name}`)
     expect(imports.sort()).toEqual(
-      ['block_host', 'make_request', 'memory', 'now', 'null_cmd', 'relax'].map(name => `env.${name}`),
+      ['block_host', 'make_request', 'memory', 'now', 'null_cmd', 'relax'].map(
+        name => `env.${name}`,
+      ),
     )
   })
 
