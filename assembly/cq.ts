@@ -247,29 +247,28 @@ export function cq_is_plain(cpu: u32, nq: u32): bool {
   return !load<u32>(tags + TAGS_BITMAP, SBQ_WAITERS) && !load<u32>(tags + TAGS_BITMAP, SBQ_ROUND_ROBIN)
 }
 
+/** Takes the entry at the head, if it is new; false: it is not. */
+function take_entry(cpu: u32, nq: u32): bool {
+  const head = load<u32>(nq, NQ_CQ_HEAD)
+  const phase = load<u32>(nq, NQ_CQ_PHASE)
+  const cqe = load<u32>(nq, NQ_CQ) + head * CQE_BYTES
+  // The phase is read first and atomically; the rest of the entry was written before it.
+  const dw3 = atomic.load<u32>(cqe, CQE_DW3)
+  if (((dw3 >> 16) & 1) != phase) return false
+  const wraps = head + 1 == load<u32>(nq, NQ_DEPTH)
+  store<u32>(nq, wraps ? 0 : head + 1, NQ_CQ_HEAD)
+  if (wraps) store<u32>(nq, phase ^ 1, NQ_CQ_PHASE)
+  nvme_handle_cqe(cpu, nq, load<u32>(nq, NQ_TAGS), cqe, dw3)
+  return true
+}
+
 /** Takes up to `max` new entries: how many there were. Owner of the queue only. */
 export function nvme_process_cq(cpu: u32, nq: u32, max: u32): u32 {
-  const base = load<u32>(nq, NQ_CQ)
-  const tags = load<u32>(nq, NQ_TAGS)
-  const depth = load<u32>(nq, NQ_DEPTH)
-  let found: u32 = cq_is_plain(cpu, nq) ? process_plain(cpu, nq, max) : 0
-  let head = load<u32>(nq, NQ_CQ_HEAD)
-  let phase = load<u32>(nq, NQ_CQ_PHASE)
-  while (found < max) {
-    const cqe = base + head * CQE_BYTES
-    // The phase is read first and atomically; the rest of the entry was written before it.
-    const dw3 = atomic.load<u32>(cqe, CQE_DW3)
-    if (((dw3 >> 16) & 1) != phase) break
-    if (++head == depth) {
-      head = 0
-      phase ^= 1
-    }
-    nvme_handle_cqe(cpu, nq, tags, cqe, dw3)
-    found++
-  }
-  if (!found) return 0
-  store<u32>(nq, head, NQ_CQ_HEAD)
-  store<u32>(nq, phase, NQ_CQ_PHASE)
-  nvme_ring_cq_doorbell(cpu, nq)
+  let found: u32 = 0
+  do {
+    if (cq_is_plain(cpu, nq)) found += process_plain(cpu, nq, max - found)
+    if (found == max || !take_entry(cpu, nq)) break
+  } while (++found < max)
+  if (found) nvme_ring_cq_doorbell(cpu, nq)
   return found
 }

@@ -267,31 +267,41 @@ function take_walking(cpu: u32, job: u32, picked: u32, n: u32): bool {
 
 /**
  * Takes tags for `n` I/Os. Those that the search would find one after the other stand, mostly, in the word
- * of the hint: its free bits from the hint on. The hint moves on while it is itself the bit that was got.
+ * of the hint: its free bits from the hint on, then those before it. The hint moves on while it is itself
+ * the bit that was got.
  */
 // @ts-ignore: decorator
 @inline
 function take_tags(cpu: u32, job: u32, picked: u32, n: u32): bool {
   const sbq = load<u32>(job, JOB_PL_SBQ)
   const hints = load<u32>(job, JOB_PL_HINTS)
-  const shift = load<u32>(sbq, SBQ_SHIFT)
   const hint = load<u32>(hints)
   if (hint + n + 1 >= load<u32>(sbq, SBQ_DEPTH)) return take_walking(cpu, job, picked, n)
   const from = hint & load<u32>(job, JOB_PL_MASK)
-  const word = load<u32>(sbq, SBQ_MAP) + (hint >> shift) * SBW_SIZE
+  const word = load<u32>(sbq, SBQ_MAP) + (hint >> load<u32>(sbq, SBQ_SHIFT)) * SBW_SIZE
+  const width = load<u32>(word, SBW_DEPTH)
   const bits = load<u64>(word)
-  let free = (~bits >> from) & (<u64>-1 >> (64 - load<u32>(word, SBW_DEPTH) + from))
-  if (<u32>popcnt(free) < n) return take_walking(cpu, job, picked, n)
-  const run = <u32>ctz(~free)
-  const all = free
+  let above = (~bits >> from) & (<u64>-1 >> (64 - width + from))
+  let below = ~bits & ~(<u64>-1 << from)
+  const run = min<u32>(n, <u32>ctz(~above))
+  const all = (above << from) | below
+  const enough = <u32>popcnt(above)
+  // Past the last bit of its word, the hint would go on in the next one.
+  if (enough < n && (run + from == width || enough + <u32>popcnt(below) < n)) return take_walking(cpu, job, picked, n)
+  const turn = picked + (min<u32>(n, enough) << 3)
   const end = picked + (n << 3)
-  while (picked != end) {
-    store<u32>(picked, hint + <u32>ctz(free))
-    free &= free - 1
+  while (picked != turn) {
+    store<u32>(picked, hint + <u32>ctz(above))
+    above &= above - 1
     picked += 8
   }
-  store<u64>(word, bits | ((all ^ free) << from))
-  store<u32>(hints, hint + min<u32>(run, n))
+  while (picked != end) {
+    store<u32>(picked, hint - from + <u32>ctz(below))
+    below &= below - 1
+    picked += 8
+  }
+  store<u64>(word, bits | (all ^ ((above << from) | below)))
+  store<u32>(hints, hint + run)
   return true
 }
 
