@@ -163,8 +163,8 @@ function run_job(cpu: u32, job: u32, woken: bool): bool {
     add(cpu + CPU_SWITCHES, 1)
   }
   const more = job_issue(cpu, job) != 0 || load<u32>(job, JOB_HELD) != 0
-  // It may have found that nothing is left to do: then it is over now.
-  if (load<u32>(job, JOB_STATE) != JOB_RUN) job_runnable(cpu, job)
+  // It may have found that nothing is left to do: then it is over now. Or what it waits for has come while it was busy.
+  if (load<u32>(job, JOB_STATE) != JOB_RUN && job_runnable(cpu, job)) return true
   return more
 }
 

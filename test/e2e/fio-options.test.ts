@@ -119,6 +119,9 @@ describe.each(CLOCKS)('%s time', clock => {
     // fio counts the writes that it only pretends to make
     expect(ios(job(result, 'c'))).toEqual([256, 256, 0])
     expect(bios(result)).toBe(512)
+    // more than is noted in one go
+    const large = await succeed(pair().map(word => word.replace('size=1m', 'size=20m')))
+    expect(job(large, 'c').write.totalIos).toBe(5120)
     const { failures } = await execute(pair('--offset=512k'))
     expect(failures[0]).toMatch(/^job c: verify=crc32c failed at offset 1048576/)
   })
@@ -264,6 +267,11 @@ describe('think time, virtual time', () => {
     expect(Math.abs(spin.jobRuntimeNs - plain.jobRuntimeNs)).toBeLessThan(2000)
     const burnt = (j: JobResult): number => j.usrNs + j.sysNs
     expect(burnt(spin) - burnt(plain)).toBeGreaterThan(23 * 59_000)
+  })
+
+  it('thinktime_spin for all of the think time', async () => {
+    const [a] = await runOne('virtual', ...reads, '--thinktime=20us', '--thinktime_spin=1ms')
+    expect(ios(a)).toEqual([24, 0, 0])
   })
 
   it('thinktime_iotime: a think time each so much time of I/O', async () => {
