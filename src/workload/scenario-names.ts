@@ -5,6 +5,7 @@
 //   nullblk-fault-timeout-readN       the N-th read while every fifth request is lost
 //   nullblk-throttle-mbpsN-batchwN    out of bandwidth: queue stopped, restarted by its timer
 //   laptop-mode-{off-read|write-read-timer|write-without-completion|sync-cancels|two-completions}[-SCHED]
+//   nullblk-...-freeze, -switch       a read while the queue is frozen; the scheduler is attached, then a read
 //   ...-Ncpu                          other than two CPUs
 //
 // `cache` is memory-backed with a write-back cache, `nocache` memory-backed without. Without a word: queue_mode 2,
@@ -12,7 +13,16 @@
 
 import { UserError } from '../core/errors.js'
 
-export type ScenarioOp = 'read' | 'write' | 'flush' | 'wflush' | 'dsync' | 'batchr' | 'batchw'
+export type ScenarioOp =
+  | 'read'
+  | 'write'
+  | 'flush'
+  | 'wflush'
+  | 'dsync'
+  | 'batchr'
+  | 'batchw'
+  | 'freeze'
+  | 'switch'
 export type ScenarioSched = 'none' | 'mq-deadline' | 'kyber'
 
 export interface NullBlkScenario {
@@ -47,7 +57,7 @@ const LAPTOP = new RegExp(
 )
 const CPUS = /-(\d+)cpu$/
 const PLAIN =
-  /^nullblk-(mq|bio|cache|nocache)(?:-depth(\d+))?(?:-irq([012]))?(?:-(none|mq-deadline|kyber))?-(read|write|flush|wflush|dsync|batchr(\d*)|batchw(\d*))$/
+  /^nullblk-(mq|bio|cache|nocache)(?:-depth(\d+))?(?:-irq([012]))?(?:-(none|mq-deadline|kyber))?-(read|write|flush|wflush|dsync|freeze|switch|batchr(\d*)|batchw(\d*))$/
 const REQUEUE = /^nullblk-requeue-(none|mq-deadline|kyber)-read(\d+)$/
 const TIMEOUT = /^nullblk-fault-timeout(?:-(none|mq-deadline|kyber))?-read(\d+)$/
 const THROTTLE = /^nullblk-throttle-mbps(\d+)(?:-(none|mq-deadline|kyber))?-(batchr|batchw)(\d*)$/
@@ -73,6 +83,9 @@ export const SCENARIOS: readonly string[] = [
     ),
   ),
   'nullblk-mq-depth1-none-batchr4',
+  'nullblk-mq-none-freeze',
+  'nullblk-mq-mq-deadline-switch',
+  'nullblk-mq-kyber-switch',
   'nullblk-bio-read',
   'nullblk-bio-write',
   'nullblk-bio-wflush',

@@ -6,7 +6,9 @@
 
 import { parseDevices } from '../machine/spec-parse.js'
 import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
+import { blk_mq_freeze_queue, blk_mq_unfreeze_queue } from '../block/blk-mq-freeze.js'
 import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
+import { elv_iosched_store, type SchedTags } from '../block/elevator-switch.js'
 import type { elevator_type, request_queue } from '../block/blkdev.js'
 import { kyber_sched } from '../block/kyber-iosched.js'
 import { mq_deadline } from '../block/mq-deadline.js'
@@ -119,11 +121,13 @@ class Actor {
   readonly #q: request_queue
   readonly #s: NullBlkScenario
   readonly #data: number
+  readonly #tags: SchedTags
 
-  constructor(q: request_queue, s: NullBlkScenario, data: number) {
+  constructor(q: request_queue, s: NullBlkScenario, data: number, tags: SchedTags) {
     this.#q = q
     this.#s = s
     this.#data = data
+    this.#tags = tags
   }
 
   #io(write: boolean, n: number): kiocb {
@@ -155,6 +159,16 @@ class Actor {
     yield* wait_event(done, () => left === 0)
   }
 
+  /** A read comes while the queue is frozen, and goes on when it is thawed. */
+  *#freeze(): Sleep<void> {
+    const { k } = this.#q.blk
+    yield* blk_mq_freeze_queue(this.#q)
+    const reader = k.spawn('io2', () => this.read(), [this.#s.cpus - 1])
+    yield* msleep(k, 20)
+    blk_mq_unfreeze_queue(this.#q)
+    while (k.tasks.has(reader)) yield* msleep(k, 4)
+  }
+
   /** What the scenario is about. */
   *run(): Sleep<void> {
     const { op, fault } = this.#s
@@ -162,7 +176,12 @@ class Actor {
     if (op === 'read') yield* this.read()
     else if (op === 'write' || op === 'dsync') yield* blkdev_write_iter(this.#io(true, 0))
     else if (op === 'flush') yield* blkdev_fsync(this.#q)
-    else if (op === 'wflush') {
+    else if (op === 'freeze') yield* this.#freeze()
+    else if (op === 'switch') {
+      const types = Object.values(SCHEDULERS).filter(type => type !== null)
+      yield* elv_iosched_store(this.#q, this.#s.sched, types, this.#tags)
+      yield* this.read()
+    } else if (op === 'wflush') {
       yield* blkdev_write_iter(this.#io(true, 0))
       yield* blkdev_fsync(this.#q)
     } else yield* this.#batch(op === 'batchw')
@@ -242,8 +261,10 @@ export async function runScenario(s: NullBlkScenario): Promise<ScenarioTrace> {
   host.k.trace.sink = rings
   await machine.start()
   const q = host.queue(machine.disks[0]!)
-  const actor = new Actor(q, s, machine.alloc(128 * BLOCK, BLOCK))
-  blk_mq_init_sched(q, SCHEDULERS[s.sched] ?? null, hctx => host.schedTags(hctx))
+  const tags: SchedTags = hctx => host.schedTags(hctx)
+  const actor = new Actor(q, s, machine.alloc(128 * BLOCK, BLOCK), tags)
+  const first = s.op === 'switch' ? 'none' : s.sched
+  blk_mq_init_sched(q, SCHEDULERS[first] ?? null, tags)
   const story = s.laptop === null ? null : laptopStory(machine, q, s)
   if (story === null) await prepare(machine, actor, s)
   for (const task of story?.before ?? []) await runTask(machine, task.name, task.cpu, task.body)

@@ -101,6 +101,29 @@ describe('JSON', () => {
   })
 })
 
+describe('stories without a recording', () => {
+  const entered = async (name: string): Promise<string[]> =>
+    (await whole(name)).records.filter(r => r.kind === 'enter').map(r => r.name)
+
+  test('a read waits at the door of a frozen queue', async () => {
+    const names = await entered('nullblk-mq-none-freeze')
+    const at = (name: string): number => names.indexOf(name)
+    expect(at('blk_freeze_queue_start')).toBeGreaterThanOrEqual(0)
+    expect(at('blkdev_read_iter')).toBeGreaterThan(at('blk_mq_freeze_queue_wait'))
+    expect(at('submit_bio')).toBeGreaterThan(at('blk_mq_unfreeze_queue'))
+  })
+
+  test.each(['mq-deadline', 'kyber'])('%s is attached, then asked', async sched => {
+    const names = await entered(`nullblk-mq-${sched}-switch`)
+    const order = ['elv_iosched_store', 'blk_mq_freeze_queue', 'blk_mq_quiesce_queue']
+    order.push('blk_mq_init_sched', 'blk_mq_unfreeze_queue', 'submit_bio')
+    const places = order.map(name => names.indexOf(name))
+    expect(places).toEqual([...places].sort((a, b) => a - b))
+    expect(places.every(place => place >= 0)).toBe(true)
+    expect(names.some(name => name.startsWith(sched === 'kyber' ? 'kyber_' : 'dd_'))).toBe(true)
+  })
+})
+
 describe('names', () => {
   test('the grammar, in any combination', () => {
     const s = parseScenario('nullblk-cache-depth8-irq0-kyber-batchw16-4cpu')
