@@ -238,7 +238,9 @@ function drawLimits(
   mixed: boolean,
   rw: string,
 ): { options: string[]; ios: number | null } {
-  const known = (ios: number): number | null => (mixed || rw === 'trimwrite' ? null : ios)
+  // what is left of a region that is not whole blocks may be one I/O more
+  const unsure = mixed || rw === 'trimwrite' || size % bs !== 0
+  const known = (ios: number): number | null => (unsure ? null : ios)
   const pass = Math.floor(size / bs)
   const choice = random.below(10)
   if (choice < 2) {
