@@ -34,7 +34,7 @@ import {
   STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_LAT, STAT_SIZE, STAT_SLAT, TAGS_BITMAP, VERIFY_ANY, VERIFY_HOST, VERIFY_ZEROES, WT_WOKEN,
 } from './layout'
 import {
-  BLK_QC_T_NONE, BLK_STS_NOSPC, REQ_FUA, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC,
+  BLK_STS_NOSPC, REQ_FUA, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC,
 } from './nvme'
 import { read_clock, spend } from './clock'
 import { nvme_list_doorbell, nvme_ring_doorbells } from './doorbell'
@@ -373,12 +373,19 @@ function wait_for_tag(cpu: u32, job: u32, iou: u32): bool {
   return true
 }
 
+/** SUBMIT_AGAIN or SUBMIT_NO_BIO. A cookie of a scheduler's tag (BLK_QC_T_INTERNAL) is below them. */
+// @ts-ignore: decorator
+@inline
+function not_submitted(cookie: i32): bool {
+  return <u32>(cookie - SUBMIT_NO_BIO) <= <u32>(SUBMIT_AGAIN - SUBMIT_NO_BIO)
+}
+
 /** Gives a fresh io_u to the block layer; false: it is kept in JOB_RETRY and the job waits. */
 // @ts-ignore: decorator
 @inline
 function submit_stamped(cpu: u32, job: u32, iou: u32, lat: u32): bool {
   const cookie = submit_bio(cpu, iou)
-  if (cookie < BLK_QC_T_NONE) return submit_failed(cpu, job, iou, cookie)
+  if (not_submitted(cookie)) return submit_failed(cpu, job, iou, cookie)
   if (lat == LAT_EVERY) store<u64>(iou, read_clock(cpu), IOU_ISSUE_NS)
   store<u32>(iou, IOU_ACTIVE, IOU_STATE)
   store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) + 1, JOB_IN_FLIGHT)
@@ -409,7 +416,7 @@ function submit(cpu: u32, job: u32, iou: u32): bool {
   const again = load<u32>(iou, IOU_STATE) == IOU_AGAIN
   if (!again) stamp_start(cpu, iou)
   const cookie = again ? submit_bio_again(cpu, iou) : submit_bio(cpu, iou)
-  if (cookie < BLK_QC_T_NONE) return submit_failed(cpu, job, iou, cookie)
+  if (not_submitted(cookie)) return submit_failed(cpu, job, iou, cookie)
   if (load<u32>(cpu, CPU_LAT) == LAT_EVERY) store<u64>(iou, read_clock(cpu), IOU_ISSUE_NS)
   count_issue(job, iou)
   return true

@@ -8,6 +8,7 @@ import type { View } from '../core/view.js'
 import type { Core, CoreTarget } from '../core/wasm.js'
 import type { TraceSink } from '../kernel/trace.js'
 import type { HostKernel } from './host-kernel.js'
+import type { SchedulerName } from './spec.js'
 
 /** How long a command takes on the media, and whether data is kept. */
 export type MediaModel = 'null' | 'ram' | 'fixed' | 'normal' | 'lognormal' | 'empirical'
@@ -60,6 +61,8 @@ export interface DiskConfig {
   readonly pollQueues: number
   /** NVMe: entries of each queue; gives depth - 1 tags. 2..65536, tags at most 10240. null_blk: tags. */
   readonly depth: number
+  /** I/O scheduler, in virtual time; absent = none. */
+  readonly sched?: SchedulerName
   readonly model: MediaModel
   /** Mean service time of the timed models. */
   readonly serviceNs: number

@@ -23,6 +23,8 @@ import {
 } from '../block/blk-mq.js'
 import type { BlockLayer, blk_mq_hw_ctx, blk_mq_ops, request_queue } from '../block/blkdev.js'
 import { BLK_EH_DONE } from '../block/blkdev.js'
+import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
+import { SCHEDULERS } from '../block/schedulers.js'
 import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
 import { null_blk, type NullbOptions } from '../drivers/block/null_blk.js'
@@ -32,6 +34,8 @@ import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
 import { do_softirq } from '../kernel/softirq.js'
 import { enter, leave, type TraceSink } from '../kernel/trace.js'
+import type { DiskConfig } from './config.js'
+import type { SchedulerName } from './spec.js'
 
 const BIOS = 256
 const WAITERS = 64
@@ -44,11 +48,21 @@ export function hostKernelBytes(cpus: number, hardwareQueues: number): number {
   return BIOS * L.BIO_BYTES + WAITERS * WAITER_STRIDE + hardwareQueues * (tags + 4096) + 65536
 }
 
+/** Whether a disk needs a kernel: for a scheduler, timeouts, a queue that is stopped and started. */
+export function needsHostKernel({ nullBlk, sched }: DiskConfig): boolean {
+  const driver = nullBlk !== undefined && (nullBlk.mbps > 0 || nullBlk.timeout !== null)
+  return driver || (sched ?? 'none') !== 'none'
+}
+
 /** What a kernel knows of a disk of its machine. */
 export interface HostDisk {
   /** request_queue (Q_*). */
   readonly q: number
-  readonly config: { readonly name: string; readonly driver: string }
+  readonly config: {
+    readonly name: string
+    readonly driver: string
+    readonly sched?: SchedulerName
+  }
 }
 
 export interface HostKernelOptions {
@@ -98,9 +112,14 @@ export class HostKernel {
     this.blk = blk_dev_init(this.k, this.#wrap(options.core), view, cpus)
     this.#reserve()
     this.#null = this.#nullBlk()
-    for (const disk of options.disks)
-      blk_mq_init_queue(this.blk, disk.q, disk.config.name, this.#ops(disk))
+    for (const disk of options.disks) this.#init_queue(disk)
     view.store(L.M_BASE + L.M_HOST, 1)
+  }
+
+  #init_queue(disk: HostDisk): void {
+    const { name, sched } = disk.config
+    const q = blk_mq_init_queue(this.blk, disk.q, name, this.#ops(disk))
+    if (sched) blk_mq_init_sched(q, SCHEDULERS[sched], hctx => this.schedTags(hctx))
   }
 
   #reserve(): void {
@@ -260,8 +279,18 @@ export class HostKernel {
       if (cpu.softirq_pending !== 0) run_in_context(k, cpu, cpu.current, () => do_softirq(k))
     do wake_tag_waiters(blk)
     while (k.runReady(64))
+    this.#kick()
     const next = k.nextDeadline()
     return this.#quiet ? next : Math.min(next, k.now() + k.tick_nsec)
+  }
+
+  /** A job whose I/O ended here, or for which there is a tag again, has no interrupt that says so. */
+  #kick(): void {
+    const { core, cpus } = this.#options
+    for (const cpu of cpus) {
+      const jobs = this.#view.u32(cpu + L.CPU_JOB) !== 0
+      if (jobs && core.cpu_pending(cpu)) core.virtual_kick(cpu)
+    }
   }
 
   /** What the core's slice came to: whether anything at all is still to happen here. */

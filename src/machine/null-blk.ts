@@ -57,14 +57,23 @@ export function nullBlkImports(
   return { null_cmd: new null_blk(untraced(now), view, layer, disks, seed, null).null_cmd }
 }
 
+/** What of a disk needs an emulated kernel. */
+function virtualOnly({ nullBlk, sched }: DiskConfig): string | null {
+  if (sched !== undefined && sched !== 'none') return `sched=${sched}`
+  if (nullBlk === undefined) return null
+  if (nullBlk.mbps > 0) return `mbps=${nullBlk.mbps}`
+  return nullBlk.timeout === null ? null : 'timeout'
+}
+
 /** A reason why this machine cannot have this disk, or null. */
 export function nullBlkRefusal(disk: DiskConfig, config: MachineConfig): string | null {
-  const nullBlk = disk.nullBlk
-  if (nullBlk === undefined) return null
-  if (nullBlk.queueMode === 1) return 'queue_mode=1: not built yet; 0 and 2 are'
-  if (config.kernel) return null
-  if (nullBlk.mbps > 0) return 'mbps: not built yet'
-  if (nullBlk.timeout !== null) return 'timeout: not built yet'
+  const { nullBlk } = disk
+  if (nullBlk?.queueMode === 1) return 'queue_mode=1: not built yet; 0 and 2 are'
+  if (!config.kernel) {
+    const what = virtualOnly(disk)
+    if (what !== null) return `${what} exists in virtual time only; take --clock virtual`
+  }
+  if (nullBlk === undefined || config.kernel) return null
   if (hasHostPart(disk) && config.clock === 'real' && config.cpus > 1)
     return 'memory_backed, badblocks, zoned and faults: in real time with one CPU only; take --cpus 1 or --clock virtual'
   return null

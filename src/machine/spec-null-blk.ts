@@ -6,7 +6,7 @@
 
 import { UserError } from '../core/errors.js'
 import type { DiskConfig } from './config.js'
-import type { NullBlkFault, NullBlkSpec } from './spec.js'
+import { type NullBlkFault, type NullBlkSpec, SCHEDULER_NAMES } from './spec.js'
 import { MAX_SIZE, MIN_SIZE } from './spec-nvme.js'
 import { formatSize, type Keys, parseWhole } from './spec-values.js'
 
@@ -49,6 +49,7 @@ function readOne(keys: Keys): NullBlkSpec {
     requeueFault: readFault(keys, 'requeue'),
     memBytes: keys.size('mem', MIN_SIZE, 4 * GIB) ?? null,
     quirks: keys.choice('quirks', ['4.19']) === '4.19',
+    sched: keys.choice('sched', SCHEDULER_NAMES) ?? 'none',
   }
 }
 
@@ -109,6 +110,8 @@ function check(keys: Keys, spec: NullBlkSpec): void {
   needs(spec.usePerNodeHctx && !multi, 'use_per_node_hctx', 'queue_mode=2')
   needs(spec.sharedTags && !multi, 'shared_tags', 'queue_mode=2')
   needs(spec.noSched && !multi, 'no_sched', 'queue_mode=2')
+  needs(spec.sched !== 'none' && !multi, 'sched', 'queue_mode=2')
+  if (spec.noSched && spec.sched !== 'none') keys.fail('no_sched=1 leaves no room for sched')
   needs(spec.mbps > 0 && spec.queueMode === 0, 'mbps', 'queue_mode=1 or 2')
   needs(spec.cacheBytes > 0 && !spec.memoryBacked, 'cache_size', 'memory_backed=1')
   needs(spec.memBytes !== null && !spec.memoryBacked, 'mem', 'memory_backed=1')
@@ -182,6 +185,7 @@ export function nullBlkConfig(spec: NullBlkSpec, need: number): DiskConfig {
     // the machine has one node
     queues: spec.usePerNodeHctx ? 1 : spec.submitQueues,
     depth: spec.hwQueueDepth,
+    sched: spec.sched,
     pollQueues: 0,
     model: 'null',
     serviceNs: 0,
@@ -215,6 +219,7 @@ export function formatNullBlk(spec: NullBlkSpec): string[] {
   set(!spec.usePerNodeHctx, `submit_queues=${spec.submitQueues}`)
   set(spec.usePerNodeHctx, 'use_per_node_hctx=1')
   set(spec.noSched, 'no_sched=1')
+  set(spec.sched !== 'none', `sched=${spec.sched}`)
   set(spec.sharedTags, 'shared_tags=1')
   set(spec.blocking, 'blocking=1')
   set(spec.memoryBacked, 'memory_backed=1')

@@ -1,7 +1,7 @@
 // `--device nvme,...` and `--device ocssd,...`: the keys of a PCIe controller and of what is behind it.
 //
 //   both   queues poll-queues depth stride where wait coalesce mem fault (repeatable)
-//   nvme   size lba vwc model and the keys of the model (spec-media.ts)
+//   nvme   size lba vwc sched model and the keys of the model (spec-media.ts)
 //   ocssd  version=2.0: groups pus chunks clba ws-min ws-opt mw-cunits maxoc maxocpu early-reset multi-reset
 //          version=1.2: channels luns planes blocks pages sectors
 //          oob endurance write-fail reset-fail, cell and times
@@ -9,6 +9,7 @@
 // What contradicts itself is refused here: an inline device has completed before anyone could wait for it; polling needs
 // no interrupts and so no coalescing.
 
+import { SCHEDULER_NAMES } from './spec.js'
 import type {
   ControllerSpec,
   MediaSpec,
@@ -86,6 +87,7 @@ export function readNvme(keys: Keys, name: string): NvmeSpec {
   const given = keys.size('size', MIN_SIZE, MAX_SIZE) ?? null
   const controller = readController(keys)
   const writeCache = keys.bool('vwc') ?? true
+  const sched = keys.choice('sched', SCHEDULER_NAMES) ?? 'none'
   const media = readMedia(keys)
   const sizeBytes = nvmeSize(keys, given, media)
   if (sizeBytes !== null && sizeBytes % lbaBytes !== 0) {
@@ -94,7 +96,7 @@ export function readNvme(keys: Keys, name: string): NvmeSpec {
   if (media?.model === 'null' && controller.memBytes !== null) {
     keys.fail('mem contradicts model=null, which keeps no data')
   }
-  return { kind: 'nvme', name, sizeBytes, lbaBytes, media, writeCache, ...controller }
+  return { kind: 'nvme', name, sizeBytes, lbaBytes, media, writeCache, sched, ...controller }
 }
 
 /** Flash whose blocks are counted gives the size, or must at least hold it. */
@@ -188,7 +190,7 @@ export function ocssdSectors(g: OcssdGeometry20 | OcssdGeometry12): number {
 
 /** The keys that readNvme reads as this disk. */
 export function formatNvme(spec: NvmeSpec): string[] {
-  const keys = [`lba=${spec.lbaBytes}`, `vwc=${Number(spec.writeCache)}`]
+  const keys = [`lba=${spec.lbaBytes}`, `vwc=${Number(spec.writeCache)}`, `sched=${spec.sched}`]
   if (spec.sizeBytes !== null) keys.push(`size=${formatSize(spec.sizeBytes)}`)
   if (spec.media !== null) keys.push(...formatMedia(spec.media))
   return [...keys, ...formatController(spec)]

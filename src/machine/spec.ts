@@ -131,6 +131,12 @@ export interface ControllerSpec {
   readonly faults: readonly FaultSpec[]
 }
 
+/** I/O schedulers of multi-queue disks. */
+export type SchedulerName = 'none' | 'mq-deadline' | 'kyber'
+
+/** The same as choices of a key. */
+export const SCHEDULER_NAMES: readonly SchedulerName[] = ['none', 'mq-deadline', 'kyber']
+
 /** An ordinary NVMe disk: one controller, one namespace. */
 export interface NvmeSpec extends ControllerSpec {
   readonly kind: 'nvme'
@@ -143,6 +149,7 @@ export interface NvmeSpec extends ControllerSpec {
   readonly media: MediaSpec | null
   /** Volatile write cache: whether flushes reach the device. */
   readonly writeCache: boolean
+  readonly sched: SchedulerName
 }
 
 /** Geometry of an open-channel device, revision 2.0. */
@@ -227,6 +234,7 @@ export interface NullBlkSpec {
   readonly memBytes: number | null
   /** The mistakes of Linux 4.19's driver as well. */
   readonly quirks: boolean
+  readonly sched: SchedulerName
 }
 
 /** The four numbers of a null_blk fault string: interval, probability, space, times. */

@@ -95,9 +95,10 @@ export class VirtualTime {
       return 'slow'
     }
     const pending = this.#host?.sliced(reason === RUN_IDLE) ?? false
-    if (pending && deadline <= untilNs && reason !== RUN_MORE) return 'more'
-    if (reason === RUN_TIMER) return deadline < untilNs ? 'more' : 'time'
-    return reason === RUN_IDLE ? 'idle' : 'more'
+    if (reason === RUN_MORE) return 'more'
+    if (pending && deadline <= untilNs) return 'more'
+    if (pending || reason === RUN_TIMER) return deadline < untilNs ? 'more' : 'time'
+    return 'idle'
   }
 
   #call(untilNs: number): number {

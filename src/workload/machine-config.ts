@@ -12,6 +12,7 @@ import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
 import { distUrl } from '../core/wasm.js'
 import type { DiskConfig, FaultConfig, MachineConfig } from '../machine/config.js'
+import { hostKernelBytes, needsHostKernel } from '../machine/host-kernel.js'
 import type { DeviceSpec, FaultSpec, LatencyPoint, NullBlkSpec, NvmeSpec } from '../machine/spec.js'
 import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
@@ -48,6 +49,11 @@ export function deviceTexts(plan: RunPlan): string[] {
 export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig {
   const specs = plan.devices.length > 0 ? plan.devices.map(builtOnly) : defaultDisks(plan)
   checkNeeds(plan, specs)
+  const disks = specs.map(spec => {
+    const need = plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0
+    return diskConfig(spec, plan.clock, need, needs.nrCpus)
+  })
+  const kernel = plan.clock === 'virtual' && disks.some(needsHostKernel)
   return {
     clock: plan.clock,
     cpus: needs.nrCpus,
@@ -57,15 +63,19 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
     stages: plan.stages || plan.clock === 'virtual',
     trace: plan.trace !== null,
     memBytes: memBytes(plan, specs),
-    disks: specs.map(spec => {
-      const need = plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0
-      return diskConfig(spec, plan.clock, need, needs.nrCpus)
-    }),
-    extraBytes: needs.extraBytes,
+    disks,
+    extraBytes: needs.extraBytes + (kernel ? kernelBytes(disks, needs.nrCpus) : 0),
+    ...(kernel ? { kernel: {} } : {}),
     jobs: needs.jobs,
     costs: plan.machine.costs,
     workerFile: distUrl('src/workload/cpu.worker.js'),
   }
+}
+
+/** What an emulated kernel takes for disks of at most a queue for each CPU. */
+function kernelBytes(disks: readonly DiskConfig[], cpus: number): number {
+  const queues = disks.reduce((sum, disk) => sum + Math.min(disk.queues, cpus), 0)
+  return hostKernelBytes(cpus, queues)
 }
 
 /** A job is judged by its latencies: then they are measured, whatever --lat says. */
@@ -159,6 +169,7 @@ function nvmeConfig(
     queues: spec.queues ?? nrCpus,
     pollQueues: spec.pollQueues,
     depth: spec.depth,
+    sched: spec.sched,
     ...media(spec, clock === 'virtual'),
     where: spec.where ?? 'inline',
     wait: spec.wait ?? 'irq',

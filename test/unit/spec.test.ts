@@ -76,6 +76,7 @@ describe('nvme', () => {
       lbaBytes: 512,
       media: null,
       writeCache: true,
+      sched: 'none',
       queues: null,
       pollQueues: 0,
       depth: 1024,
@@ -213,7 +214,7 @@ describe('nvme', () => {
 
   it('lists the known keys when one is unknown', () => {
     expect(error('nvme,sise=4G')).toBe(
-      '--device nvme: unknown key sise; there are coalesce, depth, fault, lba, mem, model, poll-queues, queues, size, stride, vwc, wait, where',
+      '--device nvme: unknown key sise; there are coalesce, depth, fault, lba, mem, model, poll-queues, queues, sched, size, stride, vwc, wait, where',
     )
   })
 })

@@ -1,0 +1,113 @@
+// phasebit run in virtual time with what needs an emulated kernel: schedulers, a limit of throughput, timeouts. Tests of
+// null_blk are named after the statements of its sheet.
+
+import { describe, expect, it } from 'vitest'
+import { UserError } from '../../src/core/errors.js'
+import { execute, job, succeed } from './run.js'
+
+const DISKS = { null_blk: '/dev/nullb0', nvme: '/dev/nvme0n1' } as const
+
+type Kind = keyof typeof DISKS
+
+function file(kind: Kind, lines: string): Record<string, string> {
+  return {
+    'j.fio': `[a]\nfilename=${DISKS[kind]}\ndirect=1\nioengine=libaio\nbs=4k\nsize=32m\n${lines}`,
+  }
+}
+
+async function run(device: string, lines: string) {
+  const kind = device.split(',')[0] as Kind
+  const result = await succeed(
+    ['j.fio', '--clock=virtual', '--cpus=4', '--device', device],
+    file(kind, lines),
+  )
+  const { read, write } = job(result, 'a')
+  return {
+    ios: read.totalIos + write.totalIos,
+    ms: Math.max(read.runtimeNs, write.runtimeNs) / 1e6,
+    result,
+  }
+}
+
+const DEVICES = ['null_blk,size=64', 'null_blk,size=64,irqmode=2,hw_queue_depth=4', 'nvme,size=64M']
+
+describe('schedulers in a run', () => {
+  for (const sched of ['mq-deadline', 'kyber']) {
+    it.each(DEVICES)(`%s,sched=${sched}: every I/O ends`, async device => {
+      const text = `${device},sched=${sched}`
+      expect((await run(text, 'rw=randrw\niodepth=32\nnumber_ios=1500\n')).ios).toBe(1500)
+      expect((await run(text, 'rw=read\niodepth=16\niodepth_batch=8\nnumber_ios=800\n')).ios).toBe(
+        800,
+      )
+      const synced = await run(text, 'rw=randwrite\niodepth=4\nfsync=8\nnumber_ios=300\n')
+      expect(synced.ios).toBe(300)
+    })
+
+    it(`${sched}: several jobs on several CPUs, deeper than there are tags`, async () => {
+      const text = `nvme,size=64M,queues=2,depth=17,sched=${sched}`
+      const lines = 'rw=randrw\niodepth=64\nnumber_ios=500\nnumjobs=4\n'
+      const { result } = await run(text, lines)
+      expect(result.jobs.reduce((n, j) => n + j.read.totalIos + j.write.totalIos, 0)).toBe(2000)
+    })
+
+    it(`${sched}: verification finds what was written`, async () => {
+      const text = `nvme,size=64M,sched=${sched}`
+      await run(text, 'rw=randwrite\niodepth=8\nverify=crc32c\nsize=2m\n')
+    })
+
+    it(`${sched}: the same run gives the same result`, async () => {
+      const once = async (): Promise<string> => {
+        const { result } = await run(
+          `nvme,size=64M,sched=${sched}`,
+          'rw=randrw\niodepth=8\nsize=2m\n',
+        )
+        return JSON.stringify(result.jobs)
+      }
+      expect(await once()).toBe(await once())
+    })
+  }
+
+  it('are refused where they cannot be', async () => {
+    const refused = async (device: string, clock: string): Promise<unknown> =>
+      execute(['j.fio', `--clock=${clock}`, '--device', device], file('null_blk', 'rw=read\n'))
+    const all = [
+      refused('null_blk,size=64,sched=mq-deadline', 'real'),
+      refused('null_blk,size=64,sched=cfq', 'virtual'),
+      refused('null_blk,size=64,sched=kyber,no_sched=1', 'virtual'),
+      refused('null_blk,size=64,sched=kyber,queue_mode=0', 'virtual'),
+      refused('null_blk,size=64,mbps=1', 'real'),
+    ]
+    for (const one of all) await expect(one).rejects.toThrow(UserError)
+    await expect(refused('null_blk,size=64,mbps=1', 'real')).rejects.toThrow('--clock virtual')
+  })
+})
+
+describe('null_blk in a run', () => {
+  it('null-blk 11.5: mbps bounds the throughput', async () => {
+    for (const [mbps, memory] of [
+      [10, 0],
+      [10, 1],
+      [50, 1],
+    ]) {
+      const device = `null_blk,size=64,mbps=${mbps},memory_backed=${memory}`
+      const { ms } = await run(device, 'rw=randwrite\niodepth=16\nsize=16m\n')
+      expect(ms).toBeGreaterThan((0.93 * 16_000) / mbps!)
+      expect(ms).toBeLessThan((1.07 * 16_000) / mbps!)
+    }
+  })
+
+  it('null-blk 11.12: a command that is never answered ends when its time is over', async () => {
+    const { ms, ios } = await run(
+      'null_blk,size=64,timeout=100/100/0/-1',
+      'rw=read\nnumber_ios=150\n',
+    )
+    expect(ios).toBe(150)
+    expect(ms).toBeGreaterThan(5000)
+    expect(ms).toBeLessThan(10_500)
+  })
+
+  it('requests that are put back are done in the end', async () => {
+    const text = 'null_blk,size=64,requeue=3/100/0/-1,sched=mq-deadline'
+    expect((await run(text, 'rw=randrw\niodepth=8\nnumber_ios=500\n')).ios).toBe(500)
+  })
+})
