@@ -56,7 +56,15 @@ function boot(job: Job, core: 'release' | 'trace'): Machine {
       stages: job.clock === 'virtual',
       extraBytes: 2 ** 20,
       memBytes: 2 ** 23,
-      disks: [diskConfig({ model: job.model, depth: job.depth, queues: job.queues, lbaShift: 9, sizeBytes })],
+      disks: [
+        diskConfig({
+          model: job.model,
+          depth: job.depth,
+          queues: job.queues,
+          lbaShift: 9,
+          sizeBytes,
+        }),
+      ],
     }),
   )
 }
@@ -165,7 +173,9 @@ function state(machine: Machine, at: number): Record<string, unknown> {
     hint: view.u32(view.u32(sbq + L.SBQ_HINTS)),
     requests: Array.from({ length: depth - 1 }, (_, tag) => {
       const rq = slots + tag * L.RQ_SIZE
-      return [L.RQ_TAG, L.RQ_CMD_FLAGS, L.RQ_GEN, L.RQ_DATA_LEN, L.RQ_STATE].map(f => view.u32(rq + f))
+      return [L.RQ_TAG, L.RQ_CMD_FLAGS, L.RQ_GEN, L.RQ_DATA_LEN, L.RQ_STATE].map(f =>
+        view.u32(rq + f),
+      )
     }),
     commands: view.u64(queue.dsq + L.DSQ_COMMANDS),
   }
