@@ -4,10 +4,11 @@ import type { elevator_type } from './blkdev.js'
 import { kyber_sched } from './kyber-iosched.js'
 import { mq_deadline } from './mq-deadline.js'
 
+export type SchedulerName = 'none' | 'mq-deadline' | 'kyber'
+
 /** Null is "none". */
-export const SCHEDULERS: Readonly<Record<'none' | 'mq-deadline' | 'kyber', elevator_type | null>> =
-  {
-    none: null,
-    'mq-deadline': mq_deadline,
-    kyber: kyber_sched,
-  }
+export const SCHEDULERS: Readonly<Record<SchedulerName, elevator_type | null>> = {
+  none: null,
+  'mq-deadline': mq_deadline,
+  kyber: kyber_sched,
+}

@@ -3,12 +3,12 @@
 // Units: bytes, nanoseconds on the machine's clock (0 = boot). Addresses are byte offsets into the shared memory.
 
 import type { Worker } from 'node:worker_threads'
+import type { SchedulerName } from '../block/schedulers.js'
 import type { FaultNumbers } from '../drivers/block/null_blk-fault.js'
 import type { View } from '../core/view.js'
 import type { Core, CoreTarget } from '../core/wasm.js'
 import type { TraceSink } from '../kernel/trace.js'
 import type { HostKernel } from './host-kernel.js'
-import type { SchedulerName } from './spec.js'
 
 /** How long a command takes on the media, and whether data is kept. */
 export type MediaModel = 'null' | 'ram' | 'fixed' | 'normal' | 'lognormal' | 'empirical'

@@ -24,7 +24,7 @@ import {
 import type { BlockLayer, blk_mq_hw_ctx, blk_mq_ops, request_queue } from '../block/blkdev.js'
 import { BLK_EH_DONE } from '../block/blkdev.js'
 import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
-import { SCHEDULERS } from '../block/schedulers.js'
+import { SCHEDULERS, type SchedulerName } from '../block/schedulers.js'
 import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
 import { null_blk, type NullbOptions } from '../drivers/block/null_blk.js'
@@ -34,8 +34,6 @@ import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
 import { do_softirq } from '../kernel/softirq.js'
 import { enter, leave, type TraceSink } from '../kernel/trace.js'
-import type { DiskConfig } from './config.js'
-import type { SchedulerName } from './spec.js'
 
 const BIOS = 256
 const WAITERS = 64
@@ -48,8 +46,14 @@ export function hostKernelBytes(cpus: number, hardwareQueues: number): number {
   return BIOS * L.BIO_BYTES + WAITERS * WAITER_STRIDE + hardwareQueues * (tags + 4096) + 65536
 }
 
+/** What of a disk's configuration decides whether it needs a kernel. */
+export interface KernelWishes {
+  readonly nullBlk?: { readonly mbps: number; readonly timeout: object | null }
+  readonly sched?: SchedulerName
+}
+
 /** Whether a disk needs a kernel: for a scheduler, timeouts, a queue that is stopped and started. */
-export function needsHostKernel({ nullBlk, sched }: DiskConfig): boolean {
+export function needsHostKernel({ nullBlk, sched }: KernelWishes): boolean {
   const driver = nullBlk !== undefined && (nullBlk.mbps > 0 || nullBlk.timeout !== null)
   return driver || (sched ?? 'none') !== 'none'
 }

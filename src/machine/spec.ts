@@ -5,6 +5,7 @@
 //
 // Units: bytes, nanoseconds, percent.
 
+import type { SchedulerName } from '../block/schedulers.js'
 import type { CostKey } from './config.js'
 
 /** What a controller's media costs, by operation. Mean and deviation in ns; `fixed` has deviation 0. */
@@ -131,10 +132,7 @@ export interface ControllerSpec {
   readonly faults: readonly FaultSpec[]
 }
 
-/** I/O schedulers of multi-queue disks. */
-export type SchedulerName = 'none' | 'mq-deadline' | 'kyber'
-
-/** The same as choices of a key. */
+/** I/O schedulers of multi-queue disks, as choices of a key. */
 export const SCHEDULER_NAMES: readonly SchedulerName[] = ['none', 'mq-deadline', 'kyber']
 
 /** An ordinary NVMe disk: one controller, one namespace. */
