@@ -620,13 +620,11 @@ export const HB_LIMIT_DEPTH = 6 //      (q, opf)       the scheduler's limit_dep
 export const HB_PREPARE = 7 //          (rq, bio)      ... prepare_request
 export const HB_FINISH = 8 //           (rq)           ... finish_request
 export const HB_COMPLETED = 9 //        (rq)           ... completed_request
-export const HB_REQUEUE = 10 //         (rq)           ... requeue_request
 export const HB_END_IO = 11 //          (rq, status)   rq->end_io
 export const HB_BIO_END_IO = 12 //      (bio)          bio->bi_end_io of END_IO_HOST
 export const HB_ADD_TIMER = 13 //       (q, deadline)  the rolling timer of a queue must run, or fire earlier
 export const HB_RESTART = 14 //         (hctx)         blk_mq_sched_restart found BLK_MQ_S_SCHED_RESTART
 export const HB_FREED = 15 //           (q, rq)        a request of a bio was freed while Q_WATCH was set
-export const HB_REMOTE = 16 //          (cpu, rq)      a request completes on another CPU: the IPI
 export const HB_MERGE_BIO = 17 //       (hctx, bio)    __blk_mq_sched_bio_merge without a scheduler: 1 = merged
 
 // ---------------------------------------------------------------- io_u: one I/O of a job
@@ -764,7 +762,6 @@ export const JOB_WRITTEN = 3344 //       u32 S  writes since the last barrier
 export const JOB_THINK_ENDS = 3348 //    u32 I  1: think time counts I/Os that ended, 0: that were issued
 export const JOB_THINK_IO_NS = 3352 //   u64 I  thinktime_iotime, 0 = none
 export const JOB_THOUGHT_NS = 3360 //    u64 S  when the last think time ended
-export const JOB_SPIN_NS = 3368 //       u64 S  when the spinning before a think time ends, 0 = it does not spin
 export const JOB_IGNORE = 3376 //        3 x 2 x u64 I  ignore_error: a bit for each errno; read, write, verify
 export const JOB_IGNORED = 3424 //       u32 S  the first errno that was ignored
 export const JOB_HELD = 3428 //          u32 S  ended io_us that iodepth_batch_complete_max leaves for later, oldest first
