@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const FOLDERS = ['src/kernel', 'src/mm', 'src/block', 'src/fs', 'src/drivers', 'src/machine']
-const CALL = /\b(?:enter|begin|here|note|entered)\(\s*[^'"`;]*?,\s*'([a-zA-Z_][a-zA-Z0-9_]*)'/g
+const CALL =
+  /\b(?:enter|begin|here|note|entered|trace_call)\(\s*[^'"`;]*?,\s*'([a-zA-Z_][a-zA-Z0-9_]*)'/g
 
 /** Every name, sorted. */
 function namesInSources() {

@@ -11,11 +11,12 @@
 
 import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
-import type { task_struct } from '../kernel/core.js'
+import type { Sleep, task_struct } from '../kernel/core.js'
 import type { Kernel } from '../kernel/kernel.js'
 import type { timer_list } from '../kernel/timer-wheel.js'
 import type { wait_queue_head } from '../kernel/wait.js'
 import type { delayed_work, work_struct, workqueue_struct } from '../kernel/workqueue-structs.js'
+import type { backing_dev_info, mm_state } from '../mm/mm.js'
 
 /** Requests in the order of a list: addresses of their slots. */
 export type rq_list = number[]
@@ -37,8 +38,20 @@ export interface BlockLayer {
   readonly passthrough: Map<number, (rq: number, status: number) => void>
   /** blk_mq_sched_dispatch_requests, and what the core asks for (HB_*): handed down by block-layer.ts. */
   readonly dispatch_requests: (hctx: blk_mq_hw_ctx) => void
+  /** The page cache's memory management, once there is one: queues made from then on have a backing device. */
+  mm: mm_state | null
+  /** The first open of a new disk, which reads its partition table, and the close of a disk that goes: the page cache's. */
+  bdev: bdev_ops | null
   /** Called once for every request of a bio that is freed (laptop mode), while it is set. */
   laptop_io_completion: ((q: request_queue) => void) | null
+}
+
+/** What disks ask of the layer of files above them. */
+export interface bdev_ops {
+  /** register_disk: opens the disk for the first time, looks for partitions, closes it. */
+  register_disk(q: request_queue): Sleep<void>
+  /** The disk has gone: its file goes. */
+  del_disk(q: request_queue): void
 }
 
 /** Bios of TypeScript's own, and blocks for tasks that wait for a tag; addresses. */
@@ -54,6 +67,13 @@ export interface bio_set {
 /** What a driver gives blk_mq_init_queue beside the core's queue_rq and complete. */
 export interface blk_mq_ops {
   readonly name: string
+  /** A hardware queue has been made. */
+  readonly init_hctx?: (hctx: blk_mq_hw_ctx, hctx_idx: number) => void
+  /** It goes. */
+  readonly exit_hctx?: (hctx: blk_mq_hw_ctx, hctx_idx: number) => void
+  /** The disk is opened, and closed again. */
+  readonly open?: (q: request_queue) => void
+  readonly release?: (q: request_queue) => void
   /** @returns BLK_EH_DONE or BLK_EH_RESET_TIMER */
   readonly timeout?: (q: request_queue, rq: number) => number
   readonly get_budget?: (hctx: blk_mq_hw_ctx) => boolean
@@ -89,6 +109,8 @@ export interface request_queue {
   readonly at: number
   readonly name: string
   readonly ops: blk_mq_ops
+  /** Null while there is no page cache. */
+  bdi: backing_dev_info | null
   readonly queue_hw_ctx: readonly blk_mq_hw_ctx[]
   elevator: elevator_queue | null
   /** Head first. */

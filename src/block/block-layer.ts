@@ -43,6 +43,8 @@ export function blk_dev_init(
     bios: { bios: [], waiters: [], end_io: new Map(), sleeping: new Map() },
     passthrough: new Map(),
     dispatch_requests: blk_mq_sched_dispatch_requests,
+    mm: null,
+    bdev: null,
     laptop_io_completion: null,
   }
 }

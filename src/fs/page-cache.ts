@@ -30,10 +30,16 @@ import {
 } from '../block/bio.js'
 import type { BlockLayer, request_queue } from '../block/blkdev.js'
 import { EIO, ENOSPC } from '../kernel/errno.js'
-import { enter, leave } from '../kernel/trace.js'
-import { bdi_alloc_node, bdi_register, default_bdi_init } from '../mm/backing-dev.js'
+import { enter, leave, trace_call } from '../kernel/trace.js'
+import {
+  bdi_alloc_node,
+  bdi_register,
+  default_bdi_init,
+  laptop_mode_timer_setup,
+} from '../mm/backing-dev.js'
 import type { backing_dev_info, inode, mm_state } from '../mm/mm.js'
 import { laptop_io_completion, set_laptop_mode } from '../mm/page-writeback.js'
+import { register_disk } from './block_dev-open.js'
 import { type bdev_io, bdget, type page_bio } from './buffered.js'
 import { wakeup_flusher_threads_bdi, wb_workfn } from './fs-writeback.js'
 import type { sync_targets } from './sync.js'
@@ -43,7 +49,7 @@ export interface page_cache {
   readonly blk: BlockLayer
   readonly mm: mm_state
   /** The files of the request queues. */
-  readonly bdevs: ReadonlyMap<request_queue, inode>
+  readonly bdevs: Map<request_queue, inode>
   readonly targets: sync_targets
 }
 
@@ -99,14 +105,45 @@ export function page_cache_init(
   })
   const root = bdi_alloc_node(mm, 'root')
   bdi_register(root)
+  laptop_mode_timer_setup(root)
   const bdevs = new Map<request_queue, inode>()
   for (const q of blk.queues.values()) bdevs.set(q, open_queue(mm, q))
-  return { blk, mm, bdevs, targets: { mm, supers: [root], bdevs: [...bdevs.values()] } }
+  const targets: sync_targets = {
+    mm,
+    supers: [root],
+    get bdevs() {
+      return [...bdevs.values()]
+    },
+  }
+  blk.mm = mm
+  blk.bdev = {
+    *register_disk(q) {
+      if (q.bdi === null) throw new Error(`${q.name} has no backing device`)
+      const bdev = file_of(q, q.bdi)
+      bdevs.set(q, bdev)
+      yield* register_disk(q, bdev)
+    },
+    del_disk(q) {
+      bdevs.delete(q)
+      trace_call(blk.k, 'fsync_bdev')
+      trace_call(blk.k, 'bd_forget')
+    },
+  }
+  return { blk, mm, bdevs, targets }
 }
 
+/** A queue that was there before the page cache gets its backing device now. */
 function open_queue(mm: mm_state, q: request_queue): inode {
-  const bdi: backing_dev_info = bdi_alloc_node(mm, q.name)
-  bdi_register(bdi)
+  const bdi: backing_dev_info = q.bdi ?? bdi_alloc_node(mm, q.name)
+  if (q.bdi === null) {
+    laptop_mode_timer_setup(bdi)
+    q.bdi = bdi
+    bdi_register(bdi)
+  }
+  return file_of(q, bdi)
+}
+
+function file_of(q: request_queue, bdi: backing_dev_info): inode {
   const bytes = q.blk.view.u64(q.at + Q_CAPACITY) * 2 ** SECTOR_SHIFT
   return bdget(bdi, q.name, bytes, queue_io(q))
 }

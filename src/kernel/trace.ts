@@ -101,6 +101,11 @@ export function leave<T>(k: TraceHost, mark: number, value?: T): T | undefined {
   return value
 }
 
+/** Records a call that has nothing below it and nothing to do in this model. */
+export function trace_call(k: TraceHost, name: string): void {
+  if (k.trace.on) leave(k, enter(k, name))
+}
+
 /** Records a tracepoint. Callers whose fields cost something to make test `k.trace.on` first. */
 export function trace_event(k: TraceHost, name: string, fields: TraceFields): void {
   if (k.trace.on) k.trace.sink.event(name, fields, k.ctx, k.cpu.id, k.now())

@@ -33,7 +33,7 @@ import { type Cpu, run_in_context } from '../kernel/core.js'
 import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
 import { do_softirq } from '../kernel/softirq.js'
-import { enter, leave, type TraceSink } from '../kernel/trace.js'
+import { enter, leave, trace_call, type TraceSink } from '../kernel/trace.js'
 
 const BIOS = 256
 const WAITERS = 64
@@ -149,7 +149,13 @@ export class HostKernel {
         name: 'nvme',
         commit_rqs: () => blk.core.nvme_ring_doorbells(blk.cpus[this.k.cpu.id]!),
       }
-    return { name: 'null_blk', timeout: (q, rq) => this.#null_timeout_rq(q, rq) }
+    const { k } = this
+    return {
+      name: 'null_blk',
+      timeout: (q, rq) => this.#null_timeout_rq(q, rq),
+      open: () => trace_call(k, 'null_open'),
+      release: () => trace_call(k, 'null_release'),
+    }
   }
 
   /** The driver gives a request up: it ends as if it had come to its end. */

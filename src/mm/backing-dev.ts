@@ -7,16 +7,19 @@
 //
 // One bdi_writeback for each device: control groups are left out.
 
+import type { Sleep } from '../kernel/core.js'
 import type { Kernel } from '../kernel/kernel.js'
 import { msecs_to_jiffies } from '../kernel/time.js'
-import { del_timer_sync, timer_setup } from '../kernel/timer.js'
+import { timer_setup } from '../kernel/timer.js'
 import { timer_list } from '../kernel/timer-wheel.js'
 import { enter, leave } from '../kernel/trace.js'
 import { wait_queue_head } from '../kernel/wait.js'
 import {
   alloc_workqueue,
   delayed_work,
+  flush_delayed_work,
   INIT_DELAYED_WORK,
+  mod_delayed_work,
   queue_delayed_work,
   WQ_FREEZABLE,
   WQ_MEM_RECLAIM,
@@ -90,27 +93,54 @@ export function bdi_alloc_node(mm: mm_state, name: string): backing_dev_info {
   Object.assign(wb, wb_init(mm, bdi, new delayed_work<bdi_writeback>(k, wb)))
   bdi.wb = wb
   bdi.laptop_mode_wb_timer = new timer_list<backing_dev_info>(k, bdi)
-  timer_setup(bdi.laptop_mode_wb_timer, laptop_mode_timer_fn)
   return leave(k, t, bdi)
 }
 
-/** From now on it is written back. */
-export function bdi_register(bdi: backing_dev_info): void {
+/** The request queue that owns the device sets its timer up (blk_alloc_queue_node). */
+export function laptop_mode_timer_setup(bdi: backing_dev_info): void {
+  timer_setup(bdi.laptop_mode_wb_timer, laptop_mode_timer_fn)
+}
+
+function bdi_register_va(bdi: backing_dev_info): void {
   const { mm } = bdi
-  const t = enter(mm.k, 'bdi_register')
+  const t = enter(mm.k, 'bdi_register_va')
   bdi.wb.registered = true
   mm.bdi_list.push(bdi)
   leave(mm.k, t)
 }
 
-/** It is written back no more; its laptop-mode timer is stopped. */
-export function bdi_unregister(bdi: backing_dev_info): void {
+/** From now on it is written back. */
+export function bdi_register(bdi: backing_dev_info): void {
+  const { k } = bdi.mm
+  const t = enter(k, 'bdi_register')
+  bdi_register_va(bdi)
+  leave(k, t)
+}
+
+/** The same for a disk. */
+export function bdi_register_owner(bdi: backing_dev_info): void {
+  const { k } = bdi.mm
+  const t = enter(k, 'bdi_register_owner')
+  bdi_register(bdi)
+  leave(k, t)
+}
+
+/** No work is accepted any more; what there is runs now, and is waited for (wb_shutdown). */
+function* wb_shutdown(wb: bdi_writeback): Sleep<void> {
+  const { mm } = wb.bdi
+  if (!wb.registered) return
+  wb.registered = false
+  mod_delayed_work(mm.bdi_wq, wb.dwork, 0)
+  yield* flush_delayed_work(wb.dwork)
+}
+
+/** It is written back no more. */
+export function* bdi_unregister(bdi: backing_dev_info): Sleep<void> {
   const { mm } = bdi
   const t = enter(mm.k, 'bdi_unregister')
   const at = mm.bdi_list.indexOf(bdi)
   if (at >= 0) mm.bdi_list.splice(at, 1)
-  bdi.wb.registered = false
-  del_timer_sync(bdi.laptop_mode_wb_timer)
+  yield* wb_shutdown(bdi.wb)
   leave(mm.k, t)
 }
 

@@ -239,6 +239,29 @@ export function* filemap_write_and_wait_range(
   return leave(k, t, error)
 }
 
+/** Writes everything of a file and waits for it: 0 or -errno. */
+export function* filemap_write_and_wait(mapping: address_space): Sleep<number> {
+  const last = mapping.host.i_size - 1
+  const wbc: writeback_control = {
+    sync_mode: WB_SYNC_ALL,
+    for_sync: false,
+    nr_to_write: LONG_MAX,
+    range_start: 0,
+    range_end: last,
+  }
+  const error = yield* do_writepages(mapping, wbc)
+  const waited = yield* filemap_fdatawait_range(mapping, 0, last)
+  return error || waited
+}
+
+/** The file goes: so do its pages, all of them clean. `release` is told of each that a disk block is known of. */
+export function truncate_inode_pages(mapping: address_space, release: (p: page) => void): void {
+  for (const p of [...mapping.pages.values()]) {
+    if (p.mapped) release(p)
+    remove_page(p)
+  }
+}
+
 /** Direct I/O has written a range: the cache forgets its clean pages of it. */
 export function invalidate_inode_pages2_range(
   mapping: address_space,

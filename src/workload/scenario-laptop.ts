@@ -88,9 +88,9 @@ class Acts {
 
   /** The same by a program that opens the disk for it. */
   *opened(act: () => Sleep<void>): Sleep<void> {
-    blkdev_open(this.#q)
+    yield* blkdev_open(this.#q)
     yield* act()
-    blkdev_close(this.#q)
+    yield* blkdev_close(this.#q)
   }
 
   *sync(): Sleep<void> {

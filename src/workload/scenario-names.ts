@@ -5,6 +5,7 @@
 //   nullblk-fault-timeout-readN       the N-th read while every fifth request is lost
 //   nullblk-throttle-mbpsN-batchwN    out of bandwidth: queue stopped, restarted by its timer
 //   laptop-mode-{off-read|write-read-timer|write-without-completion|sync-cancels|two-completions}[-SCHED]
+//   nullblk-mq-create, -destroy       the disk is made, removed
 //   nullblk-...-freeze, -switch       a read while the queue is frozen; the scheduler is attached, then a read
 //   ...-Ncpu                          other than two CPUs
 //
@@ -21,6 +22,8 @@ export type ScenarioOp =
   | 'dsync'
   | 'batchr'
   | 'batchw'
+  | 'create'
+  | 'destroy'
   | 'freeze'
   | 'switch'
 export type ScenarioSched = 'none' | 'mq-deadline' | 'kyber'
@@ -58,6 +61,7 @@ const LAPTOP = new RegExp(
 const CPUS = /-(\d+)cpu$/
 const PLAIN =
   /^nullblk-(mq|bio|cache|nocache)(?:-depth(\d+))?(?:-irq([012]))?(?:-(none|mq-deadline|kyber))?-(read|write|flush|wflush|dsync|freeze|switch|batchr(\d*)|batchw(\d*))$/
+const LIFE = /^nullblk-mq(?:-depth(\d+))?-(create|destroy)$/
 const REQUEUE = /^nullblk-requeue-(none|mq-deadline|kyber)-read(\d+)$/
 const TIMEOUT = /^nullblk-fault-timeout(?:-(none|mq-deadline|kyber))?-read(\d+)$/
 const THROTTLE = /^nullblk-throttle-mbps(\d+)(?:-(none|mq-deadline|kyber))?-(batchr|batchw)(\d*)$/
@@ -83,6 +87,8 @@ export const SCENARIOS: readonly string[] = [
     ),
   ),
   'nullblk-mq-depth1-none-batchr4',
+  'nullblk-mq-create',
+  'nullblk-mq-destroy',
   'nullblk-mq-none-freeze',
   'nullblk-mq-mq-deadline-switch',
   'nullblk-mq-kyber-switch',
@@ -155,6 +161,11 @@ function parseBare(name: string, bare: string, cpus: number): NullBlkScenario {
     const op = b[3] as ScenarioOp
     const sched = (b[2] ?? 'none') as ScenarioSched
     return { ...BASE, name, cpus, irqmode: 0, mbps: Number(b[1]), op, sched, count: batch(b[4]) }
+  }
+  const c = LIFE.exec(bare)
+  if (c) {
+    const depth = c[1] ? Number(c[1]) : null
+    return { ...BASE, name, cpus, irqmode: 0, depth, op: c[2] as ScenarioOp }
   }
   const l = LAPTOP.exec(bare)
   if (l) {

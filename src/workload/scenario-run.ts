@@ -23,7 +23,8 @@ import { bootMachine } from '../machine/machine.js'
 import { TraceRings, traceBytes } from '../machine/trace-ring.js'
 import type { TraceRecord } from '../report/trace-json.js'
 import { builtOnly, diskConfig } from './machine-config.js'
-import { laptopBytes, laptopStory, laptopWords } from './scenario-laptop.js'
+import { laptopBytes, laptopStory, laptopWords, type Story } from './scenario-laptop.js'
+import { lifeBytes, lifeStory } from './scenario-life.js'
 import type { NullBlkScenario } from './scenario-names.js'
 import { namedRecords } from './scenario-records.js'
 
@@ -90,6 +91,7 @@ function machineOf(s: NullBlkScenario): MachineConfig {
       traceBytes(s.cpus, RECORDS) +
       hostKernelBytes(s.cpus, s.cpus) +
       (s.laptop === null ? 0 : laptopBytes()) +
+      (isLife(s) ? lifeBytes() : 0) +
       129 * BLOCK,
     jobs: 1,
     kernel: { switchNs: SWITCH_NS },
@@ -99,6 +101,8 @@ function machineOf(s: NullBlkScenario): MachineConfig {
 /** The scenario in words, as recordings have it. */
 function configWords(s: NullBlkScenario): Record<string, string> {
   if (s.laptop !== null) return laptopWords(s)
+  if (isLife(s))
+    return { queue_mode: '2', irqmode: '0', submit_queues: String(s.cpus), cpus: String(s.cpus) }
   return {
     op: s.op,
     count: String(s.count),
@@ -172,7 +176,7 @@ class Actor {
   /** What the scenario is about. */
   *run(): Sleep<void> {
     const { op, fault } = this.#s
-    if (fault === 'timeout') blkdev_open(this.#q)
+    if (fault === 'timeout') yield* blkdev_open(this.#q)
     if (op === 'read') yield* this.read()
     else if (op === 'write' || op === 'dsync') yield* blkdev_write_iter(this.#io(true, 0))
     else if (op === 'flush') yield* blkdev_fsync(this.#q)
@@ -185,7 +189,7 @@ class Actor {
       yield* blkdev_write_iter(this.#io(true, 0))
       yield* blkdev_fsync(this.#q)
     } else yield* this.#batch(op === 'batchw')
-    if (fault === 'timeout') blkdev_close(this.#q)
+    if (fault === 'timeout') yield* blkdev_close(this.#q)
   }
 }
 
@@ -250,6 +254,17 @@ async function prepare(machine: Machine, actor: Actor, s: NullBlkScenario): Prom
   })
 }
 
+/** Whether the disk is made or removed. */
+function isLife(s: NullBlkScenario): boolean {
+  return s.op === 'create' || s.op === 'destroy'
+}
+
+/** The tasks of scenarios that are more than I/O. */
+function storyOf(machine: Machine, q: request_queue, s: NullBlkScenario): Story | null {
+  if (isLife(s)) return lifeStory(machine, q, s)
+  return s.laptop === null ? null : laptopStory(machine, q, s)
+}
+
 /** Runs a scenario and returns what was recorded. */
 export async function runScenario(s: NullBlkScenario): Promise<ScenarioTrace> {
   const config = machineOf(s)
@@ -265,7 +280,7 @@ export async function runScenario(s: NullBlkScenario): Promise<ScenarioTrace> {
   const actor = new Actor(q, s, machine.alloc(128 * BLOCK, BLOCK), tags)
   const first = s.op === 'switch' ? 'none' : s.sched
   blk_mq_init_sched(q, SCHEDULERS[first] ?? null, tags)
-  const story = s.laptop === null ? null : laptopStory(machine, q, s)
+  const story = storyOf(machine, q, s)
   if (story === null) await prepare(machine, actor, s)
   for (const task of story?.before ?? []) await runTask(machine, task.name, task.cpu, task.body)
   rings.on = true

@@ -14,8 +14,13 @@ import { runScenario } from '../../src/workload/scenario-run.js'
 const here = fileURLToPath(new URL('.', import.meta.url))
 const recordings = readdirSync(join(here, 'traces')).map(file => file.replace(/\.json$/, ''))
 
-/** Recordings of stories that have no scenario yet. */
-const WITHOUT = /-(create|destroy)$/
+/**
+ * Short recordings of works: process_one_work, which recordings leave out, is a caller here, and so are static functions
+ * that the compiler inlined there. Works of the system's own workqueue have no events in the recording of destroy.
+ */
+const LOWER: Readonly<Record<string, { readonly nesting: number; readonly events: number }>> = {
+  'nullblk-mq-destroy': { nesting: 0.8, events: 0.5 },
+}
 
 interface Figures {
   readonly coverage: number
@@ -32,7 +37,7 @@ describe('traces against a real kernel', () => {
   beforeAll(() => writeFileSync(known, traceFunctions().join('\n')))
   afterAll(() => rmSync(folder, { recursive: true }))
 
-  test.each(recordings.filter(name => !WITHOUT.test(name)))('%s', async name => {
+  test.each(recordings)('%s', async name => {
     const { config, records, drops } = await runScenario(parseScenario(name))
     expect(drops).toBe(0)
     const ours = join(folder, name)
@@ -45,11 +50,12 @@ describe('traces against a real kernel', () => {
     })
     const figures = JSON.parse(text) as Figures
     seen.push(figures)
+    const lower = LOWER[name]
     expect(figures.coverage, 'coverage').toBeGreaterThanOrEqual(0.9)
     expect(figures.order, 'order').toBeGreaterThanOrEqual(0.85)
-    expect(figures.nesting, 'nesting').toBeGreaterThanOrEqual(0.85)
+    expect(figures.nesting, 'nesting').toBeGreaterThanOrEqual(lower?.nesting ?? 0.85)
     // Events of folded steps stand there once, and what is folded depends on where a jiffy began.
-    expect(figures.events, 'events').toBeGreaterThanOrEqual(0.7)
+    expect(figures.events, 'events').toBeGreaterThanOrEqual(lower?.events ?? 0.7)
   })
 
   test('on the average', () => {

@@ -11,7 +11,12 @@ import { ksys_sync, type sync_targets } from '../../../src/fs/sync.js'
 import { EIO } from '../../../src/kernel/errno.js'
 import { mod_timer, timer_setup } from '../../../src/kernel/timer.js'
 import { timer_list } from '../../../src/kernel/timer-wheel.js'
-import { bdi_alloc_node, bdi_register, default_bdi_init } from '../../../src/mm/backing-dev.js'
+import {
+  bdi_alloc_node,
+  bdi_register,
+  default_bdi_init,
+  laptop_mode_timer_setup,
+} from '../../../src/mm/backing-dev.js'
 import { type backing_dev_info, type inode, type mm_state, PAGE_SIZE } from '../../../src/mm/mm.js'
 import { laptop_io_completion } from '../../../src/mm/page-writeback.js'
 import { VirtualKernel } from '../kernel/support.js'
@@ -50,6 +55,8 @@ export class CacheRig {
     const root = bdi_alloc_node(this.mm, 'root')
     bdi_register(root)
     this.bdi = bdi_alloc_node(this.mm, 'nullb0')
+    laptop_mode_timer_setup(root)
+    laptop_mode_timer_setup(this.bdi)
     bdi_register(this.bdi)
     this.bdev = bdget(this.bdi, 'nullb0', this.disk.length, this.#io())
     this.targets = { mm: this.mm, supers: [root], bdevs: [this.bdev] }
