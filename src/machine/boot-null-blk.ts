@@ -6,7 +6,8 @@
 import * as L from '../../assembly/layout.js'
 import * as N from '../../assembly/nvme.js'
 import type { View } from '../core/view.js'
-import type { DiskConfig, NullBlkConfig } from './config.js'
+import type { DiskConfig } from './config.js'
+import type { NullBlkConfig } from './null-blk-config.js'
 import { cpuOf, type DiskPlan, type MachinePlan } from './plan.js'
 
 /** BLK_SAFE_MAX_SECTORS and BLK_MAX_SEGMENTS. */

@@ -4,42 +4,15 @@
 
 import type { Worker } from 'node:worker_threads'
 import type { SchedulerName } from '../block/schedulers.js'
-import type { FaultNumbers } from '../drivers/block/null_blk-fault.js'
 import type { View } from '../core/view.js'
 import type { Core, CoreTarget } from '../core/wasm.js'
 import type { TraceSink } from '../kernel/trace.js'
 import type { HostKernel } from './host-kernel.js'
+import type { NullBlkConfig } from './null-blk-config.js'
 
 /** How long a command takes on the media, and whether data is kept. */
 export type MediaModel = 'null' | 'ram' | 'fixed' | 'normal' | 'lognormal' | 'empirical'
 
-/** What a null_blk disk does beyond ending commands, and how. */
-export interface NullBlkConfig {
-  readonly queueMode: 0 | 1 | 2
-  readonly irqmode: 0 | 1 | 2
-  /** Delay of irqmode 2, ns. */
-  readonly completionNs: number
-  readonly noSched: boolean
-  readonly sharedTags: boolean
-  readonly blocking: boolean
-  readonly memoryBacked: boolean
-  readonly discard: boolean
-  /** Megabytes (2^20) a second; 0 = no limit. */
-  readonly mbps: number
-  readonly cacheBytes: number
-  /** Inclusive ranges of 512-byte sectors. */
-  readonly badblocks: readonly (readonly [first: number, last: number])[]
-  /** Sectors of a zone; 0 = not zoned. */
-  readonly zoneSectors: number
-  readonly timeout: FaultNumbers | null
-  readonly requeue: FaultNumbers | null
-  /** Bytes that memory and cache may take. */
-  readonly memBytes: number
-  /** The mistakes of 4.19 as well. */
-  readonly quirks: boolean
-}
-
-/** One disk: its driver, and its request queue. NVMe: a controller with one namespace. */
 /** How long commands of one kind take. */
 export interface OperationTimes {
   readonly serviceNs: number
@@ -47,6 +20,7 @@ export interface OperationTimes {
   readonly empirical?: readonly number[]
 }
 
+/** One disk: its driver, and its request queue. NVMe: a controller with one namespace. */
 export interface DiskConfig {
   /** Such as `nvme0n1`. */
   readonly name: string

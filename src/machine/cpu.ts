@@ -121,7 +121,7 @@ export function threadCore(
   now: () => number,
   view: View,
   nullBlk: readonly NullbOptions[],
-  host?: Pick<CoreImports, 'block_host' | 'null_cmd'>,
+  host?: Pick<CoreImports, 'block_host' | 'null_cmd' | 'make_request'>,
 ): Core {
   const seed = view.u32(M_BASE + M_SEED)
   const driver = host ?? nullBlkImports(view, nullBlk, seed, now, () => core)

@@ -13,6 +13,7 @@
 
 import * as L from '../../assembly/layout.js'
 import { blk_plug, wake_tag_waiters } from '../block/bio.js'
+import { blk_start_queue_async, blk_stop_queue } from '../block/blk-core.js'
 import { blk_mq_init_queue } from '../block/blk-mq-init.js'
 import { blk_dev_init, block_host } from '../block/block-layer.js'
 import {
@@ -34,6 +35,8 @@ import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
 import { do_softirq } from '../kernel/softirq.js'
 import { enter, leave, trace_call, type TraceSink } from '../kernel/trace.js'
+import type { NullBlkConfig } from './null-blk-config.js'
+import { SingleQueues } from './host-single-queue.js'
 
 const BIOS = 256
 const WAITERS = 64
@@ -48,13 +51,19 @@ export function hostKernelBytes(cpus: number, hardwareQueues: number): number {
 
 /** What of a disk's configuration decides whether it needs a kernel. */
 export interface KernelWishes {
-  readonly nullBlk?: { readonly mbps: number; readonly timeout: object | null }
+  readonly nullBlk?: {
+    readonly queueMode: number
+    readonly mbps: number
+    readonly timeout: object | null
+  }
   readonly sched?: SchedulerName
 }
 
-/** Whether a disk needs a kernel: for a scheduler, timeouts, a queue that is stopped and started. */
+/** Whether a disk needs a kernel: for a scheduler, timeouts, a queue that is stopped and started, a single queue. */
 export function needsHostKernel({ nullBlk, sched }: KernelWishes): boolean {
-  const driver = nullBlk !== undefined && (nullBlk.mbps > 0 || nullBlk.timeout !== null)
+  const driver =
+    nullBlk !== undefined &&
+    (nullBlk.mbps > 0 || nullBlk.timeout !== null || nullBlk.queueMode === L.NULL_Q_RQ)
   return driver || (sched ?? 'none') !== 'none'
 }
 
@@ -65,7 +74,9 @@ export interface HostDisk {
   readonly config: {
     readonly name: string
     readonly driver: string
+    readonly depth: number
     readonly sched?: SchedulerName
+    readonly nullBlk?: NullBlkConfig
   }
 }
 
@@ -94,6 +105,7 @@ export class HostKernel {
   readonly #view: View
   readonly #options: HostKernelOptions
   readonly #null: null_blk
+  readonly #single: SingleQueues
   /** Calls into the core that have not returned. */
   #inside = 0
   /** The last slice had no event: time may jump to the next deadline. */
@@ -116,6 +128,7 @@ export class HostKernel {
     this.blk = blk_dev_init(this.k, this.#wrap(options.core), view, cpus)
     this.#reserve()
     this.#null = this.#nullBlk()
+    this.#single = new SingleQueues(this.k, this.blk)
     for (const disk of options.disks) this.#init_queue(disk)
     view.store(L.M_BASE + L.M_HOST, 1)
   }
@@ -124,6 +137,8 @@ export class HostKernel {
     const { name, sched } = disk.config
     const q = blk_mq_init_queue(this.blk, disk.q, name, this.#ops(disk))
     if (sched) blk_mq_init_sched(q, SCHEDULERS[sched], hctx => this.schedTags(hctx))
+    const { nullBlk } = disk.config
+    if (nullBlk?.queueMode === L.NULL_Q_RQ) this.#single.init(disk, nullBlk, this.#null)
   }
 
   #reserve(): void {
@@ -172,8 +187,16 @@ export class HostKernel {
     const { blk, k } = this
     const at = (q: number): request_queue => blk.queues.get(q)!
     const layer = {
-      stop: (q: number): void => blk_mq_stop_hw_queues(at(q)),
-      restart_async: (q: number): void => blk_mq_start_stopped_hw_queues(at(q), true),
+      stop: (q: number): void => {
+        const single = this.#single.at(q)
+        if (single) blk_stop_queue(single)
+        else blk_mq_stop_hw_queues(at(q))
+      },
+      restart_async: (q: number): void => {
+        const single = this.#single.at(q)
+        if (single) blk_start_queue_async(single)
+        else blk_mq_start_stopped_hw_queues(at(q), true)
+      },
       requeue: (_cpu: number, rq: number): void =>
         blk_mq_requeue_request(at(blk.view.u32(rq + L.RQ_Q)), rq, true),
     }
@@ -224,6 +247,10 @@ export class HostKernel {
   /** HB_*. */
   block_host = (cpu: number, what: number, a: number, b: number): number =>
     this.#from(cpu >>> 0, () => block_host(this.blk, what, a, b))
+
+  /** make_request_fn of single queues. */
+  make_request = (cpu: number, bio: number): number =>
+    this.#from(cpu >>> 0, () => this.#single.make_request(cpu >>> 0, bio >>> 0))
 
   null_cmd = (cpu: number, nullb: number, rq: number, faults: number): number =>
     this.#from(cpu >>> 0, () => {

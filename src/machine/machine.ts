@@ -238,11 +238,12 @@ class BootedMachine implements Machine {
   }
 
   /** What the core calls while a kernel is attached. */
-  #hostImports(): Pick<CoreImports, 'block_host' | 'null_cmd'> | undefined {
+  #hostImports(): Pick<CoreImports, 'block_host' | 'null_cmd' | 'make_request'> | undefined {
     if (!this.config.kernel) return undefined
     return {
       block_host: (cpu, what, a, b) => this.host!.block_host(cpu, what, a, b),
       null_cmd: (cpu, nullb, rq, faults) => this.host!.null_cmd(cpu, nullb, rq, faults),
+      make_request: (cpu, bio) => this.host!.make_request(cpu, bio),
     }
   }
 

@@ -1,7 +1,7 @@
 // The half of null_blk that is TypeScript's, on the thread that runs it: the main thread in virtual time, the thread of
 // CPU 0 in real time (such a disk then has no other CPU: a disk's state belongs to one thread).
 
-import { RQ_HCTX } from '../../assembly/layout.js'
+import { NULL_Q_RQ, RQ_HCTX } from '../../assembly/layout.js'
 import type { View } from '../core/view.js'
 import type { Core, CoreImports } from '../core/wasm.js'
 import { null_blk, type NullbOptions } from '../drivers/block/null_blk.js'
@@ -12,7 +12,8 @@ import type { DiskPlan } from './plan.js'
 
 /** Whether TypeScript has a part in the commands of a disk. */
 export function hasHostPart({ nullBlk }: DiskConfig): boolean {
-  return nullBlk !== undefined && nullBlkFeatures(nullBlk) !== 0
+  if (nullBlk === undefined) return false
+  return nullBlk.queueMode === NULL_Q_RQ || nullBlkFeatures(nullBlk) !== 0
 }
 
 /** The disks of a machine in whose commands TypeScript has a part; plain data, sent to workers. */
@@ -61,6 +62,7 @@ export function nullBlkImports(
 function virtualOnly({ nullBlk, sched }: DiskConfig): string | null {
   if (sched !== undefined && sched !== 'none') return `sched=${sched}`
   if (nullBlk === undefined) return null
+  if (nullBlk.queueMode === NULL_Q_RQ) return 'queue_mode=1'
   if (nullBlk.mbps > 0) return `mbps=${nullBlk.mbps}`
   return nullBlk.timeout === null ? null : 'timeout'
 }
@@ -68,7 +70,6 @@ function virtualOnly({ nullBlk, sched }: DiskConfig): string | null {
 /** A reason why this machine cannot have this disk, or null. */
 export function nullBlkRefusal(disk: DiskConfig, config: MachineConfig): string | null {
   const { nullBlk } = disk
-  if (nullBlk?.queueMode === 1) return 'queue_mode=1: not built yet; 0 and 2 are'
   if (!config.kernel) {
     const what = virtualOnly(disk)
     if (what !== null) return `${what} exists in virtual time only; take --clock virtual`

@@ -30,6 +30,7 @@ import {
   NS_SIZE,
   NULLB_SIZE,
   NULL_Q_MQ,
+  NULL_Q_RQ,
   PAGE_SIZE,
   POOL_SIZE,
   OT_SIZE,
@@ -145,13 +146,18 @@ export const RING_STRIDE: number = alignUp(RING_SIZE + RING_ENTRIES * 4, LINE_PA
 /** From one job's waiter to the next: two lines, since the freeing CPU writes them. */
 export const WAITER_STRIDE: number = LINE_PAIR
 
+/** The request_list of a single queue: BLKDEV_MAX_RQ reads and as many writes. */
+const SINGLE_QUEUE_REQUESTS = 256
+
 /** Tags of a disk's hardware queues: NVMe keeps one ring slot free, and Linux has no more than 10240. */
 export function tagsOf(disk: DiskConfig): number {
+  if (disk.nullBlk?.queueMode === NULL_Q_RQ) return SINGLE_QUEUE_REQUESTS
   return Math.min(disk.depth, BLK_MQ_MAX_DEPTH) - (disk.driver === 'nvme' ? 1 : 0)
 }
 
 /** Hardware queues that a disk gets: never more than CPUs. */
 export function queuesOf(disk: DiskConfig, cpus: number): number {
+  if (disk.nullBlk?.queueMode === NULL_Q_RQ) return 1
   return Math.min(disk.queues, cpus)
 }
 

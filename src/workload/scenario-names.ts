@@ -1,6 +1,6 @@
 // Names of trace scenarios, and what they mean.
 //
-//   nullblk-{mq|bio|cache|nocache}[-depthN][-irqN][-{none|mq-deadline|kyber}]-{read|write|flush|wflush|dsync|batchrN|batchwN}
+//   nullblk-{mq|rq|bio|cache|nocache}[-depthN][-irqN][-{none|mq-deadline|kyber}]-{read|write|flush|wflush|dsync|commit|batchrN|batchwN}
 //   nullblk-requeue-SCHED-readN       the N-th read while the driver asks for a requeue on every second request
 //   nullblk-fault-timeout-readN       the N-th read while every fifth request is lost
 //   nullblk-throttle-mbpsN-batchwN    out of bandwidth: queue stopped, restarted by its timer
@@ -9,7 +9,8 @@
 //   nullblk-...-freeze, -switch       a read while the queue is frozen; the scheduler is attached, then a read
 //   ...-Ncpu                          other than two CPUs
 //
-// `cache` is memory-backed with a write-back cache, `nocache` memory-backed without. Without a word: queue_mode 2,
+// `cache` is memory-backed with a write-back cache, `nocache` memory-backed without; `rq` is a single queue (queue_mode 1)
+// with such a cache. `commit` is a journal's: a write with PREFLUSH and FUA, and a second one behind it. Without a word: queue_mode 2,
 // irqmode 1 (bio: 0; a depth: 2), scheduler none, HZ 250, a hardware queue for each CPU (a depth: one).
 
 import { UserError } from '../core/errors.js'
@@ -22,6 +23,7 @@ export type ScenarioOp =
   | 'dsync'
   | 'batchr'
   | 'batchw'
+  | 'commit'
   | 'create'
   | 'destroy'
   | 'freeze'
@@ -30,7 +32,7 @@ export type ScenarioSched = 'none' | 'mq-deadline' | 'kyber'
 
 export interface NullBlkScenario {
   readonly name: string
-  readonly kind: 'mq' | 'bio' | 'cache' | 'nocache'
+  readonly kind: 'mq' | 'rq' | 'bio' | 'cache' | 'nocache'
   readonly depth: number | null
   readonly irqmode: 0 | 1 | 2
   readonly sched: ScenarioSched
@@ -60,7 +62,7 @@ const LAPTOP = new RegExp(
 )
 const CPUS = /-(\d+)cpu$/
 const PLAIN =
-  /^nullblk-(mq|bio|cache|nocache)(?:-depth(\d+))?(?:-irq([012]))?(?:-(none|mq-deadline|kyber))?-(read|write|flush|wflush|dsync|freeze|switch|batchr(\d*)|batchw(\d*))$/
+  /^nullblk-(mq|rq|bio|cache|nocache)(?:-depth(\d+))?(?:-irq([012]))?(?:-(none|mq-deadline|kyber))?-(read|write|flush|wflush|dsync|commit|freeze|switch|batchr(\d*)|batchw(\d*))$/
 const LIFE = /^nullblk-mq(?:-depth(\d+))?-(create|destroy)$/
 const REQUEUE = /^nullblk-requeue-(none|mq-deadline|kyber)-read(\d+)$/
 const TIMEOUT = /^nullblk-fault-timeout(?:-(none|mq-deadline|kyber))?-read(\d+)$/
@@ -87,6 +89,8 @@ export const SCENARIOS: readonly string[] = [
     ),
   ),
   'nullblk-mq-depth1-none-batchr4',
+  ...['read', 'write', 'wflush', 'commit', 'batchr4'].map(op => `nullblk-rq-${op}`),
+  'nullblk-rq-irq2-commit',
   'nullblk-mq-create',
   'nullblk-mq-destroy',
   'nullblk-mq-none-freeze',
@@ -118,6 +122,10 @@ function plain(name: string, cpus: number, m: RegExpExecArray): NullBlkScenario 
   const irqmode = (m[3] ? Number(m[3]) : usual) as 0 | 1 | 2
   const sched = (m[4] ?? 'none') as ScenarioSched
   const op = m[5]!.replace(/\d+$/, '') as ScenarioOp
+  if (kind === 'rq' && (sched !== 'none' || op === 'freeze' || op === 'switch'))
+    throw new UserError(
+      `trace ${name}: a single queue has the scheduler noop, and cannot be frozen`,
+    )
   const count = op.startsWith('batch') ? batch(m[6] || m[7]) : 1
   return { ...BASE, name, cpus, kind, depth, irqmode, sched, op, count }
 }

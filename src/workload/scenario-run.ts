@@ -5,7 +5,14 @@
 // its requests, where the story does not say otherwise, is still running.
 
 import { parseDevices } from '../machine/spec-parse.js'
-import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
+import { REQ_FUA, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC } from '../../assembly/nvme.js'
+import {
+  bio_alloc_bioset,
+  bio_put,
+  blk_finish_plug,
+  blk_start_plug,
+  submit_bio_wait,
+} from '../block/bio.js'
 import { blk_mq_freeze_queue, blk_mq_unfreeze_queue } from '../block/blk-mq-freeze.js'
 import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
 import { elv_iosched_store, type SchedTags } from '../block/elevator-switch.js'
@@ -55,17 +62,27 @@ const SCHEDULERS: Readonly<Record<string, elevator_type | null>> = {
 
 // ---------------------------------------------------------------- the machine
 
+const QUEUE_MODE: Readonly<Record<NullBlkScenario['kind'], string>> = {
+  bio: '0',
+  rq: '1',
+  mq: '2',
+  cache: '2',
+  nocache: '2',
+}
+
 function deviceText(s: NullBlkScenario): string {
+  const mode = QUEUE_MODE[s.kind]
+  const cached = s.kind === 'cache' || s.kind === 'rq'
   const keys = [
     'null_blk',
     'gb=1',
-    s.kind === 'bio' ? 'queue_mode=0' : 'queue_mode=2,no_sched=1',
+    mode === '2' ? 'queue_mode=2,no_sched=1' : `queue_mode=${mode}`,
     `irqmode=${s.irqmode}`,
   ]
   if (s.depth !== null) keys.push(`hw_queue_depth=${s.depth}`)
   else keys.push(`submit_queues=${s.cpus}`)
-  if (s.kind === 'cache' || s.kind === 'nocache' || s.mbps > 0) keys.push('memory_backed=1')
-  if (s.kind === 'cache') keys.push('cache_size=64')
+  if (cached || s.kind === 'nocache' || s.mbps > 0) keys.push('memory_backed=1')
+  if (cached) keys.push('cache_size=64')
   if (s.kind === 'cache' || s.kind === 'nocache') keys.push('quirks=4.19')
   if (s.mbps > 0) keys.push(`mbps=${s.mbps}`)
   if (s.fault === 'requeue') keys.push('requeue=2/100/0/-1')
@@ -106,12 +123,12 @@ function configWords(s: NullBlkScenario): Record<string, string> {
   return {
     op: s.op,
     count: String(s.count),
-    queue_mode: s.kind === 'bio' ? '0' : '2',
+    queue_mode: QUEUE_MODE[s.kind],
     irqmode: String(s.irqmode),
     sched: s.sched,
     cpus: String(s.cpus),
     ...(s.depth === null ? {} : { hw_queue_depth: String(s.depth) }),
-    ...(s.kind === 'cache' ? { cache: 'writeback' } : {}),
+    ...(s.kind === 'cache' || s.kind === 'rq' ? { cache: 'writeback' } : {}),
     ...(s.mbps > 0 ? { mbps: String(s.mbps) } : {}),
     ...(s.fault === null
       ? {}
@@ -163,6 +180,25 @@ class Actor {
     yield* wait_event(done, () => left === 0)
   }
 
+  /** A journal's commit record: everything before it is on the medium first, and so is it itself when it ends. */
+  *#commit(n: number): Sleep<void> {
+    const { pos, bytes, data } = this.#io(true, n)
+    const opf = REQ_OP_WRITE | REQ_SYNC | REQ_PREFLUSH | REQ_FUA
+    const q = this.#q
+    const make = (end_io: () => void): number =>
+      bio_alloc_bioset(q.blk, { q, opf, sector: pos / 512, bytes, data, end_io })
+    const { bio } = yield* submit_bio_wait(q, make)
+    bio_put(q.blk, bio)
+  }
+
+  /** Two of them, by two tasks: the second waits for the flush of the first. */
+  *#commits(): Sleep<void> {
+    const { k } = this.#q.blk
+    const other = k.spawn('io2', () => this.#commit(1), [0])
+    yield* this.#commit(0)
+    while (k.tasks.has(other)) yield* msleep(k, 4)
+  }
+
   /** A read comes while the queue is frozen, and goes on when it is thawed. */
   *#freeze(): Sleep<void> {
     const { k } = this.#q.blk
@@ -180,6 +216,7 @@ class Actor {
     if (op === 'read') yield* this.read()
     else if (op === 'write' || op === 'dsync') yield* blkdev_write_iter(this.#io(true, 0))
     else if (op === 'flush') yield* blkdev_fsync(this.#q)
+    else if (op === 'commit') yield* this.#commits()
     else if (op === 'freeze') yield* this.#freeze()
     else if (op === 'switch') {
       const types = Object.values(SCHEDULERS).filter(type => type !== null)

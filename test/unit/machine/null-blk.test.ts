@@ -2,8 +2,9 @@
 // statements of the null_blk sheet.
 
 import { describe, expect, it } from 'vitest'
-import { CTX_DISPATCHED_SYNC, Q_CTXS } from '../../../assembly/layout.js'
+import { CTX_DISPATCHED_SYNC, HC_QUEUED, Q_CTXS } from '../../../assembly/layout.js'
 import { UserError } from '../../../src/core/errors.js'
+import { hostKernelBytes } from '../../../src/machine/host-kernel.js'
 import { bootMachine, type Machine } from '../../../src/machine/machine.js'
 import { parseDevices } from '../../../src/machine/spec-parse.js'
 import { diskConfig } from '../../../src/workload/machine-config.js'
@@ -58,6 +59,30 @@ describe('a null_blk disk', () => {
     }
   })
 
+  it('runs jobs over a single queue', async () => {
+    for (const keys of [
+      '',
+      ',irqmode=0',
+      ',irqmode=2',
+      ',irqmode=2,hw_queue_depth=2',
+      ',mbps=50',
+      ',memory_backed=1,cache_size=1',
+    ]) {
+      const args = [
+        'j.fio',
+        '--clock=virtual',
+        '--cpus=2',
+        '--device',
+        `null_blk,size=64,queue_mode=1${keys}`,
+      ]
+      const text = `${JOB}fsync=10\n`
+      const result = await succeed([...args, '--iodepth=8', '--number_ios=1000'], { 'j.fio': text })
+      const { read, write } = job(result, 'a')
+      expect(read.totalIos + write.totalIos).toBe(1000)
+      expect(result.phasebit.books.balanced).toBe(true)
+    }
+  })
+
   it.each(CLOCKS)(
     'is there without being asked for when a job names it (%s clock)',
     async clock => {
@@ -106,6 +131,15 @@ describe('a null_blk disk', () => {
     expect(await requests('')).toBe(9)
     expect(await requests(',bs=4096')).toBe(9)
     expect(await requests(',queue_mode=0')).toBe(1)
+  })
+
+  it('null-blk 11.18: nine on a single queue, too', async () => {
+    const kernel = { kernel: {}, extraBytes: hostKernelBytes(1, 1) + 2 ** 22 }
+    const machine = bootMachine(machineConfig({ disks: [nullBlk(',queue_mode=1')], ...kernel }))
+    const [disk] = machine.disks
+    await machine.start()
+    await runJobs(machine, [startJob(machine, 0, 0, disk!, { ios: 1, depth: 1, bytes: 2 ** 20 })])
+    expect(machine.view.u64(disk!.queues[0]!.hctx + HC_QUEUED)).toBe(9)
   })
 })
 
