@@ -9,27 +9,27 @@
 // An identifier that names nothing in flight is counted (NQ_SPURIOUS) and otherwise ignored.
 
 import {
-  CLOCK_VIRTUAL, CPU_CLOCK, CPU_DONE_LIST, CPU_ENDED, CPU_ERR, CPU_INDEX, CPU_IPIS, CPU_NOW,
+  CLOCK_VIRTUAL, CPU_CLOCK, CPU_DEPTH, CPU_DONE_LIST, CPU_ENDED, CPU_ERR, CPU_INDEX, CPU_IPIS, CPU_NOW,
   CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_SIZE, CTX_STAT_IOS, CTX_STAT_SECTORS,
-  CTX_STAT_TICKS, DRIVER_NULL_BLK, HB_COMPLETED, HC_DRIVER, HC_DRIVER_DATA, HC_FLAGS, HC_GATE,
+  CTX_STAT_TICKS, DRIVER_HOST, DRIVER_NULL_BLK, HB_COMPLETED, HB_COMPLETE_FAILED, HB_COMPLETE_RQ, HC_DRIVER, HC_DRIVER_DATA, HC_FLAGS, HC_GATE,
   HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED, JOB_PL_FLYING, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE,
-  M_COST_COMPLETE, M_COST_IPI, NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_HCTX, NQ_SHARED,
+  M_COST_COMPLETE, M_COST_IPI, NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_HCTX, NQ_QID, NQ_SHARED,
   NQ_SPURIOUS, NQ_TAGS, Q_CTXS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_DATA_LEN, RQ_FLAGS, RQ_HCTX,
-  RQ_INTERNAL_TAG, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT, RQ_SIZE, RQ_START_NS, RQ_STATE, RQ_STATUS,
+  RQ_INTERNAL_TAG, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT, RQ_RESULT1, RQ_SIZE, RQ_START_NS, RQ_STATE, RQ_STATUS,
   SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBQ_WAITERS, SBW_SIZE,
   SECTOR_SHIFT, TAGS_BITMAP, TAGS_NR, TAGS_RESERVED, TAGS_RQS, TAGS_STATIC_RQS,
 } from './layout'
 import {
-  BLK_MQ_F_TAG_SHARED, BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW3, REQ_OP_MASK, RQF_IO_STAT, RQF_PLAIN,
+  BLK_MQ_F_TAG_SHARED, BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW1, CQE_DW3, REQ_OP_MASK, RQF_IO_STAT, RQF_PLAIN,
 } from './nvme'
 import {
-  FN___blk_mq_complete_request_remote, FN_blk_mq_complete_request, FN_blk_should_fake_timeout,
-  FN_null_softirq_done_fn, FN_nvme_complete_rq, FN_nvme_pci_complete_rq,
-  FN_smp_call_function_single_async,
+  EV_nvme_complete_rq, FN___blk_mq_complete_request_remote, FN_blk_mq_complete_request, FN_blk_mq_tag_to_rq,
+  FN_blk_should_fake_timeout, FN_null_softirq_done_fn, FN_nvme_cleanup_cmd, FN_nvme_complete_cqes, FN_nvme_complete_rq,
+  FN_nvme_free_iod, FN_nvme_pci_complete_rq, FN_nvme_should_fail, FN_smp_call_function_single_async,
 } from './trace-names'
 import { spend } from './clock'
 import { host, hosted } from './host'
-import { enter, entered, leave, trace_irq_enter, trace_irq_exit } from './trace'
+import { enter, entered, leave, nvme_event, trace_irq_enter, trace_irq_exit } from './trace'
 import { nvme_ring_cq_doorbell } from './doorbell'
 import {
   blk_mq_end_request, blk_mq_mark_complete, op_is_sync, pair, rq_push, rq_push_atomic, stages_done,
@@ -47,22 +47,40 @@ export function nvme_cqe_pending(nq: u32): bool {
 // @ts-ignore: decorator
 @inline
 export function nvme_complete_rq(cpu: u32, rq: u32, status: u32): void {
+  entered(cpu, FN_nvme_cleanup_cmd)
+  entered(cpu, FN_nvme_free_iod)
   if (load<u32>(rq, RQ_PRP_LIST)) nvme_unmap_data(load<u32>(load<u32>(rq, RQ_HCTX), HC_DRIVER_DATA), rq)
   if (status) {
+    if (hosted()) {
+      host(cpu, HB_COMPLETE_FAILED, rq, status)
+      return
+    }
     rq_push(cpu + CPU_ERR, rq)
     store<u32>(rq, load<u32>(rq, RQ_FLAGS) & ~RQF_PLAIN, RQ_FLAGS)
     store<u32>(cpu, 1, CPU_SLOW)
     return
   }
   const t = enter(cpu, FN_nvme_complete_rq)
+  if (isDefined(TRACE_BUILD)) complete_event(cpu, rq, 0)
   blk_mq_end_request(cpu, rq, BLK_STS_OK)
   leave(cpu, t)
 }
 
+/** The tracepoint nvme_complete_rq: queue, result, retries, status. */
+function complete_event(cpu: u32, rq: u32, status: u32): void {
+  const nq = load<u32>(load<u32>(rq, RQ_HCTX), HC_DRIVER_DATA)
+  nvme_event(cpu, EV_nvme_complete_rq, rq, load<u32>(nq, NQ_QID), load<u32>(rq, RQ_RESULT), status)
+}
+
 /** nvme_pci_complete_rq, or null_softirq_done_fn: the request's own driver. */
 function softirq_done(cpu: u32, rq: u32): void {
-  const null_blk = load<u32>(load<u32>(rq, RQ_HCTX), HC_DRIVER) == DRIVER_NULL_BLK
+  const driver = load<u32>(load<u32>(rq, RQ_HCTX), HC_DRIVER)
+  const null_blk = driver == DRIVER_NULL_BLK
   const status = load<u32>(rq, RQ_STATUS)
+  if (driver == DRIVER_HOST) {
+    host(cpu, HB_COMPLETE_RQ, rq, status)
+    return
+  }
   const t = enter(cpu, null_blk ? FN_null_softirq_done_fn : FN_nvme_pci_complete_rq)
   if (null_blk && !status) blk_mq_end_request(cpu, rq, BLK_STS_OK)
   else nvme_complete_rq(cpu, rq, status)
@@ -87,10 +105,24 @@ function blk_mq_complete_request(cpu: u32, rq: u32, status: u32): bool {
   const to = load<u32>(rq, RQ_CPU)
   entered(cpu, FN_blk_should_fake_timeout)
   if (hosted() && load<i32>(rq, RQ_INTERNAL_TAG) >= 0) host(cpu, HB_COMPLETED, rq, 0)
-  const p = enter(cpu, FN_nvme_pci_complete_rq)
-  if (to == cpu) nvme_complete_rq(cpu, rq, status)
-  leave(cpu, p)
-  if (to != cpu) complete_remote(cpu, to, rq)
+  if (to == cpu) {
+    const p = enter(cpu, FN_nvme_pci_complete_rq)
+    nvme_complete_rq(cpu, rq, status)
+    leave(cpu, p)
+  } else complete_remote(cpu, to, rq)
+  leave(cpu, t)
+  return true
+}
+
+/** The same for a request of any driver, whose RQ_STATUS says how it went: TypeScript ends or cancels it. */
+export function blk_mq_complete_any(cpu: u32, rq: u32): bool {
+  if (!blk_mq_mark_complete(rq)) return false
+  const t = enter(cpu, FN_blk_mq_complete_request)
+  const to = load<u32>(rq, RQ_CPU)
+  entered(cpu, FN_blk_should_fake_timeout)
+  if (hosted() && load<i32>(rq, RQ_INTERNAL_TAG) >= 0) host(cpu, HB_COMPLETED, rq, 0)
+  if (to == cpu) softirq_done(cpu, rq)
+  else complete_remote(cpu, to, rq)
   leave(cpu, t)
   return true
 }
@@ -108,7 +140,8 @@ export function complete_done_list(cpu: u32): u32 {
       softirq_done(cpu, rq)
       leave(cpu, t)
       trace_irq_exit(cpu, before)
-    } else nvme_complete_rq(cpu, rq, load<u32>(rq, RQ_STATUS))
+    } else if (hosted()) softirq_done(cpu, rq)
+    else nvme_complete_rq(cpu, rq, load<u32>(rq, RQ_STATUS))
     rq = next
     n++
   }
@@ -121,9 +154,12 @@ function nvme_handle_cqe(cpu: u32, nq: u32, tags: u32, cqe: u32, dw3: u32): void
   spend(cpu, load<u32>(M_BASE, M_COST_COMPLETE))
   const cid = dw3 & 0xffff
   const rq: u32 = cid < load<u32>(tags, TAGS_NR) ? load<u32>(load<u32>(tags, TAGS_RQS) + (cid << 2)) : 0
+  entered(cpu, FN_blk_mq_tag_to_rq)
   if (rq) {
     const status = dw3 >> 17
     store<u64>(rq, pair(status, load<u32>(cqe, CQE_DW0)), RQ_STATUS) // and RQ_RESULT
+    if (hosted()) store<u32>(rq, load<u32>(cqe, CQE_DW1), RQ_RESULT1)
+    entered(cpu, FN_nvme_should_fail)
     if (blk_mq_complete_request(cpu, rq, status)) return
   }
   store<u32>(nq, load<u32>(nq, NQ_SPURIOUS) + 1, NQ_SPURIOUS)
@@ -265,10 +301,12 @@ function take_entry(cpu: u32, nq: u32): bool {
 /** Takes up to `max` new entries: how many there were. Owner of the queue only. */
 export function nvme_process_cq(cpu: u32, nq: u32, max: u32): u32 {
   let found: u32 = 0
+  const t = isDefined(TRACE_BUILD) && nvme_cqe_pending(nq) ? enter(cpu, FN_nvme_complete_cqes) : load<u32>(cpu, CPU_DEPTH)
   do {
     if (cq_is_plain(cpu, nq)) found += process_plain(cpu, nq, max - found)
     if (found == max || !take_entry(cpu, nq)) break
   } while (++found < max)
+  leave(cpu, t)
   if (found) nvme_ring_cq_doorbell(cpu, nq)
   return found
 }

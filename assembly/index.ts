@@ -2,11 +2,11 @@
 
 export * from './sbitmap'
 export { blk_mq_get_tag, blk_mq_put_tag, hctx_may_queue } from './tag'
-export { nvme_dbbuf_need_event, nvme_ring_doorbells } from './doorbell'
+export { nvme_dbbuf_need_event, nvme_ring_doorbells, nvme_write_sq_db } from './doorbell'
 export { nvme_init_prp_pool, nvme_queue_rq, nvme_unmap_data } from './sq'
-export { complete_done_list, complete_remote, nvme_cqe_pending, nvme_complete_rq, nvme_process_cq } from './cq'
+export { blk_mq_complete_any, complete_done_list, complete_remote, nvme_cqe_pending, nvme_complete_rq, nvme_process_cq } from './cq'
 export {
-  __blk_mq_requeue_request, blk_add_timer, blk_mq_get_driver_tag, blk_mq_put_driver_tag, blk_mq_put_reference, bio_endio, bio_split, blk_mq_end_request, blk_mq_free_request, blk_mq_rq_ctx_init,
+  __blk_mq_requeue_request, blk_add_timer, blk_mq_get_driver_tag, blk_mq_put_driver_tag, blk_mq_put_reference, blk_mq_sched_rq_init, bio_endio, bio_split, blk_mq_end_request, blk_mq_free_request, blk_mq_rq_ctx_init,
   blk_mq_start_request,
 } from './request'
 export {

@@ -12,7 +12,7 @@ import {
   BIO_DATA, BIO_DISK, BIO_END_IO, BIO_OPF, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CPU_CLOCK, CPU_INDEX,
   CPU_LAT, CPU_NOW, CPU_SEQ, CPU_SLOW, CPU_SWITCHES, FL_Q, CLOCK_VIRTUAL, CTX_HCTX, CTX_SIZE, DDIR_READ, DDIR_SYNC,
   DDIR_TRIM, DDIR_WRITE, END_IO_JOB, HC_TAGS, HC_WAIT_INDEX, HOST_CHECK, HOST_FILL, HOST_LOG,
-  HOST_NONE, HOST_REPLAY, IOUF_MEASURED, IOUF_NOTED, IOUF_VERIFY, IOU_ACTIVE, IOU_AGAIN, IOU_BUF, IOU_DDIR, IOU_FILE,
+  HOST_NONE, HOST_REPLAY, IOUF_MEASURED, IOUF_NOTED, IOUF_VERIFY, IOU_ACTIVE, IOU_AGAIN, IOU_BUF, IOU_FROZEN, IOU_DDIR, IOU_FILE,
   IOU_FLAGS, IOU_FRESH, IOU_ISSUE_NS, IOU_LEN, IOU_NEXT, IOU_NUMBER, IOU_OFFSET, IOU_START_NS,
   IOU_STATE, JF_FILL, JF_LAT_TARGET, JF_LOG, JF_MAX_LAT, JF_RATE, JF_REPLAY, JF_SYNC, JF_THINK,
   JF_VERIFY, JF_BARRIER, JF_DISKS, JF_DRY, JF_END_SYNC, JF_FLOW, JF_HIPRI, JF_IGNORE, JF_OFFLOAD, JF_PRIO, JF_REAP_MAX, JF_SERIAL,
@@ -47,7 +47,7 @@ import {
 } from './features'
 import { gen_again, gen_next, gen_restart, region_at } from './offset'
 import { sbitmap_finish_wait, sbitmap_prepare_to_wait, sbq_wait_ptr } from './sbitmap'
-import { SUBMIT_AGAIN, SUBMIT_NO_BIO, blk_finish_plug, blk_start_plug, submit_bio, submit_bio_again } from './submit'
+import { SUBMIT_AGAIN, SUBMIT_FROZEN, SUBMIT_NO_BIO, blk_finish_plug, blk_start_plug, submit_bio, submit_bio_again, submit_bio_thawed } from './submit'
 import { fill_buffer } from './buffer'
 import { plain_issue } from './plain'
 import { verify_begin, verify_busy, verify_next, verify_note_write, verify_number, verify_write_done } from './readback'
@@ -373,11 +373,11 @@ function wait_for_tag(cpu: u32, job: u32, iou: u32): bool {
   return true
 }
 
-/** SUBMIT_AGAIN or SUBMIT_NO_BIO. A cookie of a scheduler's tag (BLK_QC_T_INTERNAL) is below them. */
+/** SUBMIT_AGAIN, SUBMIT_NO_BIO or SUBMIT_FROZEN. A cookie of a scheduler's tag (BLK_QC_T_INTERNAL) is below them. */
 // @ts-ignore: decorator
 @inline
 function not_submitted(cookie: i32): bool {
-  return <u32>(cookie - SUBMIT_NO_BIO) <= <u32>(SUBMIT_AGAIN - SUBMIT_NO_BIO)
+  return <u32>(cookie - SUBMIT_FROZEN) <= <u32>(SUBMIT_AGAIN - SUBMIT_FROZEN)
 }
 
 /** Gives a fresh io_u to the block layer; false: it is kept in JOB_RETRY and the job waits. */
@@ -394,6 +394,14 @@ function submit_stamped(cpu: u32, job: u32, iou: u32, lat: u32): bool {
 
 /** No tag, or no bio to split with: true if it went down after all. */
 function submit_failed(cpu: u32, job: u32, iou: u32, cookie: i32): bool {
+  if (cookie == SUBMIT_FROZEN) {
+    // Nobody wakes it but who thaws the queue (blk_mq_unfreeze_queue).
+    store<u32>(iou, IOU_FROZEN, IOU_STATE)
+    store<u32>(job, iou, JOB_RETRY)
+    store<u32>(load<u32>(job, JOB_WAITER), 0, WT_WOKEN)
+    store<u32>(job, JOB_WAIT_TAG, JOB_STATE)
+    return false
+  }
   store<u32>(iou, IOU_AGAIN, IOU_STATE)
   if (cookie == SUBMIT_NO_BIO) {
     store<u32>(job, iou, JOB_RETRY)
@@ -413,9 +421,10 @@ function submit(cpu: u32, job: u32, iou: u32): bool {
     end_at_once(job, iou)
     return true
   }
-  const again = load<u32>(iou, IOU_STATE) == IOU_AGAIN
-  if (!again) stamp_start(cpu, iou)
-  const cookie = again ? submit_bio_again(cpu, iou) : submit_bio(cpu, iou)
+  const state = load<u32>(iou, IOU_STATE)
+  const again = state == IOU_AGAIN
+  if (!again && state != IOU_FROZEN) stamp_start(cpu, iou)
+  const cookie = again ? submit_bio_again(cpu, iou) : state == IOU_FROZEN ? submit_bio_thawed(cpu, iou) : submit_bio(cpu, iou)
   if (not_submitted(cookie)) return submit_failed(cpu, job, iou, cookie)
   if (load<u32>(cpu, CPU_LAT) == LAT_EVERY) store<u64>(iou, read_clock(cpu), IOU_ISSUE_NS)
   count_issue(job, iou)

@@ -209,7 +209,7 @@ export const RQ_Q = 88 //                u32 S  request_queue
 export const RQ_CPU = 92 //              u32 S  CPU block of mq_ctx
 export const RQ_STATUS = 96 //           u32 S  the driver's status (NVMe: status field without phase)
 export const RQ_RESULT = 100 //          u32 S  NVMe: DW0 of the completion
-export const RQ_RETRIES = 104 //         u32 S
+export const RQ_RETRIES = 104 //         u32 S  tries after the first (RQ_RETRIES_MASK), and what the NVMe driver notes (NVME_REQ_*)
 export const RQ_END_IO = 108 //          u32 S  0 none, else RQ_END_*
 export const RQ_FLUSH_SEQ = 112 //       u32 S  flush machinery; the scheduler's data share these words
 export const RQ_FLUSH_NEXT = 116 //      u32 S
@@ -220,6 +220,7 @@ export const RQ_ELV1 = 116 //            u32 S
 export const RQ_PRP_LIST = 128 //        u32 S  first page of the PRP list or discard ranges, 0 = none
 export const RQ_SQE = 132 //             u32 S  TypeScript's own command (passthrough), 64 bytes, 0 = none
 export const RQ_IOPRIO = 136 //          u32 S
+export const RQ_RESULT1 = 140 //         u32 S  NVMe: DW1 of the completion
 export const RQ_GOT_TAG_NS = 144 //      u64 S  stage stamps
 export const RQ_INSERT_NS = 152 //       u64 S
 export const RQ_REF = 160 //             u32 S  1 while the timeout scan holds it; REF_FREED
@@ -230,6 +231,11 @@ export const RQ_END_FLUSH = 1 //      flush_end_io
 export const RQ_END_FLUSH_DATA = 2 // mq_flush_data_end_io
 export const RQ_END_HOST = 3 //       TypeScript's own request (passthrough)
 export const RQ_STATUS_FINAL = 0x10000 // in RQ_STATUS: the low bits are a blk_status_t, decided already
+
+export const RQ_RETRIES_MASK = 0xffff
+export const NVME_REQ_CANCELLED = 0x10000 // in RQ_RETRIES: given up by the driver,
+export const NVME_REQ_USERCMD = 0x20000 //   sent by a program,
+export const NVME_REQ_ABORTED = 0x40000 //   an Abort was sent for it
 
 export const MQ_RQ_IDLE = 0
 export const MQ_RQ_IN_FLIGHT = 1
@@ -324,6 +330,7 @@ export const GATE_MAIL = 64 //       the owner's mailbox holds a message
 
 export const DRIVER_NVME = 0
 export const DRIVER_NULL_BLK = 1
+export const DRIVER_HOST = 2 //     queue_rq and complete are TypeScript's (HB_QUEUE_RQ, HB_COMPLETE_RQ)
 
 // ---------------------------------------------------------------- request_queue
 export const Q_FLAGS = 0 //              u32 A  QUEUE_FLAG_* bits
@@ -345,13 +352,16 @@ export const Q_MAX_DISCARD = 64 //       u32 I  sectors, 0 = no discard
 export const Q_MAX_ZEROES = 68 //        u32 I  sectors
 export const Q_INDEX = 72 //             u32 I  number of the disk
 export const Q_WATCH = 76 //             u32 A  1: TypeScript hears of each request that is freed (laptop mode, freeze)
-export const Q_FROZEN = 80 //            u32 A  mq_freeze_depth: new bios wait
+export const Q_FROZEN = 80 //            u32 A  new bios wait (FROZEN_WAIT), or fail (FROZEN_DYING)
 export const Q_TIMER_NEXT = 128 //       u32 A  first deadline (jiffies) for which the rolling timer need not move, valid if armed
 export const Q_TIMER_ARMED = 132 //      u32 A
 export const Q_STAT_STAMP = 192 //       u32 S  jiffies of the last round of its statistics
 export const Q_IN_QUEUE = 196 //           u32 S  time_in_queue, jiffies
 export const Q_IO_TICKS = 200 //           u32 S  jiffies in which something was in flight
 export const Q_SIZE = 256
+
+export const FROZEN_WAIT = 1
+export const FROZEN_DYING = 2
 
 export const WATCH_LAPTOP = 1 // Q_WATCH: each request of a bio that is freed
 export const WATCH_FREEZE = 2 //          ... each request that has left
@@ -374,7 +384,7 @@ export const NQ_EI_SQ = 32 //            u32 I  dbbuf_sq_ei
 export const NQ_EI_CQ = 36 //            u32 I
 export const NQ_TAGS = 40 //             u32 I  blk_mq_tags whose rqs[] the CQ's cids name
 export const NQ_DSQ = 44 //              u32 I  the device's queue, when it runs inline; else 0
-export const NQ_SHARED = 48 //           u32 I  1: take NQ_SQ_LOCK
+export const NQ_SHARED = 48 //           u32 I  NQ_LOCKED: take NQ_SQ_LOCK; NQ_SUSPENDED: no commands, no interrupts
 export const NQ_IRQ = 52 //              u32 I  interrupt word of its vector (IRQ_* block)
 export const NQ_HCTX = 56 //             u32 I
 export const NQ_WAIT = 60 //             u32 I  WAIT_*
@@ -385,6 +395,7 @@ export const NQ_BELL_LISTED = 76 //      u32 S
 export const NQ_PRP_FREE = 80 //         u32 S  free PRP list pages
 export const NQ_PRP_BASE = 84 //         u32 I  the pages, PAGE_SIZE apart
 export const NQ_PRP_LINKS = 88 //        u32 I  u32 per page: the next of its list
+export const NQ_SGL_THRESHOLD = 92 //    u32 I  bytes of a mean segment from which a list of segments is used, 0 = never
 export const NQ_CQ_HEAD = 128 //         u32 S
 export const NQ_CQ_PHASE = 132 //        u32 S
 export const NQ_IRQ_NEXT = 136 //        u32 S  virtual: link in CPU_IRQ_PENDING
@@ -396,6 +407,9 @@ export const NQ_POLLED = 256 //          u64 S  completions that were found by p
 export const NQ_IRQ_DONE = 264 //        u64 S  and by interrupt
 export const NQ_POLL_MEAN = 272 //       16 x u64 S  virtual: mean time of a command by direction and size, ns
 export const NQ_SIZE = 448
+
+export const NQ_LOCKED = 1
+export const NQ_SUSPENDED = 2
 
 export const WAIT_INLINE = 0 //  the device runs in this thread
 export const WAIT_POLL = 1
@@ -625,6 +639,9 @@ export const HB_BIO_END_IO = 12 //      (bio)          bio->bi_end_io of END_IO_
 export const HB_ADD_TIMER = 13 //       (q, deadline)  the rolling timer of a queue must run, or fire earlier
 export const HB_RESTART = 14 //         (hctx)         blk_mq_sched_restart found BLK_MQ_S_SCHED_RESTART
 export const HB_FREED = 15 //           (q, rq)        a request of a bio was freed while Q_WATCH was set
+export const HB_QUEUE_RQ = 18 //         (hctx, rq)     queue_rq of DRIVER_HOST: a blk_status_t
+export const HB_COMPLETE_RQ = 19 //      (rq, status)   ... and its complete
+export const HB_COMPLETE_FAILED = 20 //  (rq, status)   nvme_complete_rq of a command that failed
 export const HB_MERGE_BIO = 17 //       (hctx, bio)    __blk_mq_sched_bio_merge without a scheduler: 1 = merged
 
 // ---------------------------------------------------------------- io_u: one I/O of a job
@@ -644,6 +661,7 @@ export const IOU_INDEX = 120 //          u32 I
 export const IOU_FRESH = 1 //     IOU_STATE: filled, never submitted
 export const IOU_AGAIN = 2 //     found no tag
 export const IOU_ACTIVE = 3 //    with the block layer
+export const IOU_FROZEN = 4 //    came to a frozen queue
 export const IOU_FILE = 124 //           u32 S  number of the region
 export const IOUF_MEASURED = 1 // IOU_FLAGS: counts in the statistics
 export const IOUF_NOTED = 4 //    verify_note_write knows of it

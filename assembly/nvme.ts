@@ -4,6 +4,7 @@
 // ---------------------------------------------------------------- submission entry, 64 bytes
 export const SQE_BYTES = 64
 export const SQE_CDW0 = 0 //      opcode 7:0, FUSE 9:8, PSDT 15:14, CID 31:16
+export const SQE_FLAGS_SGL = 0x40 // byte 1: the data pointer is an SGL
 export const SQE_NSID = 4
 export const SQE_CDW2 = 8
 export const SQE_MPTR = 16
@@ -22,6 +23,11 @@ export const CQE_DW1 = 4
 export const CQE_SQHD = 8 //      SQ head 15:0, SQ identifier 31:16
 export const CQE_DW3 = 12 //      CID 15:0, phase 16, status 31:17
 
+// ---------------------------------------------------------------- SGL descriptors: address u64, length u32, type in byte 15
+export const SGL_BYTES = 16
+export const SGL_DATA = 0x00
+export const SGL_LAST_SEGMENT = 0x30
+
 // ---------------------------------------------------------------- doorbells
 export const DOORBELLS = 0x1000
 
@@ -35,6 +41,8 @@ export const NVME_CMD_WRITE_ZEROES = 0x08
 export const NVME_CMD_DSM = 0x09
 export const NVME_CMD_VERIFY = 0x0c
 export const NVME_RW_FUA = 0x40000000 // in CDW12
+export const NVME_RW_LR = 0x80000000 //  in CDW12: limited retry
+export const NVME_RW_PREFETCH = 7 //     in CDW13
 export const NVME_DSMGMT_AD = 4 //       in CDW11
 export const DSM_RANGE_BYTES = 16 //     attributes u32, length in blocks u32, SLBA u64
 

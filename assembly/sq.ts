@@ -12,21 +12,22 @@
 
 import {
   BIO_DATA, BIO_NEXT, BIO_SECTOR, BIO_SIZE, HC_DRIVER_DATA, NQ_DEPTH, NQ_PRP_BASE, NQ_PRP_FREE,
-  NQ_PRP_LINKS, NQ_SHARED, NQ_SQ, NQ_SQ_LOCK, NQ_SQ_TAIL, PAGE_SHIFT, PAGE_SIZE, Q_LBA_SHIFT,
-  Q_NSID, RQ_BIO, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_FLAGS, RQ_PRP_LIST, RQ_Q, RQ_SECTOR, RQ_SQE,
+  NQ_PRP_LINKS, NQ_QID, NQ_SGL_THRESHOLD, NQ_SHARED, NQ_SQ, NQ_SUSPENDED, NQ_SQ_LOCK, NQ_SQ_TAIL, PAGE_SHIFT, PAGE_SIZE, Q_LBA_SHIFT,
+  Q_NSID, RQ_BIO, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_FLAGS, RQ_NR_SEGS, RQ_PRP_LIST, RQ_Q, RQ_SECTOR, RQ_SQE,
   RQ_TAG, SECTOR_SHIFT,
 } from './layout'
 import {
   BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, DSM_RANGE_BYTES, NVME_CMD_DSM, NVME_CMD_FLUSH,
-  NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES, NVME_DSMGMT_AD, NVME_RW_FUA, REQ_FUA,
+  NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES, NVME_DSMGMT_AD, NVME_RW_FUA, NVME_RW_LR, NVME_RW_PREFETCH, REQ_FAILFAST_DEV, REQ_FUA, REQ_RAHEAD,
   REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ,
   REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, RQF_SPECIAL_PAYLOAD, SQE_BYTES, SQE_CDW0, SQE_CDW10,
-  SQE_CDW12, SQE_CDW14, SQE_CDW2, SQE_MPTR, SQE_PRP1, SQE_PRP2,
+  SQE_CDW12, SQE_CDW14, SQE_CDW2, SQE_FLAGS_SGL, SQE_MPTR, SQE_PRP1, SQE_PRP2,
+  SGL_BYTES, SGL_DATA, SGL_LAST_SEGMENT,
 } from './nvme'
-import { FN_nvme_queue_rq, FN_nvme_setup_cmd, FN_nvme_submit_cmd } from './trace-names'
+import { EV_nvme_setup_cmd, FN_blk_rq_map_sg, FN_nvme_queue_rq, FN_nvme_setup_cmd, FN_nvme_submit_cmd } from './trace-names'
 import { nvme_list_doorbell, nvme_write_sq_db } from './doorbell'
 import { lock, unlock } from './lock'
-import { enter, entered, leave } from './trace'
+import { enter, entered, leave, nvme_event } from './trace'
 import { blk_mq_start_request, pair } from './request'
 
 const PAGE: u32 = PAGE_SIZE
@@ -143,7 +144,37 @@ function nvme_map_data(nq: u32, rq: u32, sqe: u32, len: u32): bool {
     nvme_setup_prp_simple(sqe, addr, len)
     return true
   }
+  const threshold = load<u32>(nq, NQ_SGL_THRESHOLD)
+  if (threshold && (len + load<u32>(rq, RQ_NR_SEGS) - 1) / load<u32>(rq, RQ_NR_SEGS) >= threshold) {
+    return nvme_pci_setup_sgls(nq, rq, sqe)
+  }
   return nvme_setup_prps(nq, rq, sqe, len)
+}
+
+/** A descriptor of 16 bytes: address, length, type. */
+function sgl_set(at: u32, addr: u32, len: u32, type: u32): void {
+  store<u64>(at, addr)
+  store<u64>(at, <u64>len | (<u64>type << 56), 8)
+}
+
+/** A data block in the command for one segment; for more, their list in a page (127 segments at most: it holds them). */
+function nvme_pci_setup_sgls(nq: u32, rq: u32, sqe: u32): bool {
+  store<u8>(sqe, SQE_FLAGS_SGL, 1)
+  let bio = load<u32>(rq, RQ_BIO)
+  if (!load<u32>(bio, BIO_NEXT)) {
+    sgl_set(sqe + SQE_PRP1, load<u32>(bio, BIO_DATA), load<u32>(bio, BIO_SIZE), SGL_DATA)
+    return true
+  }
+  const page = prp_page_add(nq, rq)
+  if (!page) return false
+  let at = page
+  while (bio) {
+    sgl_set(at, load<u32>(bio, BIO_DATA), load<u32>(bio, BIO_SIZE), SGL_DATA)
+    at += SGL_BYTES
+    bio = load<u32>(bio, BIO_NEXT)
+  }
+  sgl_set(sqe + SQE_PRP1, page, at - page, SGL_LAST_SEGMENT)
+  return true
 }
 
 // ---------------------------------------------------------------- commands
@@ -161,14 +192,22 @@ function nvme_begin(q: u32, rq: u32, sqe: u32, opcode: u32): void {
   store<u64>(sqe, 0, SQE_MPTR)
 }
 
+/** What flags of the request ask of the controller: to the medium, not too hard, more will be read. */
+function rw_hints(opf: u32): u64 {
+  const fua: u64 = opf & REQ_FUA ? NVME_RW_FUA : 0
+  const limited: u64 = opf & (REQ_FAILFAST_DEV | REQ_RAHEAD) ? NVME_RW_LR : 0
+  const prefetch: u64 = opf & REQ_RAHEAD ? NVME_RW_PREFETCH : 0
+  return fua | limited | (prefetch << 32)
+}
+
 // @ts-ignore: decorator
 @inline
 function nvme_setup_rw(q: u32, rq: u32, sqe: u32, opcode: u32, opf: u32, len: u32): void {
   nvme_begin(q, rq, sqe, opcode)
   const shift = load<u32>(q, Q_LBA_SHIFT)
   store<u64>(sqe, load<u64>(rq, RQ_SECTOR) >> (shift - SECTOR_SHIFT), SQE_CDW10)
-  const fua: u32 = opf & REQ_FUA ? NVME_RW_FUA : 0
-  store<u64>(sqe, <u64>(((len >> shift) - 1) | fua), SQE_CDW12)
+  const hints = opf & (REQ_FUA | REQ_FAILFAST_DEV | REQ_RAHEAD) ? rw_hints(opf) : 0
+  store<u64>(sqe, <u64>((len >> shift) - 1) | hints, SQE_CDW12) // and CDW13
   store<u64>(sqe, 0, SQE_CDW14)
 }
 
@@ -200,10 +239,11 @@ function nvme_setup_discard(nq: u32, q: u32, rq: u32, sqe: u32): bool {
   return true
 }
 
-/** A command that TypeScript built (passthrough): only the identifier is ours. */
-function nvme_setup_passthrough(rq: u32, sqe: u32): void {
+/** A command that TypeScript built (passthrough): the identifier is ours, and where the data lie, if there are any. */
+function nvme_setup_passthrough(nq: u32, rq: u32, sqe: u32): bool {
   memory.copy(sqe, load<u32>(rq, RQ_SQE), SQE_BYTES)
   store<u16>(sqe, <u16>load<u32>(rq, RQ_TAG), SQE_CDW0 + 2)
+  return !load<u32>(rq, RQ_BIO) || nvme_map_data(nq, rq, sqe, load<u32>(rq, RQ_DATA_LEN))
 }
 
 /** The commands beside Read and Write. */
@@ -217,7 +257,7 @@ function nvme_setup_other(nq: u32, q: u32, rq: u32, sqe: u32, op: u32): u32 {
     store<u64>(sqe, 0, SQE_PRP2)
     nvme_setup_rw(q, rq, sqe, NVME_CMD_WRITE_ZEROES, 0, load<u32>(rq, RQ_DATA_LEN))
   } else if (op == REQ_OP_DRV_IN || op == REQ_OP_DRV_OUT) {
-    nvme_setup_passthrough(rq, sqe)
+    return nvme_setup_passthrough(nq, rq, sqe) ? BLK_STS_OK : BLK_STS_RESOURCE
   } else return BLK_STS_IOERR
   return BLK_STS_OK
 }
@@ -255,12 +295,16 @@ export function nvme_queue_rq(cpu: u32, hctx: u32, rq: u32): u32 {
 function queue_rq(cpu: u32, hctx: u32, rq: u32): u32 {
   const nq = load<u32>(hctx, HC_DRIVER_DATA)
   const shared = load<u32>(nq, NQ_SHARED)
-  if (shared) lock(nq + NQ_SQ_LOCK)
+  if (shared) {
+    if (shared & NQ_SUSPENDED) return BLK_STS_IOERR
+    lock(nq + NQ_SQ_LOCK)
+  }
   const q = load<u32>(rq, RQ_Q)
   const tail = load<u32>(nq, NQ_SQ_TAIL)
   entered(cpu, FN_nvme_setup_cmd)
   const status = nvme_setup_cmd(nq, q, rq, load<u32>(nq, NQ_SQ) + tail * SQE_BYTES)
   if (status == BLK_STS_OK) {
+    if (isDefined(TRACE_BUILD)) setup_event(cpu, nq, rq, load<u32>(nq, NQ_SQ) + tail * SQE_BYTES)
     blk_mq_start_request(cpu, q, rq)
     entered(cpu, FN_nvme_submit_cmd)
     nvme_submit_cmd(nq, tail)
@@ -270,4 +314,11 @@ function queue_rq(cpu: u32, hctx: u32, rq: u32): u32 {
   if (shared) unlock(nq + NQ_SQ_LOCK)
   if (status != BLK_STS_OK) nvme_unmap_data(nq, rq)
   return status
+}
+
+/** The tracepoint nvme_setup_cmd: queue, opcode, namespace, dwords 10 and 11. */
+function setup_event(cpu: u32, nq: u32, rq: u32, sqe: u32): void {
+  const opcode = load<u32>(sqe, SQE_CDW0) & 0xff
+  nvme_event(cpu, EV_nvme_setup_cmd, rq, load<u32>(nq, NQ_QID), load<u64>(sqe, SQE_CDW10), opcode)
+  if (load<u32>(rq, RQ_BIO)) entered(cpu, FN_blk_rq_map_sg)
 }

@@ -18,9 +18,9 @@ import {
   BIO_BASED_NULL, BIO_DATA, BIO_DISK, BIO_FLAGS, BIO_NEXT, BIO_OPF, BIO_REMAINING, BIO_SECTOR,
   BIO_SIZE, BIO_STATUS, CPU_INDEX, CPU_NOTAG, CPU_NOW, CPU_PLUG, CPU_PLUG_COUNT, CPU_PLUG_ENDS,
   CPU_PLUG_KEYS, CPU_PLUG_MIXED, CPU_PLUG_RQS, CPU_PLUG_STARTS, CPU_STAGES, CPU_SUBMITTED,
-  CTX_HCTX, CTX_HEAD, CTX_MERGED, CTX_SIZE, CTX_STAT_MERGES, CTX_TAIL, DRIVER_NVME, GATE_DISPATCH,
+  CTX_HCTX, CTX_HEAD, CTX_MERGED, CTX_SIZE, CTX_STAT_MERGES, CTX_TAIL, DRIVER_HOST, DRIVER_NVME, FROZEN_DYING, GATE_DISPATCH,
   GATE_QUIESCED, GATE_SCHED, GATE_STOPPED, HB_BIO_MERGE, HB_INSERT_FLUSH, HB_INSERT_REQUEST,
-  HB_INSERT_REQUESTS, HB_LIMIT_DEPTH, HB_MERGE_BIO, HB_PREPARE, HB_RUN_HW_QUEUE, HC_DISPATCH_BUSY,
+  HB_INSERT_REQUESTS, HB_LIMIT_DEPTH, HB_MERGE_BIO, HB_PREPARE, HB_QUEUE_RQ, HB_RUN_HW_QUEUE, HC_DISPATCH_BUSY,
   HC_DISPATCH_HEAD, HC_DISPATCH_TAIL, HC_DRIVER, HC_GATE, HC_INDEX, HC_QUEUED, HC_SHARED,
   HC_SLOW_HEAD, HC_SLOW_LOCK, HC_SLOW_TAIL, M_BASE, M_COST_SUBMIT, PLUG_MAX, Q_BIO_BASED,
   Q_CAPACITY, Q_CTXS, Q_ELEVATOR, Q_FLAGS, Q_FROZEN, Q_MAX_DISCARD, Q_MAX_SECTORS, Q_MAX_SEGMENTS,
@@ -65,6 +65,8 @@ import { __blk_mq_get_tag, blk_mq_get_tag } from './tag'
 export const SUBMIT_AGAIN: i32 = -2
 /** ... and when no bio was free to split with: try again when something has ended. */
 export const SUBMIT_NO_BIO: i32 = -3
+/** The queue is frozen: the bio is untouched, and submit_bio_thawed is called when it is not any more. */
+export const SUBMIT_FROZEN: i32 = -4
 
 const BLK_MAX_REQUEST_COUNT: u32 = 16
 const BLK_PLUG_FLUSH_SIZE: u32 = 128 * 1024
@@ -80,7 +82,9 @@ declare function make_request(cpu: u32, bio: u32): i32
 // @ts-ignore: decorator
 @inline
 export function queue_rq(cpu: u32, hctx: u32, rq: u32): u32 {
-  if (load<u32>(hctx, HC_DRIVER) == DRIVER_NVME) return nvme_queue_rq(cpu, hctx, rq)
+  const driver = load<u32>(hctx, HC_DRIVER)
+  if (driver == DRIVER_NVME) return nvme_queue_rq(cpu, hctx, rq)
+  if (driver == DRIVER_HOST) return host(cpu, HB_QUEUE_RQ, hctx, rq)
   return null_queue_rq(cpu, hctx, rq)
 }
 
@@ -788,7 +792,9 @@ export function generic_make_request(cpu: u32, bio: u32, inside: bool): i32 {
   const t = enter(cpu, FN_generic_make_request)
   entered(cpu, FN_blk_queue_enter)
   let cookie: i32 = BLK_QC_T_NONE
-  if (!inside && load<u32>(q, Q_FROZEN)) cookie = SUBMIT_AGAIN
+  const frozen: u32 = inside ? 0 : load<u32>(q, Q_FROZEN)
+  if (frozen & FROZEN_DYING) end_with(cpu, bio, BLK_STS_IOERR)
+  else if (frozen) cookie = SUBMIT_FROZEN
   else {
     const most = generic_make_request_checks(cpu, q, bio)
     if (most) {
@@ -813,6 +819,15 @@ export function submit_bio(cpu: u32, bio: u32): i32 {
   store<u64>(cpu, load<u64>(cpu, CPU_SUBMITTED) + 1, CPU_SUBMITTED)
   store<u32>(bio, BLK_STS_OK, BIO_STATUS)
   store<u64>(bio, 0, BIO_NEXT) // and BIO_REMAINING
+  const t = enter(cpu, FN_submit_bio)
+  const cookie = generic_make_request(cpu, bio, false)
+  leave(cpu, t)
+  if (!load<u32>(cpu, CPU_PLUG)) nvme_ring_doorbells(cpu)
+  return cookie
+}
+
+/** The next try of a bio that came to a frozen queue. */
+export function submit_bio_thawed(cpu: u32, bio: u32): i32 {
   const t = enter(cpu, FN_submit_bio)
   const cookie = generic_make_request(cpu, bio, false)
   leave(cpu, t)

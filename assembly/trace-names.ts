@@ -85,6 +85,7 @@ export const FN_nvme_cleanup_cmd = 81
 export const FN_nvme_free_iod = 82
 export const FN_bio_split = 83
 export const FN_bio_put = 84
+export const FN_nvme_should_fail = 85
 
 export const FN_HOST = 1024
 

@@ -94,6 +94,20 @@ export function rq_event(cpu: u32, id: u32, rq: u32, error: u32): void {
   }
 }
 
+/** A tracepoint of the NVMe driver: a queue's number and two words beside. */
+// @ts-ignore: decorator
+@inline
+export function nvme_event(cpu: u32, id: u32, rq: u32, qid: u32, a: u64, b: u32): void {
+  if (isDefined(TRACE_BUILD)) event(cpu, id, load<u32>(rq, RQ_Q), b, a, load<u32>(rq, RQ_DATA_LEN), qid)
+}
+
+/** The interrupt of an NVMe queue. */
+// @ts-ignore: decorator
+@inline
+export function irq_event(cpu: u32, id: u32, q: u32, qid: u32): void {
+  if (isDefined(TRACE_BUILD)) event(cpu, id, q, 0, 0, 0, qid)
+}
+
 /** A tracepoint about a queue, with a number. */
 // @ts-ignore: decorator
 @inline

@@ -14,9 +14,9 @@ import {
   CPU_BUSY_NS, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
   CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_IEN,
   DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_TAIL, DSQ_CQ, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
-  HC_OWNER, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
+  HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
   M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW, NQ_HCTX,
-  NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
+  NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
 } from './layout'
 import { complete_done_list, nvme_process_cq } from './cq'
 import { cpu_polls, cpu_wants_host } from './cpu'
@@ -26,6 +26,8 @@ import { NEVER, event_at, event_cpu, event_cpu_at, event_kind, event_pop, event_
 import { hybrid_rest } from './hybrid'
 import { job_issue, job_take, job_runnable } from './job'
 import { null_cmd_timers, null_next_due } from './null_blk'
+import { enter, irq_event, leave, trace_irq_enter, trace_irq_exit } from './trace'
+import { EV_irq_handler_entry, FN_nvme_irq } from './trace-names'
 
 function add(counter: u32, n: u64): void {
   store<u64>(counter, load<u64>(counter) + n)
@@ -124,9 +126,15 @@ function hybrid_sleep(cpu: u32, until: u64, from: u64): u64 {
 
 /** The vector of a queue fired. */
 function take_irq(cpu: u32, nq: u32): void {
+  if (load<u32>(nq, NQ_SHARED) & NQ_SUSPENDED) return
   add(cpu + CPU_IRQS, 1)
   spend(cpu, load<u32>(M_BASE, M_COST_IRQ))
+  const before = trace_irq_enter(cpu)
+  irq_event(cpu, EV_irq_handler_entry, load<u32>(load<u32>(nq, NQ_HCTX), HC_Q), load<u32>(nq, NQ_QID))
+  const t = enter(cpu, FN_nvme_irq)
   const n = nvme_process_cq(cpu, nq, FETCH_ALL)
+  leave(cpu, t)
+  trace_irq_exit(cpu, before)
   add(cpu + CPU_IRQ_DONE, n)
   add(nq + NQ_IRQ_DONE, n)
 }

@@ -173,7 +173,7 @@ export function wake_tag_waiters(blk: BlockLayer): void {
 /** Gives a bio to its disk. The task sleeps while the queue is frozen, or has no tag. */
 export function* submit_bio(q: request_queue, bio: number): Sleep<number> {
   const { blk } = q
-  yield* wait_event(q.mq_freeze_wq, () => q.mq_freeze_depth === 0)
+  yield* wait_event(q.mq_freeze_wq, () => q.mq_freeze_depth === 0 || q.dying)
   let cookie = blk.core.submit_bio(this_cpu(blk), bio)
   if (cookie !== SUBMIT_AGAIN) return cookie
   const waiter = blk.bios.waiters.pop()

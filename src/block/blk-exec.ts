@@ -1,12 +1,14 @@
 // Requests of the kernel's own: block/blk-exec.c of Linux 4.19, and blk_mq_alloc_request.
 //
-//   blk_mq_alloc_request    a request without a bio, in the context of this CPU; no tag: null (the caller has NOWAIT)
+//   blk_mq_alloc_request    a request without a bio, in the context of this CPU; the plain twin has NOWAIT
 //   blk_execute_rq_nowait   inserted and run, in this call if the queue may; `done` gets it when it ends, and frees it
 //   blk_execute_rq          ... and waited for
 
 import {
   CTX_HCTX,
   CTX_SIZE,
+  HC_SCHED_TAGS,
+  HC_TAGS,
   Q_CTXS,
   RQ_BIO,
   RQ_BIOTAIL,
@@ -15,29 +17,88 @@ import {
   RQ_END_IO,
   RQ_NR_SEGS,
   RQ_SECTOR,
+  RQ_START_NS,
+  SBQ_WS,
+  TAGS_BITMAP,
+  TAGS_BRESERVED,
+  WT_CPU,
 } from '../../assembly/layout.js'
-import { BLK_STS_IOERR } from '../../assembly/nvme.js'
+import { BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_RESERVED, BLK_STS_IOERR } from '../../assembly/nvme.js'
 import { completion, complete, wait_for_completion_io } from '../kernel/completion.js'
-import type { Sleep } from '../kernel/core.js'
+import { type Sleep, TASK_UNINTERRUPTIBLE } from '../kernel/core.js'
+import { ENODEV, EWOULDBLOCK } from '../kernel/errno.js'
+import { io_schedule, set_current_state } from '../kernel/task.js'
 import { enter, leave } from '../kernel/trace.js'
+import { wait_event } from '../kernel/wait.js'
 import { this_cpu } from './blk-mq.js'
 import { blk_mq_sched_insert_request } from './blk-mq-sched.js'
 import type { request_queue } from './blkdev.js'
 
-/** One try for a request; null when no tag is free, or the queue is frozen. */
-export function blk_mq_alloc_request(q: request_queue, opf: number): number | null {
+/** One try for a tag and its request, in the context of this CPU; 0 = none is free. */
+function blk_mq_get_request(q: request_queue, opf: number, flags: number): number {
   const { k, core, view, cpus } = q.blk
-  const t = enter(k, 'blk_mq_alloc_request')
-  if (q.mq_freeze_depth > 0 || q.elevator !== null) return leave(k, t, null)
+  const t = enter(k, 'blk_mq_get_request')
   const cpu = cpus[k.cpu.id]!
   const ctx = view.u32(q.at + Q_CTXS) + k.cpu.id * CTX_SIZE
   const hctx = view.u32(ctx + CTX_HCTX)
-  const tag = core.blk_mq_get_tag(hctx, k.cpu.id, 0)
-  if (tag < 0) return leave(k, t, null)
-  const rq = core.blk_mq_rq_ctx_init(q.at, hctx, ctx, cpu, tag, opf) >>> 0
+  const g = enter(k, 'blk_mq_get_tag')
+  leave(k, enter(k, '__blk_mq_get_tag'))
+  const internal = q.elevator ? BLK_MQ_REQ_INTERNAL : 0
+  const tag = core.blk_mq_get_tag(hctx, k.cpu.id, flags | internal)
+  leave(k, g)
+  if (tag < 0) return leave(k, t, 0)
+  const make = internal ? core.blk_mq_sched_rq_init : core.blk_mq_rq_ctx_init
+  const rq = make(q.at, hctx, ctx, cpu, tag, opf) >>> 0
   for (const field of [RQ_BIO, RQ_BIOTAIL, RQ_DATA_LEN, RQ_NR_SEGS]) view.setU32(rq + field, 0)
   view.setU64(rq + RQ_SECTOR, 0)
+  view.setU64(rq + RQ_START_NS, k.now())
   return leave(k, t, rq)
+}
+
+/** One try for a request. @returns its slot, -EWOULDBLOCK without a tag or on a frozen queue, -ENODEV on a dying one */
+export function blk_mq_alloc_request(q: request_queue, opf: number, flags = 0): number {
+  const { k } = q.blk
+  const t = enter(k, 'blk_mq_alloc_request')
+  leave(k, enter(k, 'blk_queue_enter'))
+  if (q.dying) return leave(k, t, -ENODEV)
+  if (q.mq_freeze_depth > 0) return leave(k, t, -EWOULDBLOCK)
+  const rq = blk_mq_get_request(q, opf, flags)
+  leave(k, enter(k, 'blk_queue_exit'))
+  return leave(k, t, rq === 0 ? -EWOULDBLOCK : rq)
+}
+
+/** Sleeps until a tag of this CPU's hardware queue may be free. */
+function* wait_for_tag(q: request_queue, flags: number): Sleep<void> {
+  const { blk } = q
+  const { k, core, view } = blk
+  const hctx = view.u32(view.u32(q.at + Q_CTXS) + k.cpu.id * CTX_SIZE + CTX_HCTX)
+  const tags = view.u32(hctx + (q.elevator ? HC_SCHED_TAGS : HC_TAGS))
+  const sbq = tags + (flags & BLK_MQ_REQ_RESERVED ? TAGS_BRESERVED : TAGS_BITMAP)
+  const waiter = blk.bios.waiters.pop()
+  if (waiter === undefined) throw new Error('too many tasks wait for a tag')
+  view.setU32(waiter + WT_CPU, this_cpu(blk))
+  core.sbitmap_prepare_to_wait(sbq, sbq + SBQ_WS, waiter)
+  blk.bios.sleeping.set(waiter, k.cpu.current)
+  set_current_state(k, TASK_UNINTERRUPTIBLE)
+  yield* io_schedule(k, 'a tag')
+  blk.bios.sleeping.delete(waiter)
+  core.sbitmap_finish_wait(sbq, waiter)
+  blk.bios.waiters.push(waiter)
+}
+
+/** The same, waiting for a tag and for the queue to be thawed. @returns the slot, or -ENODEV */
+export function* blk_mq_alloc_request_wait(
+  q: request_queue,
+  opf: number,
+  flags = 0,
+): Sleep<number> {
+  for (;;) {
+    const rq = blk_mq_alloc_request(q, opf, flags)
+    if (rq !== -EWOULDBLOCK) return rq
+    if (q.mq_freeze_depth > 0)
+      yield* wait_event(q.mq_freeze_wq, () => q.mq_freeze_depth === 0 || q.dying)
+    else yield* wait_for_tag(q, flags)
+  }
 }
 
 /** Gives a request back, that was executed or never was. */
@@ -67,7 +128,7 @@ export function blk_execute_rq_nowait(
 export function* blk_execute_rq(q: request_queue, rq: number, at_head: boolean): Sleep<number> {
   const { k } = q.blk
   const t = enter(k, 'blk_execute_rq')
-  const wait = new completion(k)
+  const wait = new completion(k, 'a request')
   let result = 0
   blk_execute_rq_nowait(q, rq, at_head, (_rq, status) => {
     const e = enter(k, 'blk_end_sync_rq')
@@ -75,6 +136,7 @@ export function* blk_execute_rq(q: request_queue, rq: number, at_head: boolean):
     complete(wait)
     leave(k, e)
   })
+  // io_schedule_timeout, in the task that waits
   yield* wait_for_completion_io(wait)
   return leave(k, t, result)
 }

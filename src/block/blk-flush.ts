@@ -51,6 +51,7 @@ import {
   RQ_INTERNAL_TAG,
   RQ_PRP_LIST,
   RQ_Q,
+  RQ_RETRIES,
   RQ_SAVED_END_IO,
   RQ_SECTOR,
   RQ_START_NS,
@@ -258,6 +259,7 @@ function makeFlushRequest(context: BlkContext, hctx: number, waiting: number): n
   view.setU32(flush + RQ_CPU, kernel ? view.u32(waiting + RQ_CPU) : cpu)
   view.setU32(flush + RQ_STATE, MQ_RQ_IDLE)
   view.setU32(flush + RQ_TIMEOUT, 0)
+  view.setU32(flush + RQ_RETRIES, 0)
   view.setU32(flush + RQ_PRP_LIST, 0)
   view.setU32(flush + RQ_END_IO, RQ_END_FLUSH)
   view.setU64(flush + RQ_START_NS, view.u64(cpu + CPU_NOW))

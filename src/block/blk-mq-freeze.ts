@@ -5,8 +5,16 @@
 // Completions and dispatch go on all the time. Freezes nest.
 
 import {
+  CPU_JOB,
+  FROZEN_DYING,
+  FROZEN_WAIT,
   HC_SCHED_TAGS,
   HC_TAGS,
+  IOU_FROZEN,
+  IOU_STATE,
+  JOB_NEXT,
+  JOB_RETRY,
+  JOB_WAITER,
   Q_FROZEN,
   Q_WATCH,
   SBQ_WAITERS,
@@ -14,12 +22,13 @@ import {
   TAGS_BRESERVED,
   TAGS_RESERVED,
   WATCH_FREEZE,
+  WT_WOKEN,
 } from '../../assembly/layout.js'
 import type { Sleep } from '../kernel/core.js'
 import { enter, leave } from '../kernel/trace.js'
 import { wait_event, wake_up_all } from '../kernel/wait.js'
 import { blk_mq_run_hw_queues } from './blk-mq.js'
-import type { request_queue } from './blkdev.js'
+import type { BlockLayer, request_queue } from './blkdev.js'
 
 /** Every set of tags of a queue. */
 function tag_sets(q: request_queue): number[] {
@@ -45,7 +54,7 @@ export function blk_freeze_queue_start(q: request_queue): void {
   const { k, view } = q.blk
   const t = enter(k, 'blk_freeze_queue_start')
   if (++q.mq_freeze_depth === 1) {
-    view.store(q.at + Q_FROZEN, 1)
+    view.store(q.at + Q_FROZEN, view.load(q.at + Q_FROZEN) | FROZEN_WAIT)
     view.store(q.at + Q_WATCH, view.load(q.at + Q_WATCH) | WATCH_FREEZE)
     blk_mq_run_hw_queues(q, false)
   }
@@ -72,9 +81,48 @@ export function blk_mq_unfreeze_queue(q: request_queue): void {
   const t = enter(k, 'blk_mq_unfreeze_queue')
   if (q.mq_freeze_depth === 0) throw new Error(`${q.name}: thawed, but not frozen`)
   if (--q.mq_freeze_depth === 0) {
-    view.store(q.at + Q_FROZEN, 0)
+    view.store(q.at + Q_FROZEN, view.load(q.at + Q_FROZEN) & ~FROZEN_WAIT)
     view.store(q.at + Q_WATCH, view.load(q.at + Q_WATCH) & ~WATCH_FREEZE)
     wake_up_all(q.mq_freeze_wq)
+    wake_frozen_jobs(q.blk)
+  }
+  leave(k, t)
+}
+
+/** Jobs that came to a frozen queue look again. */
+function wake_frozen_jobs({ view, core, cpus }: BlockLayer): void {
+  for (const cpu of cpus) {
+    let woken = false
+    for (let job = view.u32(cpu + CPU_JOB); job; job = view.u32(job + JOB_NEXT)) {
+      const iou = view.u32(job + JOB_RETRY)
+      if (iou === 0 || view.u32(iou + IOU_STATE) !== IOU_FROZEN) continue
+      view.store(view.u32(job + JOB_WAITER) + WT_WOKEN, 1)
+      woken = true
+    }
+    if (woken) core.virtual_kick(cpu)
+  }
+}
+
+/** Whoever waits at the door is sent away with an error, and whoever comes later (blk_set_queue_dying). */
+export function blk_set_queue_dying(q: request_queue): void {
+  const { k, view } = q.blk
+  const t = enter(k, 'blk_set_queue_dying')
+  q.dying = true
+  view.store(q.at + Q_FROZEN, view.load(q.at + Q_FROZEN) | FROZEN_DYING)
+  blk_freeze_queue_start(q)
+  blk_mq_wake_waiters(q)
+  wake_up_all(q.mq_freeze_wq)
+  wake_frozen_jobs(q.blk)
+  leave(k, t)
+}
+
+/** Tasks that wait for a tag look again. */
+function blk_mq_wake_waiters(q: request_queue): void {
+  const { k, core } = q.blk
+  const t = enter(k, 'blk_mq_wake_waiters')
+  for (const tags of tag_sets(q)) {
+    leave(k, enter(k, 'blk_mq_tag_wakeup_all'))
+    core.sbitmap_queue_wake_all(tags + TAGS_BITMAP)
   }
   leave(k, t)
 }

@@ -3,76 +3,163 @@
 //   blk_mq_alloc_tag_set    what the driver asks for is checked and corrected; the map of CPUs; tags and requests of
 //                           each hardware queue
 //   blk_mq_init_queue       blk_alloc_queue_node (timers), then blk_mq_init_allocated_queue: hardware queues, works
+//   blk_mq_update_nr_hw_queues   all queues of a set frozen, tags for the new number, the maps anew
 //   blk_cleanup_queue       nobody comes in any more, everybody leaves, timers and works are stopped
 //   blk_mq_free_tag_set
 //
-// The blocks of queues, tags and requests are planned and written when the machine boots; a tag set finds its own there,
-// and refuses a shape that was not planned.
+// Blocks of queues, tags and requests are of three kinds: written when the machine booted (`at`: such a set finds its own
+// there and refuses a shape that was not planned), planned at boot and written here (`memory`: a disk whose place jobs
+// must know before it is found), or the kernel's own memory (mm/slab.ts).
 
 import * as L from '../../assembly/layout.js'
-import { BLK_MQ_MAX_DEPTH } from '../../assembly/nvme.js'
+import {
+  BLK_MQ_F_SHOULD_MERGE,
+  BLK_MQ_F_TAG_SHARED,
+  BLK_MQ_MAX_DEPTH,
+  QUEUE_FLAG_INIT_DONE,
+  QUEUE_FLAG_IO_STAT,
+  QUEUE_FLAG_SAME_COMP,
+} from '../../assembly/nvme.js'
 import type { Sleep } from '../kernel/core.js'
 import { EINVAL, ENOMEM } from '../kernel/errno.js'
 import { del_timer_sync, timer_setup } from '../kernel/timer.js'
 import { timer_list } from '../kernel/timer-wheel.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
-import { wait_queue_head, wake_up_all } from '../kernel/wait.js'
+import { wait_queue_head } from '../kernel/wait.js'
 import { cancel_delayed_work_sync, cancel_work_sync } from '../kernel/workqueue-cancel.js'
 import { INIT_DELAYED_WORK, INIT_WORK, schedule_work } from '../kernel/workqueue-queue.js'
 import { delayed_work, work_struct } from '../kernel/workqueue-structs.js'
-import { blk_mq_quiesce_queue, blk_mq_run_work_fn, requeue_work_of } from './blk-mq.js'
 import { bdi_alloc_node, laptop_mode_timer_setup } from '../mm/backing-dev.js'
+import { blk_mq_quiesce_queue, blk_mq_run_work_fn, requeue_work_of } from './blk-mq.js'
 import { blk_mq_map_queues } from './blk-mq-cpumap.js'
-import { blk_freeze_queue_start, blk_mq_freeze_queue_wait } from './blk-mq-freeze.js'
+import {
+  blk_freeze_queue_start,
+  blk_mq_freeze_queue_wait,
+  blk_mq_unfreeze_queue,
+  blk_set_queue_dying,
+} from './blk-mq-freeze.js'
 import { blk_mq_exit_sched, blk_mq_sched_insert_request } from './blk-mq-sched.js'
+import {
+  blk_mq_alloc_tags,
+  blk_mq_free_tags,
+  blk_mq_init_tags,
+  type tags_memory,
+} from './blk-mq-tag.js'
 import { blk_mq_timeout_work, blk_rq_timed_out_timer } from './blk-timeout.js'
-import type { BlockLayer, blk_mq_hw_ctx, blk_mq_ops, request_queue, rq_list } from './blkdev.js'
+import type {
+  BlockLayer,
+  blk_mq_hw_ctx,
+  blk_mq_ops,
+  request_queue,
+  rq_list,
+  tag_set_facts,
+} from './blkdev.js'
+
+/** Where the blocks of a request queue lie: Q_*, the map of CPUs, software and hardware queues for the most there can be. */
+export interface queue_memory {
+  readonly q: number
+  readonly mqMap: number
+  readonly ctxs: number
+  readonly hctxs: number
+}
+
+/** Memory that was planned at boot for a tag set: null where nothing was planned, or it is in use. */
+export interface planned_memory {
+  tags(hctx_idx: number): tags_memory | null
+  queue(): queue_memory | null
+  /** The queue that had it is gone. @returns false when it was not planned memory */
+  queue_free(q: number): boolean
+}
 
 /** struct blk_mq_tag_set: what a driver asks for. blk_mq_alloc_tag_set corrects it and fills in the rest. */
-export interface blk_mq_tag_set {
+export interface blk_mq_tag_set extends tag_set_facts {
   readonly blk: BlockLayer
-  /** Address of the request queue's block (Q_*). */
-  readonly at: number
+  /** Address of a request queue's block (Q_*) that was written at boot; absent: made by blk_mq_init_queue. */
+  readonly at?: number
+  readonly memory?: planned_memory
   readonly ops: blk_mq_ops
+  /** DRIVER_* of hardware queues made here. */
+  readonly driver?: number
   nr_hw_queues: number
   queue_depth: number
   readonly reserved_tags: number
+  /** rq_timeout, jiffies; absent: 30 s. */
+  readonly timeout?: number
+  /** BLK_MQ_F_* beside SHOULD_MERGE. */
+  readonly flags?: number
+  driver_data?: unknown
   /** Hardware queue of each CPU. */
   mq_map: Uint32Array
   /** Tags (TAGS_*) of each hardware queue. */
   tags: number[]
+  /** The same with all that belongs to them, of those that were made here. */
+  tag_memory?: tags_memory[]
+  /** Queues that use it. */
+  tag_list?: request_queue[]
 }
 
 // ---------------------------------------------------------------- tag sets
 
-function booted_tags(set: blk_mq_tag_set, hctx_idx: number): number {
+function booted_tags(set: blk_mq_tag_set, at: number, hctx_idx: number): number {
   const { view } = set.blk
-  if (hctx_idx >= view.u32(set.at + L.Q_NR_HW)) return 0
-  return view.u32(view.u32(set.at + L.Q_HCTXS) + hctx_idx * L.HC_SIZE + L.HC_TAGS)
+  if (hctx_idx >= view.u32(at + L.Q_NR_HW)) return 0
+  return view.u32(view.u32(at + L.Q_HCTXS) + hctx_idx * L.HC_SIZE + L.HC_TAGS)
 }
 
-/** The map of tags of one hardware queue: 0 when there is no room for so many. */
-function blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: number): number {
-  const { k, view } = set.blk
-  const t = enter(k, 'blk_mq_alloc_rq_map')
+/** Tags of a queue whose blocks stand there since boot: they must have been planned for so many. */
+function find_booted_tags(set: blk_mq_tag_set, at: number, hctx_idx: number): boolean {
+  const tags = booted_tags(set, at, hctx_idx)
+  const fits = tags !== 0 && set.blk.view.u32(tags + L.TAGS_NR) >= set.queue_depth
+  if (fits) set.tags[hctx_idx] = tags
+  return fits
+}
+
+function blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: number): tags_memory | null {
+  const { blk } = set
+  const t = enter(blk.k, 'blk_mq_alloc_rq_map')
+  leave(blk.k, enter(blk.k, 'blk_mq_hw_queue_to_node'))
+  const i = enter(blk.k, 'blk_mq_init_tags')
+  const sharers = set.mq_map.filter(queue => queue === hctx_idx).length
+  const shape = { depth: set.queue_depth, reserved: set.reserved_tags, shared: sharers > 1 }
+  const memory = set.memory?.tags(hctx_idx) ?? blk_mq_alloc_tags(blk, shape)
+  if (memory) blk_mq_init_tags(blk, memory, shape)
+  leave(blk.k, i)
+  return leave(blk.k, t, memory)
+}
+
+function blk_mq_alloc_rqs(set: blk_mq_tag_set, { requests }: tags_memory, hctx_idx: number): void {
+  const { k } = set.blk
+  const t = enter(k, 'blk_mq_alloc_rqs')
   trace_call(k, 'blk_mq_hw_queue_to_node')
-  trace_call(k, 'blk_mq_init_tags')
-  const tags = booted_tags(set, hctx_idx)
-  const fits = tags !== 0 && view.u32(tags + L.TAGS_NR) >= set.queue_depth
-  return leave(k, t, fits ? tags : 0)
+  for (let tag = 0; tag < set.queue_depth; tag++)
+    set.ops.init_request?.(set, requests + tag * L.RQ_SIZE, hctx_idx)
+  leave(k, t)
 }
 
 /** Tags and requests of one hardware queue; false when there is no room for so many. */
 function __blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: number): boolean {
   const { k } = set.blk
   const t = enter(k, '__blk_mq_alloc_rq_map')
-  const tags = blk_mq_alloc_rq_map(set, hctx_idx)
-  if (tags === 0) return leave(k, t, false)
-  const r = enter(k, 'blk_mq_alloc_rqs')
-  trace_call(k, 'blk_mq_hw_queue_to_node')
-  leave(k, r)
-  set.tags[hctx_idx] = tags
+  if (set.at !== undefined) return leave(k, t, find_booted_tags(set, set.at, hctx_idx))
+  const memory = blk_mq_alloc_rq_map(set, hctx_idx)
+  if (memory === null) return leave(k, t, false)
+  blk_mq_alloc_rqs(set, memory, hctx_idx)
+  set.tags[hctx_idx] = memory.tags
+  set.tag_memory![hctx_idx] = memory
   return leave(k, t, true)
+}
+
+/** The tags of hardware queues from `first` on are given back. */
+function blk_mq_free_rq_maps(set: blk_mq_tag_set, first: number): void {
+  const { k } = set.blk
+  for (const [i, memory] of (set.tag_memory ?? []).entries()) {
+    if (i < first) continue
+    trace_call(k, 'blk_mq_free_rqs')
+    trace_call(k, 'blk_mq_free_tags')
+    if (set.memory?.tags(i)?.tags !== memory.tags) blk_mq_free_tags(set.blk, memory)
+  }
+  if (set.tag_memory) set.tag_memory.length = Math.min(set.tag_memory.length, first)
+  set.tags.length = Math.min(set.tags.length, first)
 }
 
 /** The depth is halved until there is room. */
@@ -81,6 +168,7 @@ function blk_mq_alloc_rq_maps(set: blk_mq_tag_set): number {
     let all = true
     for (let i = 0; i < set.nr_hw_queues; i++) all &&= __blk_mq_alloc_rq_map(set, i)
     if (all) return 0
+    if (set.at === undefined) blk_mq_free_rq_maps(set, 0)
     set.queue_depth >>= 1
     if (set.queue_depth < set.reserved_tags + 1) return -ENOMEM
   }
@@ -91,6 +179,20 @@ function bad_tag_set({ nr_hw_queues, queue_depth, reserved_tags, ops }: blk_mq_t
   return (ops.get_budget === undefined) !== (ops.put_budget === undefined)
 }
 
+/** Which hardware queue each CPU uses. */
+function blk_mq_update_queue_map(set: blk_mq_tag_set): void {
+  const { k, cpus } = set.blk
+  const t = enter(k, 'blk_mq_update_queue_map')
+  set.mq_map = new Uint32Array(cpus.length)
+  if (set.ops.map_queues) set.ops.map_queues(set)
+  else {
+    const m = enter(k, 'blk_mq_map_queues')
+    blk_mq_map_queues(set.mq_map, set.nr_hw_queues)
+    leave(k, m)
+  }
+  leave(k, t)
+}
+
 /** @returns 0, -EINVAL for a set that contradicts itself, -ENOMEM when no depth has room */
 export function blk_mq_alloc_tag_set(set: blk_mq_tag_set): number {
   const { k, cpus } = set.blk
@@ -98,25 +200,18 @@ export function blk_mq_alloc_tag_set(set: blk_mq_tag_set): number {
   if (bad_tag_set(set)) return leave(k, t, -EINVAL)
   set.queue_depth = Math.min(set.queue_depth, BLK_MQ_MAX_DEPTH)
   set.nr_hw_queues = Math.min(set.nr_hw_queues, cpus.length)
-  const u = enter(k, 'blk_mq_update_queue_map')
-  const m = enter(k, 'blk_mq_map_queues')
-  set.mq_map = new Uint32Array(cpus.length)
-  blk_mq_map_queues(set.mq_map, set.nr_hw_queues)
-  leave(k, m)
-  leave(k, u)
   set.tags = []
+  set.tag_memory = []
+  set.tag_list = []
+  blk_mq_update_queue_map(set)
   return leave(k, t, blk_mq_alloc_rq_maps(set))
 }
 
 export function blk_mq_free_tag_set(set: blk_mq_tag_set): void {
-  const { k } = set.blk
-  const t = enter(k, 'blk_mq_free_tag_set')
-  for (const _ of set.tags) {
-    trace_call(k, 'blk_mq_free_rqs')
-    trace_call(k, 'blk_mq_free_tags')
-  }
+  const t = enter(set.blk.k, 'blk_mq_free_tag_set')
+  blk_mq_free_rq_maps(set, 0)
   set.tags = []
-  leave(k, t)
+  leave(set.blk.k, t)
 }
 
 // ---------------------------------------------------------------- queues
@@ -132,15 +227,11 @@ function reset_blocks(blk: BlockLayer, at: number): void {
 }
 
 /** The queue with its timers, before it is anybody's. */
-function blk_alloc_queue_node(
-  blk: BlockLayer,
-  at: number,
-  name: string,
-  ops: blk_mq_ops,
-): request_queue {
+function blk_alloc_queue_node(set: blk_mq_tag_set, at: number, name: string): request_queue {
+  const { blk, ops } = set
   const { k } = blk
   const t = enter(k, 'blk_alloc_queue_node')
-  reset_blocks(blk, at)
+  if (set.at !== undefined) reset_blocks(blk, at)
   const bdi = blk.mm === null ? null : bdi_alloc_node(blk.mm, name)
   const bare = { blk, at, name, ops, bdi, queue_hw_ctx: [] } as unknown as request_queue
   trace_call(k, 'blk_alloc_queue_stats')
@@ -155,20 +246,24 @@ function blk_alloc_queue_node(
     mq_freeze_depth: 0,
     quiesced: false,
     dying: false,
+    queuedata: null,
+    flush_rqs: [] as number[],
+    tag_set: set,
   })
   timer_setup(q.timeout, blk_rq_timed_out_timer)
   return leave(k, t, q)
 }
 
-function blk_mq_init_hctx(q: request_queue, queue_num: number): blk_mq_hw_ctx {
+function blk_mq_init_hctx(set: blk_mq_tag_set, q: request_queue, queue_num: number): blk_mq_hw_ctx {
   const { blk } = q
   const { k } = blk
   const t = enter(k, 'blk_mq_init_hctx')
-  trace_call(k, 'blk_mq_hw_queue_to_node')
   const at = blk.view.u32(q.at + L.Q_HCTXS) + queue_num * L.HC_SIZE
   const bare = { at, q, queue_num, cpumask: [], ctxs: [] } as unknown as blk_mq_hw_ctx
+  trace_call(k, 'blk_mq_hw_queue_to_node')
   const hctx: blk_mq_hw_ctx = Object.assign(bare, {
-    run_work: new delayed_work<blk_mq_hw_ctx>(blk.k, bare),
+    run_work: new delayed_work<blk_mq_hw_ctx>(k, bare),
+    driver_data: null,
     next_cpu: 0,
     next_cpu_batch: 8,
     dispatch_from: 0,
@@ -176,45 +271,119 @@ function blk_mq_init_hctx(q: request_queue, queue_num: number): blk_mq_hw_ctx {
   })
   INIT_DELAYED_WORK(hctx.run_work, blk_mq_run_work_fn)
   blk.hctxs.set(at, hctx)
-  q.ops.init_hctx?.(hctx, queue_num)
+  if (set.at === undefined) init_hctx_block(set, hctx)
+  set.ops.init_hctx?.(hctx, queue_num)
   trace_call(k, 'blk_alloc_flush_queue')
+  const flush = blk.view.u32(at + L.HC_FQ_RQ)
+  if (set.at === undefined) set.ops.init_request?.(set, flush, queue_num)
   trace_call(k, 'blk_mq_hctx_kobj_init')
   return leave(k, t, hctx)
 }
 
-function blk_mq_realloc_hw_ctxs(q: request_queue): void {
-  const { k, view } = q.blk
+/** Writes the block of a hardware queue. Who owns it, and who uses it, is the map's (blk_mq_map_swqueue). */
+function init_hctx_block(set: blk_mq_tag_set, hctx: blk_mq_hw_ctx): void {
+  const { at, q, queue_num } = hctx
+  const { blk } = q
+  const { view } = blk
+  view.fill(at, L.HC_SIZE, 0)
+  const flush = flush_slot(set, q, queue_num)
+  view.setU32(flush + L.RQ_TAG, 0xffffffff)
+  view.setU32(flush + L.RQ_INTERNAL_TAG, 0xffffffff)
+  view.setU32(at + L.HC_INDEX, queue_num)
+  view.setU32(at + L.HC_Q, q.at)
+  view.setU32(at + L.HC_TAGS, set.tags[queue_num]!)
+  view.setU32(at + L.HC_DRIVER, set.driver ?? L.DRIVER_HOST)
+  view.setU32(at + L.HC_FLAGS, hctx_flags(set))
+  view.setU32(at + L.HC_FQ_RQ, flush)
+}
+
+function hctx_flags(set: blk_mq_tag_set): number {
+  const shared = (set.tag_list?.length ?? 0) > 1 ? BLK_MQ_F_TAG_SHARED : 0
+  return BLK_MQ_F_SHOULD_MERGE | (set.flags ?? 0) | shared
+}
+
+/** The flush request of a hardware queue: behind the slots of the tags for the set's first queue, else of its own. */
+function flush_slot(set: blk_mq_tag_set, q: request_queue, queue_num: number): number {
+  if (set.tag_list?.[0] === q || set.tag_list?.length === 0)
+    return set.tag_memory![queue_num]!.requests + set.queue_depth * L.RQ_SIZE
+  const own = set.blk.mem.kzalloc(L.RQ_SIZE)
+  q.flush_rqs.push(own)
+  return own
+}
+
+/** As many hardware queues as the set has: new ones are made, those too many go. */
+function blk_mq_realloc_hw_ctxs(set: blk_mq_tag_set, q: request_queue): void {
+  const { blk } = q
+  const { k, view } = blk
   const t = enter(k, 'blk_mq_realloc_hw_ctxs')
-  const all = q.queue_hw_ctx as blk_mq_hw_ctx[]
   trace_call(k, 'blk_mq_sysfs_unregister')
-  for (let i = 0; i < view.u32(q.at + L.Q_NR_HW); i++) all.push(blk_mq_init_hctx(q, i))
+  const all = q.queue_hw_ctx
+  const nr = view.u32(q.at + L.Q_NR_HW)
+  for (let i = all.length; i < nr; i++) all.push(blk_mq_init_hctx(set, q, i))
+  for (const hctx of all.splice(nr)) blk_mq_exit_hctx(hctx)
   trace_call(k, 'blk_mq_sysfs_register')
   leave(k, t)
 }
 
+function blk_mq_exit_hctx(hctx: blk_mq_hw_ctx): void {
+  const { q } = hctx
+  const { k } = q.blk
+  const t = enter(k, 'blk_mq_exit_hctx')
+  q.ops.exit_hctx?.(hctx, hctx.queue_num)
+  trace_call(k, 'blk_free_flush_queue')
+  q.blk.hctxs.delete(hctx.at)
+  leave(k, t)
+}
+
+/** Writes which hardware queue each CPU uses, and who owns each. */
+function write_map(set: blk_mq_tag_set, q: request_queue): void {
+  const { view, cpus } = q.blk
+  const map = view.u32(q.at + L.Q_MAP)
+  const ctxs = view.u32(q.at + L.Q_CTXS)
+  const used = new Map<number, number>()
+  cpus.forEach((block, cpu) => {
+    const hctx = q.queue_hw_ctx[set.mq_map[cpu]!] ?? q.queue_hw_ctx[0]!
+    const index = used.get(hctx.at) ?? 0
+    const ctx = ctxs + cpu * L.CTX_SIZE
+    if (index === 0) view.setU32(hctx.at + L.HC_OWNER, block)
+    view.setU32(ctx + L.CTX_CPU, block)
+    view.setU32(ctx + L.CTX_HCTX, hctx.at)
+    view.setU32(ctx + L.CTX_INDEX_HW, index)
+    view.setU32(map + 4 * cpu, hctx.at)
+    used.set(hctx.at, index + 1)
+  })
+  for (const { at } of q.queue_hw_ctx) {
+    const n = used.get(at) ?? 0
+    view.setU32(at + L.HC_SHARED, n > 1 ? 1 : 0)
+    view.setU32(at + L.HC_NR_CTX, n)
+    if (n === 0) view.setU32(at + L.HC_OWNER, cpus[0]!)
+  }
+}
+
 /** Which software queues each hardware queue has. */
-function blk_mq_map_swqueue(q: request_queue): void {
+function blk_mq_map_swqueue(set: blk_mq_tag_set, q: request_queue): void {
   const { k, view, cpus } = q.blk
   const t = enter(k, 'blk_mq_map_swqueue')
+  if (set.at === undefined) write_map(set, q)
   for (const hctx of q.queue_hw_ctx) {
     const mine = cpus.flatMap((_, cpu) => {
       const ctx = view.u32(q.at + L.Q_CTXS) + cpu * L.CTX_SIZE
       return view.u32(ctx + L.CTX_HCTX) === hctx.at ? [{ cpu, ctx }] : []
     })
     const cpumask = hctx.cpumask as number[]
-    cpumask.push(...mine.map(({ cpu }) => cpu))
+    cpumask.splice(0, cpumask.length, ...mine.map(({ cpu }) => cpu))
     const ctxs = hctx.ctxs as number[]
-    ctxs.push(...mine.map(({ ctx }) => ctx))
+    ctxs.splice(0, ctxs.length, ...mine.map(({ ctx }) => ctx))
     hctx.next_cpu = cpumask[0] ?? 0
   }
   leave(k, t)
 }
 
-function blk_mq_init_allocated_queue(q: request_queue): request_queue {
+function blk_mq_init_allocated_queue(set: blk_mq_tag_set, q: request_queue): request_queue {
   const { k } = q.blk
   const t = enter(k, 'blk_mq_init_allocated_queue')
   trace_call(k, 'blk_mq_sysfs_init')
-  blk_mq_realloc_hw_ctxs(q)
+  blk_mq_realloc_hw_ctxs(set, q)
   INIT_WORK(q.timeout_work, blk_mq_timeout_work)
   trace_call(k, 'blk_queue_rq_timeout')
   INIT_DELAYED_WORK(q.requeue_work, requeue_work_of(blk_mq_sched_insert_request))
@@ -222,22 +391,106 @@ function blk_mq_init_allocated_queue(q: request_queue): request_queue {
   trace_call(k, 'blk_queue_congestion_threshold')
   leave(k, m)
   trace_call(k, 'blk_queue_softirq_done')
-  blk_mq_map_swqueue(q)
+  blk_mq_map_swqueue(set, q)
   trace_call(k, 'elevator_init_mq')
   q.blk.queues.set(q.at, q)
   return leave(k, t, q)
 }
 
-/** Makes the queue's objects over the blocks that were written at boot. */
-export function blk_mq_init_queue(
-  blk: BlockLayer,
-  at: number,
-  name: string,
-  ops: blk_mq_ops,
-): request_queue {
+function alloc_queue_memory(blk: BlockLayer): queue_memory | null {
+  const { mem, cpus } = blk
+  const memory = {
+    q: mem.kzalloc(L.Q_SIZE),
+    mqMap: mem.kzalloc(4 * cpus.length),
+    ctxs: mem.kzalloc(L.CTX_SIZE * cpus.length),
+    hctxs: mem.kzalloc(L.HC_SIZE * cpus.length),
+  }
+  if (Object.values(memory).every(at => at !== 0)) return memory
+  for (const at of Object.values(memory)) mem.kfree(at)
+  return null
+}
+
+/** BLK_DEF_MAX_SECTORS, BLK_MAX_SEGMENTS and what else blk_set_default_limits says. */
+const DEF_MAX_SECTORS = 2560
+const DEF_MAX_SEGMENTS = 128
+const DEF_TIMEOUT_S = 30
+
+/** Writes the block of a queue. Capacity and limits are the driver's. */
+function init_queue_block(set: blk_mq_tag_set, memory: queue_memory): void {
+  const { view, k, queues, cpus } = set.blk
+  const { q } = memory
+  view.fill(q, L.Q_SIZE, 0)
+  view.fill(memory.ctxs, L.CTX_SIZE * cpus.length, 0)
+  const flags =
+    (1 << QUEUE_FLAG_IO_STAT) | (1 << QUEUE_FLAG_SAME_COMP) | (1 << QUEUE_FLAG_INIT_DONE)
+  view.setU32(q + L.Q_FLAGS, flags)
+  view.setU32(q + L.Q_NR_HW, set.nr_hw_queues)
+  view.setU32(q + L.Q_MAP, memory.mqMap)
+  view.setU32(q + L.Q_CTXS, memory.ctxs)
+  view.setU32(q + L.Q_HCTXS, memory.hctxs)
+  view.setU32(q + L.Q_TIMEOUT, set.timeout ?? DEF_TIMEOUT_S * k.hz)
+  view.setU32(q + L.Q_MAX_SECTORS, DEF_MAX_SECTORS)
+  view.setU32(q + L.Q_MAX_SEGMENTS, DEF_MAX_SEGMENTS)
+  view.setU32(q + L.Q_LBA_SHIFT, L.SECTOR_SHIFT)
+  view.setU32(q + L.Q_NR_REQUESTS, set.queue_depth)
+  view.setU32(q + L.Q_INDEX, queues.size)
+}
+
+/** The tags are shared from the second queue on, and hardware queues know it. */
+function blk_mq_add_queue_tag_set(set: blk_mq_tag_set, q: request_queue): void {
+  if (set.at !== undefined || !set.tag_list) return
+  if (!set.tag_list.includes(q)) set.tag_list.push(q)
+  update_shared(set)
+}
+
+function update_shared(set: blk_mq_tag_set): void {
+  const { view } = set.blk
+  for (const q of set.tag_list ?? [])
+    for (const { at } of q.queue_hw_ctx) view.setU32(at + L.HC_FLAGS, hctx_flags(set))
+}
+
+/**
+ * Makes a queue of a tag set.
+ * @returns null when there is no memory
+ */
+export function blk_mq_init_queue(set: blk_mq_tag_set, name: string): request_queue | null {
+  const { blk } = set
   const t = enter(blk.k, 'blk_mq_init_queue')
-  const q = blk_alloc_queue_node(blk, at, name, ops)
-  return leave(blk.k, t, blk_mq_init_allocated_queue(q))
+  let at = set.at
+  if (at === undefined) {
+    const memory = set.memory?.queue() ?? alloc_queue_memory(blk)
+    if (memory === null) return leave(blk.k, t, null)
+    init_queue_block(set, memory)
+    at = memory.q
+  }
+  const q = blk_alloc_queue_node(set, at, name)
+  blk_mq_add_queue_tag_set(set, q)
+  blk_mq_init_allocated_queue(set, q)
+  update_shared(set)
+  return leave(blk.k, t, q)
+}
+
+/** Another number of hardware queues for every queue of a set: they are frozen meanwhile. Sleeps. */
+export function* blk_mq_update_nr_hw_queues(set: blk_mq_tag_set, nr: number): Sleep<void> {
+  const { k, view, cpus } = set.blk
+  const t = enter(k, 'blk_mq_update_nr_hw_queues')
+  const wanted = Math.min(nr, cpus.length)
+  if (wanted < 1 || wanted === set.nr_hw_queues || set.at !== undefined) return leave(k, t)
+  const queues = set.tag_list ?? []
+  for (const q of queues) blk_freeze_queue_start(q)
+  for (const q of queues) yield* blk_mq_freeze_queue_wait(q)
+  const before = set.nr_hw_queues
+  set.nr_hw_queues = wanted
+  blk_mq_update_queue_map(set)
+  for (let i = before; i < wanted; i++) __blk_mq_alloc_rq_map(set, i)
+  for (const q of queues) {
+    view.setU32(q.at + L.Q_NR_HW, wanted)
+    blk_mq_realloc_hw_ctxs(set, q)
+    blk_mq_map_swqueue(set, q)
+  }
+  blk_mq_free_rq_maps(set, wanted)
+  for (const q of queues) blk_mq_unfreeze_queue(q)
+  leave(k, t)
 }
 
 /** Stops timers and works of a queue. The requeue work goes with the queue itself. */
@@ -249,28 +502,15 @@ function* blk_sync_queue(q: request_queue): Sleep<void> {
   leave(q.blk.k, t)
 }
 
-/** Nobody comes in any more; whoever sleeps for a tag wakes and sees it. */
-export function blk_set_queue_dying(q: request_queue): void {
-  const { k } = q.blk
-  const t = enter(k, 'blk_set_queue_dying')
-  q.dying = true
-  blk_freeze_queue_start(q)
-  const w = enter(k, 'blk_mq_wake_waiters')
-  for (const _ of q.queue_hw_ctx) trace_call(k, 'blk_mq_tag_wakeup_all')
-  wake_up_all(q.mq_freeze_wq)
-  leave(k, w)
-  leave(k, t)
-}
-
+/** Its hardware queues go, and its place in the tag set. */
 function blk_mq_free_queue(q: request_queue): void {
   const { blk } = q
   const t = enter(blk.k, 'blk_mq_free_queue')
-  for (const hctx of q.queue_hw_ctx) {
-    const e = enter(blk.k, 'blk_mq_exit_hctx')
-    q.ops.exit_hctx?.(hctx, hctx.queue_num)
-    trace_call(blk.k, 'blk_free_flush_queue')
-    blk.hctxs.delete(hctx.at)
-    leave(blk.k, e)
+  const set = q.tag_set as blk_mq_tag_set
+  for (const hctx of q.queue_hw_ctx) blk_mq_exit_hctx(hctx)
+  if (set.tag_list) {
+    set.tag_list = set.tag_list.filter(other => other !== q)
+    update_shared(set)
   }
   leave(blk.k, t)
 }
@@ -278,21 +518,30 @@ function blk_mq_free_queue(q: request_queue): void {
 /** The end of a queue: it is frozen for good. Its memory goes with blk_put_queue. */
 export function* blk_cleanup_queue(q: request_queue): Sleep<void> {
   const { blk } = q
-  const { k } = blk
-  const t = enter(k, 'blk_cleanup_queue')
+  const t = enter(blk.k, 'blk_cleanup_queue')
   blk_set_queue_dying(q)
-  const f = enter(k, 'blk_freeze_queue')
+  const f = enter(blk.k, 'blk_freeze_queue')
   blk_freeze_queue_start(q)
   yield* blk_mq_freeze_queue_wait(q)
-  leave(k, f)
+  leave(blk.k, f)
   blk_mq_quiesce_queue(q)
   if (q.bdi !== null) del_timer_sync(q.bdi.laptop_mode_wb_timer)
   yield* blk_sync_queue(q)
   blk_mq_exit_sched(q)
-  if (q.bdi !== null) trace_call(k, 'bdi_put')
+  if (q.bdi !== null) trace_call(blk.k, 'bdi_put')
   blk_mq_free_queue(q)
   blk.queues.delete(q.at)
-  leave(k, t)
+  leave(blk.k, t)
+}
+
+/** Blocks that were made here go. */
+function free_blocks(q: request_queue): void {
+  const { mem, view } = q.blk
+  const set = q.tag_set as blk_mq_tag_set
+  for (const rq of q.flush_rqs.splice(0)) mem.kfree(rq)
+  if (set.at !== undefined || set.memory?.queue_free(q.at) === true) return
+  for (const field of [L.Q_MAP, L.Q_CTXS, L.Q_HCTXS]) mem.kfree(view.u32(q.at + field))
+  mem.kfree(q.at)
 }
 
 function* __blk_release_queue(work: work_struct<request_queue>): Sleep<void> {
@@ -308,6 +557,7 @@ function* __blk_release_queue(work: work_struct<request_queue>): Sleep<void> {
   for (let i = 0; i <= q.blk.cpus.length; i++) trace_call(k, 'blk_mq_sysfs_release')
   leave(k, d)
   leave(k, r)
+  free_blocks(q)
   leave(k, t)
 }
 

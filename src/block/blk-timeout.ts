@@ -22,23 +22,18 @@ import {
   RQ_Q,
   RQ_REF,
   RQ_STATE,
-  SBQ_MAP,
-  SBQ_MAP_NR,
-  SBQ_SHIFT,
-  SBW_SIZE,
-  TAGS_BITMAP,
   HC_TAGS,
-  TAGS_RESERVED,
-  TAGS_RQS,
 } from '../../assembly/layout.js'
 import { RQF_TIMED_OUT } from '../../assembly/nvme.js'
+import type { Sleep } from '../kernel/core.js'
 import { round_jiffies_up } from '../kernel/round-jiffies.js'
 import { mod_timer, timer_pending } from '../kernel/timer.js'
 import type { timer_list } from '../kernel/timer-wheel.js'
 import { enter, leave } from '../kernel/trace.js'
 import type { work_struct } from '../kernel/workqueue-structs.js'
+import { blk_mq_tag_to_rq, busy_tags } from './blk-mq-tag.js'
 import { kblockd_schedule_work, this_cpu } from './blk-mq.js'
-import { BLK_EH_DONE, type request_queue } from './blkdev.js'
+import { BLK_EH_DONE, BLK_EH_RESET_TIMER, type request_queue } from './blkdev.js'
 
 const BLK_MAX_TIMEOUT_S = 5
 
@@ -79,27 +74,18 @@ export function blk_rq_timed_out_timer(timer: timer_list<request_queue>): void {
 export function blk_mq_queue_tag_busy_iter(q: request_queue, each: (rq: number) => void): void {
   const { k } = q.blk
   const t = enter(k, 'blk_mq_queue_tag_busy_iter')
-  for (const hctx of q.queue_hw_ctx) for (const rq of busy_requests(q, hctx.at)) each(rq)
+  for (const rq of busy_requests(q)) each(rq)
   leave(k, enter(k, 'blk_queue_exit'))
   leave(k, t)
 }
 
-function busy_requests(q: request_queue, hctx: number): number[] {
+function busy_requests(q: request_queue): number[] {
   const { view } = q.blk
-  const tags = view.u32(hctx + HC_TAGS)
-  const bitmap = tags + TAGS_BITMAP
-  const busy: number[] = []
-  const per_word = 2 ** view.u32(bitmap + SBQ_SHIFT)
-  for (let w = 0; w < view.u32(bitmap + SBQ_MAP_NR); w++) {
-    const word = view.u32(bitmap + SBQ_MAP) + w * SBW_SIZE
-    for (let bit = 0; bit < per_word; bit++) {
-      if (!((view.u32(word + 4 * (bit >> 5)) >>> (bit & 31)) & 1)) continue
-      const tag = w * per_word + bit + view.u32(tags + TAGS_RESERVED)
-      const rq = view.u32(view.u32(tags + TAGS_RQS) + 4 * tag)
-      if (rq && view.u32(rq + RQ_Q) === q.at) busy.push(rq)
-    }
-  }
-  return busy
+  return q.queue_hw_ctx.flatMap(({ at }) => {
+    const tags = view.u32(at + HC_TAGS)
+    const rqs = busy_tags(view, tags).map(tag => blk_mq_tag_to_rq(view, tags, tag))
+    return rqs.filter(rq => rq !== 0 && view.u32(rq + RQ_Q) === q.at)
+  })
 }
 
 /** Whether a request is overdue; if it is only started, `next` learns of its deadline. */
@@ -113,33 +99,41 @@ function blk_mq_req_expired(q: request_queue, rq: number, next: { at: number | n
   return false
 }
 
-function blk_mq_rq_timed_out(q: request_queue, rq: number): void {
+function* blk_mq_rq_timed_out(q: request_queue, rq: number): Sleep<void> {
   const { view, core } = q.blk
   view.setU32(rq + RQ_FLAGS, view.u32(rq + RQ_FLAGS) | RQF_TIMED_OUT)
-  if (q.ops.timeout && q.ops.timeout(q, rq) === BLK_EH_DONE) return
+  const answer = q.ops.timeout?.(q, rq) ?? BLK_EH_RESET_TIMER
+  if ((typeof answer === 'number' ? answer : yield* answer) === BLK_EH_DONE) return
   view.setU32(rq + RQ_FLAGS, view.u32(rq + RQ_FLAGS) & ~RQF_TIMED_OUT)
   core.blk_add_timer(this_cpu(q.blk), q.at, rq)
 }
 
 /** Looks at one request, holding it, so that its tag is not used anew meanwhile. */
-function blk_mq_check_expired(q: request_queue, rq: number, next: { at: number | null }): void {
+function* blk_mq_check_expired(
+  q: request_queue,
+  rq: number,
+  next: { at: number | null },
+): Sleep<void> {
   const { k, view, core } = q.blk
   if (view.load(rq + RQ_STATE) !== MQ_RQ_IN_FLIGHT) return
   const t = enter(k, 'blk_mq_check_expired')
   if (blk_mq_req_expired(q, rq, next)) {
     view.store(rq + RQ_REF, 1)
-    blk_mq_rq_timed_out(q, rq)
+    yield* blk_mq_rq_timed_out(q, rq)
     core.blk_mq_put_reference(this_cpu(q.blk), rq)
   }
   leave(k, t)
 }
 
-export function blk_mq_timeout_work(work: work_struct<request_queue>): void {
+export function* blk_mq_timeout_work(work: work_struct<request_queue>): Sleep<void> {
   const q = work.container
   const { k } = q.blk
   const t = enter(k, 'blk_mq_timeout_work')
   const next: { at: number | null } = { at: null }
-  blk_mq_queue_tag_busy_iter(q, rq => blk_mq_check_expired(q, rq, next))
+  const i = enter(k, 'blk_mq_queue_tag_busy_iter')
+  for (const rq of busy_requests(q)) yield* blk_mq_check_expired(q, rq, next)
+  leave(k, enter(k, 'blk_queue_exit'))
+  leave(k, i)
   if (next.at !== null) arm(q, next.at)
   leave(k, enter(k, 'blk_queue_exit'))
   leave(k, t)

@@ -17,6 +17,7 @@ import type { timer_list } from '../kernel/timer-wheel.js'
 import type { wait_queue_head } from '../kernel/wait.js'
 import type { delayed_work, work_struct, workqueue_struct } from '../kernel/workqueue-structs.js'
 import type { backing_dev_info, mm_state } from '../mm/mm.js'
+import type { Slab } from '../mm/slab.js'
 
 /** Requests in the order of a list: addresses of their slots. */
 export type rq_list = number[]
@@ -30,6 +31,8 @@ export interface BlockLayer {
   /** CPU blocks by the kernel's CPU numbers. */
   readonly cpus: readonly number[]
   readonly kblockd: workqueue_struct
+  /** Memory for what is made while the machine runs: queues, tags, commands, buffers. */
+  readonly mem: Slab
   /** By address of their blocks (Q_*, HC_*). */
   readonly queues: Map<number, request_queue>
   readonly hctxs: Map<number, blk_mq_hw_ctx>
@@ -73,13 +76,33 @@ export interface blk_mq_ops {
   readonly exit_hctx?: (hctx: blk_mq_hw_ctx, hctx_idx: number) => void
   /** The disk is opened, and closed again. */
   readonly open?: (q: request_queue) => void
+  /** Its first open: whether it is what it was. */
+  readonly revalidate_disk?: (q: request_queue) => Sleep<number>
   readonly release?: (q: request_queue) => void
-  /** @returns BLK_EH_DONE or BLK_EH_RESET_TIMER */
-  readonly timeout?: (q: request_queue, rq: number) => number
+  /** @returns BLK_EH_DONE or BLK_EH_RESET_TIMER; it may sleep */
+  readonly timeout?: (q: request_queue, rq: number) => number | Sleep<number>
+  /** DRIVER_HOST: gives a request to the driver. @returns a blk_status_t */
+  readonly queue_rq?: (hctx: blk_mq_hw_ctx, rq: number) => number
+  /** DRIVER_HOST: a request is complete, on the CPU that submitted it; RQ_STATUS is the driver's. */
+  readonly complete?: (q: request_queue, rq: number) => void
+  /** NVMe: a command ended with an NVMe status that is not success; the driver retries or ends its request. */
+  readonly complete_failed?: (q: request_queue, rq: number, status: number) => void
+  /** A request slot was made, of hardware queue `hctx_idx`. */
+  readonly init_request?: (set: tag_set_facts, rq: number, hctx_idx: number) => void
+  /** Fills the map of CPUs to hardware queues. */
+  readonly map_queues?: (set: tag_set_facts) => void
   readonly get_budget?: (hctx: blk_mq_hw_ctx) => boolean
   readonly put_budget?: (hctx: blk_mq_hw_ctx) => void
   /** After the batch of a dispatch list went to the driver: NVMe rings its doorbells. */
   readonly commit_rqs?: (hctx: blk_mq_hw_ctx) => void
+}
+
+/** What a driver's functions see of a tag set (blk_mq_tag_set). */
+export interface tag_set_facts {
+  readonly blk: BlockLayer
+  readonly nr_hw_queues: number
+  readonly mq_map: Uint32Array
+  readonly driver_data?: unknown
 }
 
 export const BLK_EH_DONE = 0
@@ -94,6 +117,8 @@ export interface blk_mq_hw_ctx {
   /** Kernel numbers of the CPUs mapped to it, ascending; software queues in the order of index_hw. */
   readonly cpumask: readonly number[]
   readonly ctxs: readonly number[]
+  /** The driver's own. */
+  driver_data: unknown
   readonly run_work: delayed_work<blk_mq_hw_ctx>
   next_cpu: number
   next_cpu_batch: number
@@ -111,7 +136,7 @@ export interface request_queue {
   readonly ops: blk_mq_ops
   /** Null while there is no page cache. */
   bdi: backing_dev_info | null
-  readonly queue_hw_ctx: readonly blk_mq_hw_ctx[]
+  readonly queue_hw_ctx: blk_mq_hw_ctx[]
   elevator: elevator_queue | null
   /** Head first. */
   requeue_list: rq_list
@@ -122,6 +147,12 @@ export interface request_queue {
   mq_freeze_depth: number
   quiesced: boolean
   dying: boolean
+  /** The driver's own (a namespace). */
+  queuedata: unknown
+  /** Flush requests of its own (RQ_*), where its tag set has none for it. */
+  readonly flush_rqs: number[]
+  /** For shared tags: the set that it is a queue of. */
+  tag_set: tag_set_facts | null
 }
 
 /** struct elevator_queue: one scheduler attached to one queue. */

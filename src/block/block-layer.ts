@@ -11,6 +11,7 @@ import type { Kernel } from '../kernel/kernel.js'
 import { wake_up_all } from '../kernel/wait.js'
 import { alloc_workqueue } from '../kernel/workqueue-alloc.js'
 import { WQ_HIGHPRI, WQ_MEM_RECLAIM } from '../kernel/workqueue-structs.js'
+import type { Slab } from '../mm/slab.js'
 import { blk_insert_flush } from './blk-flush.js'
 import { blk_mq_run_hw_queue, rq_queue } from './blk-mq.js'
 import {
@@ -29,6 +30,7 @@ export function blk_dev_init(
   core: Core,
   view: View,
   cpus: readonly number[],
+  mem: Slab,
 ): BlockLayer {
   const kblockd = alloc_workqueue(k, 'kblockd', WQ_MEM_RECLAIM | WQ_HIGHPRI, 0)
   if (kblockd === null) throw new Error('kblockd could not be made')
@@ -38,6 +40,7 @@ export function blk_dev_init(
     view,
     cpus,
     kblockd,
+    mem,
     queues: new Map(),
     hctxs: new Map(),
     bios: { bios: [], waiters: [], end_io: new Map(), sleeping: new Map() },
@@ -124,6 +127,20 @@ const ANSWERS: Readonly<Record<number, Answer>> = {
   },
   [L.HB_FREED]: (blk, at, rq) => {
     freed(blk, blk.queues.get(at)!, rq)
+    return 0
+  },
+  [L.HB_QUEUE_RQ]: (blk, at, rq) => {
+    const hctx = blk.hctxs.get(at)!
+    return hctx.q.ops.queue_rq!(hctx, rq)
+  },
+  [L.HB_COMPLETE_RQ]: (blk, rq) => {
+    const q = rq_queue(blk, rq)
+    q.ops.complete!(q, rq)
+    return 0
+  },
+  [L.HB_COMPLETE_FAILED]: (blk, rq, status) => {
+    const q = rq_queue(blk, rq)
+    q.ops.complete_failed!(q, rq, status)
     return 0
   },
   [L.HB_MERGE_BIO]: (blk, ctx, bio) => {

@@ -83,6 +83,16 @@ export interface Core {
     tag: number,
     opf: number,
   ): number
+  /** The same for a tag of the scheduler. */
+  blk_mq_sched_rq_init(
+    q: number,
+    hctx: number,
+    ctx: number,
+    cpu: number,
+    tag: number,
+    opf: number,
+  ): number
+  /** `flags`: BLK_MQ_REQ_*. Negative = none is free. */
   blk_mq_get_tag(hctx: number, cpu: number, flags: number): number
   blk_mq_put_tag(tags: number, cpu: number, tag: number): void
   __blk_mq_requeue_request(cpu: number, rq: number): void
@@ -106,9 +116,17 @@ export interface Core {
   /** The next request that waits on hctx->dispatch or the slow list; 0 = none, and the gate is open. */
   blk_mq_take_waiting(hctx: number): number
   complete_remote(cpu: number, to: number, rq: number): void
+  /** blk_mq_complete_request for a request whose RQ_STATUS is filled in; 0 = it was complete already. */
+  blk_mq_complete_any(cpu: number, rq: number): number
 
   // --- the NVMe driver
   nvme_ring_doorbells(cpu: number): void
+  /** Writes the submission tail of one queue, if it moved. */
+  nvme_write_sq_db(cpu: number, nq: number): void
+  /** Takes up to `max` new completion entries; how many there were. */
+  nvme_process_cq(cpu: number, nq: number, max: number): number
+  /** 1 if the entry at the head is new. */
+  nvme_cqe_pending(nq: number): number
 
   // --- null_blk
   /** Real clock: ends the commands of a CPU whose timers have fired; how many. */

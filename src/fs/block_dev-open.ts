@@ -19,9 +19,10 @@ import {
 import type { inode } from '../mm/mm.js'
 
 /** What the disk's first open does beyond the driver's own: looks at the partition table. */
-function* rescan_partitions(bdev: inode): Sleep<void> {
+function* rescan_partitions(q: request_queue, bdev: inode): Sleep<void> {
   const { k } = bdev.bdi.mm
   trace_call(k, 'fsync_bdev')
+  if (q.ops.revalidate_disk) yield* q.ops.revalidate_disk(q)
   const p = yield* grab_cache_page_write_begin(bdev.i_mapping, 0)
   if (!p.uptodate) yield* read_mapping_page(p)
 }
@@ -30,7 +31,7 @@ function* __blkdev_get(q: request_queue, fresh: inode | null): Sleep<void> {
   const { k } = q.blk
   const t = enter(k, '__blkdev_get')
   q.ops.open?.(q)
-  if (fresh !== null) yield* rescan_partitions(fresh)
+  if (fresh !== null) yield* rescan_partitions(q, fresh)
   leave(k, t)
 }
 

@@ -18,7 +18,6 @@ import { blk_mq_init_queue } from '../block/blk-mq-init.js'
 import { blk_dev_init, block_host } from '../block/block-layer.js'
 import {
   blk_mq_requeue_request,
-  blk_mq_run_hw_queues,
   blk_mq_start_stopped_hw_queues,
   blk_mq_stop_hw_queues,
 } from '../block/blk-mq.js'
@@ -29,7 +28,7 @@ import { SCHEDULERS, type SchedulerName } from '../block/schedulers.js'
 import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
 import { null_blk, type NullbOptions } from '../drivers/block/null_blk.js'
-import { nvme_complete_failed } from '../drivers/nvme/host/core.js'
+import { nvme_complete_rq } from '../drivers/nvme/host/core.js'
 import { type Cpu, run_in_context } from '../kernel/core.js'
 import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
@@ -37,6 +36,7 @@ import { do_softirq } from '../kernel/softirq.js'
 import { enter, leave, trace_call, type TraceSink } from '../kernel/trace.js'
 import type { NullBlkConfig } from './null-blk-config.js'
 import { SingleQueues } from './host-single-queue.js'
+import { Slab } from '../mm/slab.js'
 
 const BIOS = 256
 const WAITERS = 64
@@ -91,7 +91,9 @@ export interface HostKernelOptions {
   readonly nullBlk: readonly NullbOptions[]
   readonly seed: number
   /** Zeroed memory, hostKernelBytes in all. */
-  readonly alloc: (bytes: number) => number
+  readonly alloc: (bytes: number, align?: number) => number
+  /** Of it for the kernel's own memory (mm/slab.ts); absent = none. */
+  readonly heapBytes?: number
   readonly trace?: TraceSink
   readonly timer?: 'wheel' | 'exact'
   /** Between a wake-up and the task's first instruction, ns. */
@@ -125,7 +127,9 @@ export class HostKernel {
       ...(options.timer ? { timer: options.timer } : {}),
       switchNs: options.switchNs ?? 0,
     })
-    this.blk = blk_dev_init(this.k, this.#wrap(options.core), view, cpus)
+    const heap = options.heapBytes ?? 0
+    const mem = new Slab(view, heap ? options.alloc(heap, L.PAGE_SIZE) : 0, heap)
+    this.blk = blk_dev_init(this.k, this.#wrap(options.core), view, cpus, mem)
     this.#reserve()
     this.#null = this.#nullBlk()
     this.#single = new SingleQueues(this.k, this.blk)
@@ -135,7 +139,15 @@ export class HostKernel {
 
   #init_queue(disk: HostDisk): void {
     const { name, sched } = disk.config
-    const q = blk_mq_init_queue(this.blk, disk.q, name, this.#ops(disk))
+    const { blk } = this
+    const tags = {
+      nr_hw_queues: 1,
+      queue_depth: 1,
+      reserved_tags: 0,
+      mq_map: new Uint32Array(),
+      tags: [],
+    }
+    const q = blk_mq_init_queue({ blk, at: disk.q, ops: this.#ops(disk), ...tags }, name)!
     if (sched) blk_mq_init_sched(q, SCHEDULERS[sched], hctx => this.schedTags(hctx))
     const { nullBlk } = disk.config
     if (nullBlk?.queueMode === L.NULL_Q_RQ) this.#single.init(disk, nullBlk, this.#null)
@@ -162,6 +174,7 @@ export class HostKernel {
     if (disk.config.driver === 'nvme')
       return {
         name: 'nvme',
+        complete_failed: nvme_complete_rq,
         commit_rqs: () => blk.core.nvme_ring_doorbells(blk.cpus[this.k.cpu.id]!),
       }
     const { k } = this
@@ -334,15 +347,6 @@ export class HostKernel {
   sliced(idle: boolean): boolean {
     this.#quiet = idle
     return this.k.nextDeadline() !== Number.POSITIVE_INFINITY
-  }
-
-  /** The core's slow half of a CPU, beside what it asks for at once: failed requests of NVMe. */
-  service(context: { readonly cpu: number; readonly view: View }): void {
-    const { blk, k } = this
-    if (context.view.u32(context.cpu + L.CPU_ERR) === 0) return
-    nvme_complete_failed({ core: blk.core, view: context.view, cpu: context.cpu })
-    for (const q of blk.queues.values())
-      run_in_context(k, k.cpus[0]!, k.cpus[0]!.current, () => blk_mq_run_hw_queues(q, true))
   }
 
   // ---------------------------------------------------------------- schedulers' tags

@@ -72,8 +72,7 @@ export function serviceSlow(
     if (view.load(job + JOB_STATE) === JOB_WAIT_HOST)
       askJob(context, handlers, job, view.u32(job + JOB_HOST_WHY))
   }
-  if (host) host.service(context)
-  else serviceBlock(context)
+  if (!host) serviceBlock(context)
 }
 
 function askJob(context: SlowContext, handlers: SlowHandlers, job: number, why: number): void {

@@ -51,7 +51,7 @@ function* null_add_dev(dev: nullb_device): Sleep<number> {
   const error = blk_mq_alloc_tag_set(set)
   if (error !== 0) return leave(k, t, error)
   trace_call(k, 'null_setup_fault')
-  const q = blk_mq_init_queue(blk, at, name, ops)
+  const q = blk_mq_init_queue(set, name)!
   for (const _ of q.queue_hw_ctx) trace_call(k, 'null_init_queue')
   trace_call(k, 'blk_queue_flag_set')
   trace_call(k, 'blk_queue_flag_clear')

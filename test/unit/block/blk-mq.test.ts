@@ -202,7 +202,7 @@ describe('requests of the kernel', () => {
     const h = new Hosted(TIMED)
     let status = -1
     const task = h.task(10, 1, function* () {
-      const rq = blk_mq_alloc_request(h.q, REQ_OP_DRV_IN)!
+      const rq = blk_mq_alloc_request(h.q, REQ_OP_DRV_IN)
       status = yield* blk_execute_rq(h.q, rq, false)
       blk_mq_free_request(h.q, rq)
     })

@@ -11,7 +11,9 @@ import {
   RQ_CMD_FLAGS,
   RQ_HCTX,
   RQ_NEXT,
+  RQ_RESULT,
   RQ_RETRIES,
+  RQ_RETRIES_MASK,
   RQ_STATUS,
   RQ_STATUS_FINAL,
 } from '../../../../assembly/layout.js'
@@ -30,6 +32,9 @@ import {
   REQ_FAILFAST_TRANSPORT,
 } from '../../../../assembly/nvme.js'
 import type { BlkContext } from '../../../block/blk-flush.js'
+import { blk_mq_requeue_request, this_cpu } from '../../../block/blk-mq.js'
+import type { request_queue } from '../../../block/blkdev.js'
+import { enter, leave, trace_event } from '../../../kernel/trace.js'
 
 /** Tries after the first one. */
 export const nvme_max_retries = 5
@@ -70,8 +75,30 @@ export function nvme_req_needs_retry(status: number, opf: number, retries: numbe
   return retries < nvme_max_retries
 }
 
+/** The request waits on the requeue list, and is tried again. */
+function nvme_retry_req(q: request_queue, rq: number): void {
+  const { view } = q.blk
+  view.setU32(rq + RQ_RETRIES, (view.u32(rq + RQ_RETRIES) & RQ_RETRIES_MASK) + 1)
+  blk_mq_requeue_request(q, rq, true)
+}
+
+/** Decides about a command that ended with an NVMe status that is not success: another try, or its end. */
+export function nvme_complete_rq(q: request_queue, rq: number, status: number): void {
+  const { k, core, view } = q.blk
+  const t = enter(k, 'nvme_complete_rq')
+  const retries = view.u32(rq + RQ_RETRIES) & RQ_RETRIES_MASK
+  if (k.trace.on)
+    trace_event(k, 'nvme_complete_rq', { res: view.u32(rq + RQ_RESULT), retries, status })
+  const again = nvme_req_needs_retry(status, view.u32(rq + RQ_CMD_FLAGS), retries)
+  if (again && !q.dying) nvme_retry_req(q, rq)
+  else core.blk_mq_end_request(this_cpu(q.blk), rq, nvme_error_status(status))
+  leave(k, t)
+}
+
+// ---------------------------------------------------------------- without a kernel
+
 /** Decides about one request that ended with an error, on the CPU that submitted it. */
-function nvme_complete_rq({ view, core, cpu }: BlkContext, rq: number): void {
+function complete_failed({ view, core, cpu }: BlkContext, rq: number): void {
   const status = view.u32(rq + RQ_STATUS)
   if (status & RQ_STATUS_FINAL) {
     core.blk_mq_end_request(cpu, rq, status & 0xff)
@@ -93,5 +120,5 @@ export function nvme_complete_failed(context: BlkContext): void {
   const failed: number[] = []
   for (let rq = view.u32(cpu + CPU_ERR); rq; rq = view.u32(rq + RQ_NEXT)) failed.push(rq)
   view.setU32(cpu + CPU_ERR, 0)
-  for (const rq of failed.reverse()) nvme_complete_rq(context, rq)
+  for (const rq of failed.reverse()) complete_failed(context, rq)
 }

@@ -1,0 +1,84 @@
+// Buffers of passthrough requests: block/blk-map.c and block/bio.c of Linux 4.19. A request of the kernel's own or of a
+// program carries its buffer as a bio, so that the driver maps it like any other data.
+//
+//   blk_rq_map_kern     a buffer of the kernel: mapped as it is, or copied when it is not aligned for DMA
+//   blk_rq_map_user     a program's buffer: it is in the kernel's memory here, and copying costs nothing to model
+//
+// A buffer is one contiguous piece, like that of every bio.
+
+import * as L from '../../assembly/layout.js'
+import { enter, leave } from '../kernel/trace.js'
+import { bio_alloc_bioset, bio_put } from './bio.js'
+import { this_cpu } from './blk-mq.js'
+import type { request_queue } from './blkdev.js'
+
+/** Bytes to which buffers that are mapped as they are must be aligned (dma_alignment). */
+const DMA_ALIGNMENT = 4
+
+/** Hangs a bio on a request that has none (blk_rq_append_bio). */
+function blk_rq_append_bio(q: request_queue, rq: number, bio: number, bytes: number): void {
+  const { k, view } = q.blk
+  const t = enter(k, 'blk_rq_append_bio')
+  const p = enter(k, 'blk_rq_bio_prep')
+  leave(k, enter(k, 'blk_recount_segments'))
+  view.setU32(rq + L.RQ_BIO, bio)
+  view.setU32(rq + L.RQ_BIOTAIL, bio)
+  view.setU32(rq + L.RQ_DATA_LEN, bytes)
+  view.setU32(rq + L.RQ_NR_SEGS, 1)
+  leave(k, p)
+  leave(k, t)
+}
+
+function add_bio(q: request_queue, rq: number, data: number, bytes: number, end: string): number {
+  const { blk } = q
+  const { k, view } = blk
+  const opf = view.u32(rq + L.RQ_CMD_FLAGS)
+  const end_io = (bio: number): void => {
+    const t = enter(k, end)
+    if (end !== '') bio_put(blk, bio)
+    leave(k, t)
+  }
+  const bio = bio_alloc_bioset(blk, { q, opf, sector: 0, bytes, data, end_io })
+  leave(k, enter(k, 'bio_add_pc_page'))
+  // It has not come by submit_bio, and is counted when it ends.
+  const submitted = this_cpu(blk) + L.CPU_SUBMITTED
+  view.setU64(submitted, view.u64(submitted) + 1)
+  return bio
+}
+
+/** Gives a request the buffer `data` of `bytes` bytes; nothing for 0 bytes. */
+export function blk_rq_map_kern(q: request_queue, rq: number, data: number, bytes: number): void {
+  if (bytes === 0) return
+  const { k } = q.blk
+  const t = enter(k, 'blk_rq_map_kern')
+  const copies = data % DMA_ALIGNMENT !== 0 || bytes % DMA_ALIGNMENT !== 0 || bytes < 512
+  const m = enter(k, copies ? 'bio_copy_kern' : 'bio_map_kern')
+  const bio = add_bio(q, rq, data, bytes, copies ? 'bio_copy_kern_endio' : 'bio_map_kern_endio')
+  leave(k, m)
+  blk_rq_append_bio(q, rq, bio, bytes)
+  leave(k, t)
+}
+
+/** The same for a program's buffer. @returns its bio, for blk_rq_unmap_user */
+export function blk_rq_map_user(q: request_queue, rq: number, data: number, bytes: number): number {
+  const { k } = q.blk
+  const t = enter(k, 'blk_rq_map_user')
+  const v = enter(k, 'blk_rq_map_user_iov')
+  const c = enter(k, 'bio_copy_user_iov')
+  const bio = add_bio(q, rq, data, bytes, '')
+  leave(k, c)
+  blk_rq_append_bio(q, rq, bio, bytes)
+  leave(k, v)
+  return leave(k, t, bio)
+}
+
+/** After the request ended: the program has its data, the bio goes. */
+export function blk_rq_unmap_user(q: request_queue, bio: number): void {
+  const { k } = q.blk
+  const t = enter(k, 'blk_rq_unmap_user')
+  const u = enter(k, 'bio_uncopy_user')
+  leave(k, enter(k, 'bio_put'))
+  bio_put(q.blk, bio)
+  leave(k, u)
+  leave(k, t)
+}
