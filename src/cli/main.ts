@@ -40,6 +40,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: async args => (await import('./trace.js')).traceCommand(args),
     help: async () => (await import('./trace-help.js')).traceHelp(),
   },
+  serve: {
+    summary: 'serve the disks of a machine to NVMe/TCP hosts',
+    run: async args => (await import('./serve.js')).serveCommand(args),
+    help: async () => (await import('./serve-help.js')).serveHelp(),
+  },
   merge: {
     summary: 'put the shards of a sweep together',
     run: async args => (await import('./merge.js')).mergeCommand(args),

@@ -328,6 +328,11 @@ export interface Machine {
    * @throws the failure of a thread, with everything torn down
    */
   run(untilNs?: number): Promise<RunEnd>
+  /**
+   * Virtual clock: one step of run(), without giving the event loop a turn. What is ready runs, then the events up to
+   * `untilNs`; `time` or `idle` when that was all, else there is more to do now.
+   */
+  turn(untilNs: number): 'more' | 'slow' | 'time' | 'idle'
   /** Makes a pending run() return 'event' soon. */
   interrupt(): void
   /** Called once for each job that became JOB_DONE, before run() returns. */

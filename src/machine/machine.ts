@@ -425,6 +425,13 @@ class BootedMachine implements Machine {
     return event
   }
 
+  turn(untilNs: number): 'more' | 'slow' | 'time' | 'idle' {
+    const virtual = this.#virtual
+    if (virtual === undefined) throw new Error('turn() is for machines in virtual time')
+    virtual.step()
+    return virtual.slice(untilNs)
+  }
+
   interrupt(): void {
     this.#event = true
     this.#wake?.()
