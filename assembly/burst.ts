@@ -13,7 +13,7 @@
 import {
   CLOCK_REAL, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_DOORBELLS, CPU_ENDED, CPU_HCTX, 
   CPU_INLINE, CPU_JOB, CPU_LAT, CPU_MAIL, CPU_NOW, CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_STAT_IOS,
-  CTX_STAT_SECTORS, CTX_STAT_TICKS, DDIR_WRITE, DEV_FAULTS, DEV_MODEL, DSQ_COMMANDS, DSQ_DEV, HC_GATE,
+  CTX_STAT_SECTORS, CTX_STAT_TICKS, DDIR_WRITE, DEV_FAULTS, DEV_HOST, DEV_MODEL, DSQ_COMMANDS, DSQ_DEV, HC_GATE,
   HC_NEXT_OWNED, IOUF_MEASURED, IOU_ACTIVE, IOU_DDIR, IOU_NEXT, IOU_START_NS, IOU_STATE, JOB_BATCH, JOB_BYTES,
   JOB_COMPLETES, JOB_ENDED, JOB_END_NS, JOB_FREE, JOB_GEN, JG_RW, JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT,
   JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS, JOB_LAST_NS, JOB_LOW, JOB_MAX_IO, JOB_MEASURED, JOB_NEXT,
@@ -47,7 +47,7 @@ function burst_job(cpu: u32): u32 {
   const nq = load<u32>(job, JOB_PL_NQ)
   if (load<u32>(nq, NQ_WAIT) != WAIT_INLINE || load<u32>(nq, NQ_SHADOW_SQ) || !cq_is_plain(cpu, nq)) return 0
   const dev = load<u32>(load<u32>(nq, NQ_DSQ), DSQ_DEV)
-  if (load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED || load<u32>(dev, DEV_FAULTS)) return 0
+  if (load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED || load<u32>(dev, DEV_FAULTS) || load<u32>(dev, DEV_HOST)) return 0
   job_reap(cpu, job) // what cpu_pass left
   if (!all_plain(job)) return 0
   return plain_may_go(cpu, job, 1) ? job : 0

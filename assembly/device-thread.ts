@@ -5,7 +5,8 @@ import {
   DSQ_FIFO_COUNT, DSQ_HEAD, DSQ_SIZE, IRQ_CPU, IRQ_WORD, MODEL_FIXED, DCQ_COAL_N,
 } from './layout'
 import { now_ns } from './clock'
-import { dev_coalesce, dev_post_due, dev_run_sq, dev_sq_tail } from './device'
+import { dev_run_sq } from './device'
+import { dev_coalesce, dev_post_due, dev_sq_tail } from './post'
 import { wake_cpu } from './wake'
 
 const BURST: u32 = 64

@@ -20,3 +20,9 @@ export function hosted(): bool {
 export function host(cpu: u32, what: u32, a: u32, b: u32): u32 {
   return block_host(cpu, what, a, b)
 }
+
+// The device's half: commands that the core does not execute itself go to the controller in TypeScript (src/device). A
+// device without one never calls.
+// @ts-ignore: decorator
+@external("env", "device_host")
+export declare function device_host(what: u32, dsq: u32, sqe: u32, arg: u32): u32

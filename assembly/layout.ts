@@ -475,9 +475,21 @@ export const DEV_EMPIRICAL_N = 76 //     u32 I
 export const DEV_FAULTS = 80 //          u32 I  first fault rule, 0 = none
 export const DEV_SHARED = 84 //          u32 I  1: several threads run its queues inline
 export const DEV_OPS = 88 //             u32 I  times of writes, trims and flushes (OT_*), 0 = those of reads
+export const DEV_HOST = 92 //            u32 D  CTRL_*: a controller in TypeScript stands behind the queues
+export const DEV_PAUSED = 96 //          u32 D  1: it neither fetches nor posts (stuck, shut down, bus mastering off)
+export const DEV_DMA_FROM = 100 //       u32 D  the memory it may reach,
+export const DEV_DMA_TO = 104 //         u32 D  up to here
+export const DEV_READS = 128 //          u64 D  what a controller's health log counts: reads,
+export const DEV_WRITES = 136 //         u64 D  writes,
+export const DEV_READ_BLOCKS = 144 //    u64 D  512-byte blocks read,
+export const DEV_WRITTEN_BLOCKS = 152 // u64 D  and written
 export const DEV_WAKE = 256 //           u32 A  event count that the device's thread sleeps on
 export const DEV_WAITING = 260 //        u32 A
 export const DEV_SIZE = 384
+
+export const CTRL_NONE = 0 //  no controller: the boot image stands for it
+export const CTRL_PLAIN = 1 // plain reads and writes are executed here, all else by the controller
+export const CTRL_ALL = 2 //   every command goes to the controller
 
 export const MODEL_NULL = 0
 export const MODEL_RAM = 1 //        completes at once, keeps data
@@ -504,15 +516,25 @@ export const FLT_NTH = 32 //             u32 I  the n-th command met, counted fr
 export const FLT_MET = 36 //             u32 A
 export const FLT_VALUE = 40 //           u64 I  status, delay in ns, or byte to spoil
 export const FLT_HITS = 48 //            u32 A  times it acted
+export const FLT_COUNT = 52 //           u32 I  acts so often at most, 0 = no limit
 export const FLT_SIZE = 64
 export const FAULT_STATUS = 1 //   completes with a status, moves no data
 export const FAULT_DELAY = 2 //    takes longer
 export const FAULT_CORRUPT = 3 //  one byte of the data is changed on its way
+export const FAULT_DROP = 4 //     is never heard of again
+export const FAULT_DUPLICATE = 5 // completes twice
+export const FAULT_BAD_CID = 6 //  its completion has another identifier: the bits of the value are turned
+export const FAULT_BAD_PHASE = 7 // its completion has the old phase
+export const FAULT_STUCK = 8 //    the controller stops, and what follows is the controller's
+export const FAULT_FATAL = 9 //    ... and sets CSTS.CFS
+export const FAULT_REMOVE = 10 //  ... is gone
 
 // a namespace
 export const NS_NSZE = 0 //              u64 I  logical blocks
 export const NS_LBADS = 8 //             u32 I  log2 of the block size
 export const NS_STORE = 12 //            u32 I  data store, 0 = none (model null)
+export const NS_FLAGS = 16 //            u32 D  not 0: the controller executes its commands
+export const NS_BASE = 24 //             u64 D  where it begins in the store, bytes (controllers only)
 export const NS_SIZE = 64
 
 // a submission queue as the controller sees it
@@ -530,6 +552,7 @@ export const DSQ_FIFO_HEAD = 68 //       u32 D  commands in service, in order of
 export const DSQ_FIFO_COUNT = 72 //      u32 D
 export const DSQ_FIFO = 76 //            u32 I  DSQ_ENTRIES records, FIFO_SIZE apart
 export const DSQ_EVENT_DONE = 80 //      u32 D  virtual: event slot of its EV_DONE
+export const DSQ_BAD = 84 //             u32 D  the last tail that was none, and that the controller was told of
 export const DSQ_COMMANDS = 96 //        u64 D  commands executed
 export const DSQ_ERRORS = 104 //         u64 D  ... that ended with an error
 export const DSQ_EVENT_SQ = 112 //       u32 D  virtual: event slot of its EV_SQ
@@ -557,6 +580,8 @@ export const DCQ_PEND = 72 //            u32 D  entries posted since the last in
 export const DCQ_PEND_NS = 80 //         u64 D  when the first of them was posted
 export const DCQ_RAISED = 88 //          u64 D  interrupts raised
 export const DCQ_HEAD_SEEN = 96 //       u32 D  the host's head when last read
+export const DCQ_HELD = 100 //           u32 D  1: the controller holds completions back until there is room
+export const DCQ_STEP = 104 //           u32 D  1 while the device works on it: the interrupt comes at the end
 export const DCQ_EVENT = 112 //          u32 D  virtual: event slot of its EV_COALESCE
 export const DCQ_SIZE = 128
 
@@ -643,6 +668,14 @@ export const HB_QUEUE_RQ = 18 //         (hctx, rq)     queue_rq of DRIVER_HOST:
 export const HB_COMPLETE_RQ = 19 //      (rq, status)   ... and its complete
 export const HB_COMPLETE_FAILED = 20 //  (rq, status)   nvme_complete_rq of a command that failed
 export const HB_MERGE_BIO = 17 //       (hctx, bio)    __blk_mq_sched_bio_merge without a scheduler: 1 = merged
+
+// what device_host asks of a controller in TypeScript (dsq, address of the entry, argument)
+export const DV_ADMIN = 1 //             (dsq, sqe)         an entry of the admin queue: posted by dev_complete
+export const DV_IO = 2 //                (dsq, sqe, fault)  any other: a status, or DV_PENDING
+export const DV_DOORBELL = 3 //          (dsq, 0, value)    a tail that is none
+export const DV_ROOM = 4 //              (dsq)              there is room again in a queue with DCQ_HELD
+export const DV_FAULT = 5 //             (dsq, sqe, fault)  the controller stops, dies or goes
+export const DV_PENDING = 0x80000000 //  answer: dev_complete posts it later
 
 // ---------------------------------------------------------------- io_u: one I/O of a job
 export const IOU_BIO = 0 //              the bio, BIO_BYTES long

@@ -66,7 +66,7 @@ function find_page(st: u32, at: u64): u32 {
 }
 
 /** The same, made if it is missing; 0 when the budget is spent. */
-function make_page(st: u32, at: u64): u32 {
+export function make_page(st: u32, at: u64): u32 {
   const slot = load<u32>(st, ST_DIR) + (<u32>(at >> LEAF_SHIFT) << 2)
   let leaf = load<u32>(slot)
   if (!leaf) {

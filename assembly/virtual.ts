@@ -12,8 +12,8 @@
 
 import {
   CPU_BUSY_NS, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
-  CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_IEN,
-  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_TAIL, DSQ_CQ, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
+  CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
+  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
   HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
   M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW, NQ_HCTX,
   NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
@@ -21,7 +21,10 @@ import {
 import { complete_done_list, nvme_process_cq } from './cq'
 import { cpu_polls, cpu_wants_host } from './cpu'
 import { spend } from './clock'
-import { dev_coalesce, dev_next_due, dev_post_due, dev_run_sq, dev_sq_tail } from './device'
+import { dev_run_sq } from './device'
+import { device_host } from './host'
+import { cq_has_room, dev_coalesce, dev_next_due, dev_post, dev_post_due, dev_sq_tail } from './post'
+import { service_due } from './service'
 import { NEVER, event_at, event_cpu, event_cpu_at, event_kind, event_pop, event_slot, event_time } from './events'
 import { hybrid_rest } from './hybrid'
 import { job_issue, job_take, job_runnable } from './job'
@@ -38,6 +41,7 @@ function add(counter: u32, n: u64): void {
 /** A queue whose completions a CPU shall look at: by interrupt, or because it polls. */
 function signal_host(dcq: u32, now: u64): void {
   const nq = load<u32>(dcq, DCQ_NQ)
+  if (!nq) return
   const cpu = load<u32>(dcq, DCQ_IEN) ? load<u32>(load<u32>(nq, NQ_IRQ), IRQ_CPU) : load<u32>(load<u32>(nq, NQ_HCTX), HC_OWNER)
   if (!load<u32>(nq, NQ_IRQ_LISTED)) {
     store<u32>(nq, 1, NQ_IRQ_LISTED)
@@ -70,16 +74,51 @@ const FETCH_ALL: u32 = u32.MAX_VALUE
 
 /** Fetches what is new, posts what is due, and looks again later for the rest. */
 function device_step(dsq: u32, now: u64): void {
-  const before = load<u32>(load<u32>(dsq, DSQ_CQ), DCQ_TAIL)
+  if (load<u32>(load<u32>(dsq, DSQ_DEV), DEV_PAUSED)) return
+  const dcq = load<u32>(dsq, DSQ_CQ)
+  const before = load<u32>(dcq, DCQ_TAIL)
+  store<u32>(dcq, 1, DCQ_STEP)
+  if (load<u32>(dcq, DCQ_HELD) && cq_has_room(dcq)) device_host(DV_ROOM, dsq, 0, 0)
   // It fetches as much as it knows of room for; when it looks again it may know of more.
   while (dev_run_sq(dsq, FETCH_ALL, now) && dev_sq_tail(dsq) != load<u32>(dsq, DSQ_HEAD)) continue
   dev_post_due(dsq, now)
-  const dcq = load<u32>(dsq, DSQ_CQ)
+  store<u32>(dcq, 0, DCQ_STEP)
   const entries = load<u32>(dcq, DCQ_ENTRIES)
+  if (!entries) return // a fault took the controller away
   const tail = load<u32>(dcq, DCQ_TAIL)
   const n = tail >= before ? tail - before : tail + entries - before
   if (n) posted(dsq, n, now)
   arm_done(dsq)
+}
+
+/** The same for a controller whose doorbell was written from TypeScript. */
+export function dev_step(dsq: u32, now: f64): void {
+  device_step(dsq, <u64>now)
+}
+
+/**
+ * A controller ends a command of its own: status without phase, and 64 bits of result.
+ * @returns 0 = no room, the controller keeps it (DCQ_HELD); 1 = posted; 2 = posted, and no host is wired to the
+ * interrupt that is due now
+ */
+export function dev_complete(dsq: u32, cid: u32, status: u32, dw0: u32, dw1: u32, now: f64): u32 {
+  const dcq = load<u32>(dsq, DSQ_CQ)
+  if (!load<u32>(dcq, DCQ_ENTRIES)) return 1
+  if (!cq_has_room(dcq)) {
+    store<u32>(dcq, 1, DCQ_HELD)
+    return 0
+  }
+  dev_post(dsq, dcq, cid, status, <u64>dw0 | (<u64>dw1 << 32), 0)
+  if (status) store<u64>(dsq, load<u64>(dsq, DSQ_ERRORS) + 1, DSQ_ERRORS)
+  if (load<u32>(dcq, DCQ_STEP)) return 1
+  if (!load<u32>(dcq, DCQ_NQ)) return dev_coalesce(dcq, 1, <u64>now) ? 2 : 1
+  posted(dsq, 1, <u64>now)
+  return 1
+}
+
+/** When a unit of the medium is done with a command that the controller gives it now, ns. */
+export function dev_service(dev: u32, opcode: u32, now: f64): f64 {
+  return <f64>service_due(dev, <u64>now, 0, opcode)
 }
 
 function coalesce_over(dcq: u32, now: u64): void {

@@ -4,6 +4,7 @@
 // make one instance each, for their whole life (each instantiation writes the constant data again). All arguments and
 // results are numbers: addresses and counts are u32, times are f64 nanoseconds.
 import { existsSync, readFileSync } from 'node:fs'
+import { NVME_SC_DNR, NVME_SC_INVALID_OPCODE } from '../../assembly/nvme.js'
 
 /** Which build of the core: `trace` has the function hooks, `debug` has assertions. */
 export type CoreTarget = 'release' | 'debug' | 'trace'
@@ -28,6 +29,29 @@ export interface Core {
   virtual_run(budget: number, untilNs: number): number
   /** Virtual clock: puts an event for this CPU at the present time. */
   virtual_kick(cpu: number): void
+
+  // --- a controller in TypeScript (src/device)
+  /** Fetches what is new in a queue (DSQ_*) and posts what is due. */
+  dev_step(dsq: number, now: number): void
+  /** Posts a completion: 0 = no room, keep it until DV_ROOM; 1 = posted; 2 = posted, the interrupt has nobody to go to. */
+  dev_complete(
+    dsq: number,
+    cid: number,
+    status: number,
+    dw0: number,
+    dw1: number,
+    now: number,
+  ): number
+  /** Ends a command in service early, with another status; 0 = it is not in service. */
+  dev_abort(dsq: number, cid: number, status: number, now: number): number
+  /** When the medium is done with a command given to it now, ns. */
+  dev_service(dev: number, opcode: number, now: number): number
+  /** Copies from a data store (ST_*) to memory, and back: how many bytes were written, fewer when `mem=` is used up. */
+  dev_read(store: number, at: number, to: number, bytes: number): void
+  dev_write(store: number, at: number, from: number, bytes: number): number
+  dev_zero(store: number, at: number, bytes: number): void
+  /** The page (4096 bytes) of a byte, made if it is not there; 0 when `mem=` is used up. */
+  dev_page(store: number, at: number): number
 
   // --- boot
   sbitmap_words(depth: number, shift: number): number
@@ -173,6 +197,8 @@ export interface CoreImports {
   readonly make_request?: (cpu: number, bio: number) => number
   /** The block layer's answer to HB_* (M_HOST). Absent = there is no kernel. */
   readonly block_host?: (cpu: number, what: number, a: number, b: number) => number
+  /** A controller's answer to DV_*. Absent = no device has one. */
+  readonly device_host?: (what: number, dsq: number, sqe: number, arg: number) => number
 }
 
 const noMakeRequest = (): never => {
@@ -183,6 +209,9 @@ const noKernel = (): never => {
   throw new Error('no kernel is attached to this machine')
 }
 
+/** Without a controller every command that the core does not know is an unknown one. */
+const noController = (): number => NVME_SC_INVALID_OPCODE | NVME_SC_DNR
+
 /** This thread's instance. */
 export function instantiateCore(
   module: WebAssembly.Module,
@@ -190,8 +219,17 @@ export function instantiateCore(
   imports: CoreImports,
 ): Core {
   const { now, relax, null_cmd = () => 0, make_request = noMakeRequest } = imports
-  const { block_host = noKernel } = imports
-  const env = { memory, now, relax, null_cmd, make_request, block_host, abort: coreAbort }
+  const { block_host = noKernel, device_host = noController } = imports
+  const env = {
+    memory,
+    now,
+    relax,
+    null_cmd,
+    make_request,
+    block_host,
+    device_host,
+    abort: coreAbort,
+  }
   return new WebAssembly.Instance(module, { env }).exports as unknown as Core
 }
 

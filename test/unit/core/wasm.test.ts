@@ -28,10 +28,10 @@ describe('the core', () => {
     }
   })
 
-  it('asks for a memory, a clock, a place to rest and two drivers of TypeScript, and for nothing else', () => {
+  it('asks for a memory, a clock, a place to rest, drivers and a device of TypeScript, and for nothing else', () => {
     const imports = WebAssembly.Module.imports(module).map(i => `${i.module}.${i.name}`)
     expect(imports.sort()).toEqual(
-      ['block_host', 'make_request', 'memory', 'now', 'null_cmd', 'relax'].map(
+      ['block_host', 'device_host', 'make_request', 'memory', 'now', 'null_cmd', 'relax'].map(
         name => `env.${name}`,
       ),
     )

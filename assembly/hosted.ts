@@ -1,0 +1,123 @@
+// The queues of a device with a controller in TypeScript (DEV_HOST): a probed machine's.
+//
+//   run_hosted   fetches the new entries of one queue
+//
+//   admin queue               every entry goes to the controller (DV_ADMIN), which posts by dev_complete
+//   plain Read and Write      executed here: PRPs only, a namespace without metadata, no write cache to be lost
+//   any other command         the controller's (DV_IO): it answers with a status, which is posted when the medium's time
+//                             is over, or posts later by itself
+//
+// Nothing that the host wrote is trusted: pointers are checked before data move (check_prps), and a queue may be gone or
+// begin anew after each call of the controller.
+
+import {
+  DCQ_ENTRIES, DEV_FAULTS, DEV_HOST, DEV_NN, DEV_NS, DEV_PAUSED, DEV_READS, DEV_READ_BLOCKS, DEV_WRITES, DEV_WRITTEN_BLOCKS, DSQ_BASE, DSQ_COMMANDS, DSQ_CQ,
+  DSQ_ENTRIES, DSQ_ERRORS, DSQ_FIFO_COUNT, DSQ_HEAD, DSQ_ID, DV_ADMIN, DV_FAULT, DV_IO, DV_PENDING,
+  FAULT_CORRUPT, FAULT_DROP, FAULT_STATUS, FAULT_STUCK, FLT_ACTION, FLT_VALUE, CTRL_PLAIN, NS_BASE,
+  NS_FLAGS, NS_LBADS, NS_SIZE, NS_STORE, SECTOR_SHIFT,
+} from './layout'
+import {
+  NVME_CMD_READ, NVME_CMD_WRITE, NVME_SC_DNR, NVME_SC_INVALID_FIELD, NVME_SC_LBA_RANGE, NVME_SC_SUCCESS,
+  SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_NSID, SQE_PRP1,
+} from './nvme'
+import { device_host } from './host'
+import { exceeds_mdts, out_of_range } from './commands'
+import { data_in_first_page, find_fault, spoil } from './faults'
+import { cq_has_room, dev_sq_tail } from './post'
+import { check_prps, move_data, reachable } from './prp'
+import { end_entry, end_faulty } from './service'
+
+const FLAGS: u32 = 0xff00
+
+function count(counter: u32, n: u32): void {
+  store<u64>(counter, load<u64>(counter) + n)
+}
+
+/** Read or Write of a plain namespace. */
+function plain_io(dev: u32, ns: u32, sqe: u32, opcode: u32): u32 {
+  const slba = load<u64>(sqe, SQE_CDW10)
+  const blocks: u32 = <u32>load<u16>(sqe, SQE_CDW12) + 1
+  const shift = load<u32>(ns, NS_LBADS)
+  const len = blocks << shift
+  if (exceeds_mdts(dev, len)) return NVME_SC_INVALID_FIELD | NVME_SC_DNR
+  if (out_of_range(ns, slba, blocks)) return NVME_SC_LBA_RANGE | NVME_SC_DNR
+  const wrong = check_prps(dev, sqe, len)
+  if (wrong) return wrong
+  count(dev + (opcode == NVME_CMD_READ ? DEV_READS : DEV_WRITES), 1)
+  count(dev + (opcode == NVME_CMD_READ ? DEV_READ_BLOCKS : DEV_WRITTEN_BLOCKS), len >> SECTOR_SHIFT)
+  const st = load<u32>(ns, NS_STORE)
+  if (!st) return wrong
+  return move_data(sqe, opcode, st, (slba << shift) + load<u64>(ns, NS_BASE), len)
+}
+
+function execute_hosted(dev: u32, dsq: u32, sqe: u32, fault: u32): u32 {
+  const cdw0 = load<u32>(sqe, SQE_CDW0)
+  const opcode = cdw0 & 0xff
+  const nsid = load<u32>(sqe, SQE_NSID)
+  const moves = opcode == NVME_CMD_READ || opcode == NVME_CMD_WRITE
+  if (moves && !(cdw0 & FLAGS) && load<u32>(dev, DEV_HOST) == CTRL_PLAIN && nsid - 1 < load<u32>(dev, DEV_NN)) {
+    const ns = load<u32>(dev, DEV_NS) + (nsid - 1) * NS_SIZE
+    // What ends badly is the controller's as well: it has a log of errors.
+    if (!load<u32>(ns, NS_FLAGS) && plain_io(dev, ns, sqe, opcode) == NVME_SC_SUCCESS) return NVME_SC_SUCCESS
+  }
+  return device_host(DV_IO, dsq, sqe, fault)
+}
+
+/** Turns a byte of the data in the command's first page, where that can be reached. */
+function spoil_hosted(dev: u32, sqe: u32, fault: u32): void {
+  if (!reachable(dev, load<u64>(sqe, SQE_PRP1), data_in_first_page(dev, sqe))) return
+  spoil(dev, sqe, load<u64>(fault, FLT_VALUE))
+}
+
+/** What is read is spoilt afterwards; of what is written, the medium's copy. */
+function execute_spoilt(dev: u32, dsq: u32, sqe: u32, fault: u32): u32 {
+  const write = (load<u32>(sqe, SQE_CDW0) & 0xff) != NVME_CMD_READ
+  if (write) spoil_hosted(dev, sqe, fault)
+  const status = execute_hosted(dev, dsq, sqe, fault)
+  if (write || status == NVME_SC_SUCCESS) spoil_hosted(dev, sqe, fault)
+  return status
+}
+
+/** One entry of an I/O queue. */
+function run_io(dev: u32, dsq: u32, dcq: u32, sqe: u32, now: u64): void {
+  const fault: u32 = load<u32>(dev, DEV_FAULTS) ? find_fault(dev, load<u32>(dsq, DSQ_ID), sqe) : 0
+  const action: u32 = fault ? load<u32>(fault, FLT_ACTION) : 0
+  if (action == FAULT_DROP) return
+  if (action >= <u32>FAULT_STUCK) {
+    device_host(DV_FAULT, dsq, sqe, fault)
+    return
+  }
+  let status: u32
+  if (action == FAULT_STATUS) status = <u32>load<u64>(fault, FLT_VALUE)
+  else if (action == FAULT_CORRUPT) status = execute_spoilt(dev, dsq, sqe, fault)
+  else status = execute_hosted(dev, dsq, sqe, fault)
+  if (status == DV_PENDING || !load<u32>(dsq, DSQ_ENTRIES)) return
+  if (status) store<u64>(dsq, load<u64>(dsq, DSQ_ERRORS) + 1, DSQ_ERRORS)
+  if (fault) end_faulty(dev, dsq, dcq, sqe, fault, status, now)
+  else end_entry(dev, dsq, dcq, sqe, status, now)
+}
+
+/** True if another entry may be fetched: there is one, room for its completion, and a record for its service. */
+function may_fetch(dev: u32, dsq: u32, dcq: u32): bool {
+  const entries = load<u32>(dsq, DSQ_ENTRIES)
+  if (load<u32>(dev, DEV_PAUSED) || !entries || !load<u32>(dcq, DCQ_ENTRIES)) return false
+  const tail = dev_sq_tail(dsq)
+  if (tail >= entries || tail == load<u32>(dsq, DSQ_HEAD)) return false
+  return load<u32>(dsq, DSQ_FIFO_COUNT) < entries && cq_has_room(dcq)
+}
+
+/** Fetches up to `max` entries: how many. */
+export function run_hosted(dev: u32, dsq: u32, max: u32, now: u64): u32 {
+  let n: u32 = 0
+  const dcq = load<u32>(dsq, DSQ_CQ)
+  while (n < max && may_fetch(dev, dsq, dcq)) {
+    const head = load<u32>(dsq, DSQ_HEAD)
+    const sqe = load<u32>(dsq, DSQ_BASE) + head * SQE_BYTES
+    store<u32>(dsq, head + 1 == load<u32>(dsq, DSQ_ENTRIES) ? 0 : head + 1, DSQ_HEAD)
+    store<u64>(dsq, load<u64>(dsq, DSQ_COMMANDS) + 1, DSQ_COMMANDS)
+    if (load<u32>(dsq, DSQ_ID)) run_io(dev, dsq, dcq, sqe, now)
+    else device_host(DV_ADMIN, dsq, sqe, 0)
+    n++
+  }
+  return n
+}
