@@ -26,7 +26,7 @@ import {
 import { BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_RESERVED, BLK_STS_IOERR } from '../../assembly/nvme.js'
 import { completion, complete, wait_for_completion_io } from '../kernel/completion.js'
 import { type Sleep, TASK_UNINTERRUPTIBLE } from '../kernel/core.js'
-import { ENODEV, EWOULDBLOCK } from '../kernel/errno.js'
+import { ENODEV, EWOULDBLOCK, EXDEV } from '../kernel/errno.js'
 import { io_schedule, set_current_state } from '../kernel/task.js'
 import { enter, leave } from '../kernel/trace.js'
 import { wait_event } from '../kernel/wait.js'
@@ -35,16 +35,21 @@ import { blk_mq_sched_insert_request } from './blk-mq-sched.js'
 import type { request_queue } from './blkdev.js'
 
 /** One try for a tag and its request, in the context of this CPU; 0 = none is free. */
-function blk_mq_get_request(q: request_queue, opf: number, flags: number): number {
+function blk_mq_get_request(
+  q: request_queue,
+  opf: number,
+  flags: number,
+  number: number = q.blk.k.cpu.id,
+): number {
   const { k, core, view, cpus } = q.blk
   const t = enter(k, 'blk_mq_get_request')
-  const cpu = cpus[k.cpu.id]!
-  const ctx = view.u32(q.at + Q_CTXS) + k.cpu.id * CTX_SIZE
+  const cpu = cpus[number]!
+  const ctx = view.u32(q.at + Q_CTXS) + number * CTX_SIZE
   const hctx = view.u32(ctx + CTX_HCTX)
   const g = enter(k, 'blk_mq_get_tag')
   leave(k, enter(k, '__blk_mq_get_tag'))
   const internal = q.elevator ? BLK_MQ_REQ_INTERNAL : 0
-  const tag = core.blk_mq_get_tag(hctx, k.cpu.id, flags | internal)
+  const tag = core.blk_mq_get_tag(hctx, number, flags | internal)
   leave(k, g)
   if (tag < 0) return leave(k, t, 0)
   const make = internal ? core.blk_mq_sched_rq_init : core.blk_mq_rq_ctx_init
@@ -64,6 +69,24 @@ export function blk_mq_alloc_request(q: request_queue, opf: number, flags = 0): 
   if (q.mq_freeze_depth > 0) return leave(k, t, -EWOULDBLOCK)
   const rq = blk_mq_get_request(q, opf, flags)
   leave(k, enter(k, 'blk_queue_exit'))
+  return leave(k, t, rq === 0 ? -EWOULDBLOCK : rq)
+}
+
+/** One try for a request of a given hardware queue, in the context of its first CPU. Errors as above. */
+export function blk_mq_alloc_request_hctx(
+  q: request_queue,
+  opf: number,
+  flags: number,
+  hctx_idx: number,
+): number {
+  const { k } = q.blk
+  const t = enter(k, 'blk_mq_alloc_request_hctx')
+  const hctx = q.queue_hw_ctx[hctx_idx]
+  const cpu = hctx?.cpumask[0]
+  if (hctx === undefined || cpu === undefined) return leave(k, t, -EXDEV)
+  if (q.dying) return leave(k, t, -ENODEV)
+  if (q.mq_freeze_depth > 0) return leave(k, t, -EWOULDBLOCK)
+  const rq = blk_mq_get_request(q, opf, flags, cpu)
   return leave(k, t, rq === 0 ? -EWOULDBLOCK : rq)
 }
 

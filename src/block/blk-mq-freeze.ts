@@ -26,7 +26,7 @@ import {
 } from '../../assembly/layout.js'
 import type { Sleep } from '../kernel/core.js'
 import { enter, leave } from '../kernel/trace.js'
-import { wait_event, wake_up_all } from '../kernel/wait.js'
+import { wait_event, wait_event_timeout, wake_up_all } from '../kernel/wait.js'
 import { blk_mq_run_hw_queues } from './blk-mq.js'
 import type { BlockLayer, request_queue } from './blkdev.js'
 
@@ -66,6 +66,14 @@ export function* blk_mq_freeze_queue_wait(q: request_queue): Sleep<void> {
   const t = enter(q.blk.k, 'blk_mq_freeze_queue_wait')
   yield* wait_event(q.mq_freeze_wq, () => !blk_queue_busy(q))
   leave(q.blk.k, t)
+}
+
+/** Sleeps at most so many jiffies. @returns those left, 0 when somebody is still inside */
+export function* blk_mq_freeze_queue_wait_timeout(
+  q: request_queue,
+  timeout: number,
+): Sleep<number> {
+  return yield* wait_event_timeout(q.mq_freeze_wq, () => !blk_queue_busy(q), timeout)
 }
 
 export function* blk_mq_freeze_queue(q: request_queue): Sleep<void> {
