@@ -268,7 +268,8 @@ export function nvmet_tcp_alloc_queue(port: nvmet_tcp_port, sock: socket): nvmet
   sock.sk_data_ready = () => nvmet_tcp_data_ready(queue)
   sock.sk_write_space = () => kick(queue)
   sock.sk_state_change = () => nvmet_tcp_state_change(queue)
-  kick(queue)
+  if (sock.closed) close(queue)
+  else kick(queue)
   return leave(k, t, queue)
 }
 
@@ -284,7 +285,7 @@ function nvmet_tcp_data_ready(queue: nvmet_tcp_queue): void {
 
 function nvmet_tcp_state_change(queue: nvmet_tcp_queue): void {
   const t = enter(queue.io_work.k, 'nvmet_tcp_state_change')
-  if (queue.sock.closed) kick(queue)
+  if (queue.sock.closed) close(queue)
   leave(queue.io_work.k, t)
 }
 
@@ -595,10 +596,7 @@ function nvmet_tcp_try_recv(queue: nvmet_tcp_queue): boolean {
   const { sock, reader } = queue
   const { held } = reader
   const chunk = sock.recv() ?? (held ? NOTHING : null)
-  if (chunk === null) {
-    if (sock.closed) close(queue)
-    return false
-  }
+  if (chunk === null) return false
   const used = reader.feed(chunk)
   if (reader.failed) {
     if (!queue.closing) nvmet_tcp_fatal_error(queue, reader.failed)
