@@ -14,7 +14,7 @@ import {
   CPU_BUSY_NS, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
   CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
   DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
-  HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
+  HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_IO, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
   M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW, NQ_HCTX,
   NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
 } from './layout'
@@ -200,15 +200,22 @@ function take_completions(cpu: u32, idle_since: u64, from: u64): bool {
   return awake
 }
 
+function spend_switch(cpu: u32): void {
+  spend(cpu, load<u32>(M_BASE, M_COST_SWITCH))
+  add(cpu + CPU_SWITCHES, 1)
+}
+
 /** Ends and issues I/Os of one job; true if it can go on at once. */
 function run_job(cpu: u32, job: u32, woken: bool): bool {
-  const was_waiting = load<u32>(job, JOB_STATE) != JOB_RUN || load<u32>(job, JOB_IN_FLIGHT) != 0
+  const state = load<u32>(job, JOB_STATE)
+  const in_flight = load<u32>(job, JOB_IN_FLIGHT)
+  // Who sleeps for I/O sees its end when he is awake again: the wake-up is part of the latency.
+  const sleeps = state == JOB_WAIT_IO || (state == JOB_RUN && in_flight)
+  const wakes = woken && sleeps && load<u32>(job, JOB_ENDED)
+  if (wakes) spend_switch(cpu)
   const ended = job_take(cpu, job)
   if (!job_runnable(cpu, job)) return false
-  if (ended && woken && was_waiting) {
-    spend(cpu, load<u32>(M_BASE, M_COST_SWITCH))
-    add(cpu + CPU_SWITCHES, 1)
-  }
+  if (ended && woken && !wakes && (state != JOB_RUN || in_flight)) spend_switch(cpu)
   const more = job_issue(cpu, job) != 0 || load<u32>(job, JOB_HELD) != 0
   // It may have found that nothing is left to do: then it is over now. Or what it waits for has come while it was busy.
   if (load<u32>(job, JOB_STATE) != JOB_RUN && job_runnable(cpu, job)) return true

@@ -3,7 +3,7 @@
 
 import { runThread, type ThreadMessage, type ThreadTask } from '../src/machine/cpu.js'
 import { hostHandlers } from '../src/workload/host.js'
-import { ownThread } from './thread-time.js'
+import { ownThread } from '../src/machine/thread-time.js'
 
 /** What a CPU's thread says before it begins. */
 export interface ThreadNumber {

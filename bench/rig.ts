@@ -24,7 +24,7 @@ import { machineConfig } from '../src/workload/machine-config.js'
 import { parseRun } from '../src/workload/run-command.js'
 import { refuseUnbuilt } from '../src/workload/unbuilt.js'
 import type { ThreadNumber } from './cpu.worker.js'
-import { ownThread, threadTime } from './thread-time.js'
+import { ownThread, threadTime } from '../src/machine/thread-time.js'
 
 const PAGE = 4096
 

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -52,6 +53,13 @@ async function buildCores() {
   writeFileSync(stamp, hash)
 }
 
+/** What reports carry inside themselves. */
+function copyAssets() {
+  mkdirSync(join(root, 'dist', 'report'), { recursive: true })
+  for (const file of ['uPlot.iife.min.js', 'uPlot.min.css'])
+    copyFileSync(bin(`uplot/dist/${file}`), join(root, 'dist', 'report', file))
+}
+
 function removeStale() {
   for (const folder of ['assembly', 'src', 'bench', 'test']) {
     const out = join(root, 'dist', folder)
@@ -67,6 +75,7 @@ function removeStale() {
 try {
   await Promise.all([buildCores(), run(bin('typescript/bin/tsc'), ['-p', 'tsconfig.json'])])
   removeStale()
+  copyAssets()
   chmodSync(join(root, 'dist/src/cli.js'), 0o755)
 } catch (error) {
   console.error(`build failed: ${error.message}`)

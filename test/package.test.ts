@@ -97,7 +97,7 @@ describe('the tarball', () => {
   it('holds no sources, tests, maps, texts of the core or leftovers of tests', () => {
     const paths = packed.files.map(file => file.path)
     const known =
-      /^(package\.json|LICENSE|(README|ARCHITECTURE|CHANGELOG)\.md|examples\/.*|dist\/(src|assembly)\/.*(\.js|\.d\.ts)|dist\/core\.(release|trace)\.wasm|dist\/core\.hash)$/
+      /^(package\.json|LICENSE|(README|ARCHITECTURE|CHANGELOG)\.md|examples\/.*|dist\/(src|assembly)\/.*(\.js|\.d\.ts)|dist\/core\.(release|trace)\.wasm|dist\/core\.hash|dist\/report\/uPlot\.(iife\.min\.js|min\.css))$/
     expect(paths.filter(path => !known.test(path))).toEqual([])
   })
 

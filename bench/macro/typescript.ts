@@ -32,7 +32,7 @@ import { serviceSlow } from '../../src/machine/slow.js'
 import { atMost, type Cell, type Measured, ratio, type Size } from '../cell.js'
 import { yardstick } from '../native.js'
 import { Rig } from '../rig.js'
-import { ownThread, threadTime } from '../thread-time.js'
+import { ownThread, threadTime } from '../../src/machine/thread-time.js'
 import { commandLine } from './job.js'
 
 const DEPTH = 32

@@ -35,6 +35,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: async args => (await import('./sweep.js')).sweepCommand(args),
     help: async () => (await import('./sweep-help.js')).sweepHelp(),
   },
+  bench: {
+    summary: 'measure polling against interrupts',
+    run: async args => (await import('./bench.js')).benchCommand(args),
+    help: async () => (await import('./bench-help.js')).benchHelp(),
+  },
   trace: {
     summary: 'show what the storage stack does, function by function',
     run: async args => (await import('./trace.js')).traceCommand(args),

@@ -344,6 +344,8 @@ export interface Machine {
   /** Counts everything again and compares (design: nothing lost). Nobody may be running. */
   books(): Books
   cpuCounters(index: number): CpuCounters
+  /** CPU time that the host's thread of a CPU or device has used, ns; NaN in virtual time and where the host does not tell. */
+  threadTime(kind: 'cpu' | 'device', index: number): number
   queueFacts(): QueueFacts[]
   /** Bytes of each queue, by what they are for. */
   memoryReport(): QueueMemory[]

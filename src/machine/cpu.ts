@@ -62,6 +62,7 @@ import { type ClockOrigin, jiffiesAt, realClock } from './clock.js'
 import type { SlowContext, SlowHandlers } from './config.js'
 import { HybridSleep, isHybrid } from './hybrid.js'
 import { nullBlkImports } from './null-blk.js'
+import { ownThread } from './thread-time.js'
 import { jobsOf, serviceSlow, slowPending } from './slow.js'
 
 /** What a thread is told. */
@@ -80,7 +81,8 @@ export interface ThreadTask {
 
 /** What a thread tells the main thread. */
 export type ThreadMessage =
-  | { readonly type: 'ready' }
+  /** `thread`: the host kernel's number of the thread, 0 = unknown. */
+  | { readonly type: 'ready'; readonly thread: number }
   | { readonly type: 'done'; readonly job: number }
   | { readonly type: 'message'; readonly message: unknown }
 
@@ -137,7 +139,7 @@ export function runThread(task: ThreadTask, handlers: SlowHandlers): void {
   const view = new View(task.memory.buffer as unknown as SharedArrayBuffer)
   const now = realClock(task.origin)
   const core = threadCore(task.module, task.memory, now, view, task.nullBlk)
-  task.port.postMessage({ type: 'ready' } satisfies ThreadMessage)
+  task.port.postMessage({ type: 'ready', thread: ownThread() } satisfies ThreadMessage)
   try {
     if (task.kind === 'cpu') new CpuThread(task, view, core, now, handlers).run()
     else new DeviceThread(task, view, core, now).run()

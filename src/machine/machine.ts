@@ -484,6 +484,10 @@ class BootedMachine implements Machine {
     await this.#threads?.stop()
   }
 
+  threadTime(kind: 'cpu' | 'device', index: number): number {
+    return this.#threads?.cpuTime(kind, index) ?? Number.NaN
+  }
+
   threads(): readonly Worker[] {
     return this.#threads?.workers ?? []
   }

@@ -17,6 +17,7 @@ import { OutputError } from '../core/errors.js'
 import type { NullbOptions } from '../drivers/block/null_blk.js'
 import type { ClockOrigin } from './clock.js'
 import type { ThreadMessage, ThreadTask } from './cpu.js'
+import { threadTime } from './thread-time.js'
 
 /** How long threads have to end by themselves, ms: they look at M_STOP about every millisecond. */
 const STOP_MS = 150
@@ -51,6 +52,7 @@ export class Threads {
   readonly #workerFile: URL
   readonly #crowded: boolean
   readonly #tasks: Promise<void>[] = []
+  readonly #host: { kind: ThreadTask['kind']; index: number; thread: number }[] = []
   #events: ThreadEvents | undefined
   #resolveReady: (() => void)[] = []
   #early: Error | undefined
@@ -97,8 +99,10 @@ export class Threads {
     return new Promise(resolve => {
       this.#resolveReady.push(resolve)
       port1.on('message', (message: ThreadMessage) => {
-        if (message.type === 'ready') resolve()
-        else if (message.type === 'done') this.#events?.done(message.job)
+        if (message.type === 'ready') {
+          this.#host.push({ kind, index, thread: message.thread })
+          resolve()
+        } else if (message.type === 'done') this.#events?.done(message.job)
         else this.#events?.message(message.message, index)
       })
       port1.unref()
@@ -130,6 +134,12 @@ export class Threads {
     clearTimeout(timer)
     await this.#pool.destroy()
     await Promise.all(this.#tasks)
+  }
+
+  /** CPU time that a CPU's or a device's thread has used since it began, ns; NaN where the host does not tell. */
+  cpuTime(kind: ThreadTask['kind'], index: number): number {
+    const host = this.#host.find(one => one.kind === kind && one.index === index)
+    return host ? threadTime(host.thread) : Number.NaN
   }
 
   get workers(): readonly Worker[] {

@@ -1,8 +1,8 @@
 // Who used how much of the CPUs: fio's usr, sys and ctx figures of each job.
 //
 //   virtual clock   what the job's CPU was busy, shared equally among the jobs that ran there; all of it is the kernel's
-//   real clock      what this process used, shared equally among the jobs that ran; a host fact, and only a rough one,
-//                   because polling threads are busy whatever they do
+//   real clock      what the thread of the job's CPU used, shared equally among the jobs that ran there; all of it is the
+//                   user's. Where the host does not tell, what the process used, shared among all jobs that ran
 //   switches        emulated task switches and sleeps of the job's CPU, shared the same way
 //
 // Shares change when a job starts or ends: account() is called just before.
@@ -21,21 +21,28 @@ export class CpuTime {
   readonly #machine: Machine
   readonly #cpuOfJob: readonly number[]
   readonly #jobs: readonly Used[]
-  readonly #cpus: { busyNs: number; switches: number }[]
+  readonly #cpus: { busyNs: number; switches: number; threadNs: number }[]
   #process: NodeJS.CpuUsage
 
   constructor(machine: Machine, cpuOfJob: readonly number[]) {
     this.#machine = machine
     this.#cpuOfJob = cpuOfJob
     this.#jobs = cpuOfJob.map(() => ({ usrNs: 0, sysNs: 0, switches: 0 }))
-    this.#cpus = Array.from({ length: machine.config.cpus }, () => ({ busyNs: 0, switches: 0 }))
+    this.#cpus = Array.from({ length: machine.config.cpus }, (_, cpu) => ({
+      busyNs: 0,
+      switches: 0,
+      threadNs: machine.threadTime('cpu', cpu),
+    }))
     this.#process = process.cpuUsage()
   }
 
   /** Charges what was used since the last call to the jobs that have been running. */
   account(running: readonly number[]): void {
-    if (this.#machine.config.clock === 'real') this.#accountProcess(running)
+    const real = this.#machine.config.clock === 'real'
+    const threads = real && this.#machine.threadTime('cpu', 0) >= 0
+    if (real && !threads) this.#accountProcess(running)
     this.#cpus.forEach((before, cpu) => {
+      if (threads) this.#accountThread(before, cpu, running)
       const { busyNs, switches, sleeps } = this.#machine.cpuCounters(cpu)
       const here = running.filter(i => this.#cpuOfJob[i] === cpu)
       for (const i of here) {
@@ -45,6 +52,15 @@ export class CpuTime {
       before.busyNs = busyNs
       before.switches = switches + sleeps
     })
+  }
+
+  #accountThread(before: { threadNs: number }, cpu: number, running: readonly number[]): void {
+    const threadNs = this.#machine.threadTime('cpu', cpu)
+    const here = running.filter(i => this.#cpuOfJob[i] === cpu)
+    // before its first look there is nothing to charge
+    const used = before.threadNs >= 0 ? threadNs - before.threadNs : 0
+    for (const i of here) this.#jobs[i]!.usrNs += used / here.length
+    before.threadNs = threadNs
   }
 
   /** A job's measurement begins: what it has used in its ramp does not count. */

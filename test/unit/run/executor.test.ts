@@ -64,6 +64,10 @@ class Pretender {
     })
   }
 
+  threadTime(): number {
+    return Number.NaN
+  }
+
   cpuCounters(): { busyNs: number; switches: number; sleeps: number } {
     return { busyNs: this.nowNs, switches: 0, sleeps: 0 }
   }

@@ -1,0 +1,23 @@
+// What `phasebit bench --help` says.
+
+export function benchHelp(): string {
+  return `${TEXT.join('\n')}\n`
+}
+
+const TEXT = [
+  'usage: phasebit bench poll-vs-irq [--clock virtual|real] [--service US,...] [--depth N,...] [--cpus N,...] [--mode M,...]',
+  '                                  [--ios N] [--seed N] [--json FILE] [--html FILE]',
+  '',
+  'Poll, or wait for the interrupt? Runs random 4 KiB reads for every combination, and says what each cost.',
+  '',
+  '  --clock          virtual (default: exact, CPU work at the costs of a machine), real (this host; the device has a thread)',
+  '  --service LIST   service times of the device, us',
+  '  --depth LIST     I/Os in flight of each CPU',
+  '  --cpus LIST      submitting CPUs, a queue pair for each',
+  '  --mode LIST      poll, hybrid, irq, coalesce (8 completions or 100 us)',
+  '  --ios N          I/Os of each CPU',
+  '  --json FILE      all points and the crossovers',
+  '  --html FILE      a page with plots, whole in itself',
+  '',
+  'exit status: 0; 1 a run failed, or an output could not be written; 64 something is wrong with the arguments',
+]

@@ -1,0 +1,194 @@
+// `phasebit bench NAME`: poll-vs-irq (src/workload/poll-vs-irq.ts) as a table, JSON and an HTML page.
+
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { UserError } from '../core/errors.js'
+import { distUrl } from '../core/wasm.js'
+import { pollVsIrqHtml } from '../report/poll-vs-irq-html.js'
+import { OutFile } from '../workload/out-file.js'
+import {
+  COMPLETION_MODES,
+  type CompletionMode,
+  type Crossover,
+  crossovers,
+  pollVsIrq,
+  type PollVsIrqGrid,
+  type PollVsIrqPoint,
+} from '../workload/poll-vs-irq.js'
+import { printOut } from './output.js'
+
+/** What is swept unless the user says. Real time takes as long as it says; virtual time is cheap. */
+const DEFAULTS: Readonly<Record<PollVsIrqGrid['clock'], Omit<PollVsIrqGrid, 'clock' | 'seed'>>> = {
+  virtual: {
+    services: [0, 2, 5, 10, 20, 50, 100, 200],
+    depths: [1, 4, 16, 64, 256],
+    cpus: [1, 4],
+    modes: COMPLETION_MODES,
+    ios: 4000,
+  },
+  real: {
+    services: [0, 10, 50, 100, 200],
+    depths: [1, 32],
+    cpus: [1],
+    modes: COMPLETION_MODES,
+    ios: 5000,
+  },
+}
+
+interface Options {
+  readonly grid: PollVsIrqGrid
+  readonly json: string | undefined
+  readonly html: string | undefined
+}
+
+/** Runs `phasebit bench ARGS...`; the result is the exit status. */
+export async function benchCommand(argv: readonly string[]): Promise<number> {
+  const { grid, json, html } = readOptions(argv)
+  const files = [json, html].map(path => (path === undefined ? null : new OutFile(path)))
+  try {
+    await printOut(`${HEAD}\n`)
+    const points = await pollVsIrq(grid, point => void printOut(`${pointRow(point)}\n`))
+    const found = crossovers(points)
+    await printOut(crossoverText(found))
+    const { clock, seed } = grid
+    const document = { version: version(), clock, seed, points, crossovers: found }
+    files[0]?.write(`${JSON.stringify(document, null, 1)}\n`)
+    files[1]?.write(pollVsIrqHtml(document))
+    for (const file of files) file?.commit()
+    return 0
+  } catch (error) {
+    for (const file of files) file?.discard()
+    throw error
+  }
+}
+
+function version(): string {
+  const { version } = JSON.parse(readFileSync(distUrl('../package.json'), 'utf8')) as {
+    version: string
+  }
+  return version
+}
+
+// ---------------------------------------------------------------- what the user says
+
+function parse(argv: readonly string[]) {
+  return parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      clock: { type: 'string' },
+      service: { type: 'string' },
+      depth: { type: 'string' },
+      cpus: { type: 'string' },
+      mode: { type: 'string' },
+      ios: { type: 'string' },
+      seed: { type: 'string' },
+      json: { type: 'string' },
+      html: { type: 'string' },
+    },
+  })
+}
+
+function readOptions(argv: readonly string[]): Options {
+  let parsed: ReturnType<typeof parse>
+  try {
+    parsed = parse(argv)
+  } catch (error) {
+    throw new UserError((error as Error).message)
+  }
+  const { values, positionals } = parsed
+  if (positionals.length !== 1 || positionals[0] !== 'poll-vs-irq')
+    throw new UserError(
+      `phasebit bench: ${positionals.length === 0 ? 'which one' : `no benchmark '${positionals.join(' ')}'`}; there is poll-vs-irq`,
+    )
+  const clock = values.clock ?? 'virtual'
+  if (clock !== 'real' && clock !== 'virtual')
+    throw new UserError(`--clock=${clock}: real and virtual are accepted`)
+  const usual = DEFAULTS[clock]
+  return {
+    grid: {
+      clock,
+      services: numbers('service', values.service, 0, 1e6) ?? usual.services,
+      depths: numbers('depth', values.depth, 1, 4096) ?? usual.depths,
+      cpus: numbers('cpus', values.cpus, 1, 64) ?? usual.cpus,
+      modes: modes(values.mode) ?? usual.modes,
+      ios: numbers('ios', values.ios, 1, 1e9)?.[0] ?? usual.ios,
+      seed: numbers('seed', values.seed, 0, 2 ** 53 - 1)?.[0] ?? 1,
+    },
+    json: values.json,
+    html: values.html,
+  }
+}
+
+/** A list of whole numbers. */
+function numbers(
+  name: string,
+  text: string | undefined,
+  least: number,
+  most: number,
+): number[] | null {
+  if (text === undefined) return null
+  return text.split(',').map(word => {
+    const n = Number(word)
+    if (/^\d+$/.test(word) && n >= least && n <= most) return n
+    throw new UserError(
+      `--${name}=${text}: whole numbers from ${least} to ${most}, separated by commas, are accepted`,
+    )
+  })
+}
+
+function modes(text: string | undefined): CompletionMode[] | null {
+  if (text === undefined) return null
+  return text.split(',').map(word => {
+    const mode = COMPLETION_MODES.find(known => known === word)
+    if (mode) return mode
+    throw new UserError(
+      `--mode=${text}: ${COMPLETION_MODES.join(', ')}, separated by commas, are accepted`,
+    )
+  })
+}
+
+// ---------------------------------------------------------------- the table
+
+const HEAD =
+  'cpus depth  service us      mode        IOPS   mean us    p50 us    p99 us  p99.9 us  CPU us/IO  looks/IO  irqs/IO  completed by'
+
+function us(ns: number, width: number): string {
+  return (ns / 1000).toFixed(2).padStart(width)
+}
+
+function pointRow(p: PollVsIrqPoint): string {
+  const proof = p.polled > 0 ? `${p.polled} looks` : `${p.interrupted} interrupts' entries`
+  return [
+    String(p.cpus).padStart(4),
+    String(p.depth).padStart(5),
+    String(p.serviceUs).padStart(11),
+    p.mode.padStart(9),
+    p.iops.toFixed(0).padStart(11),
+    us(p.mean, 9),
+    us(p.p50, 9),
+    us(p.p99, 9),
+    us(p.p999, 9),
+    us(p.cpuPerIo, 10),
+    p.spinsPerIo.toFixed(2).padStart(9),
+    p.irqsPerIo.toFixed(3).padStart(8),
+    ` ${proof}`,
+  ].join(' ')
+}
+
+function crossoverText(found: readonly Crossover[]): string {
+  if (found.every(c => c.cpuUs === null && c.latencyUs === null))
+    return '\nno crossover of poll and irq in this range\n'
+  const show = (value: number | null): string =>
+    value === null ? 'not in this range' : `${value.toFixed(1)} us`
+  const rows = found.map(
+    c =>
+      `  ${c.cpus} CPUs, depth ${c.depth}: equal CPU time at ${show(c.cpuUs)}, latency within 10 % from ${show(c.latencyUs)}; crossover ${show(c.crossoverUs)}`,
+  )
+  return [
+    '',
+    'from this service time on the interrupt costs less CPU at equal latency:',
+    ...rows,
+    '',
+  ].join('\n')
+}

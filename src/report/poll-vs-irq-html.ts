@@ -1,0 +1,127 @@
+// `phasebit bench poll-vs-irq` as one HTML file: the plotting library (uPlot), the points and a short script, all inside, so
+// that it opens from disk and asks no network for anything.
+//
+// Three plots over the service time, one line for each completion mode: CPU time of an I/O, mean and 99th percentile latency,
+// IOPS. Depth and number of CPUs are chosen above them. The table below shows every point.
+
+import { readFileSync } from 'node:fs'
+import { distUrl } from '../core/wasm.js'
+
+/** What the page shows; any JSON. */
+export interface PollVsIrqDocument {
+  readonly version: string
+  readonly clock: string
+  readonly seed: number
+  readonly points: readonly object[]
+  readonly crossovers: readonly object[]
+}
+
+const STYLE = `
+body { font: 14px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; padding: 0 1em; color: #1a1a1a; background: #fff }
+h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin: 1.6em 0 .4em }
+select { font: inherit; margin: 0 1em 0 .3em }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { padding: .15em .7em; text-align: right; border-bottom: 1px solid #ddd }
+#plots { display: flex; flex-wrap: wrap; gap: 1em }
+`
+
+/** Runs in the browser. */
+const SCRIPT = `
+const COLOURS = { poll: '#0072b2', hybrid: '#009e73', irq: '#d55e00', coalesce: '#cc79a7' }
+const unique = key => [...new Set(DATA.points.map(p => p[key]))].sort((a, b) => a - b)
+const select = (id, key) => {
+  const box = document.getElementById(id)
+  for (const value of unique(key)) box.add(new Option(value, value))
+  box.onchange = draw
+  return box
+}
+const depth = select('depth', 'depth')
+const cpus = select('cpus', 'cpus')
+const PLOTS = [
+  ['CPU time of an I/O, us', [['cpuPerIo', 1e-3]]],
+  ['latency, us: mean, and 99th percentile dashed', [['mean', 1e-3], ['p99', 1e-3, [6, 4]]]],
+  ['IOPS, thousands', [['iops', 1e-3]]],
+]
+function draw() {
+  const here = DATA.points.filter(p => p.depth === Number(depth.value) && p.cpus === Number(cpus.value))
+  const services = [...new Set(here.map(p => p.serviceUs))].sort((a, b) => a - b)
+  const modes = [...new Set(here.map(p => p.mode))]
+  const box = document.getElementById('plots')
+  box.replaceChildren()
+  for (const [title, lines] of PLOTS) {
+    const series = [{ label: 'service time, us' }]
+    const data = [services]
+    for (const mode of modes)
+      for (const [key, scale, dash] of lines) {
+        series.push({ label: mode + (dash ? ' ' + key : ''), stroke: COLOURS[mode], width: 2, dash })
+        data.push(services.map(s => (here.find(p => p.mode === mode && p.serviceUs === s) || {})[key] * scale))
+      }
+    const scales = { x: { time: false, distr: 4 }, y: { distr: 4 } }
+    new uPlot({ title, width: 520, height: 320, series, scales, axes: [{ label: 'service time, us' }, {}] }, data, box)
+  }
+}
+const COLUMNS = [['cpus', 1, 0], ['depth', 1, 0], ['serviceUs', 1, 1], ['mode'], ['iops', 1, 0], ['mean', 1e-3, 2], ['p50', 1e-3, 2], ['p99', 1e-3, 2], ['p999', 1e-3, 2], ['cpuPerIo', 1e-3, 2], ['spinsPerIo', 1, 2], ['irqsPerIo', 1, 3], ['polled', 1, 0], ['interrupted', 1, 0]]
+const table = document.getElementById('points')
+for (const point of DATA.points) {
+  const row = table.insertRow()
+  for (const [key, scale, digits] of COLUMNS) row.insertCell().textContent = digits === undefined ? point[key] : (point[key] * scale).toFixed(digits)
+}
+const show = us => us === null ? 'not in this range' : us.toFixed(1) + ' us'
+for (const c of DATA.crossovers) {
+  const row = document.getElementById('crossovers').insertRow()
+  for (const text of [c.cpus, c.depth, show(c.cpuUs), show(c.latencyUs), show(c.crossoverUs)]) row.insertCell().textContent = text
+}
+draw()
+document.body.dataset.plots = String(document.querySelectorAll('#plots canvas').length)
+`
+
+const HEAD = [
+  'CPUs',
+  'depth',
+  'service us',
+  'mode',
+  'IOPS',
+  'mean us',
+  'p50 us',
+  'p99 us',
+  'p99.9 us',
+  'CPU us/IO',
+  'looks/IO',
+  'irqs/IO',
+  'polled',
+  'by interrupt',
+]
+
+/** JSON that may stand in a script element. */
+function scriptJson(value: unknown): string {
+  return JSON.stringify(value).replaceAll('<', '\\u003c')
+}
+
+function asset(name: string): string {
+  return readFileSync(distUrl(`report/${name}`), 'utf8')
+}
+
+/** The page. */
+export function pollVsIrqHtml(document: PollVsIrqDocument): string {
+  const heads = HEAD.map(text => `<th>${text}</th>`).join('')
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>phasebit: poll against interrupt</title>
+<style>${asset('uPlot.min.css')}${STYLE}</style>
+</head>
+<body>
+<h1>Poll against interrupt</h1>
+<p>phasebit ${document.version}, ${document.clock} clock, seed ${document.seed}. Random 4 KiB reads; every command takes the service time, all in flight side by side.</p>
+<p><label>depth<select id="depth"></select></label><label>CPUs<select id="cpus"></select></label></p>
+<div id="plots"></div>
+<h2>From where on the interrupt costs less CPU at equal latency</h2>
+<table id="crossovers"><tr><th>CPUs</th><th>depth</th><th>equal CPU</th><th>latency within 10 %</th><th>crossover</th></tr></table>
+<h2>All points</h2>
+<table id="points"><tr>${heads}</tr></table>
+<script>${asset('uPlot.iife.min.js')}</script>
+<script>const DATA = ${scriptJson(document)};${SCRIPT}</script>
+</body>
+</html>
+`
+}
