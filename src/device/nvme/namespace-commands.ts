@@ -19,7 +19,7 @@ const PI_BYTES = 8
 
 export class NamespaceCommands {
   /** Identifiers whose namespaces changed since the log was read. */
-  readonly changed = new Set<number>()
+  readonly changed: Set<number> = new Set()
   readonly #parts: AdminParts
   readonly #asyncEvents: () => number
 

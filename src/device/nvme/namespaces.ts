@@ -41,9 +41,9 @@ export class Namespace {
   writeProtect = 0
   formatting = false
   /** Blocks that Write Uncorrectable marked. */
-  readonly uncorrectable = new Set<number>()
+  readonly uncorrectable: Set<number> = new Set()
   /** Metadata by block; a block without has zeroes. */
-  readonly metadata = new Map<number, Uint8Array>()
+  readonly metadata: Map<number, Uint8Array> = new Map()
 
   constructor(nsid: number, base: number, bytes: number, shape: Shape) {
     this.nsid = nsid
@@ -54,7 +54,7 @@ export class Namespace {
 }
 
 export class Namespaces {
-  readonly list = new Map<number, Namespace>()
+  readonly list: Map<number, Namespace> = new Map()
   readonly formats: readonly LbaFormat[]
   /** Namespace identifiers go up to this. */
   readonly most: number

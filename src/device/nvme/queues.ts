@@ -82,8 +82,8 @@ interface Held {
 }
 
 export class Queues {
-  readonly sqs = new Map<number, SubmissionQueue>()
-  readonly cqs = new Map<number, CompletionQueue>()
+  readonly sqs: Map<number, SubmissionQueue> = new Map()
+  readonly cqs: Map<number, CompletionQueue> = new Map()
   /** Shadow doorbells and event indices (Doorbell Buffer Config), 0 = none. */
   readonly #ports: ControllerPorts
   readonly #at: ControllerAddresses

@@ -112,7 +112,7 @@ export function* nvme_alloc_request(
   q: request_queue,
   cmd: nvme_command,
   flags = 0,
-  qid = NVME_QID_ANY,
+  qid: number = NVME_QID_ANY,
 ): Sleep<number> {
   const { k } = q.blk
   const t = enter(k, 'nvme_alloc_request')

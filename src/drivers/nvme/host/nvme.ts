@@ -88,18 +88,18 @@ export const NVME_CTRL_ONCS_TIMESTAMP = 0x40
 export const NVME_CTRL_VWC_PRESENT = 1
 export const NVME_CTRL_LPA_CMD_EFFECTS_LOG = 2
 
-export const NVME_AEN_CFG_NS_ATTR = 1 << 8
-export const NVME_AEN_CFG_FW_ACT = 1 << 9
-export const NVME_AEN_CFG_ANA_CHANGE = 1 << 11
+export const NVME_AEN_CFG_NS_ATTR: number = 1 << 8
+export const NVME_AEN_CFG_FW_ACT: number = 1 << 9
+export const NVME_AEN_CFG_ANA_CHANGE: number = 1 << 11
 export const NVME_AEN_SUPPORTED: number =
   NVME_AEN_CFG_NS_ATTR | NVME_AEN_CFG_FW_ACT | NVME_AEN_CFG_ANA_CHANGE
 
-export const NVME_QUIRK_IDENTIFY_CNS = 1 << 1
-export const NVME_QUIRK_DEALLOCATE_ZEROES = 1 << 2
-export const NVME_QUIRK_DELAY_BEFORE_CHK_RDY = 1 << 3
-export const NVME_QUIRK_NO_APST = 1 << 4
-export const NVME_QUIRK_LIGHTNVM = 1 << 6
-export const NVME_QUIRK_MEDIUM_PRIO_SQ = 1 << 7
+export const NVME_QUIRK_IDENTIFY_CNS: number = 1 << 1
+export const NVME_QUIRK_DEALLOCATE_ZEROES: number = 1 << 2
+export const NVME_QUIRK_DELAY_BEFORE_CHK_RDY: number = 1 << 3
+export const NVME_QUIRK_NO_APST: number = 1 << 4
+export const NVME_QUIRK_LIGHTNVM: number = 1 << 6
+export const NVME_QUIRK_MEDIUM_PRIO_SQ: number = 1 << 7
 
 /** Any queue: the request may go by the CPU's own. */
 export const NVME_QID_ANY = -1
