@@ -13,7 +13,7 @@
 import {
   DCQ_BASE, DCQ_END, DCQ_PHASE, DCQ_TAIL, DEV_FAULTS, DEV_HOST, DEV_MODEL, DEV_NS, DEV_WHERE, DSQ_BAD,
   DSQ_BASE, DSQ_COMMANDS, DSQ_CQ, DSQ_DEV, DSQ_EI, DSQ_END, DSQ_ENTRIES, DSQ_ERRORS, DSQ_FIFO_COUNT,
-  DSQ_HEAD, DSQ_ID, DSQ_SHADOW, DV_DOORBELL, FAULT_DROP, FLT_ACTION, MODEL_FIXED, NS_NSZE, NS_STORE,
+  DSQ_HEAD, DSQ_ID, DSQ_SHADOW, DV_DOORBELL, FAULT_DELAY, FLT_ACTION, FLT_VALUE, MODEL_FIXED, NS_NSZE, NS_STORE,
 } from './layout'
 import {
   CQE_BYTES, CQE_DW0, CQE_DW3, CQE_SQHD, NVME_SC_DNR, NVME_SC_LBA_RANGE, NVME_SC_SUCCESS, SQE_BYTES,
@@ -24,7 +24,7 @@ import { execute } from './commands'
 import { execute_faulty, find_fault } from './faults'
 import { run_hosted } from './hosted'
 import { cq_has_room, cq_room, dev_sq_tail } from './post'
-import { end_entry, end_faulty } from './service'
+import { end_entry } from './service'
 
 /** Commands that an inline device executes before the host looks at its completions. */
 export const INLINE_BURST: u32 = 32
@@ -40,11 +40,10 @@ function dev_publish_event_index(dsq: u32): void {
 function run_entry(dev: u32, dsq: u32, dcq: u32, sqe: u32, now: u64): void {
   const faults = load<u32>(dev, DEV_FAULTS)
   const fault: u32 = faults ? find_fault(dev, load<u32>(dsq, DSQ_ID), sqe) : 0
-  if (fault && load<u32>(fault, FLT_ACTION) == FAULT_DROP) return
   const status = fault ? execute_faulty(dev, sqe, fault) : execute(dev, sqe)
   if (status) store<u64>(dsq, load<u64>(dsq, DSQ_ERRORS) + 1, DSQ_ERRORS)
-  if (fault) end_faulty(dev, dsq, dcq, sqe, fault, status, now)
-  else end_entry(dev, dsq, dcq, sqe, status, now)
+  const late = fault != 0 && load<u32>(fault, FLT_ACTION) == FAULT_DELAY
+  end_entry(dev, dsq, dcq, sqe, status, now, late ? load<u64>(fault, FLT_VALUE) : 0)
 }
 
 /** A tail beyond the ring, or for a queue that is not there: ignored, and a controller is told once. */

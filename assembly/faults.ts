@@ -3,16 +3,12 @@
 //   status      the command ends with a status and moves no data
 //   delay       it takes longer
 //   corrupt     one byte of its data is changed on the way
-//   drop        it is never heard of again
-//   duplicate   it completes twice
-//   bad cid     its completion names another command
-//   bad phase   its completion carries the old phase: the host does not see it
-//   stuck, fatal, remove   the controller stops, says so in CSTS, or is gone (hosted.ts)
 //
-// The last six are of use only where somebody waits with a timeout: the machine takes them where there is a kernel.
+// Rules of a device with a controller are the controller's (src/device): there more can happen, because the host waits with a
+// timeout.
 
 import {
-  DEV_FAULTS, DEV_NN, DEV_NS, FAULT_CORRUPT, FAULT_STATUS, FLT_ACTION, FLT_COUNT, FLT_FROM, FLT_HITS,
+  DEV_FAULTS, DEV_NN, DEV_NS, FAULT_CORRUPT, FAULT_STATUS, FLT_ACTION, FLT_FROM, FLT_HITS,
   FLT_MET, FLT_NEXT, FLT_NTH, FLT_OPCODE, FLT_SQ, FLT_TO, FLT_VALUE, NS_LBADS, NS_SIZE, PAGE_SIZE,
 } from './layout'
 import {
@@ -34,8 +30,6 @@ function fault_meets(fault: u32, sq: u32, sqe: u32): bool {
   if (end <= load<u64>(fault, FLT_FROM) || slba >= load<u64>(fault, FLT_TO)) return false
   const met = atomic.add<u32>(fault, 1, FLT_MET) + 1
   const nth = load<u32>(fault, FLT_NTH)
-  const count = load<u32>(fault, FLT_COUNT)
-  if (count) return met >= nth && load<u32>(fault, FLT_HITS) < count
   return nth == 0 || met == nth
 }
 
@@ -48,7 +42,7 @@ export function find_fault(dev: u32, sq: u32, sqe: u32): u32 {
 }
 
 /** Bytes of a command's data in its first page; 0 if it carries none. */
-export function data_in_first_page(dev: u32, sqe: u32): u32 {
+function data_in_first_page(dev: u32, sqe: u32): u32 {
   const opcode = load<u32>(sqe, SQE_CDW0) & 0xff
   const nsid = load<u32>(sqe, SQE_NSID)
   if (opcode != NVME_CMD_READ && opcode != NVME_CMD_WRITE && opcode != NVME_CMD_COMPARE) return 0
@@ -59,7 +53,7 @@ export function data_in_first_page(dev: u32, sqe: u32): u32 {
 }
 
 /** Flips one byte of the data in the command's first page. */
-export function spoil(dev: u32, sqe: u32, at: u64): void {
+function spoil(dev: u32, sqe: u32, at: u64): void {
   const bytes = data_in_first_page(dev, sqe)
   if (!bytes) return
   const byte = <u32>load<u64>(sqe, SQE_PRP1) + <u32>(at % <u64>bytes)

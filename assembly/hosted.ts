@@ -11,21 +11,19 @@
 // begin anew after each call of the controller.
 
 import {
-  DCQ_ENTRIES, DEV_FAULTS, DEV_HOST, DEV_NN, DEV_NS, DEV_PAUSED, DEV_READS, DEV_READ_BLOCKS, DEV_WRITES, DEV_WRITTEN_BLOCKS, DSQ_BASE, DSQ_COMMANDS, DSQ_CQ,
-  DSQ_ENTRIES, DSQ_ERRORS, DSQ_FIFO_COUNT, DSQ_HEAD, DSQ_ID, DV_ADMIN, DV_FAULT, DV_IO, DV_PENDING,
-  FAULT_CORRUPT, FAULT_DROP, FAULT_STATUS, FAULT_STUCK, FLT_ACTION, FLT_VALUE, CTRL_PLAIN, NS_BASE,
-  NS_FLAGS, NS_LBADS, NS_SIZE, NS_STORE, SECTOR_SHIFT,
+  CTRL_PLAIN, DCQ_ENTRIES, DEV_HOST, DEV_NN, DEV_NS, DEV_PAUSED, DEV_READS, DEV_READ_BLOCKS, DEV_WRITES,
+  DEV_WRITTEN_BLOCKS, DSQ_BASE, DSQ_COMMANDS, DSQ_CQ, DSQ_ENTRIES, DSQ_ERRORS, DSQ_FIFO_COUNT, DSQ_HEAD,
+  DSQ_ID, DV_ADMIN, DV_IO, DV_PENDING, NS_BASE, NS_FLAGS, NS_LBADS, NS_SIZE, NS_STORE, SECTOR_SHIFT,
 } from './layout'
 import {
   NVME_CMD_READ, NVME_CMD_WRITE, NVME_SC_DNR, NVME_SC_INVALID_FIELD, NVME_SC_LBA_RANGE, NVME_SC_SUCCESS,
-  SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_NSID, SQE_PRP1,
+  SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_NSID,
 } from './nvme'
 import { device_host } from './host'
 import { exceeds_mdts, out_of_range } from './commands'
-import { data_in_first_page, find_fault, spoil } from './faults'
 import { cq_has_room, dev_sq_tail } from './post'
-import { check_prps, move_data, reachable } from './prp'
-import { end_entry, end_faulty } from './service'
+import { check_prps, move_data } from './prp'
+import { end_entry } from './service'
 
 const FLAGS: u32 = 0xff00
 
@@ -50,7 +48,7 @@ function plain_io(dev: u32, ns: u32, sqe: u32, opcode: u32): u32 {
   return move_data(sqe, opcode, st, (slba << shift) + load<u64>(ns, NS_BASE), len)
 }
 
-function execute_hosted(dev: u32, dsq: u32, sqe: u32, fault: u32): u32 {
+function execute_hosted(dev: u32, dsq: u32, sqe: u32): u32 {
   const cdw0 = load<u32>(sqe, SQE_CDW0)
   const opcode = cdw0 & 0xff
   const nsid = load<u32>(sqe, SQE_NSID)
@@ -60,41 +58,15 @@ function execute_hosted(dev: u32, dsq: u32, sqe: u32, fault: u32): u32 {
     // What ends badly is the controller's as well: it has a log of errors.
     if (!load<u32>(ns, NS_FLAGS) && plain_io(dev, ns, sqe, opcode) == NVME_SC_SUCCESS) return NVME_SC_SUCCESS
   }
-  return device_host(DV_IO, dsq, sqe, fault)
-}
-
-/** Turns a byte of the data in the command's first page, where that can be reached. */
-function spoil_hosted(dev: u32, sqe: u32, fault: u32): void {
-  if (!reachable(dev, load<u64>(sqe, SQE_PRP1), data_in_first_page(dev, sqe))) return
-  spoil(dev, sqe, load<u64>(fault, FLT_VALUE))
-}
-
-/** What is read is spoilt afterwards; of what is written, the medium's copy. */
-function execute_spoilt(dev: u32, dsq: u32, sqe: u32, fault: u32): u32 {
-  const write = (load<u32>(sqe, SQE_CDW0) & 0xff) != NVME_CMD_READ
-  if (write) spoil_hosted(dev, sqe, fault)
-  const status = execute_hosted(dev, dsq, sqe, fault)
-  if (write || status == NVME_SC_SUCCESS) spoil_hosted(dev, sqe, fault)
-  return status
+  return device_host(DV_IO, dsq, sqe, 0)
 }
 
 /** One entry of an I/O queue. */
 function run_io(dev: u32, dsq: u32, dcq: u32, sqe: u32, now: u64): void {
-  const fault: u32 = load<u32>(dev, DEV_FAULTS) ? find_fault(dev, load<u32>(dsq, DSQ_ID), sqe) : 0
-  const action: u32 = fault ? load<u32>(fault, FLT_ACTION) : 0
-  if (action == FAULT_DROP) return
-  if (action >= <u32>FAULT_STUCK) {
-    device_host(DV_FAULT, dsq, sqe, fault)
-    return
-  }
-  let status: u32
-  if (action == FAULT_STATUS) status = <u32>load<u64>(fault, FLT_VALUE)
-  else if (action == FAULT_CORRUPT) status = execute_spoilt(dev, dsq, sqe, fault)
-  else status = execute_hosted(dev, dsq, sqe, fault)
+  const status = execute_hosted(dev, dsq, sqe)
   if (status == DV_PENDING || !load<u32>(dsq, DSQ_ENTRIES)) return
   if (status) store<u64>(dsq, load<u64>(dsq, DSQ_ERRORS) + 1, DSQ_ERRORS)
-  if (fault) end_faulty(dev, dsq, dcq, sqe, fault, status, now)
-  else end_entry(dev, dsq, dcq, sqe, status, now)
+  end_entry(dev, dsq, dcq, sqe, status, now, 0)
 }
 
 /** True if another entry may be fetched: there is one, room for its completion, and a record for its service. */

@@ -487,7 +487,6 @@ export const DEV_WAKE = 256 //           u32 A  event count that the device's th
 export const DEV_WAITING = 260 //        u32 A
 export const DEV_SIZE = 384
 
-export const CTRL_NONE = 0 //  no controller: the boot image stands for it
 export const CTRL_PLAIN = 1 // plain reads and writes are executed here, all else by the controller
 export const CTRL_ALL = 2 //   every command goes to the controller
 
@@ -516,18 +515,10 @@ export const FLT_NTH = 32 //             u32 I  the n-th command met, counted fr
 export const FLT_MET = 36 //             u32 A
 export const FLT_VALUE = 40 //           u64 I  status, delay in ns, or byte to spoil
 export const FLT_HITS = 48 //            u32 A  times it acted
-export const FLT_COUNT = 52 //           u32 I  acts so often at most, 0 = no limit
 export const FLT_SIZE = 64
 export const FAULT_STATUS = 1 //   completes with a status, moves no data
 export const FAULT_DELAY = 2 //    takes longer
 export const FAULT_CORRUPT = 3 //  one byte of the data is changed on its way
-export const FAULT_DROP = 4 //     is never heard of again
-export const FAULT_DUPLICATE = 5 // completes twice
-export const FAULT_BAD_CID = 6 //  its completion has another identifier: the bits of the value are turned
-export const FAULT_BAD_PHASE = 7 // its completion has the old phase
-export const FAULT_STUCK = 8 //    the controller stops, and what follows is the controller's
-export const FAULT_FATAL = 9 //    ... and sets CSTS.CFS
-export const FAULT_REMOVE = 10 //  ... is gone
 
 // a namespace
 export const NS_NSZE = 0 //              u64 I  logical blocks
@@ -671,10 +662,9 @@ export const HB_MERGE_BIO = 17 //       (hctx, bio)    __blk_mq_sched_bio_merge 
 
 // what device_host asks of a controller in TypeScript (dsq, address of the entry, argument)
 export const DV_ADMIN = 1 //             (dsq, sqe)         an entry of the admin queue: posted by dev_complete
-export const DV_IO = 2 //                (dsq, sqe, fault)  any other: a status, or DV_PENDING
+export const DV_IO = 2 //                (dsq, sqe)         any other: a status, or DV_PENDING
 export const DV_DOORBELL = 3 //          (dsq, 0, value)    a tail that is none
 export const DV_ROOM = 4 //              (dsq)              there is room again in a queue with DCQ_HELD
-export const DV_FAULT = 5 //             (dsq, sqe, fault)  the controller stops, dies or goes
 export const DV_PENDING = 0x80000000 //  answer: dev_complete posts it later
 
 // ---------------------------------------------------------------- io_u: one I/O of a job

@@ -75,7 +75,7 @@ export class AdminCommands {
     this.#sanitize = new Sanitize(parts)
     this.#errors = new ErrorLog(config.errorEntries)
     this.#table = new Map<number, Handler>([
-      [S.DELETE_SQ, c => this.#queue(parts.queues.deleteSq(c))],
+      [S.DELETE_SQ, c => this.#deleteSq(c)],
       [S.CREATE_SQ, c => this.#queue(parts.queues.createSq(c))],
       [S.DELETE_CQ, c => this.#queue(parts.queues.deleteCq(c))],
       [S.CREATE_CQ, c => this.#queue(parts.queues.createCq(c, v => this.#features.coalescing(v)))],
@@ -146,6 +146,14 @@ export class AdminCommands {
     return status === S.INVALID_QUEUE_DELETION ? { status } : refuse(status)
   }
 
+  /** Delete I/O SQ: commands that end later end before it does. */
+  #deleteSq(c: Command): Answer {
+    const { late, queues } = this.#parts
+    const qid = c.cdw(10) & 0xffff
+    if (qid !== 0) late.abortQueue(qid, S.ABORT_QUEUE)
+    return this.#queue(queues.deleteSq(c))
+  }
+
   /** Doorbell Buffer Config. */
   #doorbells(c: Command): Answer {
     const { dma, queues } = this.#parts
@@ -164,14 +172,17 @@ export class AdminCommands {
    * nobody knows of it.
    */
   #abort(c: Command): Answer {
-    const { config, queues, events, complete } = this.#parts
+    const { config, queues, events, late, complete } = this.#parts
     const sqid = c.cdw(10) & 0xffff
     const cid = c.cdw(10) >>> 16
     if (!queues.sqs.has(sqid)) return refuse(S.INVALID_FIELD)
     if (this.#aborts >= config.abortLimit) return refuse(S.ABORT_LIMIT)
     const request = sqid === 0 ? events.cancel(cid) : undefined
     if (request) complete(request, { status: S.ABORT_REQ })
-    const aborted = request !== undefined || (sqid !== 0 && queues.abort(sqid, cid))
+    const aborted =
+      request !== undefined ||
+      late.abort(sqid, cid, S.ABORT_REQ) ||
+      (sqid !== 0 && queues.abort(sqid, cid))
     if (config.adminNs > 0) {
       this.#aborts++
       this.#parts.later(config.adminNs, () => {

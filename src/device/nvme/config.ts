@@ -3,6 +3,7 @@
 
 import type { View } from '../../core/view.js'
 import type { Core } from '../../core/wasm.js'
+import type { FaultRule } from './faults.js'
 
 /** What the machine gives to the controller. */
 export interface ControllerPorts {
@@ -105,6 +106,8 @@ export interface ControllerConfig {
   /** SGLs: 0 none, 1 any alignment. */
   readonly sgls: 0 | 1
   readonly doorbellBuffer: boolean
+  /** What goes wrong on purpose; replaces the rules that the core has for the device. */
+  readonly faults?: readonly FaultRule[]
   readonly controllerId: number
   /** CC.EN to CSTS.RDY, SHN to SHST complete, an admin command, a format, a sanitize operation, an activation. */
   readonly readyNs: number

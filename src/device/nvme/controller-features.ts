@@ -46,6 +46,7 @@ export class ControllerFeatures {
 
   reset(): void {
     this.#features.reset()
+    if (this.#parts.config.writeCache) this.#setCache(this.cacheEnabled)
     this.#hostMemory = undefined
     this.#keepAliveRound++
   }
@@ -120,7 +121,7 @@ export class ControllerFeatures {
       case S.FEAT_TEMP_THRESH:
         return this.#checkThreshold(value)
       case S.FEAT_VOLATILE_WC:
-        this.#parts.cache((value & 1) !== 0)
+        this.#setCache((value & 1) !== 0)
         return undefined
       case S.FEAT_NUM_QUEUES:
         return this.#numberOfQueues(value)
@@ -141,6 +142,13 @@ export class ControllerFeatures {
         return this.#writeProtect(c)
     }
     return undefined
+  }
+
+  /** A cache that is switched off is written first. */
+  #setCache(on: boolean): void {
+    const { cache, config } = this.#parts
+    cache.flush()
+    cache.enabled = on && config.trackCache
   }
 
   /** Only the composite temperature has a threshold; over or under. */

@@ -5,7 +5,7 @@
 //   CC.SHN           flushes the cache, SHST complete after shutdownNs; no command is fetched from then on
 //   NSSR             the same as a reset, whatever CC says, and CSTS.NSSRO
 //
-// Commands come from the core (deviceHost): admin commands all, I/O commands those that it leaves to the controller. The
+// Commands come from the core (deviceHost): admin commands all, I/O commands those that it leaves to the controller (execution.ts). The
 // commands themselves stand in admin.ts and nvm.ts; extensions add opcodes, logs and fields of Identify.
 //
 // Not modelled: boot partitions, persistent memory regions, pin interrupts (INTMS and INTMC are kept, MSI-X ignores them).
@@ -13,6 +13,7 @@
 import {
   CTRL_ALL,
   CTRL_PLAIN,
+  DEV_FAULTS,
   DEV_DMA_FROM,
   DEV_DMA_TO,
   DEV_HOST,
@@ -30,7 +31,8 @@ import {
   PLAN_BASE,
 } from '../../../assembly/layout.js'
 import { AdminCommands } from './admin.js'
-import { type Answer, Command, type Done, refuse } from './command.js'
+import { WriteCache } from './cache.js'
+import { Command, type Done } from './command.js'
 import {
   type ControllerAddresses,
   type ControllerConfig,
@@ -39,10 +41,12 @@ import {
 } from './config.js'
 import { Dma } from './dma.js'
 import { Events } from './events.js'
+import { Execution } from './execution.js'
 import type { Extension } from './extension.js'
+import type { FaultRule } from './faults.js'
+import { Late } from './late.js'
 import { Medium } from './medium.js'
 import { Namespaces } from './namespaces.js'
-import { NvmCommands } from './nvm.js'
 import type { AdminParts } from './parts.js'
 import { Queues } from './queues.js'
 import { Registers } from './registers.js'
@@ -55,6 +59,7 @@ import {
   ASQ,
   CC,
   CC_EN,
+  CSTS,
   CSTS_CFS,
   CSTS_NSSRO,
   CSTS_PP,
@@ -90,7 +95,7 @@ export class NvmeController {
   readonly #queues: Queues
   readonly #events: Events
   readonly #admin: AdminCommands
-  readonly #nvm: NvmCommands
+  readonly #execution: Execution
   readonly #services: AdminParts
   readonly #extensions: readonly Extension[]
   #present = true
@@ -123,27 +128,32 @@ export class NvmeController {
     this.#events = new Events(whole.eventLimit, (c, done) => this.complete(c, done))
     this.spaces = new Namespaces(view, at.ns, whole)
     const medium = new Medium(core, view, this.spaces.store)
-    this.#nvm = new NvmCommands(medium, this.#dma, this.spaces, whole.mdtsBytes)
+    const cache = new WriteCache(medium, this.spaces, whole.writeCache && whole.trackCache)
+    const complete = (c: Command, done: Done): void => this.complete(c, done)
     this.#services = {
       config: whole,
       view,
       core,
-      now: () => ports.now(),
       dev: at.dev,
       dma: this.#dma,
       queues: this.#queues,
       events: this.#events,
       spaces: this.spaces,
       medium,
+      cache,
       extensions,
-      complete: (c, done) => this.complete(c, done),
+      late: new Late((ns, fn) => ports.after(ns, fn), complete),
+      now: () => ports.now(),
+      complete,
       later: (ns, fn) => this.#later(ns, fn),
+      notify: (type, info, log) => this.#events.notify(type, info, log),
       processing: paused => this.#registers.status(paused ? CSTS_PP : 0, paused ? 0 : CSTS_PP),
       fatal: () => this.#fatal(),
-      notify: (type, info, log) => this.#events.notify(type, info, log),
-      cache: () => {},
+      stick: fatal => this.stick(fatal),
+      remove: () => this.surpriseRemove(),
     }
     this.#admin = new AdminCommands(this.#services)
+    this.#execution = new Execution(this.#services, this.#admin)
     this.#bootDevice(from, Math.min(to, view.buffer.byteLength))
   }
 
@@ -151,6 +161,7 @@ export class NvmeController {
     const { view } = this.#ports
     const { dev, ns, dsqs } = this.#at
     view.setU32(dev + DEV_NN, this.spaces.most)
+    if (this.config.faults) view.setU32(dev + DEV_FAULTS, 0)
     view.setU32(dev + DEV_NS, ns)
     view.setU32(dev + DEV_NR_SQ, dsqs.length - 1)
     view.setU32(dev + DEV_MAX_LBAS, this.config.mdtsBytes)
@@ -162,7 +173,7 @@ export class NvmeController {
 
   /** Who executes plain reads and writes: the core, unless every one of them must be seen here. */
   #mode(): void {
-    const all = this.#dma.page !== 4096 || this.config.trackCache
+    const all = this.#dma.page !== 4096 || this.config.trackCache || this.#execution.faults.io
     this.#ports.view.setU32(this.#at.dev + DEV_HOST, all ? CTRL_ALL : CTRL_PLAIN)
   }
 
@@ -279,13 +290,19 @@ export class NvmeController {
     return css === 0 || (css === 6 && (this.#registers.get(4) & (1 << 11)) !== 0)
   }
 
-  /** Controller reset; RDY is the caller's. */
-  reset(): void {
+  /** Everything that a reset takes away. */
+  #clear(): void {
     this.#epoch++
     this.#queues.reset()
     this.#events.reset()
+    this.#execution.reset()
     this.#admin.reset()
     for (const extension of this.#extensions) extension.reset?.()
+  }
+
+  /** Controller reset; RDY is the caller's. */
+  reset(): void {
+    this.#clear()
     this.#registers.set(INTMS, 0)
     this.#registers.status(0, CSTS_CFS | CSTS_PP | CSTS_SHST)
     this.#pause(PAUSED_SHUTDOWN | PAUSED_FATAL, false)
@@ -298,6 +315,7 @@ export class NvmeController {
   }
 
   #shutdown(): void {
+    this.#services.cache.flush()
     this.#registers.status(CSTS_SHST_OCCURRING, CSTS_SHST)
     this.#pause(PAUSED_SHUTDOWN, true)
     this.#later(this.config.shutdownNs, () => this.#registers.status(CSTS_SHST_COMPLETE, CSTS_SHST))
@@ -325,17 +343,18 @@ export class NvmeController {
 
   /** What the core asks: DV_* of assembly/layout.ts. */
   deviceHost(what: number, dsq: number, sqe: number, arg: number): number {
+    const { view } = this.#ports
     switch (what) {
       case DV_ADMIN:
         this.admin(dsq, sqe)
         return 0
       case DV_IO:
-        return this.#io(new Command(this.#ports.view, dsq, sqe))
+        return this.#execution.io(new Command(view, dsq, sqe))
       case DV_ROOM:
         this.#queues.release(dsq)
         return 0
       case DV_DOORBELL: {
-        const known = this.#queues.sqs.has(this.#ports.view.u32(dsq + DSQ_ID))
+        const known = this.#queues.sqs.has(view.u32(dsq + DSQ_ID))
         this.#badDoorbell(known ? AER_ERROR_DB_VALUE : AER_ERROR_DB_REGISTER)
         return arg
       }
@@ -345,44 +364,66 @@ export class NvmeController {
 
   /** An entry of the admin queue was fetched. */
   admin(dsq: number, sqe: number): void {
-    const c = new Command(this.#ports.view, dsq, sqe)
-    const answer = this.#admin.execute(c)
-    if (answer !== 'pending') this.#later(this.config.adminNs, () => this.complete(c, answer))
+    this.#execution.admin(new Command(this.#ports.view, dsq, sqe))
   }
 
-  /** An I/O command that the core leaves to the controller; true when it took it. */
+  /** An I/O command that the core leaves to the controller; false when nobody knows its opcode. */
   io(dsq: number, sqe: number): boolean {
     const c = new Command(this.#ports.view, dsq, sqe)
-    const answer = this.#execute(c)
-    if (answer !== 'pending') this.complete(c, answer)
-    return answer === 'pending' || (answer.status & 0x7ff) !== INVALID_OPCODE
-  }
-
-  #io(c: Command): number {
-    const answer = this.#execute(c)
-    if (answer === 'pending') return DV_PENDING
-    if (answer.status !== 0) this.#admin.failed(c, answer.status)
-    if (!answer.dw0 && !answer.dw1) return answer.status
-    const { core, now } = this.#ports
-    const due = core.dev_service(this.#at.dev, c.opcode, now())
-    this.#later(due - now(), () => this.complete(c, answer))
-    return DV_PENDING
-  }
-
-  #execute(c: Command): Answer {
-    const busy = this.#admin.refused()
-    if (busy) return busy
-    for (const { ioOpcodes } of this.#extensions) {
-      const handler = ioOpcodes?.get(c.opcode)
-      if (handler) return handler(c, this.#services)
-    }
-    return this.#nvm.execute(c) ?? refuse(INVALID_OPCODE)
+    const status = this.#execution.io(c)
+    if (status !== DV_PENDING) this.complete(c, { status })
+    return (status & 0x7ff) !== INVALID_OPCODE
   }
 
   /** Ends a command that was 'pending'. */
   complete(c: Command, done: Done): void {
     if (this.#paused !== 0 || !this.#present) return
-    if (c.qid === 0 && done.status !== 0) this.#admin.failed(c, done.status)
+    if (done.status !== 0) this.#admin.failed(c, done.status)
     this.#queues.complete(c, done)
+  }
+
+  // ---------------------------------------------------------------- what goes wrong
+
+  /** A rule from now on; the result takes it back. */
+  inject(rule: FaultRule): () => void {
+    const remove = this.#execution.faults.add(rule)
+    this.#mode()
+    return () => {
+      remove()
+      this.#mode()
+    }
+  }
+
+  /** Stops for good, until the power goes: no register changes any more. */
+  stick(fatal: boolean): void {
+    if (fatal) this.#registers.status(CSTS_CFS)
+    this.#pause(PAUSED_STUCK, true)
+  }
+
+  /** Pulled out: reads give all ones, nothing is fetched or posted. What was in its write cache is lost. */
+  surpriseRemove(): void {
+    this.#present = false
+    this.#pause(PAUSED_STUCK, true)
+    this.#clear()
+    this.#lose(() => false)
+  }
+
+  /**
+   * The power goes and comes back: registers as at first, saved features, and of the write cache only what `kept` names (a
+   * drive may have written some blocks by itself).
+   */
+  powerLoss(kept: (nsid: number, lba: number) => boolean = () => false): void {
+    const clean = (this.#registers.read(CSTS) & CSTS_SHST) === CSTS_SHST_COMPLETE
+    this.#lose(clean ? () => true : kept)
+    this.#clear()
+    this.#admin.powerCycle(clean)
+    for (const register of [CC, CSTS, AQA, ASQ, ASQ + 4, ACQ, ACQ + 4, INTMS])
+      this.#registers.set(register, 0)
+    this.#paused = PAUSED_NO_MASTER
+    this.#pause(PAUSED_NO_MASTER, true)
+  }
+
+  #lose(kept: (nsid: number, lba: number) => boolean): void {
+    this.#services.cache.lose(kept)
   }
 }

@@ -13,6 +13,7 @@ import type { Command } from './command.js'
 import {
   DATA_XFER_ERROR,
   DNR,
+  INVALID_FIELD,
   PRP_OFFSET_INVALID,
   SGL_INVALID_DATA,
   SGL_INVALID_LAST,
@@ -94,6 +95,12 @@ export class Dma {
       cursor += 8
     }
     return pieces
+  }
+
+  /** One contiguous buffer (metadata by MPTR). */
+  buffer(at: number, bytes: number): Pieces {
+    if (at % 4 !== 0) return INVALID_FIELD | DNR
+    return this.reaches(at, bytes) ? [{ at, bytes }] : DATA_XFER_ERROR | DNR
   }
 
   #addPage(pieces: Piece[], at: number, bytes: number): number {

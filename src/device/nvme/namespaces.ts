@@ -53,6 +53,16 @@ export class Namespace {
   }
 }
 
+/** Where a command's blocks are. */
+export interface Extent {
+  readonly ns: Namespace
+  readonly slba: number
+  readonly blocks: number
+  /** Byte in the store, and bytes of data. */
+  readonly at: number
+  readonly bytes: number
+}
+
 export class Namespaces {
   readonly list: Map<number, Namespace> = new Map()
   readonly formats: readonly LbaFormat[]

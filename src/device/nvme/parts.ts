@@ -1,9 +1,11 @@
 // What the admin commands of a controller work on together: its configuration, queues and events beside the services that
 // extensions have too.
 
+import type { WriteCache } from './cache.js'
 import type { ControllerConfig } from './config.js'
 import type { Events } from './events.js'
 import type { ControllerServices, Extension } from './extension.js'
+import type { Late } from './late.js'
 import type { Queues } from './queues.js'
 
 export interface AdminParts extends ControllerServices {
@@ -13,10 +15,14 @@ export interface AdminParts extends ControllerServices {
   readonly queues: Queues
   readonly events: Events
   readonly extensions: readonly Extension[]
+  readonly cache: WriteCache
+  /** Commands that end later. */
+  readonly late: Late
   /** CSTS.PP. */
   processing(paused: boolean): void
   /** Controller Fatal Status. */
   fatal(): void
-  /** The write cache was switched on or off, or is to be flushed. */
-  cache(enabled: boolean): void
+  /** Stops for good (a fault), or is pulled out. */
+  stick(fatal: boolean): void
+  remove(): void
 }

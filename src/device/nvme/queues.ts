@@ -58,13 +58,13 @@ import {
   QUEUE_SIZE,
 } from './spec.js'
 
-interface SubmissionQueue {
+export interface SubmissionQueue {
   readonly cqid: number
   /** 0 urgent, 1 high, 2 medium, 3 low. */
   readonly priority: number
 }
 
-interface CompletionQueue {
+export interface CompletionQueue {
   readonly vector: number
   readonly interrupts: boolean
 }
@@ -350,7 +350,12 @@ export class Queues {
 
   /** Ends a command. A queue that has gone takes nothing. */
   complete(c: Command, done: Done): void {
-    this.#post({ dsq: c.dsq, cid: c.cid, done })
+    this.post(c, c.cid, done)
+  }
+
+  /** The same under another identifier (a fault). */
+  post({ dsq }: Command, cid: number, done: Done): void {
+    this.#post({ dsq, cid, done })
   }
 
   #post(held: Held): void {
