@@ -14,7 +14,8 @@ import { CELLS } from './macro/cells.js'
 import { coreMicros } from './micro/core.js'
 import { type MicroResult, runMicros } from './micro/micro.js'
 import { timerMicros } from './micro/timer.js'
-import { microTable, tableHead, tableRow } from './table.js'
+import { workqueueMicros } from './micro/workqueue.js'
+import { microRow, tableHead, tableRow } from './table.js'
 
 const MICRO = 'micro'
 const FULL: Effort = { processes: 3, rounds: 5, size: 'large' }
@@ -92,10 +93,12 @@ async function runCells(cells: readonly Cell[], effort: Effort): Promise<Outcome
 
 async function runMicro(names: readonly string[]): Promise<MicroResult[]> {
   if (names.length > 0 && !names.some(name => MICRO.startsWith(name))) return []
-  const micros = [...(await coreMicros('large')), ...timerMicros('large')]
-  const results = await runMicros(micros, 'large')
-  print(microTable(results))
-  return results
+  const micros = [
+    ...(await coreMicros('large')),
+    ...timerMicros('large'),
+    ...workqueueMicros('large'),
+  ]
+  return runMicros(micros, 'large', result => print(microRow(result)))
 }
 
 /** How many cells with a goal have reached it. */

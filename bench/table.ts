@@ -62,12 +62,14 @@ function sides({ cell, sides }: CellResult): string {
   return `${texts.join(', ')} ${cell.unit}`
 }
 
-/** A table of microbenchmarks, ns for each operation. */
-export function microTable(results: readonly MicroResult[]): string {
-  const width = Math.max(...results.map(result => result.name.length))
-  const rows = results.map(
-    ({ name, p50, min, max }) =>
-      `${name.padEnd(width)}  ${short(p50).padStart(7)} (${short(min)}..${short(max)}) ns`,
-  )
-  return rows.join('\n')
+const MICRO_NAME = 46
+
+/** A microbenchmark, ns for each operation, and how many times as long its twin in plain JavaScript takes. */
+export function microRow({ name, p50, min, max, twin }: MicroResult): string {
+  const own = `${short(p50).padStart(7)} (${short(min)}..${short(max)}) ns`
+  const other =
+    twin === null
+      ? ''
+      : `  JavaScript ${short(twin).padStart(6)} ns, ${(twin / p50).toFixed(2)} times`
+  return `${name.padEnd(MICRO_NAME)} ${own.padEnd(30)}${other}`.trimEnd()
 }

@@ -1,35 +1,94 @@
-// The parts of the core that every I/O passes: tags, rings, the histogram, the generator.
+// The parts of the core that every I/O passes: tags, rings, doorbells, the histogram, the generator, the boundary. Beside each
+// stands its twin in plain JavaScript (twins.ts), where there is one.
 
 import type { Size } from '../cell.js'
-import { type Loop, LoopMachine } from './loops.js'
+import { bitmapOf, boundaryLoop, churnLoop, doorbellLoop, type Loop, LoopMachine } from './loops.js'
 import { type Micro, opsOf } from './micro.js'
+import { crowdedBitmap } from './threads.js'
+import * as twins from './twins.js'
 
-/** Patterns of the generator, as options of a job. */
-const PATTERNS = {
-  'random, each block once': [],
-  'random, norandommap': ['--norandommap'],
-  sequential: ['--rw=read'],
-  zipf: ['--random_distribution=zipf:1.1'],
-} as const
+/** Patterns of the generator, as options of a job, and their twins for so many blocks. */
+const PATTERNS: Readonly<
+  Record<string, readonly [options: readonly string[], twin: ((blocks: number) => Loop) | null]>
+> = {
+  'random, each block once': [[], twins.randomMapTwin],
+  'random, norandommap': [['--norandommap'], twins.uniformTwin],
+  sequential: [['--rw=read'], twins.sequentialTwin],
+  'zipf:1.1': [['--random_distribution=zipf:1.1'], blocks => twins.zipfTwin(blocks, 1.1)],
+  'pareto:0.2': [['--random_distribution=pareto:0.2'], null],
+  'normal:20': [['--random_distribution=normal:20'], null],
+  'zoned:60/10:30/20:8/30:2/40': [['--random_distribution=zoned:60/10:30/20:8/30:2/40'], null],
+}
 
 /** Entries of a batch on the rings. */
 const BATCHES = [1, 8, 32] as const
+const ENTRIES = 1024
+/** A bitmap of so many bits, and how many of them are held. */
+const DEPTH = 1024
+const FILLS = [1, 256, 512, 922, 1014, 1023] as const
+/** CAP.DSTRD. */
+const STRIDES = [0, 2, 4, 8] as const
+/** 1 GiB in blocks of 4 KiB. */
+const BLOCKS = 262_144
+
+type Row = (name: string, loop: Loop, twin?: Loop | null, end?: () => Promise<void>) => Micro
+
+async function tagRows(row: Row, size: Size): Promise<Micro[]> {
+  const machine = (): Promise<LoopMachine> => LoopMachine.boot()
+  const rows = [
+    row('tag: get and put', (await machine()).tags(0), twins.tagTwin(DEPTH, 0)),
+    row('tag: put the oldest of 32, get', (await machine()).tags(32), twins.tagTwin(DEPTH, 32)),
+    row('tag: put the oldest of 512, get', (await machine()).tags(512), twins.tagTwin(DEPTH, 512)),
+  ]
+  for (const held of FILLS) {
+    const loop = await churnLoop(await bitmapOf(DEPTH, held, 1))
+    const twin = twins.bitmapTwin(DEPTH, held)
+    rows.push(row(`sbitmap: put and get, ${held} of ${DEPTH} held`, loop, twin))
+  }
+  for (const threads of size === 'small' ? [2] : [2, 4]) {
+    const { loop, end } = await crowdedBitmap(DEPTH, DEPTH / 2, threads)
+    rows.push(row(`sbitmap: put and get, half held, ${threads} threads`, loop, null, end))
+  }
+  return rows
+}
+
+async function ringRows(row: Row): Promise<Micro[]> {
+  const rows: Micro[] = []
+  const machine = (): Promise<LoopMachine> => LoopMachine.withRings(ENTRIES)
+  for (const batch of BATCHES) {
+    const sq = (await machine()).submission(batch)
+    rows.push(row(`SQ: entry written, batch ${batch}`, sq, twins.submissionTwin(ENTRIES, batch)))
+    const cq = (await machine()).completion(batch)
+    rows.push(row(`CQ: entry reaped, batch ${batch}`, cq, twins.completionTwin(ENTRIES, batch)))
+    rows.push(row(`rings: entry down and up, batch ${batch}`, (await machine()).rings(batch)))
+  }
+  for (const dstrd of STRIDES)
+    for (const shadow of [false, true]) {
+      const name = `doorbell: DSTRD ${dstrd}${shadow ? ', shadow' : ''}`
+      rows.push(row(name, await doorbellLoop(dstrd, shadow), twins.doorbellTwin(dstrd, shadow)))
+    }
+  return rows
+}
 
 /** Every part. Each has a machine of its own, because what they leave behind in it differs. */
 export async function coreMicros(size: Size): Promise<Micro[]> {
   const ops = opsOf(size)
-  const micro = (name: string, loop: Loop): Micro => ({ name, ops, run: () => loop(ops) })
-  const machine = (): Promise<LoopMachine> => LoopMachine.boot()
-  const rows = [
-    micro('tag: get and put', (await machine()).tags(0)),
-    micro('tag: put the oldest of 32, get', (await machine()).tags(32)),
-    micro('tag: put the oldest of 512, get', (await machine()).tags(512)),
-  ]
-  for (const batch of BATCHES)
-    rows.push(micro(`rings: entry down and up, batch ${batch}`, (await machine()).rings(batch)))
-  rows.push(micro('histogram: one latency', (await machine()).histogram()))
-  for (const [pattern, more] of Object.entries(PATTERNS))
-    rows.push(micro(`generator: ${pattern}`, (await LoopMachine.boot({ more })).generator()))
-  rows.push(micro('generator: 64 random bits', (await machine()).random()))
+  const row: Row = (name, loop, twin, end) => ({
+    name,
+    ops,
+    run: () => loop(ops),
+    ...(twin ? { twin: () => twin(ops) } : {}),
+    ...(end ? { end } : {}),
+  })
+  const rows = [...(await tagRows(row, size)), ...(await ringRows(row))]
+  const histogram = (await LoopMachine.boot()).histogram()
+  rows.push(row('histogram: one latency', histogram, twins.histogramTwin()))
+  for (const [pattern, [more, twin]] of Object.entries(PATTERNS)) {
+    const generator = (await LoopMachine.boot({ more })).generator()
+    rows.push(row(`generator: ${pattern}`, generator, twin?.(BLOCKS)))
+  }
+  const random = (await LoopMachine.boot()).random()
+  rows.push(row('generator: 64 random bits', random, twins.randomTwin()))
+  rows.push(row('boundary: a call from JavaScript', await boundaryLoop(), twins.callTwin()))
   return rows
 }

@@ -3,6 +3,7 @@
 // operations and returns a sum of what it saw, so that nothing of it can be left out.
 
 import { dev_run_sq } from '../../assembly/device'
+import { nvme_dbbuf_need_event } from '../../assembly/doorbell'
 import { lat_record } from '../../assembly/hist'
 import {
   JG_NEXT_OFFSET, JOB_GEN, NQ_CQ, NQ_CQ_DB, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_DSQ, NQ_SQ,
@@ -29,19 +30,21 @@ function step(x: u64): u64 {
 }
 
 /** Takes `held` bits and notes them. */
-export function sbitmap_hold(sbq: u32, list: u32, held: u32): void {
-  for (let i: u32 = 0; i < held; i++) store<u32>(list + (i << 2), __sbitmap_queue_get(sbq, 0))
+export function sbitmap_hold(sbq: u32, list: u32, held: u32, cpu: u32): void {
+  for (let i: u32 = 0; i < held; i++) store<u32>(list + (i << 2), __sbitmap_queue_get(sbq, cpu))
 }
 
 /** Frees a random one of the bits that are held, then takes one. */
-export function sbitmap_churn(sbq: u32, list: u32, held: u32, ops: u32): u32 {
+export function sbitmap_churn(sbq: u32, list: u32, held: u32, cpu: u32, ops: u32): u32 {
   let x: u64 = 0x9e3779b97f4a7c15
   let sum: u32 = 0
   for (let n: u32 = 0; n < ops; n++) {
     x = step(x)
     const at = list + (<u32>(((x >> 32) * held) >> 32) << 2)
-    sbitmap_queue_clear(sbq, load<u32>(at), 0)
-    const bit = __sbitmap_queue_get(sbq, 0)
+    sbitmap_queue_clear(sbq, load<u32>(at), cpu)
+    // another thread may have taken the last free bit: there is one again at once
+    let bit = __sbitmap_queue_get(sbq, cpu)
+    while (bit < 0) bit = __sbitmap_queue_get(sbq, cpu)
     store<u32>(at, bit)
     sum += bit
   }
@@ -128,6 +131,89 @@ export function ring_rounds(nq: u32, batch: u32, ops: u32): u32 {
   store<u32>(nq, head, NQ_CQ_HEAD)
   store<u32>(nq, phase, NQ_CQ_PHASE)
   return reaped
+}
+
+/** Entries written, and the doorbell rung after each batch. Returns the tail. */
+export function sq_rounds(nq: u32, batch: u32, ops: u32): u32 {
+  const sq = load<u32>(nq, NQ_SQ)
+  const depth = load<u32>(nq, NQ_DEPTH)
+  let tail: u32 = 0
+  for (let n: u32 = 0; n < ops; n += batch) {
+    for (let i: u32 = 0; i < batch; i++) {
+      write_sqe(sq + tail * SQE_BYTES, i)
+      if (++tail == depth) tail = 0
+    }
+    atomic.store<u32>(load<u32>(nq, NQ_SQ_DB), tail)
+  }
+  atomic.store<u32>(load<u32>(nq, NQ_SQ_DB), 0)
+  return tail
+}
+
+/** Batches of completion entries, found by phase, the head rung after each. The entries are written by this loop, too. */
+export function cq_rounds(nq: u32, batch: u32, ops: u32): u32 {
+  const cq = load<u32>(nq, NQ_CQ)
+  const depth = load<u32>(nq, NQ_DEPTH)
+  let tail: u32 = 0
+  let head: u32 = 0
+  let written: u32 = 1
+  let phase: u32 = 1
+  let sum: u32 = 0
+  memory.fill(cq, 0, depth * CQE_BYTES)
+  for (let n: u32 = 0; n < ops; n += batch) {
+    for (let i: u32 = 0; i < batch; i++) {
+      atomic.store<u32>(cq + tail * CQE_BYTES, i | (written << 16), CQE_DW3)
+      if (++tail == depth) {
+        tail = 0
+        written ^= 1
+      }
+    }
+    for (;;) {
+      const dw3 = atomic.load<u32>(cq + head * CQE_BYTES, CQE_DW3)
+      if (((dw3 >> 16) & 1) != phase) break
+      sum += dw3 & 0xffff
+      if (++head == depth) {
+        head = 0
+        phase ^= 1
+      }
+    }
+    atomic.store<u32>(load<u32>(nq, NQ_CQ_DB), head)
+  }
+  memory.fill(cq, 0, depth * CQE_BYTES)
+  atomic.store<u32>(load<u32>(nq, NQ_CQ_DB), 0)
+  return sum
+}
+
+/** Submission doorbells of `queues` queues in turn, `stride` bytes apart. */
+export function doorbells(base: u32, stride: u32, queues: u32, ops: u32): u32 {
+  let qid: u32 = 0
+  for (let n: u32 = 0; n < ops; n++) {
+    atomic.store<u32>(base + 2 * qid * stride, n)
+    if (++qid == queues) qid = 0
+  }
+  return qid
+}
+
+/** The same into shadow pages: the event index says whether the register is to be written, which it seldom is. */
+export function shadow_doorbells(base: u32, shadow: u32, event: u32, stride: u32, queues: u32, ops: u32): u32 {
+  let qid: u32 = 0
+  let rung: u32 = 0
+  for (let n: u32 = 0; n < ops; n++) {
+    const at = 2 * qid * stride
+    const old = load<u32>(shadow + at)
+    const now = (old + 1) & 0xffff
+    atomic.store<u32>(shadow + at, now)
+    if (nvme_dbbuf_need_event(atomic.load<u32>(event + at), now, old)) {
+      atomic.store<u32>(base + at, now)
+      rung++
+    }
+    if (++qid == queues) qid = 0
+  }
+  return rung
+}
+
+/** Nothing: what a call from JavaScript costs. */
+export function nothing(a: u32, b: u32): u32 {
+  return a + b
 }
 
 /** Records latencies up to 16 us. */

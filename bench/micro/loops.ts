@@ -46,10 +46,22 @@ interface LoopExports {
     shared: number,
     seed: number,
   ): number
-  sbitmap_hold(sbq: number, list: number, held: number): void
-  sbitmap_churn(sbq: number, list: number, held: number, ops: number): number
+  sbitmap_hold(sbq: number, list: number, held: number, cpu: number): void
+  sbitmap_churn(sbq: number, list: number, held: number, cpu: number, ops: number): number
   tag_pairs(hctx: number, tags: number, ops: number): number
   tag_window(hctx: number, tags: number, list: number, held: number, ops: number): number
+  sq_rounds(nq: number, batch: number, ops: number): number
+  cq_rounds(nq: number, batch: number, ops: number): number
+  doorbells(base: number, stride: number, queues: number, ops: number): number
+  shadow_doorbells(
+    base: number,
+    shadow: number,
+    event: number,
+    stride: number,
+    queues: number,
+    ops: number,
+  ): number
+  nothing(a: number, b: number): number
   ring_rounds(nq: number, batch: number, ops: number): number
   histogram(ls: number, ops: number): number
   generator(job: number, ops: number): number
@@ -104,15 +116,24 @@ export async function buildLoops(): Promise<string> {
 
 async function instantiate(memory: WebAssembly.Memory): Promise<LoopExports> {
   const module = new WebAssembly.Module(readFileSync(await buildLoops()))
-  const env = { memory, now: () => 0, relax: () => {} }
+  const env = { memory, now: () => 0, relax: () => {}, device_host: () => 0 }
   return new WebAssembly.Instance(module, { env }).exports as unknown as LoopExports
 }
 
 /** Does so many operations. */
 export type Loop = (ops: number) => void
 
-/** All but one bit of a bitmap of this depth are held; a random one is freed, then one is taken. */
-export async function sbitmapLoop(depth: number): Promise<Loop> {
+/** A bitmap in a memory of its own, of which some bits are held. */
+export interface Bitmap {
+  readonly memory: WebAssembly.Memory
+  readonly sbq: number
+  readonly held: number
+  /** Addresses of the lists of held bits, one for each thread. */
+  readonly lists: readonly number[]
+}
+
+/** A bitmap of which each of `threads` holds its part of `held` bits. */
+export async function bitmapOf(depth: number, held: number, threads: number): Promise<Bitmap> {
   const memory = new WebAssembly.Memory({
     initial: BARE_PAGES,
     maximum: BARE_PAGES,
@@ -120,14 +141,52 @@ export async function sbitmapLoop(depth: number): Promise<Loop> {
   })
   const loops = await instantiate(memory)
   const hints = PLAN_BASE + SBQ_SIZE
-  const map = hints + SBQ_HINT_SIZE
-  const list = map + loops.sbitmap_words(depth, -1) * SBW_SIZE
-  if (list + depth * 4 > BARE_PAGES * WASM_PAGE) throw new RangeError(`depth ${depth}`)
-  loops.sbitmap_queue_init_node(PLAN_BASE, depth, -1, 0, map, hints, 1, 0, 0)
-  const held = Math.max(depth - 1, 1)
-  loops.sbitmap_hold(PLAN_BASE, list, held)
+  const map = hints + threads * SBQ_HINT_SIZE
+  const first = map + loops.sbitmap_words(depth, -1) * SBW_SIZE
+  const each = Math.max(1, Math.floor(held / threads))
+  const lists = Array.from({ length: threads }, (_, i) => first + i * each * 4)
+  if (first + threads * each * 4 > BARE_PAGES * WASM_PAGE) throw new RangeError(`depth ${depth}`)
+  const shared = threads > 1 ? 1 : 0
+  loops.sbitmap_queue_init_node(PLAN_BASE, depth, -1, 0, map, hints, threads, shared, 0)
+  for (const [cpu, list] of lists.entries()) loops.sbitmap_hold(PLAN_BASE, list, each, cpu)
+  return { memory, sbq: PLAN_BASE, held: each, lists }
+}
+
+/** A random one of this thread's bits is freed, then one is taken. */
+export async function churnLoop({ memory, sbq, held, lists }: Bitmap, thread = 0): Promise<Loop> {
+  const loops = await instantiate(memory)
   return ops => {
-    loops.sbitmap_churn(PLAN_BASE, list, held, ops)
+    loops.sbitmap_churn(sbq, lists[thread]!, held, thread, ops)
+  }
+}
+
+/** All but one bit of a bitmap of this depth are held; a random one is freed, then one is taken. */
+export async function sbitmapLoop(depth: number): Promise<Loop> {
+  return churnLoop(await bitmapOf(depth, Math.max(depth - 1, 1), 1))
+}
+
+/** Doorbells of 64 queues, `dstrd` as in CAP.DSTRD; with shadow pages or without. */
+export async function doorbellLoop(dstrd: number, shadow: boolean): Promise<Loop> {
+  const memory = new WebAssembly.Memory({ initial: BARE_PAGES, maximum: BARE_PAGES, shared: true })
+  const loops = await instantiate(memory)
+  const stride = 4 << dstrd
+  const queues = 64
+  const region = 2 * queues * stride
+  const [base, pages, events] = [PLAN_BASE, PLAN_BASE + region, PLAN_BASE + 2 * region]
+  return ops => {
+    if (shadow) loops.shadow_doorbells(base, pages, events, stride, queues, ops)
+    else loops.doorbells(base, stride, queues, ops)
+  }
+}
+
+/** A call into the core that does nothing, `ops` times. */
+export async function boundaryLoop(): Promise<Loop> {
+  const memory = new WebAssembly.Memory({ initial: BARE_PAGES, maximum: BARE_PAGES, shared: true })
+  const { nothing } = await instantiate(memory)
+  return ops => {
+    let sum = 0
+    for (let i = 0; i < ops; i++) sum = nothing(sum, 1)
+    if (sum !== ops) throw new Error(`${sum} of ${ops} calls`)
   }
 }
 
@@ -174,6 +233,22 @@ export class LoopMachine {
     return ops => {
       const reaped = this.#loops.ring_rounds(nq, batch, ops)
       if (reaped < ops) throw new Error(`the device stopped after ${reaped} of ${ops} entries`)
+    }
+  }
+
+  /** `batch` entries written, then the doorbell. */
+  submission(batch: number): Loop {
+    const { nq } = this.#machine.disks[0]!.queues[0]!
+    return ops => {
+      this.#loops.sq_rounds(nq, batch, ops)
+    }
+  }
+
+  /** `batch` completion entries found by phase, then the doorbell. */
+  completion(batch: number): Loop {
+    const { nq } = this.#machine.disks[0]!.queues[0]!
+    return ops => {
+      this.#loops.cq_rounds(nq, batch, ops)
     }
   }
 

@@ -10,6 +10,10 @@ export interface Micro {
   /** Operations of one call of `run`. */
   readonly ops: number
   readonly run: () => void
+  /** The same in plain JavaScript. */
+  readonly twin?: () => void
+  /** Ends what was set up for it. */
+  readonly end?: () => Promise<void>
 }
 
 /** What one of them came to, ns for each operation. */
@@ -20,6 +24,8 @@ export interface MicroResult {
   readonly min: number
   readonly max: number
   readonly iterations: number
+  /** Median of the twin in plain JavaScript, ns; null = it has none. */
+  readonly twin: number | null
 }
 
 /** Operations of an iteration. */
@@ -32,23 +38,39 @@ const TIMES = {
   large: { time: 500, iterations: 20, warmupTime: 300, warmupIterations: 20 },
 } as const
 
-/** Times them one after another. */
-export async function runMicros(micros: readonly Micro[], size: Size): Promise<MicroResult[]> {
+/** Times them one after another, each beside its twin. */
+export async function runMicros(
+  micros: readonly Micro[],
+  size: Size,
+  onResult: (result: MicroResult) => void = () => {},
+): Promise<MicroResult[]> {
+  const results: MicroResult[] = []
+  for (const micro of micros) {
+    const result = await runMicro(micro, size)
+    await micro.end?.()
+    results.push(result)
+    onResult(result)
+  }
+  return results
+}
+
+async function runMicro({ name, ops, run, twin }: Micro, size: Size): Promise<MicroResult> {
   const bench = new Bench({ throws: true, ...TIMES[size] })
-  for (const { name, run } of micros) bench.add(name, run)
-  const tasks = await bench.run()
-  return tasks.map((task, i) => {
-    const { result } = task
-    if (!('latency' in result)) throw new Error(`${task.name}: not one iteration was timed`)
-    const { p50, mean, min, max, samplesCount } = result.latency
-    const perOp = (ms: number): number => (ms * 1e6) / micros[i]!.ops
-    return {
-      name: task.name,
-      p50: perOp(p50),
-      mean: perOp(mean),
-      min: perOp(min),
-      max: perOp(max),
-      iterations: samplesCount,
-    }
+  bench.add(name, run)
+  if (twin) bench.add('twin', twin)
+  const [own, other] = (await bench.run()).map(({ name: task, result }) => {
+    if (!('latency' in result)) throw new Error(`${name}: ${task}: not one iteration was timed`)
+    return result.latency
   })
+  const perOp = (ms: number): number => (ms * 1e6) / ops
+  const { p50, mean, min, max, samplesCount } = own!
+  return {
+    name,
+    p50: perOp(p50),
+    mean: perOp(mean),
+    min: perOp(min),
+    max: perOp(max),
+    iterations: samplesCount,
+    twin: other ? perOp(other.p50) : null,
+  }
 }

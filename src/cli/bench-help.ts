@@ -7,6 +7,7 @@ export function benchHelp(): string {
 const TEXT = [
   'usage: phasebit bench poll-vs-irq [--clock virtual|real] [--service US,...] [--depth N,...] [--cpus N,...] [--mode M,...]',
   '                                  [--ios N] [--seed N] [--json FILE] [--html FILE]',
+  '       phasebit bench micro [--json FILE]',
   '',
   'Poll, or wait for the interrupt? Runs random 4 KiB reads for every combination, and says what each cost.',
   '',
@@ -18,6 +19,9 @@ const TEXT = [
   '  --ios N          I/Os of each CPU',
   '  --json FILE      all points and the crossovers',
   '  --html FILE      a page with plots, whole in itself',
+  '',
+  'micro times the single parts (tags, rings, doorbells, histogram, generator, timers, works), each beside the same in plain',
+  'JavaScript. It needs the source tree.',
   '',
   'exit status: 0; 1 a run failed, or an output could not be written; 64 something is wrong with the arguments',
 ]

@@ -1,6 +1,9 @@
-// `phasebit bench NAME`: poll-vs-irq (src/workload/poll-vs-irq.ts) as a table, JSON and an HTML page.
+// `phasebit bench NAME`: poll-vs-irq (src/workload/poll-vs-irq.ts) as a table, JSON and an HTML page; micro, the
+// microbenchmarks of a source tree (bench/micro), which the package does not carry.
 
-import { readFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { UserError } from '../core/errors.js'
 import { distUrl } from '../core/wasm.js'
@@ -43,6 +46,7 @@ interface Options {
 
 /** Runs `phasebit bench ARGS...`; the result is the exit status. */
 export async function benchCommand(argv: readonly string[]): Promise<number> {
+  if (argv[0] === 'micro') return microbenchmarks(argv.slice(1))
   const { grid, json, html } = readOptions(argv)
   const files = [json, html].map(path => (path === undefined ? null : new OutFile(path)))
   try {
@@ -60,6 +64,23 @@ export async function benchCommand(argv: readonly string[]): Promise<number> {
     for (const file of files) file?.discard()
     throw error
   }
+}
+
+/** They run in a process of their own. */
+function microbenchmarks(argv: readonly string[]): Promise<number> {
+  const program = fileURLToPath(distUrl('bench/run.js'))
+  if (!existsSync(program))
+    throw new UserError(
+      'phasebit bench micro: these are part of the source tree, not of the package',
+    )
+  const strange = argv.find((arg, i) => !arg.startsWith('--json') && argv[i - 1] !== '--json')
+  if (strange !== undefined)
+    throw new UserError(`phasebit bench micro: ${strange}: only --json FILE is accepted`)
+  const child = spawn(process.execPath, [program, 'micro', ...argv], { stdio: 'inherit' })
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('exit', status => resolve(status ?? 1))
+  })
 }
 
 function version(): string {
@@ -99,7 +120,7 @@ function readOptions(argv: readonly string[]): Options {
   const { values, positionals } = parsed
   if (positionals.length !== 1 || positionals[0] !== 'poll-vs-irq')
     throw new UserError(
-      `phasebit bench: ${positionals.length === 0 ? 'which one' : `no benchmark '${positionals.join(' ')}'`}; there is poll-vs-irq`,
+      `phasebit bench: ${positionals.length === 0 ? 'which one' : `no benchmark '${positionals.join(' ')}'`}; there are poll-vs-irq and micro`,
     )
   const clock = values.clock ?? 'virtual'
   if (clock !== 'real' && clock !== 'virtual')

@@ -10,6 +10,7 @@ import { coreMicros } from '../../bench/micro/core.js'
 import { buildLoops } from '../../bench/micro/loops.js'
 import { runMicros } from '../../bench/micro/micro.js'
 import { timerMicros } from '../../bench/micro/timer.js'
+import { workqueueMicros } from '../../bench/micro/workqueue.js'
 import { buildYardstick } from '../../bench/native.js'
 import { median, summarize } from '../../bench/stats.js'
 import { short, tableRow } from '../../bench/table.js'
@@ -81,10 +82,15 @@ describe('cells at their small size', () => {
   it(
     'times every microbenchmark',
     async () => {
-      const micros = [...(await coreMicros('small')), ...timerMicros('small')]
+      const micros = [
+        ...(await coreMicros('small')),
+        ...timerMicros('small'),
+        ...workqueueMicros('small'),
+      ]
       for (const result of await runMicros(micros, 'small')) {
         expect(result.p50, result.name).toBeGreaterThan(0)
         expect(result.p50, result.name).toBeLessThan(Number.POSITIVE_INFINITY)
+        if (result.twin !== null) expect(result.twin, result.name).toBeGreaterThan(0)
       }
     },
     LONG,

@@ -1,0 +1,274 @@
+// The same parts in plain JavaScript, as one would write them without a core: typed arrays, numbers, no atomics. What the
+// core does beside (hints for each CPU, atomic words where threads share them) the twins do as far as one thread needs it.
+
+import type { Loop } from './loops.js'
+
+/** A cheap generator of 32 bits. */
+class Step {
+  #x = 0x9e3779b9
+
+  next(): number {
+    let x = this.#x
+    x ^= x << 13
+    x ^= x >>> 17
+    x ^= x << 5
+    this.#x = x
+    return x >>> 0
+  }
+}
+
+/** A bitmap of 32-bit words with a hint. */
+class Bitmap {
+  readonly #words: Int32Array
+  readonly #depth: number
+  #hint = 0
+
+  constructor(depth: number) {
+    this.#depth = depth
+    this.#words = new Int32Array(Math.ceil(depth / 32))
+  }
+
+  get(): number {
+    const words = this.#words.length
+    let index = this.#hint >>> 5
+    let mask = -1 << (this.#hint & 31)
+    for (let i = 0; i <= words; i++) {
+      const free = ~this.#words[index]! & mask
+      if (free !== 0) {
+        const bit = 31 - Math.clz32(free & -free)
+        const nr = index * 32 + bit
+        if (nr < this.#depth) {
+          this.#words[index]! |= 1 << bit
+          this.#hint = nr + 1 < this.#depth ? nr + 1 : 0
+          return nr
+        }
+      }
+      mask = -1
+      if (++index === words) index = 0
+    }
+    return -1
+  }
+
+  clear(nr: number): void {
+    this.#words[nr >>> 5]! &= ~(1 << (nr & 31))
+    this.#hint = nr
+  }
+}
+
+/** A random held bit is freed, then one is taken. */
+export function bitmapTwin(depth: number, held: number): Loop {
+  const map = new Bitmap(depth)
+  const list = Int32Array.from({ length: held }, () => map.get())
+  const step = new Step()
+  return ops => {
+    for (let n = 0; n < ops; n++) {
+      const at = Math.floor((step.next() / 2 ** 32) * held)
+      map.clear(list[at]!)
+      list[at] = map.get()
+    }
+  }
+}
+
+/** A bit is taken and given back, or the oldest of `held` is given back before one is taken. */
+export function tagTwin(depth: number, held: number): Loop {
+  const map = new Bitmap(depth)
+  const list = Int32Array.from({ length: held }, () => map.get())
+  let oldest = 0
+  return ops => {
+    for (let n = 0; n < ops; n++) {
+      if (held === 0) {
+        map.clear(map.get())
+        continue
+      }
+      map.clear(list[oldest]!)
+      list[oldest] = map.get()
+      if (++oldest === held) oldest = 0
+    }
+  }
+}
+
+/** A submission queue of 64-byte entries and its doorbell. */
+export function submissionTwin(entries: number, batch: number): Loop {
+  const ring = new Uint32Array(entries * 16)
+  const doorbell = new Uint32Array(1)
+  let tail = 0
+  return ops => {
+    for (let n = 0; n < ops; n += batch) {
+      for (let i = 0; i < batch; i++) {
+        const at = tail * 16
+        ring.fill(0, at, at + 16)
+        ring[at] = 2 | (i << 16)
+        ring[at + 1] = 1
+        ring[at + 6] = 4096
+        ring[at + 10] = i << 3
+        ring[at + 12] = 7
+        if (++tail === entries) tail = 0
+      }
+      doorbell[0] = tail
+    }
+  }
+}
+
+/** Completion entries, found by phase. */
+export function completionTwin(entries: number, batch: number): Loop {
+  const ring = new Uint32Array(entries * 4)
+  const doorbell = new Uint32Array(1)
+  let [tail, head, written, phase, sum] = [0, 0, 1, 1, 0]
+  return ops => {
+    for (let n = 0; n < ops; n += batch) {
+      for (let i = 0; i < batch; i++) {
+        ring[tail * 4 + 3] = i | (written << 16)
+        if (++tail === entries) {
+          tail = 0
+          written ^= 1
+        }
+      }
+      for (;;) {
+        const dw3 = ring[head * 4 + 3]!
+        if (((dw3 >>> 16) & 1) !== phase) break
+        sum = (sum + (dw3 & 0xffff)) | 0
+        if (++head === entries) {
+          head = 0
+          phase ^= 1
+        }
+      }
+      doorbell[0] = head
+    }
+  }
+}
+
+/** Doorbells of 64 queues. */
+export function doorbellTwin(dstrd: number, shadow: boolean): Loop {
+  const step = 2 << dstrd
+  const queues = 64
+  const [registers, pages, events] = [0, 1, 2].map(() => new Uint32Array(queues * step)) as [
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+  ]
+  return ops => {
+    let qid = 0
+    for (let n = 0; n < ops; n++) {
+      const at = qid * step
+      if (shadow) {
+        const old = pages[at]!
+        const now = (old + 1) & 0xffff
+        pages[at] = now
+        if (((now - events[at]! - 1) & 0xffff) < ((now - old) & 0xffff)) registers[at] = now
+      } else registers[at] = n
+      if (++qid === queues) qid = 0
+    }
+  }
+}
+
+/** fio's histogram. */
+export function histogramTwin(): Loop {
+  const buckets = new Uint32Array(1856)
+  const step = new Step()
+  let [count, sum, squares, min, max] = [0, 0, 0, Number.POSITIVE_INFINITY, 0]
+  return ops => {
+    for (let n = 0; n < ops; n++) {
+      const value = step.next() >>> 18
+      const shift = value < 128 ? 0 : 25 - Math.clz32(value)
+      const index = value < 128 ? value : (shift + 1) * 64 + ((value >>> shift) & 63)
+      buckets[index]!++
+      count++
+      sum += value
+      squares += value * value
+      if (value < min) min = value
+      if (value > max) max = value
+    }
+    if (count + sum + squares + min + max === 0) throw new Error('nothing was recorded')
+  }
+}
+
+/** Each block once, in the order of a linear-feedback shift register, as the core's random map is walked without a map. */
+export function randomMapTwin(blocks: number): Loop {
+  const taken = new Uint32Array(Math.ceil(blocks / 32))
+  const step = new Step()
+  let left = blocks
+  return ops => {
+    for (let n = 0; n < ops; n++) {
+      let at = Math.floor((step.next() / 2 ** 32) * blocks)
+      while (taken[at >>> 5]! & (1 << (at & 31))) if (++at === blocks) at = 0
+      taken[at >>> 5]! |= 1 << (at & 31)
+      if (--left === 0) {
+        taken.fill(0)
+        left = blocks
+      }
+    }
+  }
+}
+
+/** Any block, again and again. */
+export function uniformTwin(blocks: number): Loop {
+  const step = new Step()
+  let sum = 0
+  return ops => {
+    for (let n = 0; n < ops; n++) sum = (sum + Math.floor((step.next() / 2 ** 32) * blocks)) | 0
+  }
+}
+
+/** Blocks one after the other. */
+export function sequentialTwin(blocks: number): Loop {
+  let at = 0
+  return ops => {
+    for (let n = 0; n < ops; n++) if (++at === blocks) at = 0
+  }
+}
+
+/** Zipf by the approximation that fio uses (Gray et al., "Quickly generating billion-record synthetic databases"). */
+export function zipfTwin(blocks: number, theta: number): Loop {
+  let zetan = 0
+  for (let i = 1; i <= blocks; i++) zetan += i ** -theta
+  const zeta2 = 1 + 0.5 ** theta
+  const alpha = 1 / (1 - theta)
+  const eta = (1 - (2 / blocks) ** (1 - theta)) / (1 - zeta2 / zetan)
+  const step = new Step()
+  let sum = 0
+  return ops => {
+    for (let n = 0; n < ops; n++) {
+      const u = step.next() / 2 ** 32
+      const uz = u * zetan
+      const rank =
+        uz < 1 ? 1 : uz < zeta2 ? 2 : 1 + Math.floor(blocks * (eta * u - eta + 1) ** alpha)
+      sum = (sum + rank) | 0
+    }
+  }
+}
+
+/** 64 random bits (xoroshiro128++) in halves of 32. */
+export function randomTwin(): Loop {
+  let [a, b, c, d] = [0x12345678, 0x9abcdef0 | 0, 0x0fedcba9, 0x87654321 | 0]
+  let sum = 0
+  return ops => {
+    for (let n = 0; n < ops; n++) {
+      // s1 ^= s0
+      c ^= a
+      d ^= b
+      const lo = ((a >>> 0) + ((c ^ a) >>> 0)) | 0
+      sum = (sum + ((lo << 17) | (lo >>> 15))) | 0
+      const [e, f] = [(b << 17) | (a >>> 15), (a << 17) | (b >>> 15)]
+      a = e ^ c ^ (c << 21)
+      b = f ^ d ^ ((d << 21) | (c >>> 11))
+      const g = (c << 28) | (d >>> 4)
+      d = (d << 28) | (c >>> 4)
+      c = g
+    }
+    if (sum === 0.5) throw new Error('never')
+  }
+}
+
+function nothing(a: number, b: number): number {
+  return a + b
+}
+
+/** A call that does nothing, through a variable, as an export is called. */
+export function callTwin(): Loop {
+  const box: { call: (a: number, b: number) => number } = { call: nothing }
+  return ops => {
+    let sum = 0
+    for (let i = 0; i < ops; i++) sum = box.call(sum, 1)
+    if (sum !== ops) throw new Error(`${sum} of ${ops} calls`)
+  }
+}
