@@ -119,6 +119,8 @@ export interface Core {
   /** `flags`: BLK_MQ_REQ_*. Negative = none is free. */
   blk_mq_get_tag(hctx: number, cpu: number, flags: number): number
   blk_mq_put_tag(tags: number, cpu: number, tag: number): void
+  /** It is the device's from now on: deadline, state. */
+  blk_mq_start_request(cpu: number, q: number, rq: number): void
   __blk_mq_requeue_request(cpu: number, rq: number): void
   /** 0 = none is free. */
   blk_mq_get_driver_tag(cpu: number, rq: number): number

@@ -114,6 +114,8 @@ export interface MachineConfig {
   /** Virtual clock: an emulated kernel serves the block layer (host-kernel.ts). extraBytes has hostKernelBytes for it. */
   readonly kernel?: {
     readonly trace?: TraceSink
+    /** Bytes of extraBytes for the kernel's own memory: queues made while it runs. Absent = none. */
+    readonly heapBytes?: number
     readonly timer?: 'wheel' | 'exact'
     /** Between a wake-up and the task's first instruction, ns; 0 unless said. */
     readonly switchNs?: number

@@ -1,0 +1,181 @@
+// Host and target of NVMe over fabrics on one emulated kernel, in virtual time: a machine with one disk, the target over
+// it, the host's modules, and tasks that do I/O on what was connected.
+
+import { LinkNetwork } from '../../../src/device/tcp-link.js'
+import { nvme_core_init, nvme_delete_ctrl } from '../../../src/drivers/nvme/host/core-ctrl.js'
+import { NVME_ERAS } from '../../../src/drivers/nvme/host/era.js'
+import {
+  nvmf_dev_write,
+  nvmf_init,
+  type nvmf_module,
+} from '../../../src/drivers/nvme/host/fabrics.js'
+import type { nvme_core, nvme_ctrl, nvme_ns } from '../../../src/drivers/nvme/host/nvme.js'
+import { nvme_tcp_init_module } from '../../../src/drivers/nvme/host/tcp.js'
+import { nvmet_ns_enable, nvmet_subsys_alloc } from '../../../src/drivers/nvme/target/core.js'
+import { nvmet_bdev_ns } from '../../../src/drivers/nvme/target/io-cmd-bdev.js'
+import { nvmet, type nvmet_subsys } from '../../../src/drivers/nvme/target/nvmet.js'
+import { sgl_pool } from '../../../src/drivers/nvme/target/sgl-pool.js'
+import { nvmet_tcp_alloc_queue, nvmet_tcp_port } from '../../../src/drivers/nvme/target/tcp.js'
+import {
+  blkdev_issue_flush,
+  blkdev_read_iter,
+  blkdev_write_iter,
+} from '../../../src/fs/block_dev.js'
+import type { Sleep } from '../../../src/kernel/core.js'
+import { hostKernelBytes } from '../../../src/machine/host-kernel.js'
+import { bootMachine, type Machine } from '../../../src/machine/machine.js'
+import { parseDevices } from '../../../src/machine/spec-parse.js'
+import { builtOnly, diskConfig } from '../../../src/workload/machine-config.js'
+
+export const RIG_NQN = 'nqn.2026-11.io.phasebit:rig'
+const POOL = 4 * 2 ** 20
+const HEAP = 8 * 2 ** 20
+const BUFFERS = 2 ** 20
+export const ADDRESS = '10.0.0.1:4420'
+export const TCP_TEXT = `transport=tcp,traddr=10.0.0.1,trsvcid=4420,nqn=${RIG_NQN}`
+
+export interface RigOptions {
+  readonly cpus?: number
+  readonly device?: string
+  readonly seed?: number
+}
+
+export class FabricRig {
+  readonly machine: Machine
+  readonly nvme: nvme_core
+  readonly f: nvmf_module
+  readonly subsys: nvmet_subsys
+  readonly target: nvmet
+  readonly network: LinkNetwork = new LinkNetwork()
+  readonly pool: sgl_pool
+  readonly buffers: number
+  readonly port: nvmet_tcp_port
+
+  constructor(options: RigOptions = {}) {
+    const { cpus = 2, device = 'nvme,size=16m,model=ram', seed = 1 } = options
+    this.machine = bootMachine({
+      clock: 'virtual',
+      cpus,
+      hz: 250,
+      seed,
+      lat: 'none',
+      stages: false,
+      trace: false,
+      memBytes: 64 * 2 ** 20,
+      disks: parseDevices([device]).map(spec => diskConfig(builtOnly(spec), 'virtual', 0, cpus)),
+      extraBytes: hostKernelBytes(cpus, cpus) + HEAP + POOL + BUFFERS + 65536,
+      jobs: 0,
+      kernel: { heapBytes: HEAP },
+    })
+    void this.machine.start()
+    const { blk } = this.machine.host!
+    this.pool = new sgl_pool(this.machine.alloc(POOL, 4096), POOL)
+    this.buffers = this.machine.alloc(BUFFERS, 4096)
+    this.target = new nvmet(blk, {
+      traffic_based_keep_alive: false,
+      mdts: 8,
+      model: 'Linux',
+      firmware: '4.19.71',
+    })
+    this.subsys = nvmet_subsys_alloc(this.target, RIG_NQN, '1', 128)
+    const disk = this.machine.disks[0]!
+    nvmet_ns_enable(
+      nvmet_bdev_ns({
+        nsid: 1,
+        subsys: this.subsys,
+        bdev: this.machine.host!.queue(disk),
+        bytes: disk.config.sizeBytes,
+        uuid: new Uint8Array(16).fill(1),
+        nguid: new Uint8Array(16).fill(2),
+        persist: null,
+      }),
+    )
+    this.port = new nvmet_tcp_port(
+      this.target,
+      {
+        portid: 1,
+        adrfam: 1,
+        traddr: '10.0.0.1',
+        trsvcid: '4420',
+        inline_data_size: 16384,
+        maxh2cdata: 65536,
+        max_queues: 64,
+        pool: this.pool,
+      },
+      [this.subsys],
+    )
+    this.nvme = nvme_core_init(blk, NVME_ERAS['4.19'])!
+    this.f = nvmf_init(this.nvme, { nqn: 'nqn.host', id: new Uint8Array(16).fill(9) })
+    nvme_tcp_init_module(this.f, (traddr, trsvcid, done) =>
+      done(this.network.connect(`${traddr}:${trsvcid || 4420}`)),
+    )
+    this.listen()
+  }
+
+  listen(): void {
+    this.network.listen(ADDRESS, sock => void nvmet_tcp_alloc_queue(this.port, sock))
+  }
+
+  get now(): number {
+    return this.machine.now()
+  }
+
+  /** Runs a task to its end; fails after so many seconds. */
+  run<T>(body: () => Sleep<T>, seconds = 700): T {
+    const { host } = this.machine
+    let result: { value: T } | undefined
+    host!.k.spawn('task', function* () {
+      result = { value: yield* body() }
+    })
+    const end = this.now + seconds * 1e9
+    while (result === undefined && this.now < end) this.machine.turn(end)
+    if (result === undefined) {
+      const waits = [...host!.k.tasks].map(t => `${t.name}: ${t.waiting_on}`)
+      throw new Error(`the task has not ended: ${waits.join(', ')}\n${this.log().join('\n')}`)
+    }
+    return result.value
+  }
+
+  /** Lets seconds pass. */
+  pass(seconds: number): void {
+    const end = this.now + seconds * 1e9
+    while (this.now < end) this.machine.turn(end)
+  }
+
+  log(): string[] {
+    return this.machine.host!.k.dmesg.map(line => line.text)
+  }
+
+  /** Connects, and waits until the disks are there. */
+  connect(text: string = TCP_TEXT): nvme_ctrl {
+    const ctrl = this.run(() => nvmf_dev_write(this.f, text))
+    if (typeof ctrl === 'number') throw new Error(`connect: ${ctrl} ${this.log().join('\n')}`)
+    this.pass(1)
+    return ctrl
+  }
+
+  disconnect(ctrl: nvme_ctrl): void {
+    nvme_delete_ctrl(ctrl)
+    this.pass(1)
+  }
+
+  ns(ctrl: nvme_ctrl): nvme_ns {
+    const ns = ctrl.namespaces[0]
+    if (ns === undefined) throw new Error(`no namespace: ${this.log().join('\n')}`)
+    return ns
+  }
+
+  write(ns: nvme_ns, pos: number, data: Uint8Array, at = this.buffers): Sleep<number> {
+    this.machine.view.bytes.set(data, at)
+    return blkdev_write_iter({ q: ns.queue, write: true, pos, bytes: data.length, data: at })
+  }
+
+  *read(ns: nvme_ns, pos: number, bytes: number, at = this.buffers): Sleep<Uint8Array | number> {
+    const status = yield* blkdev_read_iter({ q: ns.queue, write: false, pos, bytes, data: at })
+    return status === 0 ? this.machine.view.bytes.slice(at, at + bytes) : status
+  }
+
+  flush(ns: nvme_ns): Sleep<number> {
+    return blkdev_issue_flush(ns.queue)
+  }
+}
