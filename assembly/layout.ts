@@ -658,6 +658,7 @@ export const HB_FREED = 15 //           (q, rq)        a request of a bio was fr
 export const HB_QUEUE_RQ = 18 //         (hctx, rq)     queue_rq of DRIVER_HOST: a blk_status_t
 export const HB_COMPLETE_RQ = 19 //      (rq, status)   ... and its complete
 export const HB_COMPLETE_FAILED = 20 //  (rq, status)   nvme_complete_rq of a command that failed
+export const HB_NVME_CQE = 21 //         (nq, cqe)      an entry that names no request in flight: 1 = it meant something
 export const HB_MERGE_BIO = 17 //       (hctx, bio)    __blk_mq_sched_bio_merge without a scheduler: 1 = merged
 
 // what device_host asks of a controller in TypeScript (dsq, address of the entry, argument)

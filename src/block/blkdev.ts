@@ -45,6 +45,8 @@ export interface BlockLayer {
   mm: mm_state | null
   /** The first open of a new disk, which reads its partition table, and the close of a disk that goes: the page cache's. */
   bdev: bdev_ops | null
+  /** The NVMe driver's look at a completion entry that names no request in flight: whether it meant something. */
+  nvme_handle_cqe: ((nq: number, cqe: number) => boolean) | null
   /** Called once for every request of a bio that is freed (laptop mode), while it is set. */
   laptop_io_completion: ((q: request_queue) => void) | null
 }

@@ -48,6 +48,7 @@ export function blk_dev_init(
     dispatch_requests: blk_mq_sched_dispatch_requests,
     mm: null,
     bdev: null,
+    nvme_handle_cqe: null,
     laptop_io_completion: null,
   }
 }
@@ -143,6 +144,7 @@ const ANSWERS: Readonly<Record<number, Answer>> = {
     q.ops.complete_failed!(q, rq, status)
     return 0
   },
+  [L.HB_NVME_CQE]: (blk, nq, cqe) => blk.nvme_handle_cqe?.(nq, cqe) ?? false,
   [L.HB_MERGE_BIO]: (blk, ctx, bio) => {
     const hctx = blk.hctxs.get(blk.view.u32(ctx + L.CTX_HCTX))!
     return blk_mq_attempt_merge(hctx.q, ctx, bio)

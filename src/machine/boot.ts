@@ -19,6 +19,7 @@ import type {
 } from './config.js'
 import { costsOf, writeCosts } from './costs.js'
 import {
+  type AdminPlan,
   cpuOf,
   type DiskPlan,
   type MachinePlan,
@@ -111,6 +112,10 @@ export function bootBlocks(view: View, core: Core, plan: MachinePlan): void {
   plan.disks.forEach((disk, index) => {
     bootDevice(view, plan, disk, index)
     bootNamespace(view, plan, disk)
+    if (disk.admin) {
+      wireController(view, disk, disk.admin)
+      return
+    }
     bootRequestQueue(view, plan, disk, index)
     bootSoftwareQueues(view, plan, disk)
     if (disk.nullb) bootNullBlk(view, plan, disk, index)
@@ -340,6 +345,19 @@ function bootQueuePair(
 
 // ---------------------------------------------------------------- the block layer's side
 
+/**
+ * What no driver writes: which of the controller's queues stands behind a host queue, so that a doorbell and an interrupt
+ * find their way. All else of such a disk is made by the driver.
+ */
+function wireController(view: View, disk: DiskPlan, admin: AdminPlan): void {
+  for (const { nq, dsq, dcq } of [admin, ...disk.queues]) {
+    view.setU32(nq + L.NQ_DSQ, dsq)
+    view.setU32(nq + L.NQ_SHARED, L.NQ_SUSPENDED)
+    view.setU32(nq + L.NQ_IRQ, admin.irq)
+    view.setU32(dcq + L.DCQ_NQ, nq)
+  }
+}
+
 /** A tag set of one hardware queue: maps, and request slots that know their queue. */
 function bootTags(
   view: View,
@@ -467,6 +485,7 @@ function bootOwners(view: View, plan: MachinePlan): void {
   const link = new Map<number, number>()
   let at = plan.hctxTable
   for (const disk of plan.disks) {
+    if (disk.admin) continue
     disk.queues.forEach((queue, i) => {
       const hctx = disk.hctxs + i * L.HC_SIZE
       view.setU32(at, hctx)

@@ -5,6 +5,8 @@
 import type { Worker } from 'node:worker_threads'
 import type { SchedulerName } from '../block/schedulers.js'
 import type { View } from '../core/view.js'
+import type { ControllerConfig } from '../device/nvme/config.js'
+import type { KernelEra } from '../drivers/nvme/host/era.js'
 import type { Core, CoreTarget } from '../core/wasm.js'
 import type { TraceSink } from '../kernel/trace.js'
 import type { HostKernel } from './host-kernel.js'
@@ -69,8 +71,24 @@ export interface DiskConfig {
    * Absent = enough for every tag, or, where that is over 256 MiB for the disk, an equal share of that.
    */
   readonly prpPages?: number
+  /** NVMe: a whole controller stands there, which the driver has to find and bring up (virtual time, with a kernel). */
+  readonly controller?: DiskController
   /** What goes wrong on purpose, in order of precedence. */
   readonly faults?: readonly FaultConfig[]
+}
+
+/** A controller that is probed, and what the driver's parameters say about it. */
+export interface DiskController {
+  /** What differs from what the disk's other words say. */
+  readonly config: Partial<ControllerConfig>
+  /** Namespaces that there may be. */
+  readonly slots: number
+  /** Module parameters: io_queue_depth, sgl_threshold (bytes), io_timeout and admin_timeout (s), max_host_mem_size_mb. */
+  readonly io_queue_depth?: number
+  readonly sgl_threshold?: number
+  readonly io_timeout?: number
+  readonly admin_timeout?: number
+  readonly max_host_mem_mb?: number
 }
 
 /** One fault rule of a device. Absent members match every command. */
@@ -117,6 +135,12 @@ export interface MachineConfig {
     /** Bytes of extraBytes for the kernel's own memory: queues made while it runs. Absent = none. */
     readonly heapBytes?: number
     readonly timer?: 'wheel' | 'exact'
+    /** Of extraBytes for the kernel's own memory: queues, commands, buffers. Machines with a controller need some. */
+    readonly heapBytes?: number
+    /** Whose driver finds the controllers; 4.19 unless said. */
+    readonly era?: KernelEra
+    /** Controllers are found when somebody says so (HostKernel.nvme), not while the machine boots. */
+    readonly manual?: boolean
     /** Between a wake-up and the task's first instruction, ns; 0 unless said. */
     readonly switchNs?: number
   }

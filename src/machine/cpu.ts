@@ -123,7 +123,7 @@ export function threadCore(
   now: () => number,
   view: View,
   nullBlk: readonly NullbOptions[],
-  host?: Pick<CoreImports, 'block_host' | 'null_cmd' | 'make_request'>,
+  host?: Pick<CoreImports, 'block_host' | 'null_cmd' | 'make_request' | 'device_host'>,
 ): Core {
   const seed = view.u32(M_BASE + M_SEED)
   const driver = host ?? nullBlkImports(view, nullBlk, seed, now, () => core)

@@ -29,11 +29,13 @@ import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
 import { null_blk, type NullbOptions } from '../drivers/block/null_blk.js'
 import { nvme_complete_rq } from '../drivers/nvme/host/core.js'
+import type { KernelEra } from '../drivers/nvme/host/era.js'
 import { type Cpu, run_in_context } from '../kernel/core.js'
 import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
 import { do_softirq } from '../kernel/softirq.js'
 import { enter, leave, trace_call, type TraceSink } from '../kernel/trace.js'
+import { type DeviceTimers, type NvmeControllers, NvmeHost } from './host-nvme.js'
 import type { NullBlkConfig } from './null-blk-config.js'
 import { SingleQueues } from './host-single-queue.js'
 import { Slab } from '../mm/slab.js'
@@ -44,9 +46,15 @@ const WAITER_STRIDE = L.LINE
 const SCHED_TAGS_MAX = 256
 
 /** Bytes that a kernel wants of the machine's memory (MachineConfig.extraBytes). */
-export function hostKernelBytes(cpus: number, hardwareQueues: number): number {
+export function hostKernelBytes(cpus: number, hardwareQueues: number, heapBytes = 0): number {
   const tags = SCHED_TAGS_MAX * (L.RQ_SIZE + 4 + L.SBW_SIZE) + L.TAGS_SIZE + cpus * L.SBQ_HINT_SIZE
-  return BIOS * L.BIO_BYTES + WAITERS * WAITER_STRIDE + hardwareQueues * (tags + 4096) + 65536
+  return (
+    BIOS * L.BIO_BYTES +
+    WAITERS * WAITER_STRIDE +
+    hardwareQueues * (tags + 4096) +
+    65536 +
+    heapBytes
+  )
 }
 
 /** What of a disk's configuration decides whether it needs a kernel. */
@@ -77,6 +85,7 @@ export interface HostDisk {
     readonly depth: number
     readonly sched?: SchedulerName
     readonly nullBlk?: NullBlkConfig
+    readonly controller?: object
   }
 }
 
@@ -98,12 +107,20 @@ export interface HostKernelOptions {
   readonly timer?: 'wheel' | 'exact'
   /** Between a wake-up and the task's first instruction, ns. */
   readonly switchNs?: number
+  /** Controllers of disks that are to be found, and what their devices do later. */
+  readonly controllers?: NvmeControllers
+  readonly deviceTimers?: DeviceTimers
+  readonly era?: KernelEra
+  /** They are found when somebody says so. */
+  readonly manual?: boolean
 }
 
 /** An emulated kernel, its block layer, and their machine. */
 export class HostKernel {
   readonly k: Kernel
   readonly blk: BlockLayer
+  /** The NVMe driver, on machines with controllers that it has to find. */
+  readonly nvme: NvmeHost | null
   readonly #view: View
   readonly #options: HostKernelOptions
   readonly #null: null_blk
@@ -133,7 +150,11 @@ export class HostKernel {
     this.#reserve()
     this.#null = this.#nullBlk()
     this.#single = new SingleQueues(this.k, this.blk)
-    for (const disk of options.disks) this.#init_queue(disk)
+    for (const disk of options.disks) if (!disk.config.controller) this.#init_queue(disk)
+    this.nvme = options.controllers
+      ? new NvmeHost(this.k, this.blk, options.controllers, cpus, options.era ?? '4.19')
+      : null
+    if (!options.manual) this.nvme?.load()
     view.store(L.M_BASE + L.M_HOST, 1)
   }
 
@@ -324,13 +345,15 @@ export class HostKernel {
   /** Runs what is due and ready. @returns until when the core may run, ns */
   step(): number {
     const { k, blk } = this
+    const devices = this.#options.deviceTimers
+    devices?.advance()
     k.advance()
     for (const cpu of k.cpus)
       if (cpu.softirq_pending !== 0) run_in_context(k, cpu, cpu.current, () => do_softirq(k))
     do wake_tag_waiters(blk)
     while (k.runReady(64))
     this.#kick()
-    const next = k.nextDeadline()
+    const next = Math.min(k.nextDeadline(), devices?.next() ?? Number.POSITIVE_INFINITY)
     return this.#quiet ? next : Math.min(next, k.now() + k.tick_nsec)
   }
 
@@ -346,7 +369,8 @@ export class HostKernel {
   /** What the core's slice came to: whether anything at all is still to happen here. */
   sliced(idle: boolean): boolean {
     this.#quiet = idle
-    return this.k.nextDeadline() !== Number.POSITIVE_INFINITY
+    const devices = this.#options.deviceTimers?.next() ?? Number.POSITIVE_INFINITY
+    return Math.min(this.k.nextDeadline(), devices) !== Number.POSITIVE_INFINITY
   }
 
   // ---------------------------------------------------------------- schedulers' tags

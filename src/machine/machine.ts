@@ -43,6 +43,7 @@ import {
   JOB_WAITER,
   LINE,
   M_BASE,
+  M_NOW,
   M_SEED,
   M_STOP,
   NQ_IRQ_DONE,
@@ -70,6 +71,7 @@ import type {
 import { threadCore } from './cpu.js'
 import type { NullbOptions } from '../drivers/block/null_blk.js'
 import { HostKernel } from './host-kernel.js'
+import { DeviceTimers, NvmeControllers } from './host-nvme.js'
 import { memoryReport, type QueueMemory } from './memory-report.js'
 import { nullBlkDisks } from './null-blk.js'
 import { cpuOf, type DiskPlan, type MachinePlan, planMachine, WAITER_STRIDE } from './plan.js'
@@ -199,6 +201,8 @@ class BootedMachine implements Machine {
   readonly #module: WebAssembly.Module
   readonly #virtual: VirtualTime | undefined
   readonly #threads: Threads | undefined
+  readonly #deviceTimers = new DeviceTimers(() => this.view.u64(M_BASE + M_NOW))
+  readonly #controllers: NvmeControllers | null
   readonly #linked: number[] = []
   readonly #lastJob = new Map<number, number>()
   #allocated = 0
@@ -231,6 +235,7 @@ class BootedMachine implements Machine {
     this.core = threadCore(module, memory, clock, this.view, nullBlk, this.#hostImports())
     bootBlocks(this.view, this.core, plan)
     this.disks = plan.disks.map((disk, i) => diskOf(plan, disk, i))
+    this.#controllers = this.#makeControllers()
     this.host = config.kernel ? this.#hostKernel(config.kernel, nullBlk) : null
     this.#virtual = config.clock === 'virtual' ? this.#virtualTime() : undefined
     this.now = this.#virtual ? () => this.#virtual!.now() : clock
@@ -238,13 +243,24 @@ class BootedMachine implements Machine {
   }
 
   /** What the core calls while a kernel is attached. */
-  #hostImports(): Pick<CoreImports, 'block_host' | 'null_cmd' | 'make_request'> | undefined {
+  #hostImports():
+    | Pick<CoreImports, 'block_host' | 'null_cmd' | 'make_request' | 'device_host'>
+    | undefined {
     if (!this.config.kernel) return undefined
     return {
+      device_host: (what, dsq, sqe, arg) => this.#controllers!.device_host(what, dsq, sqe, arg),
       block_host: (cpu, what, a, b) => this.host!.block_host(cpu, what, a, b),
       null_cmd: (cpu, nullb, rq, faults) => this.host!.null_cmd(cpu, nullb, rq, faults),
       make_request: (cpu, bio) => this.host!.make_request(cpu, bio),
     }
+  }
+
+  /** Both sides of the wire are in the machine: the device's first. */
+  #makeControllers(): NvmeControllers | null {
+    if (!this.#plan.disks.some(disk => disk.admin !== null)) return null
+    const now = (): number => this.view.u64(M_BASE + M_NOW)
+    const ports = { view: this.view, core: this.core, now, timers: this.#deviceTimers }
+    return new NvmeControllers(ports, this.#plan.disks, () => [])
   }
 
   #hostKernel(
@@ -260,7 +276,10 @@ class BootedMachine implements Machine {
       disks: this.disks,
       nullBlk,
       seed: this.config.seed,
-      alloc: bytes => this.alloc(bytes),
+      alloc: (bytes, align) => this.alloc(bytes, align),
+      ...(this.#controllers
+        ? { controllers: this.#controllers, deviceTimers: this.#deviceTimers }
+        : {}),
     })
   }
 

@@ -44,6 +44,7 @@ import {
 } from '../../assembly/layout.js'
 import { BLK_MQ_MAX_DEPTH, CQE_BYTES, DOORBELLS, SQE_BYTES } from '../../assembly/nvme.js'
 import { blk_mq_map_queues } from '../block/blk-mq-cpumap.js'
+import { irq_spread } from '../kernel/pci.js'
 import { nullb_to_queue } from '../drivers/block/null_blk-options.js'
 import { alignUp, MEMORY_LIMIT, MemoryPlan } from '../core/memory.js'
 import type { DiskConfig, MachineConfig } from './config.js'
@@ -80,6 +81,23 @@ export interface QueuePlan {
   readonly cpus: readonly number[]
 }
 
+/** Where the admin queue of a controller is. */
+export interface AdminPlan {
+  readonly nq: number
+  readonly sq: number
+  readonly cq: number
+  readonly dsq: number
+  readonly dcq: number
+  readonly irq: number
+  readonly irqStride: number
+  readonly prp: number
+  readonly prpLinks: number
+}
+
+/** Entries of an admin queue at most (NVME_AQ_DEPTH of 4.9), and its pages for PRP lists. */
+export const ADMIN_ENTRIES = 256
+export const ADMIN_PRP = 8
+
 /** Where the blocks of one disk are, and the numbers they follow from. */
 export interface DiskPlan {
   readonly config: DiskConfig
@@ -112,6 +130,8 @@ export interface DiskPlan {
   readonly dir: number
   readonly leaves: number
   readonly queues: readonly QueuePlan[]
+  /** Queue 0 of a disk with a controller. */
+  readonly admin: AdminPlan | null
 }
 
 /** Where everything is. */
@@ -184,7 +204,7 @@ function prpPagesOf(disk: DiskConfig, nrHw: number, nrTags: number): number {
 function eventCapacity(config: MachineConfig): number {
   if (config.clock !== 'virtual') return 0
   const nvme = config.disks.filter(d => d.driver === 'nvme')
-  const queues = nvme.reduce((n, d) => n + queuesOf(d, config.cpus), 0)
+  const queues = nvme.reduce((n, d) => n + queuesOf(d, config.cpus) + (d.controller ? 1 : 0), 0)
   // A CPU has one event, a queue a doorbell, a due and a coalescing event.
   return config.cpus + queues * 3
 }
@@ -212,7 +232,7 @@ function planQueues(
   disk: DiskConfig,
   map: readonly number[],
   set: readonly TagsPlan[] | undefined,
-): QueuePlan[] {
+): { queues: QueuePlan[]; admin: AdminPlan | null } {
   const cpus = map.length
   const nrHw = queuesOf(disk, cpus)
   const nrTags = tagsOf(disk)
@@ -222,32 +242,47 @@ function planQueues(
     memory.take(owner, name, bytes, align)
   const ring = (name: string, bytes: number, align?: number): number =>
     disk.driver === 'nvme' ? take(name, bytes, align) : 0
-  const nqs = ring('nvme_queue', nrHw * NQ_SIZE)
-  const dsqs = ring('submission queues, device side', nrHw * DSQ_SIZE)
-  const dcqs = ring('completion queues, device side', nrHw * DCQ_SIZE)
+  // A controller's queue 0 is the admin queue.
+  const first = disk.controller ? 1 : 0
+  const nqs = ring('nvme_queue', (nrHw + first) * NQ_SIZE)
+  const dsqs = ring('submission queues, device side', (nrHw + first) * DSQ_SIZE)
+  const dcqs = ring('completion queues, device side', (nrHw + first) * DCQ_SIZE)
   const irqStride = alignUp(IRQ_SIZE, LINE_PAIR)
-  const irqs = ring('interrupt vectors', nrHw * irqStride)
+  const irqs = ring('interrupt vectors', (nrHw + first) * irqStride)
   const nth = (first: number, size: number, i: number): number => (first ? first + i * size : 0)
   const mapped: number[][] = Array.from({ length: nrHw }, () => [])
   map.forEach((queue, cpu) => {
     mapped[queue]!.push(cpu)
   })
-  return mapped.map((cpusOfQueue, i) => {
+  const queues = mapped.map((cpusOfQueue, i) => {
     return {
       ...(set?.[i] ?? planTags(take, nrTags, cpus)),
-      nq: nth(nqs, NQ_SIZE, i),
+      nq: nth(nqs, NQ_SIZE, i + first),
       sq: ring('submission ring', disk.depth * SQE_BYTES, PAGE_SIZE),
       cq: ring('completion ring', disk.depth * CQE_BYTES, PAGE_SIZE),
-      dsq: nth(dsqs, DSQ_SIZE, i),
-      dcq: nth(dcqs, DCQ_SIZE, i),
+      dsq: nth(dsqs, DSQ_SIZE, i + first),
+      dcq: nth(dcqs, DCQ_SIZE, i + first),
       fifo: ring('commands in service', disk.depth * FIFO_SIZE),
-      irq: nth(irqs, irqStride, i),
+      irq: nth(irqs, irqStride, i + first),
       prp: nrPrp ? take('PRP pages', nrPrp * PAGE_SIZE, PAGE_SIZE) : 0,
       prpLinks: nrPrp ? take('links of PRP pages', nrPrp * 4) : 0,
       owner: cpusOfQueue[0]!,
       cpus: cpusOfQueue,
     }
   })
+  if (!disk.controller) return { queues, admin: null }
+  const admin = {
+    nq: nqs,
+    sq: ring('admin submission ring', ADMIN_ENTRIES * SQE_BYTES, PAGE_SIZE),
+    cq: ring('admin completion ring', ADMIN_ENTRIES * CQE_BYTES, PAGE_SIZE),
+    dsq: dsqs,
+    dcq: dcqs,
+    irq: irqs,
+    irqStride,
+    prp: take('admin PRP pages', ADMIN_PRP * PAGE_SIZE, PAGE_SIZE),
+    prpLinks: take('links of admin PRP pages', ADMIN_PRP * 4),
+  }
+  return { queues, admin }
 }
 
 /** The CPU map of a disk. */
@@ -255,6 +290,10 @@ function mapOf(disk: DiskConfig, config: MachineConfig): number[] {
   if (disk.nullBlk && disk.nullBlk.queueMode !== NULL_Q_MQ) {
     const nr = queuesOf(disk, config.cpus)
     return Array.from({ length: config.cpus }, (_, cpu) => nullb_to_queue(cpu, nr, config.cpus))
+  }
+  if (disk.controller) {
+    const queues = irq_spread(config.cpus, queuesOf(disk, config.cpus))
+    return Array.from({ length: config.cpus }, (_, cpu) => queues.findIndex(q => q.includes(cpu)))
   }
   const map = new Uint32Array(config.cpus)
   blk_mq_map_queues(map, queuesOf(disk, config.cpus), config.siblings)
@@ -299,7 +338,7 @@ function planDisk(
     hctxs: take('hardware queues', nrHw * HC_SIZE),
     nullb: disk.nullBlk ? take('nullb', NULLB_SIZE) : 0,
     timers: disk.nullBlk ? take('timers of commands', config.cpus * NBT_SIZE) : 0,
-    ns: take('namespaces', NS_SIZE),
+    ns: take('namespaces', NS_SIZE * (disk.controller?.slots ?? 1)),
     units: take('units of the medium', disk.units * 8),
     empirical: empirical ? take('measured latencies', empirical * 8) : 0,
     operations: disk.operations ? take('times by operation', operationBytes(disk)) : 0,
@@ -310,7 +349,7 @@ function planDisk(
     store: kept ? take('data store', ST_SIZE) : 0,
     dir: kept ? memory.take(`page directory of ${disk.name}`, 'directory', leaves * 4) : 0,
     leaves: kept ? leaves : 0,
-    queues: planQueues(memory, disk, map, set),
+    ...planQueues(memory, disk, map, set),
   }
 }
 
@@ -335,7 +374,8 @@ export function planMachine(config: MachineConfig): MachinePlan {
   const take = (name: string, bytes: number, align?: number): number =>
     memory.take('CPUs', name, bytes, align)
   take('machine', M_SIZE)
-  const nrHctx = config.disks.reduce((n, d) => n + queuesOf(d, config.cpus), 0)
+  const booted = config.disks.filter(d => !d.controller)
+  const nrHctx = booted.reduce((n, d) => n + queuesOf(d, config.cpus), 0)
   const nrSplitBios = config.cpus > 64 ? 128 : 1024
   const cpus = take('CPU blocks', config.cpus * CPU_SIZE)
   const rings = take('rings of finished bios', config.cpus * RING_STRIDE)

@@ -53,6 +53,8 @@ function validateDisk(disk: DiskConfig, config: MachineConfig): void {
   inRange(`${at}mdts`, disk.mdtsBytes, 0, 2 ** 31)
   if (disk.mdtsBytes !== 0 && disk.mdtsBytes < 4096)
     throw new UserError(`${at}mdts=${disk.mdtsBytes}: 0 or at least 4096 bytes are accepted`)
+  if (disk.controller && (disk.driver !== 'nvme' || !config.kernel || config.clock !== 'virtual'))
+    throw new UserError(`${at}a controller that is probed exists in virtual time only`)
   if (disk.where === 'thread' && config.clock === 'virtual')
     throw new UserError(`${at}where=thread exists in real time only; virtual time has no threads`)
   validateMedia(disk, at)
