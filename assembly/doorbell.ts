@@ -9,7 +9,7 @@
 
 import {
   CLOCK_VIRTUAL, CPU_BELL, CPU_BELLS_SAVED, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DOORBELLS, CPU_NOW,
-  DEV_WAITING, DEV_WAKE, DEV_WHERE, DSQ_DEV, DSQ_EVENT_SQ, EV_SQ, M_BASE, M_COST_DOORBELL, NQ_BELL_LISTED,
+  DCQ_HELD, DEV_WAITING, DEV_WAKE, DEV_WHERE, DSQ_CQ, DSQ_DEV, DSQ_EVENT_SQ, EV_SQ, M_BASE, M_COST_DOORBELL, NQ_BELL_LISTED,
   NQ_BELL_NEXT, NQ_CQ_DB, NQ_CQ_HEAD, NQ_DSQ, NQ_EI_CQ, NQ_EI_SQ, NQ_LAST_SQ_TAIL, NQ_SHADOW_CQ,
   NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL,
 } from './layout'
@@ -54,6 +54,13 @@ export function nvme_write_sq_db(cpu: u32, nq: u32): void {
   else wake_device(load<u32>(dsq, DSQ_DEV))
 }
 
+/** A completion queue that was full has room: the device looks at its submission queue again. */
+function cq_has_moved(cpu: u32, nq: u32): void {
+  const dsq = load<u32>(nq, NQ_DSQ)
+  if (!load<u32>(load<u32>(dsq, DSQ_CQ), DCQ_HELD)) return
+  event_by(load<u64>(cpu, CPU_NOW), EV_SQ, dsq + DSQ_EVENT_SQ)
+}
+
 /** Tells the device the completion head (nvme_ring_cq_doorbell). */
 export function nvme_ring_cq_doorbell(cpu: u32, nq: u32): void {
   const head = load<u32>(nq, NQ_CQ_HEAD)
@@ -65,6 +72,7 @@ export function nvme_ring_cq_doorbell(cpu: u32, nq: u32): void {
   } else {
     store<u64>(cpu, load<u64>(cpu, CPU_BELLS_SAVED) + 1, CPU_BELLS_SAVED)
   }
+  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL) cq_has_moved(cpu, nq)
 }
 
 /** Remembers that a queue of this CPU has entries to commit. */

@@ -78,7 +78,10 @@ function device_step(dsq: u32, now: u64): void {
   const dcq = load<u32>(dsq, DSQ_CQ)
   const before = load<u32>(dcq, DCQ_TAIL)
   store<u32>(dcq, 1, DCQ_STEP)
-  if (load<u32>(dcq, DCQ_HELD) && cq_has_room(dcq)) device_host(DV_ROOM, dsq, 0, 0)
+  if (load<u32>(dcq, DCQ_HELD) && cq_has_room(dcq)) {
+    store<u32>(dcq, 0, DCQ_HELD)
+    device_host(DV_ROOM, dsq, 0, 0)
+  }
   // It fetches as much as it knows of room for; when it looks again it may know of more.
   while (dev_run_sq(dsq, FETCH_ALL, now) && dev_sq_tail(dsq) != load<u32>(dsq, DSQ_HEAD)) continue
   dev_post_due(dsq, now)
@@ -88,7 +91,9 @@ function device_step(dsq: u32, now: u64): void {
   const tail = load<u32>(dcq, DCQ_TAIL)
   const n = tail >= before ? tail - before : tail + entries - before
   if (n) posted(dsq, n, now)
-  arm_done(dsq)
+  // Without room what is due waits for the host's head (nvme_ring_cq_doorbell), not for a time.
+  if (dev_next_due(dsq) > now) arm_done(dsq)
+  else store<u32>(dcq, 1, DCQ_HELD)
 }
 
 /** The same for a controller whose doorbell was written from TypeScript. */

@@ -149,6 +149,7 @@ export class NvmeController {
       notify: (type, info, log) => this.#events.notify(type, info, log),
       processing: paused => this.#registers.status(paused ? CSTS_PP : 0, paused ? 0 : CSTS_PP),
       fatal: () => this.#fatal(),
+      mode: () => this.#mode(),
       stick: fatal => this.stick(fatal),
       remove: () => this.surpriseRemove(),
     }
@@ -173,7 +174,11 @@ export class NvmeController {
 
   /** Who executes plain reads and writes: the core, unless every one of them must be seen here. */
   #mode(): void {
-    const all = this.#dma.page !== 4096 || this.config.trackCache || this.#execution.faults.io
+    const all =
+      this.#dma.page !== 4096 ||
+      this.config.trackCache ||
+      this.#execution.faults.io ||
+      this.#admin.refused() !== undefined
     this.#ports.view.setU32(this.#at.dev + DEV_HOST, all ? CTRL_ALL : CTRL_PLAIN)
   }
 
@@ -392,6 +397,12 @@ export class NvmeController {
       remove()
       this.#mode()
     }
+  }
+
+  /** Takes all rules back. */
+  clearFaults(): void {
+    this.#execution.faults.clear()
+    this.#mode()
   }
 
   /** Stops for good, until the power goes: no register changes any more. */

@@ -3,6 +3,7 @@
 // record for (a result, a fault's delay) ends by a timer here.
 
 import { DV_PENDING } from '../../../assembly/layout.js'
+import { NVME_CMD_READ, NVME_CMD_WRITE } from '../../../assembly/nvme.js'
 import type { AdminCommands } from './admin.js'
 import { type Answer, type Command, type Done, refuse } from './command.js'
 import { Faults, type FaultAction } from './faults.js'
@@ -13,7 +14,6 @@ import { INVALID_OPCODE } from './spec.js'
 
 /** A status with this bit is posted with the old phase (assembly/post.ts). */
 const OLD_PHASE = 0x80000000
-const NVME_CMD_READ = 0x02
 
 export class Execution {
   readonly faults: Faults
@@ -138,7 +138,8 @@ export class Execution {
   #spoil(c: Command): void {
     const { dma, spaces, medium, view } = this.#parts
     const ns = spaces.active(c.nsid)
-    if (typeof ns === 'number' || (c.opcode & 3) === 0) return
+    if (typeof ns === 'number' || (c.opcode !== NVME_CMD_READ && c.opcode !== NVME_CMD_WRITE))
+      return
     if (c.opcode === NVME_CMD_READ) {
       const pieces = dma.pieces(c, 1)
       if (typeof pieces !== 'number' && pieces[0]!.at !== 0)

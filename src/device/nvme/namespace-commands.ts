@@ -98,6 +98,7 @@ export class NamespaceCommands {
   }
 
   #erase(ns: Namespace): void {
+    this.#parts.cache.flush(ns.nsid) // what was there before must not come back
     this.#parts.medium.zero(ns.base, ns.bytes)
     ns.uncorrectable.clear()
     ns.metadata.clear()

@@ -22,6 +22,8 @@ export interface AdminParts extends ControllerServices {
   processing(paused: boolean): void
   /** Controller Fatal Status. */
   fatal(): void
+  /** Who executes plain reads and writes may have changed: the core, or the controller. */
+  mode(): void
   /** Stops for good (a fault), or is pulled out. */
   stick(fatal: boolean): void
   remove(): void

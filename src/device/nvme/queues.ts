@@ -378,7 +378,6 @@ export class Queues {
   release(dsq: number): void {
     const { view } = this.#ports
     const dcq = view.u32(dsq + DSQ_CQ)
-    view.setU32(dcq + DCQ_HELD, 0)
     const rest: Held[] = []
     let full = false
     for (const held of this.#held) {

@@ -59,24 +59,27 @@ export class Sanitize {
     const action = c.cdw(10) & 7
     if (action === EXIT_FAILURE) return OK // there is no failure to leave
     if (action !== BLOCK_ERASE && action !== CRYPTO_ERASE) return refuse(S.INVALID_FIELD)
-    const { spaces, medium, config, now, later } = this.#parts
+    const { spaces, medium, config, now, later, mode, cache } = this.#parts
     if ([...spaces.list.values()].some(ns => ns.writeProtect !== 0))
       return refuse(S.NS_WRITE_PROTECTED)
     this.#status = RUNNING
     this.#word = c.cdw(10)
     this.#began = now()
+    cache.flush()
     medium.zero(0, spaces.capacity)
     for (const ns of spaces.list.values()) {
       ns.uncorrectable.clear()
       ns.metadata.clear()
       spaces.update(ns.nsid)
     }
+    mode()
     later(config.sanitizeNs, () => this.#finish())
     return OK
   }
 
   #finish(): void {
     this.#status = DONE
+    this.#parts.mode()
     this.#parts.events.notify(S.AER_IO_SET, S.AER_IO_SANITIZE, S.LOG_SANITIZE)
   }
 

@@ -40,6 +40,8 @@ export interface Entry {
   readonly mptr?: number
   readonly prp1?: number
   readonly prp2?: number
+  /** SGL: type and subtype of the descriptor, whose length is prp2. */
+  readonly sgl?: number
   /** Command dwords 10 to 15. */
   readonly cdw?: readonly number[]
 }
@@ -69,7 +71,7 @@ export function blocks(slba: number, count: number, flags = 0): number[] {
 export class Rig {
   readonly view: View
   readonly core: Core
-  readonly controller: NvmeController
+  controller: NvmeController
   readonly at: ConstructorParameters<typeof NvmeController>[1]
   readonly pool: number
   readonly entries: number
@@ -80,6 +82,7 @@ export class Rig {
   readonly #timers: { readonly at: number; readonly fn: () => void }[] = []
   #free: number
   readonly #end: number
+  readonly #make: () => NvmeController
   #cid = 0
 
   constructor(options: RigOptions = {}) {
@@ -157,18 +160,36 @@ export class Rig {
     })
     const dma = options.config?.dma ?? { from: host, to: this.#end }
     const config = { entries, ioQueues: queues, vectors: VECTORS, ...options.config, dma }
-    this.controller = new NvmeController(
-      {
-        view,
-        core: this.core,
-        now: () => this.now,
-        after: (ns, fn) => this.#after(ns, fn),
-        raise: vector => this.raised.push(vector),
-      },
-      at,
-      config,
-      options.extensions,
-    )
+    const nvm = [at.ns, sizeBytes / 2 ** lbaShift, lbaShift] as const
+    this.#make = () => {
+      view.setU64(nvm[0] + L.NS_NSZE, nvm[1])
+      view.setU32(nvm[0] + L.NS_LBADS, nvm[2])
+      return new NvmeController(this.#ports(), at, config, options.extensions)
+    }
+    this.controller = this.#make()
+    this.controller.busMaster(true)
+  }
+
+  #ports(): ConstructorParameters<typeof NvmeController>[0] {
+    return {
+      view: this.view,
+      core: this.core,
+      now: () => this.now,
+      after: (ns, fn) => this.#after(ns, fn),
+      raise: vector => this.raised.push(vector),
+    }
+  }
+
+  /** Another controller as it was at first, on the same blocks; the medium and host memory are zeroed. */
+  renew(): void {
+    const { view, at } = this
+    this.#timers.length = 0
+    const { from, to } = this.controller.config.dma!
+    const { store, capacity } = this.controller.spaces
+    this.core.dev_zero(store, 0, capacity)
+    this.core.dev_read(store, 0, from, to - from) // zeroes, faster than a fill of shared memory from here
+    view.fill(at.bar, 0x40, 0)
+    this.controller = this.#make()
     this.controller.busMaster(true)
   }
 
@@ -202,7 +223,7 @@ export class Rig {
   // ---------------------------------------------------------------- host memory
 
   /** Zeroed memory that the controller may reach. */
-  alloc(bytes: number, align = PAGE): number {
+  alloc(bytes: number, align: number = PAGE): number {
     const at = alignUp(this.#free, align)
     if (at + bytes > this.#end) throw new Error('the rig has no memory left')
     this.#free = at + bytes
@@ -245,7 +266,12 @@ export class Rig {
   }
 
   /** Creates an I/O queue pair; throws when the controller refuses. */
-  pair(qid = 1, entries = this.entries, vector = qid, cqid = qid): void {
+  pair(
+    qid: number = 1,
+    entries: number = this.entries,
+    vector: number = qid,
+    cqid: number = qid,
+  ): void {
     if (!this.#cq.has(cqid)) {
       const cq = this.alloc(entries * N.CQE_BYTES)
       this.#good(this.createCq(cqid, cq, entries, vector))
@@ -283,6 +309,7 @@ export class Rig {
     view.setU64(at + N.SQE_MPTR, e.mptr ?? 0)
     view.setU64(at + N.SQE_PRP1, e.prp1 ?? 0)
     view.setU64(at + N.SQE_PRP2, e.prp2 ?? 0)
+    if (e.sgl) view.bytes[at + N.SQE_PRP2 + 7] = e.sgl
     e.cdw?.forEach((word, i) => {
       view.setU32(at + N.SQE_CDW10 + 4 * i, word >>> 0)
     })
