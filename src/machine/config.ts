@@ -135,8 +135,6 @@ export interface MachineConfig {
     /** Bytes of extraBytes for the kernel's own memory: queues made while it runs. Absent = none. */
     readonly heapBytes?: number
     readonly timer?: 'wheel' | 'exact'
-    /** Of extraBytes for the kernel's own memory: queues, commands, buffers. Machines with a controller need some. */
-    readonly heapBytes?: number
     /** Whose driver finds the controllers; 4.19 unless said. */
     readonly era?: KernelEra
     /** Controllers are found when somebody says so (HostKernel.nvme), not while the machine boots. */
