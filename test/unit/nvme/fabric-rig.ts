@@ -13,6 +13,7 @@ import type { nvme_core, nvme_ctrl, nvme_ns } from '../../../src/drivers/nvme/ho
 import { nvme_tcp_init_module } from '../../../src/drivers/nvme/host/tcp.js'
 import { nvmet_ns_enable, nvmet_subsys_alloc } from '../../../src/drivers/nvme/target/core.js'
 import { nvmet_bdev_ns } from '../../../src/drivers/nvme/target/io-cmd-bdev.js'
+import { nvme_loop_init_module } from '../../../src/drivers/nvme/target/loop.js'
 import { nvmet, type nvmet_subsys } from '../../../src/drivers/nvme/target/nvmet.js'
 import { sgl_pool } from '../../../src/drivers/nvme/target/sgl-pool.js'
 import { nvmet_tcp_alloc_queue, nvmet_tcp_port } from '../../../src/drivers/nvme/target/tcp.js'
@@ -34,6 +35,8 @@ const BUFFERS = 2 ** 20
 export const ADDRESS = '10.0.0.1:4420'
 export const TCP_TEXT = `transport=tcp,traddr=10.0.0.1,trsvcid=4420,nqn=${RIG_NQN}`
 
+export const LOOP_TEXT = `transport=loop,nqn=${RIG_NQN}`
+
 export interface RigOptions {
   readonly cpus?: number
   readonly device?: string
@@ -50,6 +53,7 @@ export class FabricRig {
   readonly pool: sgl_pool
   readonly buffers: number
   readonly port: nvmet_tcp_port
+  readonly loop: ReturnType<typeof nvme_loop_init_module>
 
   constructor(options: RigOptions = {}) {
     const { cpus = 2, device = 'nvme,size=16m,model=ram', seed = 1 } = options
@@ -109,6 +113,7 @@ export class FabricRig {
     nvme_tcp_init_module(this.f, (traddr, trsvcid, done) =>
       done(this.network.connect(`${traddr}:${trsvcid || 4420}`)),
     )
+    this.loop = nvme_loop_init_module(this.f, this.target, [this.subsys])
     this.listen()
   }
 

@@ -102,6 +102,7 @@ export interface nvmf_names {
   readonly setup_ctrl: string
   readonly configure_admin_queue: string
   readonly configure_io_queues: string
+  readonly alloc_io_queues: string
   readonly connect_io_queues: string
   readonly alloc_tagset: string
   readonly init_admin_hctx: string
@@ -132,11 +133,16 @@ export interface nvmf_names {
 export interface nvmf_lower {
   readonly names: nvmf_names
   readonly driver: string
+  /**
+   * Host and target are one kernel (loop): a new controller is not CONNECTING, its admin queue is made anew by a reset, and
+   * its registers are left alone when it goes.
+   */
+  readonly local?: true
   /** Connection of a queue that has `size` entries. */
-  alloc_queue(c: nvmf_life, qid: number, size: number): Sleep<number>
+  alloc_queue(c: nvmf_life, qid: number, size: number): Sleep<number> | number
   /** Nothing of this queue completes any more. */
-  stop_queue(c: nvmf_life, qid: number): Sleep<void>
-  free_queue(c: nvmf_life, qid: number): Sleep<void>
+  stop_queue(c: nvmf_life, qid: number): Sleep<void> | undefined
+  free_queue(c: nvmf_life, qid: number): Sleep<void> | undefined
   /** A blk_status_t. */
   queue_rq(c: nvmf_life, qid: number, hctx: blk_mq_hw_ctx, rq: number): number
   complete_rq(c: nvmf_life, qid: number, q: request_queue, rq: number): void
@@ -332,6 +338,12 @@ function* drop_queue(q: request_queue | null): Sleep<void> {
   blk_put_queue(q)
 }
 
+/** The result of what may have slept. */
+function* slept<T>(what: Sleep<T> | T): Sleep<T> {
+  const sleeps = typeof what === 'object' && what !== null && Symbol.iterator in what
+  return sleeps ? yield* what as Sleep<T> : (what as T)
+}
+
 // ---------------------------------------------------------------- admin queue
 
 function* start_queue(c: nvmf_life, qid: number): Sleep<number> {
@@ -344,9 +356,9 @@ function* start_queue(c: nvmf_life, qid: number): Sleep<number> {
   return ret
 }
 
-function* stop_queue(c: nvmf_life, qid: number): Sleep<void> {
+function* stop_queue(c: nvmf_life, qid: number): Sleep<void> | undefined {
   c.live[qid] = false
-  yield* c.lower.stop_queue(c, qid)
+  yield* slept(c.lower.stop_queue(c, qid))
 }
 
 /** Everything of the admin queue that was made goes. */
@@ -358,7 +370,7 @@ function* destroy_admin_queue(c: nvmf_life, remove: boolean): Sleep<void> {
     ctrl.admin_q = null
     free_tagset(c, true)
   }
-  yield* lower.free_queue(c, 0)
+  yield* slept(lower.free_queue(c, 0))
   leave(ctrl.k, t)
 }
 
@@ -379,9 +391,10 @@ function* admin_steps(c: nvmf_life): Sleep<number> {
 function* configure_admin_queue(c: nvmf_life, fresh: boolean): Sleep<number> {
   const { ctrl, lower } = c
   const t = begin(c, lower.names.configure_admin_queue)
-  let error = yield* lower.alloc_queue(c, 0, NVMF_AQ_DEPTH)
+  const anew = fresh || lower.local === true
+  let error = yield* slept(lower.alloc_queue(c, 0, NVMF_AQ_DEPTH))
   if (error) return leave(ctrl.k, t, error)
-  if (fresh) {
+  if (anew) {
     error = alloc_tagset(c, true)
     if (error === 0) ctrl.admin_q = make_queue(c, true)
     if (error === 0 && ctrl.admin_q === null) error = -EIO
@@ -390,7 +403,7 @@ function* configure_admin_queue(c: nvmf_life, fresh: boolean): Sleep<number> {
   if (error !== 0) {
     yield* stop_queue(c, 0)
     cancel_all(c, true)
-    yield* destroy_admin_queue(c, fresh)
+    yield* destroy_admin_queue(c, anew)
   }
   return leave(ctrl.k, t, error)
 }
@@ -398,6 +411,11 @@ function* configure_admin_queue(c: nvmf_life, fresh: boolean): Sleep<number> {
 // ---------------------------------------------------------------- I/O queues
 
 function* alloc_io_queues(c: nvmf_life): Sleep<number> {
+  const t = begin(c, c.lower.names.alloc_io_queues)
+  return leave(c.ctrl.k, t, yield* io_queues(c))
+}
+
+function* io_queues(c: nvmf_life): Sleep<number> {
   const { ctrl, lower, opts } = c
   const count = { n: Math.min(opts.nr_io_queues, ctrl.k.cpus.length, lower.max_queues()) }
   const error = yield* nvme_set_queue_count(ctrl, count)
@@ -407,9 +425,9 @@ function* alloc_io_queues(c: nvmf_life): Sleep<number> {
   if (count.n === 0) return 0
   ctrl_log(ctrl, 'info', `creating ${count.n} I/O queues.`)
   for (let qid = 1; qid <= count.n; qid++) {
-    const failed = yield* lower.alloc_queue(c, qid, ctrl.sqsize + 1)
+    const failed = yield* slept(lower.alloc_queue(c, qid, ctrl.sqsize + 1))
     if (failed === 0) continue
-    for (let one = qid - 1; one >= 1; one--) yield* lower.free_queue(c, one)
+    for (let one = qid - 1; one >= 1; one--) yield* slept(lower.free_queue(c, one))
     return failed
   }
   return 0
@@ -423,7 +441,7 @@ function* destroy_io_queues(c: nvmf_life, remove: boolean): Sleep<void> {
     ctrl.connect_q = null
     free_tagset(c, false)
   }
-  for (let qid = 1; qid < ctrl.queue_count; qid++) yield* lower.free_queue(c, qid)
+  for (let qid = 1; qid < ctrl.queue_count; qid++) yield* slept(lower.free_queue(c, qid))
   leave(ctrl.k, t)
 }
 
@@ -441,12 +459,14 @@ function* configure_io_queues(c: nvmf_life, fresh: boolean): Sleep<number> {
   const t = begin(c, lower.names.configure_io_queues)
   let error = yield* alloc_io_queues(c)
   if (error || c.nr_io_queues === 0) return leave(ctrl.k, t, error)
-  if (fresh || c.tag_set === null) {
+  const again = !fresh && c.tag_set !== null
+  if (!again) {
     error = alloc_tagset(c, false)
     if (error === 0) ctrl.connect_q = make_queue(c, false)
     if (error === 0 && ctrl.connect_q === null) error = -EIO
-  } else yield* blk_mq_update_nr_hw_queues(c.tag_set, c.nr_io_queues)
+  } else if (!lower.local) yield* blk_mq_update_nr_hw_queues(c.tag_set!, c.nr_io_queues)
   if (error === 0) error = yield* connect_io_queues(c)
+  if (again && lower.local) yield* blk_mq_update_nr_hw_queues(c.tag_set!, c.nr_io_queues)
   if (error !== 0) {
     for (let qid = 1; qid <= c.nr_io_queues; qid++) yield* stop_queue(c, qid)
     cancel_all(c, false)
@@ -470,7 +490,7 @@ function* teardown_io_queues(c: nvmf_life, remove: boolean): Sleep<void> {
     nvme_stop_queues(ctrl)
     for (let qid = 1; qid < ctrl.queue_count; qid++) yield* stop_queue(c, qid)
     cancel_all(c, false)
-    if (remove) nvme_start_queues(ctrl)
+    if (remove || (lower.local && ctrl.state === 'DELETING')) nvme_start_queues(ctrl)
     yield* destroy_io_queues(c, remove)
   }
   leave(ctrl.k, t)
@@ -491,12 +511,12 @@ function* teardown_admin_queue(c: nvmf_life, remove: boolean): Sleep<void> {
 function* shutdown_ctrl(c: nvmf_life, shutdown: boolean): Sleep<void> {
   const { ctrl, lower } = c
   const t = begin(c, lower.names.shutdown_ctrl)
-  yield* teardown_io_queues(c, shutdown)
-  if (ctrl.admin_q && c.live[0]) {
+  yield* teardown_io_queues(c, shutdown && !lower.local)
+  if (ctrl.admin_q && c.live[0] && !lower.local) {
     if (shutdown) yield* nvme_shutdown_ctrl(ctrl)
     else yield* nvme_disable_ctrl(ctrl, ctrl.cap)
   }
-  yield* teardown_admin_queue(c, shutdown)
+  yield* teardown_admin_queue(c, shutdown || lower.local === true)
   leave(ctrl.k, t)
 }
 
@@ -547,7 +567,7 @@ export function* nvmf_life_create(c: nvmf_life): Sleep<nvme_ctrl | number> {
   const t = begin(c, lower.names.create_ctrl)
   const error = nvme_init_ctrl(ctrl)
   if (error) return leave(ctrl.k, t, error)
-  if (ctrl.nvme.era.connecting !== null) nvme_change_ctrl_state(ctrl, 'CONNECTING')
+  if (ctrl.nvme.era.connecting !== null && !lower.local) nvme_change_ctrl_state(ctrl, 'CONNECTING')
   const failed = yield* setup_ctrl(c, true)
   if (failed) {
     c.f.why = ctrl.k.dmesg.at(-1)?.text ?? ''

@@ -123,6 +123,7 @@ const NAMES: nvmf_names = {
   setup_ctrl: 'nvme_tcp_setup_ctrl',
   configure_admin_queue: '',
   configure_io_queues: '',
+  alloc_io_queues: '',
   connect_io_queues: '',
   alloc_tagset: 'nvme_tcp_alloc_tagset',
   init_admin_hctx: 'nvme_tcp_init_admin_hctx',
