@@ -16,6 +16,8 @@ import {
   CTX_STAT_IOS,
   CTX_STAT_SECTORS,
   HC_TAGS,
+  M_BASE,
+  M_COST_COMPLETE,
   MQ_RQ_IDLE,
   RQ_BIO,
   RQ_CPU,
@@ -41,7 +43,7 @@ import { cancel_delayed_work, mod_delayed_work, queue_delayed_work } from '../ke
 import type { work_struct } from '../kernel/workqueue-structs.js'
 import { blk_rq_is_passthrough, req_op } from './blk-merge.js'
 import { blk_delete_timer } from './blk-timeout-sq.js'
-import { of_rq, type sq_queue } from './sq.js'
+import { of_rq, type sq_queue, with_queue_lock } from './sq.js'
 
 // ---------------------------------------------------------------- running
 
@@ -186,9 +188,12 @@ export function blk_finish_request(q: sq_queue, rq: number, error: number): void
 
 /** Ends a request as a whole. `error` is a blk_status_t. */
 export function blk_end_request_all(q: sq_queue, rq: number, error: number): void {
-  const { k } = q.blk
+  const { k, view } = q.blk
   const t = enter(k, 'blk_end_request_all')
-  blk_update_request(q, rq, error)
-  blk_finish_request(q, rq, error)
+  const here = q.blk.cpus[k.cpu.id]!
+  with_queue_lock(q, here, view.u32(M_BASE + M_COST_COMPLETE), () => {
+    blk_update_request(q, rq, error)
+    blk_finish_request(q, rq, error)
+  })
   leave(k, t)
 }

@@ -25,6 +25,8 @@ import {
   HC_FQ_RQ,
   HC_QUEUED,
   HC_TAGS,
+  M_BASE,
+  M_COST_SUBMIT,
   MQ_RQ_IDLE,
   MQ_RQ_IN_FLIGHT,
   Q_CTXS,
@@ -85,6 +87,7 @@ import {
   type SqLayer,
   type sq_driver,
   type sq_queue,
+  with_queue_lock,
 } from './sq.js'
 import { blk_fill_rwbs } from './trace-events.js'
 
@@ -120,6 +123,8 @@ export function blk_init_queue(
     stopped: false,
     dead: false,
     request_fn_active: 0,
+    lock_free: 0,
+    lock_depth: 0,
     laptop_io_completion: null,
   })
   INIT_DELAYED_WORK(q.delay_work, blk_delay_work)
@@ -209,10 +214,9 @@ function queue_part(q: sq_queue, cpu: number, bio: number): number {
   return BLK_QC_T_NONE
 }
 
-/** Takes a bio: BLK_QC_T_NONE, or SUBMIT_AGAIN when no request is free. What was split off went in already. */
-export function blk_queue_bio(q: sq_queue, cpu: number, bio: number): number {
-  const { k, core, view } = q.blk
-  const t = enter(k, 'blk_queue_bio')
+/** Takes a bio under queue_lock. */
+function make_request(q: sq_queue, cpu: number, bio: number): number {
+  const { core, view } = q.blk
   const most = view.u32(q.at + Q_MAX_SECTORS) << SECTOR_SHIFT
   let cookie = BLK_QC_T_NONE
   while (view.u32(bio + BIO_SIZE) > most && cookie === BLK_QC_T_NONE) {
@@ -225,7 +229,19 @@ export function blk_queue_bio(q: sq_queue, cpu: number, bio: number): number {
   }
   if (cookie === BLK_QC_T_NONE) cookie = queue_part(q, cpu, bio)
   blk_run_queue(q)
-  return leave(k, t, cookie)
+  return cookie
+}
+
+/** Takes a bio: BLK_QC_T_NONE, or SUBMIT_AGAIN when no request is free. What was split off went in already. */
+export function blk_queue_bio(q: sq_queue, cpu: number, bio: number): number {
+  const { k, view } = q.blk
+  const t = enter(k, 'blk_queue_bio')
+  const cost = view.u32(M_BASE + M_COST_SUBMIT)
+  return leave(
+    k,
+    t,
+    with_queue_lock(q, cpu, cost, () => make_request(q, cpu, bio)),
+  )
 }
 
 // ---------------------------------------------------------------- to the driver

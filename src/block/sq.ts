@@ -1,9 +1,13 @@
 // The single-queue request queue of Linux 4.19: types of block/blk-core.c and what belongs to it.
 //
 // Requests are slots of the disk's tag set, as everywhere; a tag stands for an entry of the request_list. What else a
-// request has (its driver's command, its end_io, where a flush sequence is) hangs on `sq_request`. The queue belongs to
-// one thread, which stands in for queue_lock.
+// request has (its driver's command, its end_io, where a flush sequence is) hangs on `sq_request`.
+//
+// One thread serves the queue, so that nothing needs a lock; what the lock costs is time. Submission and completion hold
+// queue_lock for as long as they take (`submit` and `complete` of the machine's costs), and a CPU that finds it held is busy
+// until it is free.
 
+import { CPU_NOW } from '../../assembly/layout.js'
 import type { timer_list } from '../kernel/timer-wheel.js'
 import type { delayed_work, work_struct } from '../kernel/workqueue-structs.js'
 import type { BlockLayer, rq_list } from './blkdev.js'
@@ -83,6 +87,9 @@ export interface sq_queue {
   readonly timeout: timer_list<sq_queue>
   readonly timeout_work: work_struct<sq_queue>
   readonly timeout_list: rq_list
+  /** ns at which queue_lock is free again, and how many calls deep it is held. */
+  lock_free: number
+  lock_depth: number
   stopped: boolean
   dead: boolean
   request_fn_active: number
@@ -98,4 +105,17 @@ export function of_rq(q: sq_queue, rq: number): sq_request {
     q.requests.set(rq, request)
   }
   return request
+}
+
+/** Takes queue_lock for a piece of work on a CPU (CPU_*), which costs so many ns. Nested calls find it held by themselves. */
+export function with_queue_lock<T>(q: sq_queue, cpu: number, cost: number, work: () => T): T {
+  const { view } = q.blk
+  if (q.lock_depth++ === 0 && q.lock_free > view.u64(cpu + CPU_NOW))
+    view.setU64(cpu + CPU_NOW, q.lock_free)
+  view.setU64(cpu + CPU_NOW, view.u64(cpu + CPU_NOW) + cost)
+  try {
+    return work()
+  } finally {
+    if (--q.lock_depth === 0) q.lock_free = view.u64(cpu + CPU_NOW)
+  }
 }

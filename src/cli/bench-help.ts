@@ -7,6 +7,7 @@ export function benchHelp(): string {
 const TEXT = [
   'usage: phasebit bench poll-vs-irq [--clock virtual|real] [--service US,...] [--depth N,...] [--cpus N,...] [--mode M,...]',
   '                                  [--ios N] [--seed N] [--json FILE] [--html FILE]',
+  '       phasebit bench mq-vs-sq [--cpus N,...] [--ios N] [--seed N] [--json FILE]',
   '       phasebit bench micro [--json FILE]',
   '',
   'Poll, or wait for the interrupt? Runs random 4 KiB reads for every combination, and says what each cost.',
@@ -19,6 +20,8 @@ const TEXT = [
   '  --ios N          I/Os of each CPU',
   '  --json FILE      all points and the crossovers',
   '  --html FILE      a page with plots, whole in itself',
+  '',
+  'mq-vs-sq runs random reads on 1 to 64 CPUs over a single queue with one lock, and over a hardware queue for each CPU.',
   '',
   'micro times the single parts (tags, rings, doorbells, histogram, generator, timers, works), each beside the same in plain',
   'JavaScript. It needs the source tree.',

@@ -1,5 +1,8 @@
-// `phasebit bench NAME`: poll-vs-irq (src/workload/poll-vs-irq.ts) as a table, JSON and an HTML page; micro, the
-// microbenchmarks of a source tree (bench/micro), which the package does not carry.
+// `phasebit bench NAME`
+//
+//   poll-vs-irq   src/workload/poll-vs-irq.ts as a table, JSON and an HTML page
+//   mq-vs-sq      src/workload/mq-vs-sq.ts as a table and JSON
+//   micro         the microbenchmarks of a source tree (bench/micro), which the package does not carry
 
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -8,6 +11,7 @@ import { parseArgs } from 'node:util'
 import { UserError } from '../core/errors.js'
 import { distUrl } from '../core/wasm.js'
 import { pollVsIrqHtml } from '../report/poll-vs-irq-html.js'
+import { mqVsSq, type MqVsSqPoint } from '../workload/mq-vs-sq.js'
 import { OutFile } from '../workload/out-file.js'
 import {
   COMPLETION_MODES,
@@ -47,6 +51,7 @@ interface Options {
 /** Runs `phasebit bench ARGS...`; the result is the exit status. */
 export async function benchCommand(argv: readonly string[]): Promise<number> {
   if (argv[0] === 'micro') return microbenchmarks(argv.slice(1))
+  if (argv[0] === 'mq-vs-sq') return queues(argv.slice(1))
   const { grid, json, html } = readOptions(argv)
   const files = [json, html].map(path => (path === undefined ? null : new OutFile(path)))
   try {
@@ -62,6 +67,37 @@ export async function benchCommand(argv: readonly string[]): Promise<number> {
     return 0
   } catch (error) {
     for (const file of files) file?.discard()
+    throw error
+  }
+}
+
+const CPUS = [1, 2, 4, 8, 16, 32, 64]
+
+async function queues(argv: readonly string[]): Promise<number> {
+  const { values, positionals } = readArguments(argv)
+  const strange =
+    positionals[0] ??
+    Object.keys(values).find(name => !['cpus', 'ios', 'seed', 'json'].includes(name))
+  if (strange !== undefined)
+    throw new UserError(
+      `phasebit bench mq-vs-sq: ${strange}: --cpus, --ios, --seed and --json are accepted`,
+    )
+  const cpus = numbers('cpus', values.cpus, 1, 64) ?? CPUS
+  const ios = numbers('ios', values.ios, 1, 1e9)?.[0] ?? 4000
+  const seed = numbers('seed', values.seed, 0, 2 ** 53 - 1)?.[0] ?? 1
+  const file = values.json === undefined ? null : new OutFile(values.json)
+  try {
+    await printOut('cpus     sq IOPS  mean us     mq IOPS  mean us   mq/sq\n')
+    const points = await mqVsSq(cpus, ios, seed, (sq, mq) => {
+      const of = (p: MqVsSqPoint): string => `${p.iops.toFixed(0).padStart(11)} ${us(p.mean, 8)}`
+      const ratio = (mq.iops / sq.iops).toFixed(2).padStart(7)
+      void printOut(`${String(sq.cpus).padStart(4)} ${of(sq)} ${of(mq)} ${ratio}\n`)
+    })
+    file?.write(`${JSON.stringify({ version: version(), seed, points }, null, 1)}\n`)
+    file?.commit()
+    return 0
+  } catch (error) {
+    file?.discard()
     throw error
   }
 }
@@ -110,17 +146,19 @@ function parse(argv: readonly string[]) {
   })
 }
 
-function readOptions(argv: readonly string[]): Options {
-  let parsed: ReturnType<typeof parse>
+function readArguments(argv: readonly string[]): ReturnType<typeof parse> {
   try {
-    parsed = parse(argv)
+    return parse(argv)
   } catch (error) {
     throw new UserError((error as Error).message)
   }
-  const { values, positionals } = parsed
+}
+
+function readOptions(argv: readonly string[]): Options {
+  const { values, positionals } = readArguments(argv)
   if (positionals.length !== 1 || positionals[0] !== 'poll-vs-irq')
     throw new UserError(
-      `phasebit bench: ${positionals.length === 0 ? 'which one' : `no benchmark '${positionals.join(' ')}'`}; there are poll-vs-irq and micro`,
+      `phasebit bench: ${positionals.length === 0 ? 'which one' : `no benchmark '${positionals.join(' ')}'`}; there are poll-vs-irq, mq-vs-sq and micro`,
     )
   const clock = values.clock ?? 'virtual'
   if (clock !== 'real' && clock !== 'virtual')

@@ -62,6 +62,15 @@ describe('phasebit bench poll-vs-irq', () => {
   })
 })
 
+test('phasebit bench mq-vs-sq prints a row for each number of CPUs', () => {
+  const { status, stdout } = bench('mq-vs-sq', '--cpus=1,2', '--ios=200', '--json=m.json')
+  expect(status).toBe(0)
+  expect(stdout.trim().split('\n')).toHaveLength(3)
+  const json = JSON.parse(readFileSync(join(place, 'm.json'), 'utf8')) as { points: object[] }
+  expect(json.points).toHaveLength(4)
+  expect(bench('mq-vs-sq', '--html=x').status).toBe(64)
+})
+
 const chromium = installed('chromium')
 requireInCi({ chromium })
 
