@@ -44,6 +44,8 @@ export interface GateArgs {
   readonly count: number | null
   readonly doublings: number
   readonly seed: number
+  /** Folder for fio's JSON of each run of the job files. */
+  readonly fioJson: string | null
   readonly exports: Readonly<Partial<Record<ExportName, string>>>
 }
 
@@ -59,6 +61,7 @@ const VALUES = [
   'count',
   'doublings',
   'seed',
+  'fio-json',
   ...EXPORTS,
 ] as const
 const DEFAULT_DOUBLINGS = 4
@@ -142,6 +145,7 @@ function valuesOf(
     doublings:
       said.doublings === undefined ? DEFAULT_DOUBLINGS : whole('doublings', said.doublings, 0, 10),
     seed: said.seed === undefined ? 0 : whole('seed', said.seed, 0, Number.MAX_SAFE_INTEGER),
+    fioJson: said['fio-json'] ?? null,
     exports: Object.fromEntries(
       EXPORTS.flatMap(name => (said[name] === undefined ? [] : [[name, said[name]]])),
     ),

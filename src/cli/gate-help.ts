@@ -34,6 +34,7 @@ const LINES = [
   '  --json FILE                 everything: samples, fingerprints, verdicts',
   '  --junit FILE, --csv FILE, --summary FILE (Markdown), --bencher FILE, --hyperfine FILE',
   '  --github-benchmark PREFIX   PREFIX.bigger.json and PREFIX.smaller.json, for github-action-benchmark',
+  "  --fio-json DIR              process mode with job files: the JSON of each run, for fio's plotters and files mode",
   '  --go-bench PREFIX           PREFIX.base.txt and PREFIX.head.txt, for benchstat',
   '',
   'exit status: 0 same, improved or unclear; 1 regressed; 2 changed, or unclear with --strict;',

@@ -259,7 +259,8 @@ async function jobsGate(args: GateArgs, builds: Builds, said: string[]): Promise
   const argv = [...args.jobFiles, ...args.runOptions, '--clock=real']
   const text = args.jobFiles.map(file => readJob(file)).join('\n')
   const host = hostFingerprint({ 'job files': shortHash(text), options: args.runOptions.join(' ') })
-  const [first, other] = [await jobRates(builds.base, argv), await jobRates(builds.head, argv)]
+  const rates = keptRates(argv, builds.base, args.fioJson)
+  const [first, other] = [await rates(builds.base), await rates(builds.head)]
   const names = Object.keys(first)
   if (names.join() !== Object.keys(other).join())
     throw new UserError('the two builds do not do I/O in the same jobs: nothing to compare')
@@ -268,7 +269,7 @@ async function jobsGate(args: GateArgs, builds: Builds, said: string[]): Promise
     names.map(name => ({ name, per: 'IO' })),
     limit,
   )
-  const sampler = new ProcessSampler(builds.base, builds.head, b => jobRates(b, argv), told)
+  const sampler = new ProcessSampler(builds.base, builds.head, rates, told)
   const judged = await runSequence(benches, sampler, optionsOf(args, 'process'))
   return speedReport(
     'process',
@@ -277,6 +278,22 @@ async function jobsGate(args: GateArgs, builds: Builds, said: string[]): Promise
     judged.map(r => withSecond(r, args)),
     said,
   )
+}
+
+/** One run of the job files by a build. With a folder each leaves its JSON there: base-001.json, head-001.json ... */
+function keptRates(
+  argv: readonly string[],
+  base: Build,
+  folder: string | null,
+): (build: Build) => Promise<Record<string, number>> {
+  const runs = { base: 0, head: 0 }
+  return build =>
+    jobRates(build, argv, json => {
+      if (folder === null) return
+      const side = build === base ? 'base' : 'head'
+      const name = `${side}-${String(++runs[side]).padStart(3, '0')}.json`
+      writeText(folder, join(folder, name), json)
+    })
 }
 
 function readJob(file: string): string {

@@ -245,15 +245,17 @@ export async function suiteRates(
   return Object.fromEntries(names.map(name => [name, rates[name].head!]))
 }
 
-/** I/Os a second of each job and direction, from one `phasebit run` of a build. */
+/** I/Os a second of each job and direction, from one `phasebit run` of a build; `keep` gets fio's JSON of it. */
 export async function jobRates(
   build: Build,
   args: readonly string[],
+  keep: (json: string) => void = () => {},
 ): Promise<Record<string, number>> {
   const argv = [build.cli, 'run', ...args, '--output-format=json', '--eta=never']
   const text = await output(argv).catch((error: Error) => {
     throw new UserError(`${build.label} cannot run this: ${error.message}`)
   })
+  keep(text)
   const units: ReadonlyMap<string, FioUnit> = parseFio('phasebit run', text).units
   return Object.fromEntries([...units].map(([key, unit]) => [key, unit.iops]))
 }

@@ -103,6 +103,11 @@ function refuse(args: GateArgs, mode: GateMode): void {
       runOptions[0],
       'without job files',
     ],
+    [
+      args.fioJson !== null && (mode !== 'process' || jobFiles.length === 0),
+      '--fio-json',
+      mode === 'process' ? 'without job files' : `${mode} mode`,
+    ],
     [calibrate && head.length > 0, '--head', '--calibrate'],
     [
       (mode === 'pair' || mode === 'process') && base.length === 0 && !calibrate,

@@ -241,9 +241,16 @@ describe('two builds in processes of their own', () => {
   it('run job files', async () => {
     write('j.fio', JOB)
     const args = ['--base', ROOT, 'j.fio', '--count=2', '--doublings=0', '--json', 'o.json']
-    const good = await gate(...args, '--loops=4')
+    const good = await gate(...args, '--loops=4', '--fio-json=runs')
     expect(good.stderr).toBe('')
     expect([0, 1]).toContain(good.status)
+    const kept = readdirSync(join(dir, 'runs')).sort()
+    expect(kept).toContain('base-001.json')
+    expect(kept).toContain('head-003.json')
+    const files = kept.map(name => join('runs', name))
+    const side = (name: string): string[] => files.filter(file => file.includes(name))
+    const again = await gate('--base', ...side('base'), '--head', ...side('head'))
+    expect([0, 1]).toContain(again.status)
     const { mode, results } = JSON.parse(readFileSync(join(dir, 'o.json'), 'utf8')) as {
       mode: string
       results: { benchmark: string; notes: string[] }[]
