@@ -63,8 +63,12 @@ test('blk_cleanup_queue: waits for what is in flight, and leaves no timer and no
 
 describe('plugs', () => {
   /** Requests plugged after each of so many reads. */
-  async function plugged(reads: number, bytes: number): Promise<number[]> {
-    const h = new Hosted(`${ONE},hw_queue_depth=64`)
+  async function plugged(
+    reads: number,
+    bytes: number,
+    device: string = `${ONE},hw_queue_depth=64`,
+  ): Promise<number[]> {
+    const h = new Hosted(device)
     const counts: number[] = []
     let left = reads
     h.task(10, 0, function* () {
@@ -84,6 +88,12 @@ describe('plugs', () => {
   test('blk-mq 20.14: the 17th request flushes the sixteen before it', async () => {
     const counts = await plugged(18, 4096)
     expect(counts).toEqual([...Array.from({ length: 16 }, (_, i) => i + 1), 1, 2])
+  })
+
+  test('blk-mq 20.15: behind a request of 128 KiB the next one flushes first', async () => {
+    const device = 'nvme,size=64M,queues=1,depth=64,sched=none'
+    expect(await plugged(4, 128 * 1024, device)).toEqual([1, 1, 1, 1])
+    expect(await plugged(4, 64 * 1024, device)).toEqual([1, 2, 3, 4])
   })
 
   test('requests below 128 KiB stay plugged', async () => {

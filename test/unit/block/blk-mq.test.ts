@@ -131,6 +131,20 @@ describe('flush', () => {
     expect(await letters(TWO, true, true)).toEqual(['WS'])
   })
 
+  test('blk-mq 20.22: without a volatile cache an empty flush ends at once, and FUA is left out', async () => {
+    const h = new Hosted(TWO)
+    h.record(true)
+    let status = -1
+    h.task(10, 0, function* () {
+      status = yield* blkdev_fsync(h.q)
+    })
+    await h.until(20)
+    h.record(false)
+    expect(status).toBe(BLK_STS_OK)
+    expect(h.issued()).toEqual([])
+    expect(await letters(TWO, false, true)).toEqual(['WS'])
+  })
+
   test('blk-timers 10.19: ten flushes that come while one is under way share the next', async () => {
     const h = new Hosted(`${CACHE},irqmode=2,completion_nsec=20000000`)
     h.record(true)

@@ -158,7 +158,7 @@ describe('many (7.5, 7.9)', () => {
     expect(seen(host)).toEqual(['FLUSH', 'WRITE@80'])
   })
 
-  it('a flush after data waits until no data are in flight (C2)', () => {
+  it('blk-timers 10.20: a flush after data waits until no data are in flight, and serves all (C2)', () => {
     const host = cached(false)
     for (const sector of [80, 160, 240]) host.submit(host.bio(WRITE | FUA, sector, 4096))
     host.slow()
@@ -175,7 +175,7 @@ describe('many (7.5, 7.9)', () => {
     expect(seen(host)).toEqual(['WRITE@80', 'WRITE@160', 'WRITE@240', 'FLUSH'])
   })
 
-  it('after five seconds it waits no longer, at the next event (C3)', () => {
+  it('blk-timers 10.22: after five seconds it waits no longer, at the next event (C3)', () => {
     const host = cached(false)
     const hz = host.view.u32(L.M_BASE + L.M_HZ)
     const jiffies = (value: number) => host.view.store(L.M_BASE + L.M_JIFFIES, value)

@@ -129,7 +129,7 @@ describe('creating', () => {
     expect(on.k.system_power_efficient_wq.flags & WQ_UNBOUND).toBe(WQ_UNBOUND)
   })
 
-  test('workqueue-timers 3.3, 3 (a): max_active 0 is 256, not "unlimited"', () => {
+  test('workqueue-timers 3.3, 3 (a), blk-timers 10.24: max_active 0 is 256, not "unlimited"', () => {
     const v = new VirtualKernel()
     expect(alloc_workqueue(v.k, 'kblockd', WQ_MEM_RECLAIM | WQ_HIGHPRI, 0)!.saved_max_active).toBe(
       256,
