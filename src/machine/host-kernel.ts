@@ -348,13 +348,20 @@ export class HostKernel {
     const devices = this.#options.deviceTimers
     devices?.advance()
     k.advance()
-    for (const cpu of k.cpus)
-      if (cpu.softirq_pending !== 0) run_in_context(k, cpu, cpu.current, () => do_softirq(k))
-    do wake_tag_waiters(blk)
-    while (k.runReady(64))
+    do {
+      this.#softirqs()
+      wake_tag_waiters(blk)
+    } while (k.runReady(64) || k.cpus.some(cpu => cpu.softirq_pending !== 0))
     this.#kick()
     const next = Math.min(k.nextDeadline(), devices?.next() ?? Number.POSITIVE_INFINITY)
     return this.#quiet ? next : Math.min(next, k.now() + k.tick_nsec)
+  }
+
+  /** What was raised by tasks, or by the core in their name. */
+  #softirqs(): void {
+    const { k } = this
+    for (const cpu of k.cpus)
+      if (cpu.softirq_pending !== 0) run_in_context(k, cpu, cpu.current, () => do_softirq(k))
   }
 
   /** A job whose I/O ended here, or for which there is a tag again, has no interrupt that says so. */

@@ -2,19 +2,25 @@
 // it, the host's modules, and tasks that do I/O on what was connected.
 
 import { LinkNetwork } from '../../../src/device/tcp-link.js'
+import { VerbsFabric } from '../../../src/device/verbs.js'
 import { nvme_core_init, nvme_delete_ctrl } from '../../../src/drivers/nvme/host/core-ctrl.js'
-import { NVME_ERAS } from '../../../src/drivers/nvme/host/era.js'
+import { type KernelEra, NVME_ERAS } from '../../../src/drivers/nvme/host/era.js'
 import {
   nvmf_dev_write,
   nvmf_init,
   type nvmf_module,
 } from '../../../src/drivers/nvme/host/fabrics.js'
 import type { nvme_core, nvme_ctrl, nvme_ns } from '../../../src/drivers/nvme/host/nvme.js'
+import {
+  type nvme_rdma_module,
+  nvme_rdma_init_module,
+} from '../../../src/drivers/nvme/host/rdma.js'
 import { nvme_tcp_init_module } from '../../../src/drivers/nvme/host/tcp.js'
 import { nvmet_ns_enable, nvmet_subsys_alloc } from '../../../src/drivers/nvme/target/core.js'
 import { nvmet_bdev_ns } from '../../../src/drivers/nvme/target/io-cmd-bdev.js'
 import { nvme_loop_init_module } from '../../../src/drivers/nvme/target/loop.js'
 import { nvmet, type nvmet_subsys } from '../../../src/drivers/nvme/target/nvmet.js'
+import { nvmet_rdma_port } from '../../../src/drivers/nvme/target/rdma.js'
 import { sgl_pool } from '../../../src/drivers/nvme/target/sgl-pool.js'
 import { nvmet_tcp_alloc_queue, nvmet_tcp_port } from '../../../src/drivers/nvme/target/tcp.js'
 import {
@@ -35,12 +41,14 @@ const BUFFERS = 2 ** 20
 export const ADDRESS = '10.0.0.1:4420'
 export const TCP_TEXT = `transport=tcp,traddr=10.0.0.1,trsvcid=4420,nqn=${RIG_NQN}`
 
+export const RDMA_TEXT = `transport=rdma,traddr=10.0.0.2,trsvcid=4420,nqn=${RIG_NQN}`
 export const LOOP_TEXT = `transport=loop,nqn=${RIG_NQN}`
 
 export interface RigOptions {
   readonly cpus?: number
   readonly device?: string
   readonly seed?: number
+  readonly era?: KernelEra
 }
 
 export class FabricRig {
@@ -53,6 +61,9 @@ export class FabricRig {
   readonly pool: sgl_pool
   readonly buffers: number
   readonly port: nvmet_tcp_port
+  readonly verbs: VerbsFabric
+  readonly rdma_port: nvmet_rdma_port
+  readonly rdma: nvme_rdma_module
   readonly loop: ReturnType<typeof nvme_loop_init_module>
 
   constructor(options: RigOptions = {}) {
@@ -108,11 +119,18 @@ export class FabricRig {
       },
       [this.subsys],
     )
-    this.nvme = nvme_core_init(blk, NVME_ERAS['4.19'])!
+    this.nvme = nvme_core_init(blk, NVME_ERAS[options.era ?? '4.19'])!
     this.f = nvmf_init(this.nvme, { nqn: 'nqn.host', id: new Uint8Array(16).fill(9) })
     nvme_tcp_init_module(this.f, (traddr, trsvcid, done) =>
       done(this.network.connect(`${traddr}:${trsvcid || 4420}`)),
     )
+    const { k } = this.machine.host!
+    this.verbs = new VerbsFabric(k, this.machine.view.bytes, (name, fn) => k.spawn(name, fn))
+    this.rdma_port = new nvmet_rdma_port(this.target, this.verbs, '10.0.0.2', '4420', [this.subsys])
+    this.rdma_port.listen()
+    const rdma = nvme_rdma_init_module(this.f, this.verbs)
+    if (typeof rdma === 'number') throw new Error(`nvme_rdma: ${rdma}`)
+    this.rdma = rdma
     this.loop = nvme_loop_init_module(this.f, this.target, [this.subsys])
     this.listen()
   }

@@ -155,6 +155,9 @@ export interface nvmf_lower {
   max_queues(): number
   /** The controller is gone. */
   freed(c: nvmf_life): void
+  /** Eras in which a reset and a deletion are the transport's own. 0 or -errno. */
+  reset?(c: nvmf_life): number
+  del?(c: nvmf_life): number
 }
 
 /** Queues on which the works of a controller run. */
@@ -233,6 +236,7 @@ function ctrl_ops(c: nvmf_life): nvme_ctrl['ops'] {
     delete_ctrl: nvmf_life_delete,
     stop_ctrl: nvmf_life_stop,
     get_address: ctrl => nvmf_get_address(ctrl, life_of(ctrl).opts),
+    ...(c.lower.reset ? { reset_ctrl: () => c.lower.reset!(c) } : {}),
   }
 }
 
@@ -615,7 +619,8 @@ function reconnect_or_remove(c: nvmf_life): void {
     queue_delayed_work(works.reconnect, c.reconnect_work, opts.reconnect_delay * ctrl.k.hz)
   } else if (waits) {
     ctrl_log(ctrl, 'info', 'Removing controller...')
-    nvme_delete_ctrl(ctrl)
+    if (lower.del) lower.del(c)
+    else nvme_delete_ctrl(ctrl)
   }
   leave(ctrl.k, t)
 }

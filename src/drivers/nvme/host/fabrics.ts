@@ -345,8 +345,9 @@ export function nvmf_check_ready(
   const own = op === REQ_OP_DRV_IN || op === REQ_OP_DRV_OUT
   const user = (view.u32(rq + L.RQ_RETRIES) & L.NVME_REQ_USERCMD) !== 0
   if (!own || user || ctrl.state === 'DEAD') return false
-  if ((ctrl.state === 'NEW' || ctrl.state === 'CONNECTING') && is_connect(q, rq)) return true
-  return queue_live
+  const setsUp =
+    ctrl.nvme.era.connecting === null || ctrl.state === 'NEW' || ctrl.state === 'CONNECTING'
+  return (setsUp && is_connect(q, rq)) || queue_live
 }
 
 function is_connect(q: request_queue, rq: number): boolean {
