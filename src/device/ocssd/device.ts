@@ -450,7 +450,8 @@ export class OpenChannelDevice {
     const flights = this.#flights.filter(flight => flight.due > now)
     this.#flights = []
     for (const { chunk, sector, count } of flights.reverse()) {
-      const unit = this.geometry.wsMin
+      const { version, wsMin, planes, pageSectors } = this.geometry
+      const unit = version === 20 ? wsMin : planes * pageSectors
       const kept = unit * this.faults.below(Math.floor(count / unit) + 1)
       if (kept >= count) continue
       if (this.geometry.version === 20) this.#cut(chunk, sector + kept)

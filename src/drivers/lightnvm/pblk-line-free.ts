@@ -1,0 +1,76 @@
+// The end of a line's life in pblk: when nobody refers to it any more it is free. A part of drivers/lightnvm/pblk-core.c of
+// Linux 4.19.
+//
+// What made the line's last sectors invalid may still be in the ring alone. Were the line erased before that is persisted,
+// power loss would take data that had been flushed. So a line waits until the ring has been written as far as it goes now
+// (pending), unless quirks=4.19 asks for the old way. Data in the ring never need more room than the open lines have.
+
+import { enter, leave } from '../../kernel/trace.js'
+import { waitqueue_active, wake_up_all } from '../../kernel/wait.js'
+import {
+  PBLK_LINEGC_NONE,
+  PBLK_LINESTATE_CLOSED,
+  PBLK_LINESTATE_FREE,
+  PBLK_LINETYPE_FREE,
+  type pblk,
+  type pblk_line,
+} from './pblk.js'
+import { move_to, pblk_line_gc_list, take_off } from './pblk-line-list.js'
+import { pblk_rl_free_lines_inc, pblk_rl_werr_line_out } from './pblk-rl.js'
+
+/** Bitmaps and lists go. */
+export function pblk_line_free(line: pblk_line): void {
+  line.map_bitmap = null
+  line.invalid_bitmap = null
+  line.lba_list = null
+}
+
+function pblk_line_is_free(pblk: pblk, line: pblk_line): void {
+  move_to(line, pblk.l_mg.free_list)
+  pblk.l_mg.nr_free_lines++
+  pblk_rl_free_lines_inc(pblk, line)
+}
+
+/** The collector could not read all of a line: it is closed again. */
+function put_back(pblk: pblk, line: pblk_line): void {
+  line.gc_failed = false
+  line.state = PBLK_LINESTATE_CLOSED
+  line.gc_group = PBLK_LINEGC_NONE
+  line.ref = 1
+  move_to(line, pblk_line_gc_list(pblk, line))
+}
+
+function __pblk_line_put(pblk: pblk, line: pblk_line): void {
+  const t = enter(pblk.k, '__pblk_line_put')
+  if (line.gc_failed && line.vsc > 0) put_back(pblk, line)
+  else {
+    line.state = PBLK_LINESTATE_FREE
+    line.gc_group = PBLK_LINEGC_NONE
+    line.type = PBLK_LINETYPE_FREE
+    line.gc_failed = false
+    pblk_line_free(line)
+    take_off(line)
+    if (line.has_write_err) {
+      line.has_write_err = false
+      pblk_rl_werr_line_out(pblk)
+    }
+    const { taken, synced } = pblk.rwb
+    if (pblk.quirks || taken === synced) pblk_line_is_free(pblk, line)
+    else pblk.l_mg.pending.push({ line, upTo: taken })
+  }
+  leave(pblk.k, t)
+}
+
+/** One reference less. */
+export function pblk_line_put(pblk: pblk, line: pblk_line): void {
+  if (--line.ref === 0) __pblk_line_put(pblk, line)
+}
+
+/** Lines whose wait is over are free. Called when the ring's sync position has moved. */
+export function pblk_lines_settle(pblk: pblk): void {
+  const { pending } = pblk.l_mg
+  if (pending.length === 0) return
+  while (pending.length > 0 && pending[0].upTo <= pblk.rwb.synced)
+    pblk_line_is_free(pblk, pending.shift()!.line)
+  if (waitqueue_active(pblk.space)) wake_up_all(pblk.space)
+}

@@ -1,0 +1,428 @@
+// pblk over a device: what commands it sends, what it computes, how it survives failures and losses of power. Numbers are
+// those of the statements and observed runs of "pblk".
+
+import { describe, expect, it } from 'vitest'
+import { GEOMETRY_12, GEOMETRY_20 } from '../../../../src/device/ocssd/geometry.js'
+import { nvm_create_tgt } from '../../../../src/drivers/lightnvm/core.js'
+import { ppa_of } from '../../../../src/drivers/lightnvm/lightnvm.js'
+import * as P from '../../../../src/drivers/lightnvm/pblk.js'
+import { pblk_line_gc_list } from '../../../../src/drivers/lightnvm/pblk-line-list.js'
+import { pblk_crc, put_header } from '../../../../src/drivers/lightnvm/pblk-meta.js'
+import { pblk_rl_update_rates } from '../../../../src/drivers/lightnvm/pblk-rl.js'
+import { EINTR, EINVAL } from '../../../../src/kernel/errno.js'
+import { TINY } from '../../device/ocssd/rig.js'
+import { LnvmRig, type LnvmRigOptions } from './rig.js'
+
+const DATA = 12 * 2 ** 20
+
+function rigOf(options: Partial<LnvmRigOptions> = {}, change: object = {}): LnvmRig {
+  const rig = new LnvmRig({ geometry: TINY, ...options })
+  expect(rig.register()).toBe(0)
+  expect(rig.create(change)).toBe(0)
+  return rig
+}
+
+const quirky = { pblk: { quirks: true } }
+
+/** The commands since the last call: operation and places. */
+function commands(rig: LnvmRig): string[] {
+  const text = rig.log.map(({ op, addresses }) => {
+    const place = { group: 0, pu: 0, chunk: 0, sector: 0 }
+    rig.device.format.place(addresses[0], place)
+    const { group, pu, chunk, sector } = place
+    const what = { 144: 'erase', 145: 'write', 146: 'read' }[op]
+    return `${what} ${addresses.length} at ${group},${pu},${chunk},${sector}`
+  })
+  rig.log.length = 0
+  return text
+}
+
+/** Fills sectors of memory with a number. */
+function stamp(rig: LnvmRig, at: number, ...values: number[]): void {
+  for (const [i, value] of values.entries()) {
+    const word = (at >> 2) + i * 1024
+    rig.mem.words.fill(value, word, word + 1024)
+    rig.mem.words[word] = ~value
+  }
+}
+
+function stamped(rig: LnvmRig, at: number, i = 0): number {
+  return rig.mem.words[(at >> 2) + i * 1024 + 1]
+}
+
+function readOne(rig: LnvmRig, lba: number): number {
+  expect(rig.wait(rig.read(lba, 1, DATA + 2 ** 20))).toBe(0)
+  return stamped(rig, DATA + 2 ** 20)
+}
+
+describe('pblk: what follows from the geometry (section 14)', () => {
+  it('1: D20 in the words of 4.19', () => {
+    const rig = rigOf({ geometry: GEOMETRY_20, ...quirky, memory: 32 * 2 ** 20 })
+    const { lm, rl, rwb, capacity, op_blks, min_write_pgs, max_write_pgs } = rig.pblk
+    expect([lm.sec_per_line, lm.smeta_sec, lm.emeta_sec, lm.min_blk_line]).toEqual([
+      65536, 8, 136, 2,
+    ])
+    expect([min_write_pgs, max_write_pgs, rwb.nr_entries]).toEqual([8, 64, 512])
+    expect([rl.rb_max_io, rl.rb_windows_pw, op_blks, capacity]).toEqual([256, 3, 106, 3485696])
+    expect([rl.high, rl.high_pw, rl.rsv_blocks, rl.nr_secs]).toEqual([87, 7, 16, 3932160])
+    expect([lm.mid_thrs, lm.high_thrs, rig.pblk.lines[0].sec_in_line]).toEqual([
+      32768, 16384, 65392,
+    ])
+    expect(rig.pblk.trans_map.BYTES_PER_ELEMENT).toBe(4)
+  })
+
+  it('1: D20 as later kernels have it', () => {
+    const { rl, capacity, rwb } = rigOf({ geometry: GEOMETRY_20, memory: 32 * 2 ** 20 }).pblk
+    expect([capacity * 8, rl.high, rwb.nr_entries]).toEqual([26116096, 141, 512])
+  })
+
+  it('T20, both ways', () => {
+    const old = rigOf(quirky).pblk
+    expect([old.lm.sec_per_line, old.lm.smeta_sec, old.lm.emeta_sec]).toEqual([1024, 4, 4])
+    expect([old.min_write_pgs, old.max_write_pgs, old.rwb.nr_entries]).toEqual([4, 16, 128])
+    expect([old.rl.rb_max_io, old.rl.rb_windows_pw, old.op_blks]).toEqual([64, 1, 15])
+    expect([old.capacity, old.rl.high, old.rl.high_pw, old.rl.rsv_blocks]).toEqual([
+      28672, 10, 4, 4,
+    ])
+    const now = rigOf().pblk
+    expect([now.capacity, now.rl.high, now.op]).toEqual([22272, 35, 31])
+  })
+
+  it('2, 3: the rate limiter', () => {
+    const rates = (rig: LnvmRig, free: number, werr = 0): number[] => {
+      const { rl } = rig.pblk
+      rl.free_user_blocks = free
+      rl.werr_lines = werr
+      pblk_rl_update_rates(rig.pblk)
+      return [rl.rb_user_max, rl.rb_gc_max, rl.rb_state]
+    }
+    const tiny = rigOf(quirky)
+    expect(rates(tiny, 10)).toEqual([128, 0, P.PBLK_RL_OFF])
+    for (const f of [9, 8]) expect(rates(tiny, f)).toEqual([64, 64, P.PBLK_RL_LOW])
+    for (const f of [5, 4]) expect(rates(tiny, f)).toEqual([0, 128, P.PBLK_RL_LOW])
+    const big = rigOf({ geometry: GEOMETRY_20, ...quirky, memory: 32 * 2 ** 20 })
+    expect(rates(big, 86)).toEqual([320, 192, P.PBLK_RL_LOW])
+    expect(rates(big, 17)).toEqual([64, 448, P.PBLK_RL_LOW])
+    expect(rates(big, 16)).toEqual([0, 512, P.PBLK_RL_LOW])
+    expect(rates(big, 200, 1)).toEqual([504, 8, P.PBLK_RL_WERR])
+  })
+
+  it('10: places of a line', () => {
+    const { pblk } = rigOf()
+    expect(P.addr_to_gen_ppa(pblk, 4, 0)).toBe(ppa_of(1, 0, 0, 0))
+    expect(P.addr_to_gen_ppa(pblk, 100, 0)).toBe(ppa_of(1, 0, 0, 24))
+    for (let paddr = 0; paddr < 1024; paddr++) {
+      const t = P.pblk_t_of(pblk, 7, paddr)
+      expect([P.pblk_t_line(pblk, t).id, P.pblk_t_paddr(pblk, t)]).toEqual([7, paddr])
+      expect(P.pblk_ppa_to_t(pblk, P.pblk_t_to_ppa(pblk, t))).toBe(t)
+    }
+  })
+
+  it('13: checksums', () => {
+    const crc = (version: [number, number]): number => {
+      const bytes = new Uint8Array(32)
+      put_header(bytes, version, new Uint8Array(16), 5)
+      return new DataView(bytes.buffer).getUint32(0, true)
+    }
+    expect([crc([0, 1]), crc([0, 2])]).toEqual([0xd37d7300, 0x94dd09d0])
+    expect(pblk_crc(new Uint8Array(28), 0, 28)).toBe(0x7f8f8816)
+  })
+
+  it('14: groups of lines by valid sectors', () => {
+    const { pblk } = rigOf()
+    const line = pblk.lines[20]
+    line.sec_in_line = 1016
+    const group = (vsc: number): number => {
+      line.vsc = vsc
+      line.gc_group = P.PBLK_LINEGC_NONE
+      pblk_line_gc_list(pblk, line)
+      return line.gc_group
+    }
+    expect([0, 255, 256, 511, 512, 1015, 1016].map(group)).toEqual([
+      P.PBLK_LINEGC_FULL,
+      P.PBLK_LINEGC_HIGH,
+      P.PBLK_LINEGC_MID,
+      P.PBLK_LINEGC_MID,
+      P.PBLK_LINEGC_LOW,
+      P.PBLK_LINEGC_LOW,
+      P.PBLK_LINEGC_EMPTY,
+    ])
+    group(1017)
+    expect(line.state).toBe(P.PBLK_LINESTATE_CORRUPT)
+  })
+
+  it.each([
+    [{ geometry: { ...GEOMETRY_12, dom: 1 } }, -EINVAL, 'host-side L2P'],
+    [{ geometry: { ...TINY, chunks: 8 } }, -EINVAL, 'too small'],
+    [{ geometry: { ...TINY, groups: 1, pus: 2, clba: 8 } }, -EINVAL, 'LUN in line'],
+    [{ geometry: { ...GEOMETRY_12, groups: 3 } }, -EINVAL, 'power-of-two'],
+  ])('refuses %o', (options, ret, words) => {
+    const rig = new LnvmRig(options as LnvmRigOptions)
+    rig.register()
+    expect(rig.create()).toBe(ret)
+    expect(rig.complaints.join('\n')).toContain(words)
+    expect(rig.mem.used).toBe(0)
+  })
+
+  it('refuses spare space that cannot free a line, and says how much would do', () => {
+    const rig = new LnvmRig({ geometry: TINY })
+    rig.register()
+    expect(rig.create({ type: 1, lun_begin: 0, lun_end: 3, op: 12 })).toBe(-EINTR)
+    expect(rig.complaints[0]).toContain('ask for more than op=29')
+    expect(rig.create({ type: 1, lun_begin: 0, lun_end: 3, op: 40 })).toBe(0)
+    expect(nvm_create_tgt.length).toBe(3)
+  })
+})
+
+describe('pblk: commands of an observed run (section 14)', () => {
+  it('1: a new instance writes one smeta and erases nothing', () => {
+    const rig = rigOf()
+    const { pblk } = rig
+    expect(commands(rig)).toEqual(['write 4 at 0,0,0,0'])
+    expect([pblk.l_mg.nr_free_lines, pblk.rl.free_blocks]).toEqual([30, 124])
+    const { cur_sec, left_msecs, vsc } = pblk.lines[0]
+    expect([cur_sec, left_msecs, vsc]).toEqual([4, 1016, 1016])
+  })
+
+  it('2 to 5: buffered writes, a flush with padding, reads', () => {
+    const rig = rigOf()
+    const { pblk } = rig
+    const { rwb } = pblk
+    commands(rig)
+    stamp(rig, DATA, 1, 2, 3, 4, 5, 6, 7)
+    for (let i = 0; i < 3; i++) expect(rig.wait(rig.write(i, 1, DATA + i * 4096))).toBe(0)
+    rig.rest(3000)
+    expect(commands(rig)).toEqual([])
+    expect([rwb.mem, rwb.subm]).toEqual([3, 0])
+    rig.write(3, 1, DATA + 3 * 4096)
+    rig.rest(10)
+    expect(commands(rig)).toEqual(['write 4 at 1,0,0,0'])
+    expect([rwb.mem, rwb.subm, rwb.sync, rwb.l2p_update]).toEqual([4, 4, 4, 0])
+    expect(rig.wait(rig.flush())).toBe(0)
+    expect(commands(rig)).toEqual([])
+    for (let i = 4; i < 7; i++) rig.write(i, 1, DATA + i * 4096)
+    expect(rig.wait(rig.flush())).toBe(0)
+    expect(commands(rig)).toEqual(['write 4 at 0,1,0,0'])
+    expect([rwb.mem, rwb.subm, rwb.sync, rwb.l2p_update]).toEqual([7, 7, 7, 0])
+    expect([pblk.user_wa, pblk.gc_wa, pblk.pad_wa, pblk.nr_flush]).toEqual([7, 0, 1, 2])
+    expect(pblk.pad_dist).toEqual([1, 0, 0])
+    expect([0, 6].map(lba => readOne(rig, lba))).toEqual([1, 7])
+    expect(readOne(rig, 1000)).toBe(0)
+    expect(commands(rig)).toEqual([])
+    for (let i = 0; i < 20; i++) rig.write(20 + i, 1, DATA)
+    rig.rest(20)
+    expect(commands(rig)).toEqual([
+      'write 4 at 1,1,0,0',
+      'write 4 at 0,0,0,4',
+      'write 4 at 1,0,0,4',
+      'write 4 at 0,1,0,4',
+      'write 4 at 1,1,0,4',
+    ])
+  })
+
+  it('6: a sequential fill', () => {
+    const rig = rigOf()
+    const { pblk, device } = rig
+    const before = device.counts.sectorsWritten
+    let user = 0
+    for (let lba = 0; lba < pblk.capacity; lba += 16, user += 16) rig.wait(rig.write(lba, 16, DATA))
+    expect(rig.wait(rig.flush())).toBe(0)
+    expect(user).toBe(22272)
+    const closed = pblk.lines.filter(line => line.state === P.PBLK_LINESTATE_CLOSED)
+    const smeta = 4 * (22 - 1)
+    const data = 22272 + pblk.pad_wa
+    expect(device.counts.sectorsWritten - before).toBe(data + smeta + 4 * 21)
+    expect(closed.length).toBe(21)
+    expect(pblk.l_mg.gc_empty_list.size).toBe(21)
+    expect([pblk.gc.gc_active, pblk.rl.free_blocks]).toEqual([false, 40])
+    expect(rig.complaints).toEqual([])
+  })
+
+  it('11: a line is one smeta, data, one emeta', () => {
+    const rig = rigOf()
+    for (let lba = 0; lba < 1016 + 64; lba += 8) rig.wait(rig.write(lba, 8, DATA))
+    rig.rest(100)
+    const writes = rig.log.filter(({ op, addresses }) => {
+      const place = { group: 0, pu: 0, chunk: 0, sector: 0 }
+      return op === 0x91 && rig.device.format.place(addresses[0], place) && place.chunk === 0
+    })
+    expect(writes.length).toBe(1 + 254 + 1)
+    expect(rig.pblk.lines[0].state).toBe(P.PBLK_LINESTATE_CLOSED)
+  })
+})
+
+describe('pblk: the ring', () => {
+  it('4: splits what is larger than half of it', () => {
+    const rig = rigOf(quirky)
+    expect(rig.pblk.rl.rb_max_io).toBe(64)
+    expect(rig.wait(rig.write(0, 64, DATA))).toBe(0)
+    expect(rig.wait(rig.write(100, 65, DATA))).toBe(0)
+    expect(rig.wait(rig.write(200, 400, DATA))).toBe(0)
+    expect(rig.pblk.user_wa).toBe(64 + 65 + 400)
+  })
+
+  it('6, 8: a write ends without a command; a flushed one is still in the ring until its slot is wanted', () => {
+    const rig = rigOf()
+    commands(rig)
+    expect(rig.write(5, 1, DATA).done).toBe(true)
+    expect(commands(rig)).toEqual([])
+    rig.wait(rig.flush())
+    const { pblk } = rig
+    expect(P.pblk_addr_in_cache(pblk, pblk.trans_map[5])).toBe(true)
+    for (let i = 0; i < 160; i++) rig.wait(rig.write(100 + i, 1, DATA))
+    expect(P.pblk_addr_in_cache(pblk, pblk.trans_map[5])).toBe(false)
+  })
+
+  it('7: an empty flush with nothing outstanding ends at once', () => {
+    const rig = rigOf()
+    commands(rig)
+    const io = rig.flush()
+    expect([io.done, rig.pblk.nr_flush]).toEqual([true, 1])
+    expect(commands(rig)).toEqual([])
+  })
+
+  it('9: of two writes of one sector one copy is valid', () => {
+    const rig = rigOf()
+    stamp(rig, DATA, 1, 2)
+    rig.write(5, 1, DATA)
+    rig.write(5, 1, DATA + 4096)
+    rig.wait(rig.flush())
+    for (let i = 0; i < 160; i++) rig.wait(rig.write(100 + i, 1, DATA))
+    const { pblk } = rig
+    const at = P.pblk_t_paddr(pblk, pblk.trans_map[5])
+    const invalid = pblk.lines[0].invalid_bitmap!
+    const bit = (paddr: number): number => (invalid[paddr >>> 5] >>> (paddr & 31)) & 1
+    expect([at, bit(at), bit(at - 1)]).toEqual([5, 0, 1])
+    expect(readOne(rig, 5)).toBe(2)
+  })
+
+  it('12: one write of data in flight for each LUN', () => {
+    const rig = rigOf()
+    const busy = new Map<string, number>()
+    for (let lba = 0; lba < 400; lba += 8) rig.write(lba, 8, DATA)
+    rig.rest(1000)
+    for (const { op, addresses } of rig.log) {
+      if (op !== 0x91) continue
+      const place = { group: 0, pu: 0, chunk: 0, sector: 0 }
+      rig.device.format.place(addresses[0], place)
+      busy.set(`${place.group},${place.pu}`, (busy.get(`${place.group},${place.pu}`) ?? 0) + 1)
+    }
+    expect(busy.size).toBe(4)
+    expect(rig.pblk.luns.every(lun => lun.wr_sem.count === 1)).toBe(true)
+  })
+
+  it('17: FUA waits for the media, and does not in 4.19', () => {
+    for (const quirks of [false, true]) {
+      const rig = rigOf({ pblk: { quirks } })
+      const io = rig.bio(1 | 0x20000, 3, 1, DATA)
+      expect(io.done).toBe(quirks)
+      const flush = rig.write(4, 1, DATA, true)
+      expect(flush.done).toBe(false)
+      expect(rig.wait(flush)).toBe(0)
+      expect(rig.wait(io)).toBe(0)
+    }
+  })
+
+  it('discards: what was there reads as zeros, in the ring and on the media', () => {
+    const rig = rigOf()
+    stamp(rig, DATA, 1, 2, 3, 4)
+    rig.wait(rig.write(0, 4, DATA, true))
+    rig.wait(rig.trim(1, 1))
+    expect([0, 1, 2].map(lba => readOne(rig, lba))).toEqual([1, 0, 3])
+    for (let i = 0; i < 160; i++) rig.wait(rig.write(100 + i, 1, DATA))
+    rig.wait(rig.trim(2, 1))
+    expect([0, 1, 2, 3].map(lba => readOne(rig, lba))).toEqual([1, 0, 0, 4])
+  })
+
+  it('reads partly from the ring, the media and nowhere', () => {
+    const rig = rigOf()
+    stamp(rig, DATA, 11, 12, 13, 14)
+    rig.wait(rig.write(0, 4, DATA, true))
+    for (let i = 0; i < 160; i++) rig.wait(rig.write(100 + i, 1, DATA))
+    stamp(rig, DATA, 21)
+    rig.write(1, 1, DATA)
+    commands(rig)
+    const to = DATA + 2 ** 20
+    rig.mem.words.fill(9, to >> 2, (to >> 2) + 6 * 1024)
+    expect(rig.wait(rig.read(0, 6, to))).toBe(0)
+    expect([0, 1, 2, 3, 4, 5].map(i => stamped(rig, to, i))).toEqual([11, 21, 13, 14, 0, 0])
+    expect(commands(rig)[0]).toMatch(/^read 3 at/)
+  })
+})
+
+describe('pblk: failures', () => {
+  it('18: a failed write is repeated elsewhere, its line is collected', () => {
+    const rig = rigOf()
+    const { pblk, device } = rig
+    device.faults.failWrites(pblk.luns.length === 4 ? 32 * 2 : 0, 8)
+    for (let lba = 0; lba < 2200; lba++) {
+      stamp(rig, DATA, lba + 1)
+      expect(rig.wait(rig.write(lba, 1, DATA))).toBe(0)
+    }
+    rig.wait(rig.flush())
+    expect(pblk.write_failed).toBe(1)
+    rig.rest(10_000)
+    expect([pblk.rl.werr_lines, pblk.l_mg.gc_werr_list.size]).toEqual([0, 0])
+    for (let lba = 0; lba < 2200; lba += 7) expect(readOne(rig, lba)).toBe(lba + 1)
+  })
+
+  it('a failed read ends with an error, and without in 4.19', () => {
+    for (const quirks of [false, true]) {
+      const rig = rigOf({ pblk: { quirks } })
+      rig.wait(rig.write(0, 4, DATA, true))
+      for (let i = 0; i < 160; i++) rig.wait(rig.write(100 + i, 1, DATA))
+      rig.device.faults.rates = { ecc: 1 }
+      expect(rig.wait(rig.read(0, 1, DATA))).toBe(quirks ? 0 : 10)
+      rig.device.faults.rates = { highEcc: 1 }
+      expect(rig.wait(rig.read(0, 1, DATA))).toBe(0)
+      expect([rig.pblk.read_failed, rig.pblk.read_high_ecc]).toEqual([1, 1])
+    }
+  })
+})
+
+describe('pblk: from one life to the next', () => {
+  it('19: a graceful end loses nothing, and counters go on', () => {
+    const rig = rigOf()
+    for (let lba = 0; lba < 1500; lba++) {
+      stamp(rig, DATA, lba + 1)
+      rig.wait(rig.write(lba, 1, DATA))
+    }
+    const { user_wa } = rig.pblk
+    expect(rig.remove()).toBe(0)
+    expect(rig.create({ flags: 0 })).toBe(0)
+    expect(rig.pblk.user_wa).toBe(user_wa)
+    for (let lba = 0; lba < 1500; lba++) expect(readOne(rig, lba)).toBe(lba + 1)
+    expect(readOne(rig, 1600)).toBe(0)
+    expect(rig.remove()).toBe(0)
+    expect([rig.complaints, rig.mem.used]).toEqual([[], 0])
+  })
+
+  it.each([
+    ['2.0', TINY],
+    ['1.2', { ...GEOMETRY_12, clba: 2 * 4 * 32, chunks: 32 }],
+  ])(
+    '20: after a loss of power all that was flushed is found, on a device of %s',
+    (_, geometry) => {
+      const rig = rigOf({ geometry })
+      const n = 1300
+      for (let lba = 0; lba < n; lba++) {
+        stamp(rig, DATA, lba + 1)
+        rig.wait(rig.write(lba, 1, DATA))
+      }
+      rig.wait(rig.flush())
+      rig.write(5, 1, DATA)
+      const next = rig.crash()
+      expect(next.register()).toBe(0)
+      expect(next.create({ flags: 0 })).toBe(0)
+      for (let lba = 0; lba < n; lba++) {
+        const found = readOne(next, lba)
+        if (lba !== 5) expect(found).toBe(lba + 1)
+      }
+      for (let lba = 0; lba < 3000; lba++) next.wait(next.write(lba, 1, DATA))
+      const fresh = next.crash()
+      fresh.register()
+      expect(fresh.create({ flags: 1 })).toBe(0)
+      expect(readOne(fresh, 7)).toBe(0)
+    },
+  )
+})
