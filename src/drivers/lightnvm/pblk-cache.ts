@@ -8,8 +8,9 @@
 
 import { BLK_STS_IOERR, REQ_FUA, REQ_PREFLUSH } from '../../../assembly/nvme.js'
 import type { Sleep } from '../../kernel/core.js'
+import { msecs_to_jiffies } from '../../kernel/time.js'
 import { enter, leave, trace_call } from '../../kernel/trace.js'
-import { wait_event } from '../../kernel/wait.js'
+import { wait_event_timeout } from '../../kernel/wait.js'
 import { INIT_WORK, queue_work } from '../../kernel/workqueue-queue.js'
 import { work_struct } from '../../kernel/workqueue-structs.js'
 import { NVM_IO_DONE, NVM_IO_ERR, NVM_IO_OK, NVM_IO_REQUEUE, SECTOR_BYTES } from './lightnvm.js'
@@ -41,6 +42,9 @@ export function write_part_of(
 ): write_part {
   return { parts, lba, n, data, opf, end: status => end_part(parts, status) }
 }
+
+/** Whoever waits for room looks again after a while, whatever happens. */
+const LOOK_AGAIN_MS = 100
 
 const answer: may_write = { ret: 0, pos: 0 }
 
@@ -141,14 +145,14 @@ function* pblk_parked_ws(work: work_struct<pblk>): Sleep<void> {
     }
     const { synced } = rwb
     const { rb_user_max, rb_user_cnt } = pblk.rl
-    yield* wait_event(
+    yield* wait_event_timeout(
       pblk.space,
       () =>
         pblk.failed ||
         rwb.synced !== synced ||
         pblk.rl.rb_user_max !== rb_user_max ||
-        pblk.rl.rb_user_cnt !== rb_user_cnt ||
-        (!pblk.quirks && gc_is_idle(pblk) && rwb.l2p_update !== rwb.sync && !pblk.want_meta),
+        pblk.rl.rb_user_cnt !== rb_user_cnt,
+      msecs_to_jiffies(pblk.k, LOOK_AGAIN_MS),
     )
   }
 }

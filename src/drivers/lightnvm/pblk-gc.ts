@@ -24,7 +24,7 @@ import { del_timer_sync, mod_timer, timer_setup } from '../../kernel/timer.js'
 import { schedule_timeout_uninterruptible } from '../../kernel/timer-sleep.js'
 import { timer_list } from '../../kernel/timer-wheel.js'
 import { enter, leave } from '../../kernel/trace.js'
-import { wait_event } from '../../kernel/wait.js'
+import { wait_event_timeout } from '../../kernel/wait.js'
 import { alloc_workqueue, destroy_workqueue } from '../../kernel/workqueue-alloc.js'
 import { flush_workqueue } from '../../kernel/workqueue-flush.js'
 import { INIT_WORK, queue_work } from '../../kernel/workqueue-queue.js'
@@ -55,6 +55,8 @@ const GC_TIME_MSECS = 1000
 const PBLK_GC_L_QD = 4
 const PBLK_GC_RQ_QD = 128
 const PBLK_GC_MAX_READERS = 8
+/** Whoever waits for room looks again after a while, whatever happens. */
+const LOOK_AGAIN_MS = 100
 
 // ---------------------------------------------------------------- a victim's sectors
 
@@ -178,7 +180,7 @@ function* pblk_write_gc_to_cache(pblk: pblk, gc_rq: pblk_gc_rq): Sleep<void> {
     if (pblk.want_meta) pblk_write_kick(pblk)
     const { synced } = pblk.rwb
     const { rb_gc_max, rb_gc_cnt, rb_user_active } = pblk.rl
-    yield* wait_event(
+    yield* wait_event_timeout(
       pblk.space,
       () =>
         pblk.failed ||
@@ -187,6 +189,7 @@ function* pblk_write_gc_to_cache(pblk: pblk, gc_rq: pblk_gc_rq): Sleep<void> {
         pblk.rl.rb_gc_max !== rb_gc_max ||
         pblk.rl.rb_gc_cnt !== rb_gc_cnt ||
         pblk.rl.rb_user_active !== rb_user_active,
+      msecs_to_jiffies(pblk.k, LOOK_AGAIN_MS),
     )
     pos = pblk_rb_may_write_gc(pblk, n)
   }

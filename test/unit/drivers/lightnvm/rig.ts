@@ -249,7 +249,9 @@ export class LnvmRig {
   /** Runs until something is true. */
   until(what: () => boolean, limitNs = 60e9): boolean {
     const end = this.vk.ns + limitNs
+    let turns = 0
     while (!what()) {
+      if (turns++ > 200_000) throw new Error(`tasks run in circles: ${this.waiting}`)
       if (this.vk.k.runReady(1)) continue
       const next = this.vk.k.nextDeadline()
       if (next > end) return false
@@ -277,8 +279,13 @@ export class LnvmRig {
 
   /** Waits for an I/O and gives its status. */
   wait(io: Io): number {
-    if (!this.until(() => io.done)) throw new Error('an I/O does not end')
+    if (!this.until(() => io.done)) throw new Error(`an I/O does not end: ${this.waiting}`)
     return io.status
+  }
+
+  /** Every task, and what it waits for. */
+  get waiting(): string {
+    return [...this.vk.k.tasks].map(task => `${task.name}: ${task.waiting_on}`).join('; ')
   }
 
   /** Lets time pass. */

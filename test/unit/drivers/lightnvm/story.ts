@@ -1,0 +1,203 @@
+// A life of pblk from a seed: writes, trims, flushes and reads in any order, failures of the media, losses of power and
+// graceful ends between them. A model knows for each sector what it may hold.
+//
+// Every write has a number. A sector may read as any write that was begun since the last one that is known to be persisted;
+// after a flush has ended, what was written before it is persisted. Without power loss the newest write is the only answer.
+// A trimmed sector may come back after a loss of power, as anything it ever was, since trims are not kept.
+
+import type { OcssdGeometry } from '../../../../src/device/ocssd/geometry.js'
+import { pblk_check } from '../../../../src/drivers/lightnvm/pblk-check.js'
+import { Prng } from '../../../../src/core/prng.js'
+import { TINY } from '../../device/ocssd/rig.js'
+import { type Io, LnvmRig } from './rig.js'
+
+const DATA = 4 * 2 ** 20
+const READ = DATA + 2 ** 20
+
+export interface StoryOptions {
+  readonly seed: number
+  readonly geometry?: OcssdGeometry
+  /** Steps between two losses of power, and how many of those. */
+  readonly steps?: number
+  readonly lives?: number
+  readonly writeFail?: number
+  /** Share of the sectors that are used. */
+  readonly span?: number
+  readonly op?: number
+}
+
+interface Sector {
+  /** Writes that it may hold; 0 is nothing. The last one is the newest. */
+  may: number[]
+}
+
+interface Begun {
+  readonly io: Io
+  readonly writes: readonly { lba: number; version: number }[]
+}
+
+export class Story {
+  readonly #o: Required<Omit<StoryOptions, 'geometry'>>
+  readonly #prng: Prng
+  rig: LnvmRig
+  readonly #sectors: Sector[] = []
+  readonly #ever: Set<number>[] = []
+  #version = 0
+  #span = 0
+  #slot = 0
+  readonly problems: string[] = []
+
+  constructor(options: StoryOptions) {
+    const defaults = { steps: 60, lives: 2, writeFail: 0, span: 0.5, op: 0xffff }
+    this.#o = { ...defaults, ...options }
+    this.#prng = new Prng(options.seed, 7)
+    const geometry = options.geometry ?? { ...TINY, chunks: 24, clba: 32 }
+    this.rig = new LnvmRig({
+      geometry,
+      seed: options.seed,
+      memory: 8 * 2 ** 20,
+      channel: false,
+      pblk: { seed: options.seed },
+    })
+    this.#start(1)
+  }
+
+  #say(text: string): void {
+    if (this.problems.length < 10) this.problems.push(text)
+  }
+
+  #start(flags: number): void {
+    const { rig } = this
+    const ok = rig.register() === 0
+    const { op } = this.#o
+    if (!ok || rig.create({ flags, type: 1, lun_begin: 0xffff, lun_end: 0xffff, op }) !== 0) {
+      throw new Error(`no instance: ${rig.complaints.join('; ')}`)
+    }
+    this.#span = Math.floor(rig.pblk.capacity * this.#o.span)
+    for (let lba = this.#sectors.length; lba < this.#span; lba++) {
+      this.#sectors.push({ may: [0] })
+      this.#ever.push(new Set([0]))
+    }
+    rig.device.faults.rates = { write: this.#o.writeFail }
+  }
+
+  #write(): Begun {
+    const n = 1 + this.#prng.below(this.#prng.below(8) === 0 ? 40 : 6)
+    const lba = this.#prng.below(Math.max(1, this.#span - n))
+    const at = DATA + (this.#slot++ % 4) * 64 * 4096
+    const writes = []
+    for (let i = 0; i < n; i++) {
+      const version = ++this.#version
+      const word = (at >> 2) + i * 1024
+      this.rig.mem.words.fill(version, word, word + 1024)
+      this.rig.mem.words[word] = lba + i
+      this.#sectors[lba + i].may.push(version)
+      this.#ever[lba + i].add(version)
+      writes.push({ lba: lba + i, version })
+    }
+    return { io: this.rig.write(lba, n, at, this.#prng.below(10) === 0), writes }
+  }
+
+  #trim(): void {
+    const n = 1 + this.#prng.below(12)
+    const lba = this.#prng.below(Math.max(1, this.#span - n))
+    this.rig.wait(this.rig.trim(lba, n))
+    for (let i = lba; i < lba + n; i++) this.#sectors[i].may = [...this.#ever[i], 0]
+  }
+
+  /** What a sector holds, or -1 for something torn. */
+  #held(lba: number, i: number): number {
+    const word = (READ >> 2) + i * 1024
+    const { words } = this.rig.mem
+    const version = words[word + 1]
+    for (let k = 1; k < 1024; k += 61) if (words[word + k] !== version) return -1
+    return version === 0 || words[word] === lba ? version : -1
+  }
+
+  /** Reads and compares. `newest`: nothing but the newest write will do. */
+  #check(lba: number, n: number, newest: boolean): void {
+    const status = this.rig.wait(this.rig.read(lba, n, READ))
+    if (status !== 0) this.#say(`read of ${lba}: status ${status}`)
+    for (let i = 0; i < n; i++) {
+      const held = this.#held(lba + i, i)
+      const { may } = this.#sectors[lba + i]
+      const ok = newest ? held === may[may.length - 1] : may.includes(held)
+      if (!ok) this.#say(`lba ${lba + i} holds ${held}, may hold ${may.slice(-5)}`)
+      if (!newest) this.#sectors[lba + i].may = [held]
+    }
+  }
+
+  #checkAll(newest: boolean): void {
+    for (let lba = 0; lba < this.#span; lba += 32)
+      this.#check(lba, Math.min(32, this.#span - lba), newest)
+  }
+
+  /** What has been written before a flush that ended is there for good. */
+  #flush(): void {
+    const newest = this.#sectors.map(({ may }) => may[may.length - 1])
+    if (this.rig.wait(this.rig.flush()) !== 0) this.#say('a flush failed')
+    for (const [lba, version] of newest.entries()) {
+      const { may } = this.#sectors[lba]
+      if (version !== 0) this.#sectors[lba].may = may.slice(may.lastIndexOf(version))
+    }
+  }
+
+  #pauseCheck(): void {
+    for (const text of pblk_check(this.rig.pblk)) this.#say(text)
+  }
+
+  #step(): void {
+    const dice = this.#prng.below(20)
+    if (dice < 12) {
+      const { io } = this.#write()
+      if (this.rig.wait(io) !== 0) this.#say('a write failed')
+    } else if (dice < 14) this.#trim()
+    else if (dice < 15) this.#flush()
+    else if (dice < 18) {
+      const n = 1 + this.#prng.below(10)
+      this.#check(this.#prng.below(Math.max(1, this.#span - n)), n, true)
+    } else this.rig.rest(this.#prng.below(20))
+  }
+
+  /** Some writes are under way when it happens. */
+  #crash(): void {
+    const begun = 1 + this.#prng.below(5)
+    for (let i = 0; i < begun; i++) {
+      this.#write()
+      if (this.#prng.below(2) === 0) this.rig.vk.runUntil(this.rig.vk.ns + this.#prng.below(3e6))
+    }
+    this.rig.device.faults.rates = {}
+    this.rig = this.rig.crash()
+    this.#start(0)
+    this.#pauseCheck()
+    this.#checkAll(false)
+  }
+
+  #graceful(): void {
+    if (this.rig.remove() !== 0) this.#say('the instance could not be removed')
+    if (this.rig.mem.used !== 0) this.#say(`${this.rig.mem.used} bytes are still in use`)
+    for (const sector of this.#sectors) sector.may = sector.may.slice(-1)
+    const was = this.#sectors.map(({ may }) => may[0])
+    this.rig.device.faults.rates = {}
+    const { rig } = this
+    this.rig = rig.crash()
+    this.#start(0)
+    for (const [lba, version] of was.entries())
+      if (version === 0) this.#sectors[lba].may = [...this.#ever[lba]]
+    this.#checkAll(false)
+  }
+
+  run(): string[] {
+    for (let life = 0; life < this.#o.lives; life++) {
+      for (let i = 0; i < this.#o.steps && this.problems.length === 0; i++) this.#step()
+      this.#pauseCheck()
+      this.#checkAll(true)
+      if (this.problems.length > 0) break
+      if (this.#prng.below(4) === 0) this.#graceful()
+      else this.#crash()
+    }
+    const corrupted = this.rig.complaints.find(text => text.includes('corrupted'))
+    if (corrupted !== undefined) this.#say(corrupted)
+    return this.problems
+  }
+}
