@@ -7,14 +7,16 @@ import { Story, type StoryOptions } from '../unit/drivers/lightnvm/story.js'
 /** Seeds of a kind; PHASEBIT_PBLK_SEEDS asks for more. */
 const SEEDS = Number(process.env['PHASEBIT_PBLK_SEEDS'] ?? 500)
 
-/** What a seed is about. */
+/** What a seed is about: most are short, one in ten fills the disk until it is collected. */
 function storyOf(seed: number): StoryOptions {
-  const kind = seed % 5
-  if (kind === 1) return { seed, writeFail: 0.01 }
-  if (kind === 2) return { seed, span: 1, steps: 120, lives: 1 }
-  if (kind === 3)
-    return { seed, geometry: { ...GEOMETRY_12, clba: 2 * 4 * 8, chunks: 24 }, steps: 40 }
-  return kind === 4 ? { seed, lives: 4, steps: 15 } : { seed }
+  const kind = seed % 10
+  const short = { seed, lives: 1, steps: 30, span: 0.3 }
+  if (kind === 0) return { seed, span: 1, steps: 120, lives: 1 }
+  if (kind === 1 || kind === 6) return { ...short, writeFail: 0.01 }
+  if (kind === 4) return { ...short, lives: 4, steps: 10 }
+  if (kind === 3 || kind === 8)
+    return { ...short, geometry: { ...GEOMETRY_12, clba: 2 * 4 * 8, chunks: 24 } }
+  return short
 }
 
 describe('pblk from seeds', () => {

@@ -8,6 +8,9 @@
 // Victims come from the lists werr (0), high (1), mid (2), low (3), the line with the fewest valid sectors first; a list
 // counts only while the limiter's state is above its number, and after one that gave a victim no other is looked at.
 //
+// A line with entries of the ring that have not left it is no victim: the collector would pass over what only they mean, and
+// the line would be freed with it. In 4.19 it is one (quirks=4.19); here the entries leave the ring first.
+//
 // A sector that cannot be read keeps its line: it is closed again (4.19 frees it, data and all).
 
 import { printk, type Sleep, TASK_INTERRUPTIBLE } from '../../kernel/core.js'
@@ -48,7 +51,12 @@ import { pblk_line_read_emeta } from './pblk-line-io.js'
 import { take_off } from './pblk-line-list.js'
 import { emeta_lba, emeta_len, read_emeta } from './pblk-meta.js'
 import { pblk_submit_read_gc } from './pblk-read.js'
-import { pblk_rb_may_write_gc, pblk_rb_wrap_pos, pblk_rb_write_entry_gc } from './pblk-rb.js'
+import {
+  pblk_rb_may_write_gc,
+  pblk_rb_relieve,
+  pblk_rb_wrap_pos,
+  pblk_rb_write_entry_gc,
+} from './pblk-rb.js'
 import { pblk_rl_high_thrs, pblk_rl_nr_free_blks, pblk_rl_update_rates } from './pblk-rl.js'
 
 const GC_TIME_MSECS = 1000
@@ -260,9 +268,12 @@ function pblk_gc_should_run(pblk: pblk): boolean {
 }
 
 /** The line of a list with the fewest valid sectors. */
-function pblk_gc_get_victim_line(list: Set<pblk_line>): pblk_line | null {
+function pblk_gc_get_victim_line(pblk: pblk, list: Set<pblk_line>): pblk_line | null {
   let victim: pblk_line | null = null
-  for (const line of list) if (victim === null || line.vsc < victim.vsc) victim = line
+  for (const line of list) {
+    if (!pblk.quirks && line.sec_to_update > 0) continue
+    if (victim === null || line.vsc < victim.vsc) victim = line
+  }
   return victim
 }
 
@@ -271,7 +282,7 @@ function victims_of(pblk: pblk, list: Set<pblk_line>): boolean {
   const { gc } = pblk
   let any = false
   for (;;) {
-    const line = pblk_gc_get_victim_line(list)
+    const line = pblk_gc_get_victim_line(pblk, list)
     if (line === null) return any
     line.state = PBLK_LINESTATE_GC
     take_off(line)
@@ -288,6 +299,7 @@ function pblk_gc_run(pblk: pblk): void {
   const { l_mg, gc, rl } = pblk
   pblk_gc_free_full_lines(pblk)
   if (!pblk_gc_should_run(pblk) || gc.read_inflight_gc >= PBLK_GC_L_QD) return
+  if (!pblk.quirks) pblk_rb_relieve(pblk)
   const lists = [l_mg.gc_werr_list, l_mg.gc_high_list, l_mg.gc_mid_list, l_mg.gc_low_list]
   for (const [group, list] of lists.entries()) {
     if (group > 0 && rl.rb_state <= group) return

@@ -64,6 +64,7 @@ function* pblk_map_page_data(
     let lba = ADDR_EMPTY
     if (from + i < ctx.nr_valid) {
       line.ref++
+      line.sec_to_update++
       const pos = pblk_rb_w_ctx(pblk, ctx.sentry + from + i)
       pblk.rwb.ppa[pos] = pblk_ppa_to_t(pblk, ppa)
       lba = pblk.rwb.lba[pos]

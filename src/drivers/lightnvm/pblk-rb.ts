@@ -155,7 +155,9 @@ function __pblk_rb_update_l2p(pblk: pblk, n: number): void {
     if ((rwb.flags[pos] & PBLK_IOTYPE_USER) !== 0) users++
     else gc++
     pblk_update_map_dev(pblk, rwb.lba[pos], rwb.ppa[pos], pblk.cached_base + pos)
-    pblk_line_put(pblk, pblk_t_line(pblk, rwb.ppa[pos]))
+    const line = pblk_t_line(pblk, rwb.ppa[pos])
+    line.sec_to_update--
+    pblk_line_put(pblk, line)
     rwb.lba[pos] = ADDR_EMPTY
     rwb.ppa[pos] = pblk.addr_empty
     rwb.flags[pos] = PBLK_WRITABLE_ENTRY

@@ -348,7 +348,9 @@ function pblk_prepare_resubmit(pblk: pblk, ctx: pblk_c_ctx): void {
     const lba = rwb.lba[pos]
     if (lba !== ADDR_EMPTY && pblk.trans_map[lba] !== pblk.cached_base + pos)
       rwb.lba[pos] = ADDR_EMPTY
-    pblk_line_put(pblk, pblk_t_line(pblk, rwb.ppa[pos]))
+    const line = pblk_t_line(pblk, rwb.ppa[pos])
+    line.sec_to_update--
+    pblk_line_put(pblk, line)
     rwb.ppa[pos] = pblk.addr_empty
   }
 }

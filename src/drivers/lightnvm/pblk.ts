@@ -146,8 +146,9 @@ export class pblk_line {
   /** Sectors of emeta submitted, and written. */
   emeta_mem = 0
   emeta_sync = 0
-  /** Sectors of data being written. */
+  /** Sectors of data being written; entries of the ring mapped here that have not left it. */
   inflight = 0
+  sec_to_update = 0
   meta_distance = 0
   ref = 0
   has_write_err = false
