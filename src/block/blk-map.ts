@@ -7,7 +7,7 @@
 // A buffer is one contiguous piece, like that of every bio.
 
 import * as L from '../../assembly/layout.js'
-import { enter, leave } from '../kernel/trace.js'
+import { enter, leave, trace_call } from '../kernel/trace.js'
 import { bio_alloc_bioset, bio_put } from './bio.js'
 import { this_cpu } from './blk-mq.js'
 import type { request_queue } from './blkdev.js'
@@ -20,7 +20,7 @@ function blk_rq_append_bio(q: request_queue, rq: number, bio: number, bytes: num
   const { k, view } = q.blk
   const t = enter(k, 'blk_rq_append_bio')
   const p = enter(k, 'blk_rq_bio_prep')
-  leave(k, enter(k, 'blk_recount_segments'))
+  trace_call(k, 'blk_recount_segments')
   view.setU32(rq + L.RQ_BIO, bio)
   view.setU32(rq + L.RQ_BIOTAIL, bio)
   view.setU32(rq + L.RQ_DATA_LEN, bytes)
@@ -29,21 +29,47 @@ function blk_rq_append_bio(q: request_queue, rq: number, bio: number, bytes: num
   leave(k, t)
 }
 
-function add_bio(q: request_queue, rq: number, data: number, bytes: number, end: string): number {
+function add_bio(
+  q: request_queue,
+  rq: number,
+  data: number,
+  bytes: number,
+  end_io: (bio: number) => void,
+): number {
   const { blk } = q
   const { k, view } = blk
   const opf = view.u32(rq + L.RQ_CMD_FLAGS)
-  const end_io = (bio: number): void => {
-    const t = enter(k, end)
-    if (end !== '') bio_put(blk, bio)
-    leave(k, t)
-  }
   const bio = bio_alloc_bioset(blk, { q, opf, sector: 0, bytes, data, end_io })
-  leave(k, enter(k, 'bio_add_pc_page'))
+  trace_call(k, 'bio_add_pc_page')
   // It has not come by submit_bio, and is counted when it ends.
   const submitted = this_cpu(blk) + L.CPU_SUBMITTED
   view.setU64(submitted, view.u64(submitted) + 1)
   return bio
+}
+
+function bio_map_kern(q: request_queue, rq: number, data: number, bytes: number): number {
+  const { blk } = q
+  const { k } = blk
+  const t = enter(k, 'bio_map_kern')
+  const bio = add_bio(q, rq, data, bytes, one => {
+    const e = enter(k, 'bio_map_kern_endio')
+    trace_call(k, 'bio_free')
+    blk.bios.bios.push(one)
+    leave(k, e)
+  })
+  return leave(k, t, bio)
+}
+
+function bio_copy_kern(q: request_queue, rq: number, data: number, bytes: number): number {
+  const { blk } = q
+  const { k } = blk
+  const t = enter(k, 'bio_copy_kern')
+  const bio = add_bio(q, rq, data, bytes, one => {
+    const e = enter(k, 'bio_copy_kern_endio')
+    bio_put(blk, one)
+    leave(k, e)
+  })
+  return leave(k, t, bio)
 }
 
 /** Gives a request the buffer `data` of `bytes` bytes; nothing for 0 bytes. */
@@ -52,9 +78,7 @@ export function blk_rq_map_kern(q: request_queue, rq: number, data: number, byte
   const { k } = q.blk
   const t = enter(k, 'blk_rq_map_kern')
   const copies = data % DMA_ALIGNMENT !== 0 || bytes % DMA_ALIGNMENT !== 0 || bytes < 512
-  const m = enter(k, copies ? 'bio_copy_kern' : 'bio_map_kern')
-  const bio = add_bio(q, rq, data, bytes, copies ? 'bio_copy_kern_endio' : 'bio_map_kern_endio')
-  leave(k, m)
+  const bio = copies ? bio_copy_kern(q, rq, data, bytes) : bio_map_kern(q, rq, data, bytes)
   blk_rq_append_bio(q, rq, bio, bytes)
   leave(k, t)
 }
@@ -65,7 +89,7 @@ export function blk_rq_map_user(q: request_queue, rq: number, data: number, byte
   const t = enter(k, 'blk_rq_map_user')
   const v = enter(k, 'blk_rq_map_user_iov')
   const c = enter(k, 'bio_copy_user_iov')
-  const bio = add_bio(q, rq, data, bytes, '')
+  const bio = add_bio(q, rq, data, bytes, () => {})
   leave(k, c)
   blk_rq_append_bio(q, rq, bio, bytes)
   leave(k, v)
@@ -77,7 +101,7 @@ export function blk_rq_unmap_user(q: request_queue, bio: number): void {
   const { k } = q.blk
   const t = enter(k, 'blk_rq_unmap_user')
   const u = enter(k, 'bio_uncopy_user')
-  leave(k, enter(k, 'bio_put'))
+  trace_call(k, 'bio_put')
   bio_put(q.blk, bio)
   leave(k, u)
   leave(k, t)

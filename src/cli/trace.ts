@@ -12,8 +12,7 @@ import {
   traceText,
   type WholeTrace,
 } from '../workload/trace-formats.js'
-import { parseScenario, SCENARIOS } from '../workload/scenario-names.js'
-import { runScenario } from '../workload/scenario-run.js'
+import { ALL_SCENARIOS, scenarioOf } from '../workload/scenarios.js'
 import { writeFileSync } from 'node:fs'
 import { printErr, printOut } from './output.js'
 import { ReportSink } from './report-sink.js'
@@ -71,8 +70,8 @@ function splitOption(arg: string): [string, string | undefined] {
 }
 
 async function record(name: string): Promise<WholeTrace> {
-  const scenario = parseScenario(name)
-  const { config, records, drops, disks } = await runScenario(scenario)
+  const scenario = scenarioOf(name)
+  const { config, records, drops, disks } = await scenario.run()
   const notes = drops > 0 ? [`${drops} records were lost: the rings were full`] : []
   for (const note of notes) printErr(`phasebit: note: ${note}\n`)
   return { name, config, notes, records, cpus: scenario.cpus, disks }
@@ -96,10 +95,10 @@ function writeFiles(base: string, trace: WholeTrace): void {
 /** Runs `phasebit trace`; the exit status. */
 export async function traceCommand(args: readonly string[]): Promise<number> {
   const { what, scenario, format, output } = parseTrace(args)
-  if (what === 'list') return printOut(`${SCENARIOS.join('\n')}\n`)
+  if (what === 'list') return printOut(`${ALL_SCENARIOS.join('\n')}\n`)
   if (what === 'functions') return printOut(`${traceFunctions().join('\n')}\n`)
-  const names = what === 'all' ? SCENARIOS : [scenario!]
-  for (const name of names) parseScenario(name)
+  const names = what === 'all' ? ALL_SCENARIOS : [scenario!]
+  for (const name of names) scenarioOf(name)
   if (format === 'blktrace') {
     writeFiles(output!, await record(names[0]!))
     return 0

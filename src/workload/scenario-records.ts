@@ -29,10 +29,21 @@ export function namedRecords(entries: readonly TraceEntry[], rings: TraceRings):
   }))
 }
 
+/** Tracepoints of the NVMe driver: see nvme_event of assembly/trace.ts. */
+function nvmeFields(entry: TraceEntry): TraceRecord['fields'] | null {
+  const { name, opf = 0, error = 0, sector = 0 } = entry
+  if (name === 'irq_handler_entry') return { name: `nvme0q${error}` }
+  if (name === 'nvme_setup_cmd') return { qid: error, opcode: opf, cdw10: sector }
+  if (name === 'nvme_complete_rq') return { qid: error, res: sector, status: opf }
+  return null
+}
+
 function eventFields(entry: TraceEntry): TraceRecord['fields'] {
   const { name, opf = 0, bytes = 0, error = 0, sector = 0, disk = 0 } = entry
   if (entry.kind === 'enter' || name === 'block_plug') return {}
   if (name === 'block_unplug') return { n: bytes }
+  const nvme = nvmeFields(entry)
+  if (nvme) return nvme
   if (name.startsWith('hrtimer')) return { function: 'null_cmd_timer_expired' }
   const place = { sector, dev: disk }
   const about = { rwbs: blk_fill_rwbs(opf), sectors: bytes / 512 }

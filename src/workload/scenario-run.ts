@@ -34,6 +34,7 @@ import { laptopBytes, laptopStory, laptopWords, type Story } from './scenario-la
 import { lifeBytes, lifeStory } from './scenario-life.js'
 import type { NullBlkScenario } from './scenario-names.js'
 import { namedRecords } from './scenario-records.js'
+import { rest, runTask } from './scenario-task.js'
 
 const RECORDS = 1 << 16
 const BLOCK = 4096
@@ -43,9 +44,6 @@ const HZ = 250
  * statistics, which go on once a jiffy, went on again.
  */
 const SWITCH_NS = 2.5e6
-/** Longer than any timer of a scenario runs. */
-const LONGEST_NS = 120e9
-
 export interface ScenarioTrace {
   readonly config: Readonly<Record<string, string>>
   readonly records: readonly TraceRecord[]
@@ -231,39 +229,6 @@ class Actor {
 }
 
 // ---------------------------------------------------------------- running
-
-/** Runs a task to its end. */
-async function runTask(
-  machine: Machine,
-  name: string,
-  cpu: number,
-  body: () => Sleep<void>,
-): Promise<void> {
-  const { k } = machine.host!
-  let over = false
-  k.spawn(
-    name,
-    function* () {
-      yield* body()
-      over = true
-      machine.interrupt()
-    },
-    [cpu],
-  )
-  const end = machine.now() + LONGEST_NS
-  while (!over && machine.now() < end) await machine.run(end)
-  if (!over) throw new Error(`the task ${name} has not ended: it waits for ${waits(machine, name)}`)
-}
-
-/** Lets time pass, whatever happens meanwhile. */
-async function rest(machine: Machine, ns: number): Promise<void> {
-  const end = machine.now() + ns
-  while (machine.now() < end) if ((await machine.run(end)) === 'idle') break
-}
-
-function waits(machine: Machine, name: string): string {
-  return [...machine.host!.k.tasks].find(task => task.name === name)?.waiting_on ?? 'nothing'
-}
 
 const SHORT_MS = 100
 /** Longer than the timer of the requests runs. */

@@ -8,8 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { traceFunctions } from '../../src/cli/trace.js'
 import { traceJson } from '../../src/report/trace-json.js'
-import { parseScenario } from '../../src/workload/scenario-names.js'
-import { runScenario } from '../../src/workload/scenario-run.js'
+import { scenarioOf } from '../../src/workload/scenarios.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const recordings = readdirSync(join(here, 'traces')).map(file => file.replace(/\.json$/, ''))
@@ -38,7 +37,7 @@ describe('traces against a real kernel', () => {
   afterAll(() => rmSync(folder, { recursive: true }))
 
   test.each(recordings)('%s', async name => {
-    const { config, records, drops } = await runScenario(parseScenario(name))
+    const { config, records, drops } = await scenarioOf(name).run()
     expect(drops).toBe(0)
     const ours = join(folder, name)
     writeFileSync(ours, traceJson({ kernel: '4.19', scenario: name, config, notes: [] }, records))

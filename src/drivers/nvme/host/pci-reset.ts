@@ -126,7 +126,10 @@ function ops_of(dev: nvme_dev, admin: boolean): blk_mq_ops {
     name: 'nvme',
     commit_rqs: () => blk.core.nvme_ring_doorbells(blk.cpus[k.cpu.id]!),
     complete_failed: nvme_complete_rq,
-    init_request: () => trace_call(k, admin ? 'nvme_admin_init_request' : 'nvme_init_request'),
+    init_request: () => {
+      if (admin && !dev.nvme.era.freezes) trace_call(k, 'nvme_admin_init_request')
+      else trace_call(k, 'nvme_init_request')
+    },
     timeout: (q: Parameters<typeof nvme_timeout>[1], rq: number) => nvme_timeout(dev, q, rq),
   }
   if (admin)

@@ -1,0 +1,326 @@
+// Trace scenarios of the NVMe PCIe driver: a controller that is found, used, reset, removed.
+//
+//   nvmepci-probe                 the driver is bound to the function, until the disk is there
+//   nvmepci-remove                and unbound again
+//   nvmepci-reset, -reset-during-io   reset_controller is written to; the other one with reads in flight
+//   nvmepci-timeout               a read is lost: abort, then reset
+//   nvmepci-not-ready             the controller never gets ready
+//   nvmepci-admin-identify, -admin-getfeature   a command of a program
+//   nvmepci-idle-6s               nothing happens for six seconds after a read
+//   nvmepci-{none|mq-deadline}-{read|write|flush|dsync|discard|batchr|batchw}
+//   -4cpu behind a name: four CPUs in place of two; -4.9: the driver of that age
+//
+// The drive is that of the recordings: two I/O queues (a queue for each CPU), 1024 entries, doorbell buffers, LPA with an
+// effects log, one namespace with a write cache.
+
+import { blk_ioctl_discard } from '../block/blk-lib.js'
+import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
+import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
+import type { request_queue } from '../block/blkdev.js'
+import { mq_deadline } from '../block/mq-deadline.js'
+import type { KernelEra } from '../drivers/nvme/host/era.js'
+import { nvme_dev_ioctl, nvme_dev_open, nvme_sysfs_reset } from '../drivers/nvme/host/core-ioctl.js'
+import {
+  NVME_FEAT_NUM_QUEUES,
+  NVME_ID_CNS_CTRL,
+  nvme_admin_get_features,
+  nvme_admin_identify,
+  type nvme_command,
+} from '../drivers/nvme/host/nvme.js'
+import type { FaultRule } from '../device/nvme/faults.js'
+import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
+import { page_cache_init } from '../fs/page-cache.js'
+import type { Sleep } from '../kernel/core.js'
+import { device_release_driver, pci_bind } from '../kernel/pci.js'
+import { msleep } from '../kernel/timer-sleep.js'
+import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
+import type { Machine, MachineConfig } from '../machine/config.js'
+import { hostKernelBytes } from '../machine/host-kernel.js'
+import type { NvmeHost } from '../machine/host-nvme.js'
+import { bootMachine } from '../machine/machine.js'
+import { parseDevices } from '../machine/spec-parse.js'
+import { TraceRings, traceBytes } from '../machine/trace-ring.js'
+import { builtOnly, diskConfig } from './machine-config.js'
+import type { ScenarioTrace } from './scenario-run.js'
+import { namedRecords } from './scenario-records.js'
+import { rest, runTask } from './scenario-task.js'
+
+const RECORDS = 1 << 16
+const BLOCK = 4096
+const HZ = 250
+const SWITCH_NS = 2.5e6
+const HEAP = 2 ** 22
+const FRAMES = 16
+
+const STORIES = [
+  'probe',
+  'remove',
+  'reset',
+  'reset-during-io',
+  'timeout',
+  'not-ready',
+  'admin-identify',
+  'admin-getfeature',
+  'idle-6s',
+] as const
+const OPS = ['read', 'write', 'flush', 'dsync', 'discard', 'batchr', 'batchw'] as const
+type Story = (typeof STORIES)[number]
+type Op = (typeof OPS)[number]
+
+const NAME = new RegExp(
+  `^nvmepci-(?:(${STORIES.join('|')})|(none|mq-deadline)-(${OPS.join('|')}))(?:-(\\d+)cpu)?(?:-(4\\.9))?$`,
+)
+
+export interface NvmeScenario {
+  readonly name: string
+  readonly story: Story | null
+  readonly sched: 'none' | 'mq-deadline'
+  readonly op: Op | null
+  readonly cpus: number
+  readonly era: KernelEra
+}
+
+/** Names for `--list`: each story once in each era, and each operation. */
+export const NVME_SCENARIOS: readonly string[] = [
+  ...STORIES.map(story => `nvmepci-${story}`),
+  ...['none', 'mq-deadline'].flatMap(sched => OPS.map(op => `nvmepci-${sched}-${op}`)),
+  ...STORIES.map(story => `nvmepci-${story}-4.9`),
+  'nvmepci-none-read-4.9',
+]
+
+/** What a name asks for; null when it is none of these. */
+export function parseNvmeScenario(name: string): NvmeScenario | null {
+  const m = NAME.exec(name)
+  if (!m) return null
+  const cpus = Number(m[4] ?? 2)
+  if (cpus < 1 || cpus > 64) return null
+  return {
+    name,
+    story: (m[1] as Story | undefined) ?? null,
+    sched: (m[2] as NvmeScenario['sched'] | undefined) ?? 'none',
+    op: (m[3] as Op | undefined) ?? null,
+    cpus,
+    era: (m[5] as KernelEra | undefined) ?? '4.19',
+  }
+}
+
+// ---------------------------------------------------------------- the machine
+
+function machineOf(s: NvmeScenario): MachineConfig {
+  const [spec] = parseDevices(['nvme,size=64M,depth=1024,model=fixed'])
+  const disk = diskConfig(builtOnly(spec!), 'virtual', 0, s.cpus)
+  const faults: readonly FaultRule[] =
+    s.story === 'timeout' ? [{ match: { opcode: 2, nth: 4 }, action: { kind: 'drop' } }] : []
+  return {
+    clock: 'virtual',
+    cpus: s.cpus,
+    hz: HZ,
+    seed: 1,
+    lat: 'none',
+    stages: false,
+    trace: true,
+    memBytes: 2 ** 20,
+    disks: [
+      {
+        ...disk,
+        shadow: true,
+        controller: {
+          config: {
+            adminNs: 200_000,
+            faults,
+            ...(s.story === 'not-ready' ? { readyNs: 60e9 } : {}),
+          },
+          slots: 1,
+        },
+      },
+    ],
+    extraBytes:
+      traceBytes(s.cpus, RECORDS) + hostKernelBytes(s.cpus, s.cpus, HEAP) + (160 + FRAMES) * BLOCK,
+    jobs: 1,
+    kernel: { switchNs: SWITCH_NS, heapBytes: HEAP, era: s.era, manual: true },
+  }
+}
+
+function configWords(s: NvmeScenario): Record<string, string> {
+  const cpus = String(s.cpus)
+  if (s.story === 'probe') return { how: 'bind', cpus }
+  if (s.story === 'remove') return { how: 'unbind', cpus }
+  if (s.op === null) return { cpus }
+  const count = s.op.startsWith('batch') ? '4' : '1'
+  return { op: s.op, count, sched: s.sched, cpus }
+}
+
+// ---------------------------------------------------------------- what happens
+
+class Acts {
+  readonly #machine: Machine
+  readonly #s: NvmeScenario
+  readonly #data: number
+
+  constructor(machine: Machine, s: NvmeScenario, data: number) {
+    this.#machine = machine
+    this.#s = s
+    this.#data = data
+  }
+
+  get nvme(): NvmeHost {
+    return this.#machine.host!.nvme!
+  }
+
+  get q(): request_queue {
+    return this.nvme.ctrl(0)!.namespaces[0]!.queue
+  }
+
+  io(write: boolean, n: number, rest: Partial<kiocb> = {}): kiocb {
+    const at = { pos: (2 * n + 16) * BLOCK, bytes: BLOCK, data: this.#data + n * BLOCK }
+    return { q: this.q, write, ...at, ...rest }
+  }
+
+  /** The driver is bound to the function, and the controller comes up. */
+  *bind(): Sleep<void> {
+    const { bus, module } = this.nvme
+    yield* pci_bind(bus, bus.devices[0]!, module!.driver)
+  }
+
+  *unbind(): Sleep<void> {
+    yield* device_release_driver(this.nvme.bus.devices[0]!)
+  }
+
+  *settled(): Sleep<void> {
+    const { k } = this.#machine.host!
+    while (!this.nvme.settled) yield* msleep(k, 20)
+  }
+
+  *batch(write: boolean, count: number, done: (n: number) => void): Sleep<void> {
+    const { blk } = this.#machine.host!
+    blk_start_plug(blk)
+    for (let n = 0; n < count; n++) {
+      const io = this.io(write, n, { done: () => done(n) })
+      yield* write ? blkdev_write_iter(io) : blkdev_read_iter(io)
+    }
+    blk_finish_plug(blk)
+  }
+
+  *#whole_batch(write: boolean, count: number): Sleep<void> {
+    const done = new wait_queue_head(this.#machine.host!.k, 'I/Os')
+    let left = count
+    yield* this.batch(write, count, () => {
+      left--
+      wake_up(done)
+    })
+    yield* wait_event(done, () => left === 0)
+  }
+
+  *#admin(cmd: nvme_command, bytes: number): Sleep<void> {
+    const ctrl = this.nvme.ctrl(0)!
+    nvme_dev_open(ctrl)
+    const passthru = { cmd, addr: this.#data, data_len: bytes }
+    yield* nvme_dev_ioctl(ctrl, { op: 'admin', passthru, result: { u32: 0, u64: 0n } })
+  }
+
+  *reset(): Sleep<void> {
+    yield* nvme_sysfs_reset(this.nvme.ctrl(0)!)
+  }
+
+  /** One operation, or the command of a program. */
+  *act(): Sleep<void> {
+    const { op, story } = this.#s
+    if (story === 'admin-identify')
+      yield* this.#admin({ opcode: nvme_admin_identify, cdw10: NVME_ID_CNS_CTRL }, 4096)
+    else if (story === 'admin-getfeature')
+      yield* this.#admin({ opcode: nvme_admin_get_features, cdw10: NVME_FEAT_NUM_QUEUES }, 0)
+    else if (op === 'read' || story !== null) yield* blkdev_read_iter(this.io(false, 0))
+    else if (op === 'write') yield* blkdev_write_iter(this.io(true, 0))
+    else if (op === 'dsync') yield* blkdev_write_iter(this.io(true, 0, { dsync: true }))
+    else if (op === 'flush') yield* blkdev_fsync(this.q)
+    else if (op === 'discard') yield* blk_ioctl_discard(this.q, 0, 65536)
+    else yield* this.#whole_batch(op === 'batchw', 4)
+  }
+
+  /** Reads in flight while the controller is reset. */
+  *reset_during_io(): Sleep<void> {
+    const done = new wait_queue_head(this.#machine.host!.k, 'I/Os')
+    let left = 4
+    yield* this.batch(false, 4, () => {
+      left--
+      wake_up(done)
+    })
+    yield* this.reset()
+    yield* wait_event(done, () => left === 0)
+  }
+}
+
+/** Before anything is recorded: the driver is there, and except for a probe, so is the disk. */
+async function prepare(machine: Machine, acts: Acts, s: NvmeScenario): Promise<void> {
+  const host = machine.host!
+  page_cache_init(host.blk, { at: machine.alloc(FRAMES * BLOCK, BLOCK), count: FRAMES })
+  const nvme = host.nvme!
+  // Loading the driver binds it; it is unbound again, so that a probe can be seen from its beginning.
+  const kept = nvme.bus.devices.splice(0)
+  nvme.load()
+  await rest(machine, 100e6)
+  nvme.bus.devices.push(...kept)
+  if (s.story === 'probe' || s.story === 'not-ready') return
+  await runTask(machine, 'init', s.cpus - 1, function* () {
+    yield* acts.bind()
+    yield* acts.settled()
+  })
+  const types = s.sched === 'mq-deadline' ? mq_deadline : null
+  if (types) blk_mq_init_sched(acts.q, types, hctx => host.schedTags(hctx))
+  await runTask(machine, 'sh', 0, function* () {
+    yield* blkdev_read_iter(acts.io(false, 0))
+    yield* msleep(host.k, 100)
+    yield* blkdev_read_iter(acts.io(false, 0))
+    yield* msleep(host.k, 100)
+  })
+}
+
+async function play(machine: Machine, acts: Acts, s: NvmeScenario): Promise<void> {
+  const { story } = s
+  const cpu = s.cpus - 1
+  if (story === 'probe') {
+    await runTask(machine, 'init', cpu, () => acts.bind())
+    while (!acts.nvme.settled) await rest(machine, 20e6)
+  } else if (story === 'not-ready') {
+    await runTask(machine, 'init', cpu, () => acts.bind())
+    await rest(machine, 20e9)
+  } else if (story === 'remove') await runTask(machine, 'init', cpu, () => acts.unbind())
+  else if (story === 'reset') await runTask(machine, 'init', cpu, () => acts.reset())
+  else if (story === 'reset-during-io')
+    await runTask(machine, 'init', cpu, () => acts.reset_during_io())
+  else if (story === 'idle-6s') await rest(machine, 6e9)
+  else if (story === 'timeout') {
+    await runTask(machine, 'io1', cpu, () => acts.act())
+    while (!acts.nvme.settled) await rest(machine, 20e6)
+  } else {
+    const name = story === null ? 'io1' : 'nvme'
+    await runTask(machine, name, 0, () => acts.act())
+  }
+  await rest(machine, 40e6)
+}
+
+/** Runs a scenario and returns what was recorded. */
+export async function runNvmeScenario(s: NvmeScenario): Promise<ScenarioTrace> {
+  const machine = bootMachine(machineOf(s))
+  const host = machine.host!
+  const cpus = Array.from({ length: s.cpus }, (_, i) => machine.cpuAddress(i))
+  const rings = new TraceRings(
+    machine.view,
+    cpus,
+    machine.alloc(traceBytes(s.cpus, RECORDS)),
+    RECORDS,
+  )
+  host.k.trace.sink = rings
+  await machine.start()
+  const acts = new Acts(machine, s, machine.alloc(128 * BLOCK, BLOCK))
+  await prepare(machine, acts, s)
+  rings.on = true
+  host.k.trace.on = true
+  await play(machine, acts, s)
+  rings.on = false
+  host.k.trace.on = false
+  const records = namedRecords(rings.drain(), rings)
+  await machine.stop()
+  const disks = machine.disks.map(disk => disk.config.name)
+  return { config: configWords(s), records, drops: rings.drops, disks }
+}

@@ -1,0 +1,23 @@
+// All families of trace scenarios, by name.
+
+import { NVME_SCENARIOS, parseNvmeScenario, runNvmeScenario } from './scenario-nvme.js'
+import { parseScenario, SCENARIOS } from './scenario-names.js'
+import { runScenario, type ScenarioTrace } from './scenario-run.js'
+
+/** A short scenario of each story, for `--list` and `--all`. */
+export const ALL_SCENARIOS: readonly string[] = [...SCENARIOS, ...NVME_SCENARIOS]
+
+/** A scenario that can be run. */
+export interface NamedScenario {
+  readonly name: string
+  readonly cpus: number
+  run(): Promise<ScenarioTrace>
+}
+
+/** @throws UserError when there is no such scenario */
+export function scenarioOf(name: string): NamedScenario {
+  const nvme = parseNvmeScenario(name)
+  if (nvme) return { name, cpus: nvme.cpus, run: () => runNvmeScenario(nvme) }
+  const scenario = parseScenario(name)
+  return { name, cpus: scenario.cpus, run: () => runScenario(scenario) }
+}
