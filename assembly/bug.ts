@@ -10,6 +10,7 @@ export const BUG_SQ_FULL = 4 //       more commands than the submission queue ho
 export const BUG_PRP_POOL = 5 //      a PRP page was needed that the plan does not hold
 export const BUG_EVENTS = 6 //        the event queue overflowed
 export const BUG_IN_FLIGHT = 7 //     more completions than commands
+export const BUG_FLASH = 8 //         flash without a free block
 
 /** Keeps the code (the first one wins) and traps. */
 export function BUG(code: u32): void {

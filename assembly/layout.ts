@@ -479,6 +479,7 @@ export const DEV_HOST = 92 //            u32 D  CTRL_*: a controller in TypeScri
 export const DEV_PAUSED = 96 //          u32 D  1: it neither fetches nor posts (stuck, shut down, bus mastering off)
 export const DEV_DMA_FROM = 100 //       u32 D  the memory it may reach,
 export const DEV_DMA_TO = 104 //         u32 D  up to here
+export const DEV_NAND = 108 //           u32 I  flash of model nand (NA_*)
 export const DEV_READS = 128 //          u64 D  what a controller's health log counts: reads,
 export const DEV_WRITES = 136 //         u64 D  writes,
 export const DEV_READ_BLOCKS = 144 //    u64 D  512-byte blocks read,
@@ -496,6 +497,7 @@ export const MODEL_FIXED = 2
 export const MODEL_NORMAL = 3
 export const MODEL_LOGNORMAL = 4
 export const MODEL_EMPIRICAL = 5
+export const MODEL_NAND = 6 //       flash: nand.ts
 
 // how long commands of one kind take
 export const OT_SERVICE_NS = 0 //        u64 I
@@ -590,6 +592,45 @@ export const POOL_LOCK = 12 //           u32 A
 export const POOL_FULL = 16 //           u32 A  1 after a write found no page
 export const POOL_USED = 20 //           u32 A  pages handed out and not freed
 export const POOL_SIZE = 128
+
+// ---------------------------------------------------------------- flash behind a drive (nand.ts)
+export const NA_DIES = 0 //              u32 I
+export const NA_CHANNELS = 4 //          u32 I  die d is on channel d % NA_CHANNELS
+export const NA_ROW_SHIFT = 8 //         u32 I  log2 of the 4 KiB places in a row
+export const NA_ROWS = 12 //             u32 I  of a block
+export const NA_BLOCKS = 16 //           u32 I  of a die
+export const NA_L2P = 24 //              u32 I  u32 for each of them: its place + 1
+export const NA_P2L = 28 //              u32 I  u32 for each place: what was written there last
+export const NA_DIE = 32 //              u32 I  die blocks, ND_SIZE apart
+export const NA_CHAN_FREE = 36 //        u32 I  u64 for each channel: when it is free
+export const NA_VALID = 40 //            u32 I  u32 for each block: places in use
+export const NA_LINK = 44 //             u32 I  u32 for each block: the next free one + 1
+export const NA_BUFFER = 48 //           u32 I  u64 for each row of the buffer: when it is free
+export const NA_BUFFERS = 52 //          u32 I
+export const NA_NEXT_BUFFER = 56 //      u32 D
+export const NA_TURN = 60 //             u32 D  die that gets the next row
+export const NA_READ_NS = 64 //          u64 I  tR
+export const NA_PROGRAM_NS = 72 //       u64 I  tPROG
+export const NA_ERASE_NS = 80 //         u64 I  tBERS
+export const NA_XFER_NS = 88 //          u64 I  4 KiB over a channel
+export const NA_ACCEPT = 96 //           u64 D  when the buffer takes what comes next
+export const NA_LAST = 104 //            u64 D  when the last program ends
+export const NA_HOST_SLOTS = 112 //      u64 D  places written for the host,
+export const NA_GC_SLOTS = 120 //        u64 D  and moved
+export const NA_ERASES = 128 //          u64 D
+export const NA_FILL = 136 //            u32 I  units that hold data at boot
+export const NA_SIZE = 192
+export const ND_FREE_NS = 0 //           u64 D  when the die is free
+export const ND_INDEX = 8 //             u32 I
+export const ND_BLOCK = 12 //            u32 D  block that takes the host's data,
+export const ND_SLOT = 16 //             u32 D  and its next place
+export const ND_GC_BLOCK = 20 //         u32 D  block that takes what is moved,
+export const ND_GC_SLOT = 24 //          u32 D  and its next place
+export const ND_VICTIM = 28 //           u32 D  block that is being collected + 1, 0 = none
+export const ND_CURSOR = 32 //           u32 D  its next row
+export const ND_FREE_HEAD = 36 //        u32 D  first free block + 1
+export const ND_FREE = 40 //             u32 D  free blocks
+export const ND_SIZE = 64
 
 // ---------------------------------------------------------------- events of virtual time
 export const EVQ_COUNT = 0 //            u32 S

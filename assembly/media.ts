@@ -13,7 +13,7 @@
 
 import {
   DEV_EMPIRICAL, DEV_EMPIRICAL_N, DEV_MODEL, DEV_NEXT_UNIT, DEV_OPS, DEV_SEED, DEV_SERVICE_NS,
-  DEV_SIGMA_NS, DEV_UNITS, DEV_UNIT_FREE, MODEL_EMPIRICAL, MODEL_FIXED, MODEL_LOGNORMAL, OT_EMPIRICAL,
+  DEV_SIGMA_NS, DEV_UNITS, DEV_UNIT_FREE, MODEL_EMPIRICAL, MODEL_FIXED, MODEL_LOGNORMAL, MODEL_NAND, OT_EMPIRICAL,
   OT_EMPIRICAL_N, OT_SERVICE_NS, OT_SIGMA_NS, OT_SIZE,
 } from './layout'
 import { NVME_CMD_COMPARE, NVME_CMD_DSM, NVME_CMD_FLUSH, NVME_CMD_READ, NVME_CMD_VERIFY } from './nvme'
@@ -62,7 +62,7 @@ export function service_time(dev: u32, opcode: u32): u64 {
   if (model < <u32>MODEL_FIXED) return 0
   const own = times_of(dev, opcode)
   const mean = own ? load<u64>(own, OT_SERVICE_NS) : load<u64>(dev, DEV_SERVICE_NS)
-  if (model == MODEL_FIXED) return mean
+  if (model == MODEL_FIXED || model == MODEL_NAND) return mean // what is no I/O of the flash
   if (model == MODEL_EMPIRICAL) {
     const n = own ? load<u32>(own, OT_EMPIRICAL_N) : load<u32>(dev, DEV_EMPIRICAL_N)
     const table = own ? load<u32>(own, OT_EMPIRICAL) : load<u32>(dev, DEV_EMPIRICAL)

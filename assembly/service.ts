@@ -1,9 +1,10 @@
 // From an executed command to its completion: at once, or when a unit of a timed medium is done with it.
 
-import { DEV_LOCK, DEV_MODEL, DEV_SHARED, DEV_WHERE, MODEL_FIXED } from './layout'
+import { DEV_LOCK, DEV_MODEL, DEV_SHARED, DEV_WHERE, MODEL_FIXED, MODEL_NAND } from './layout'
 import { SQE_CDW0 } from './nvme'
 import { lock, unlock } from './lock'
 import { serve, service_time } from './media'
+import { nand_due } from './nand'
 import { dev_post, fifo_insert } from './post'
 
 /** When a unit of the medium is done with a command that it is given now. */
@@ -15,10 +16,22 @@ export function service_due(dev: u32, now: u64, extra: u64, opcode: u32): u64 {
   return due
 }
 
+/** The same of flash, which looks at the command; one that failed needs no flash. */
+function flash_due(dev: u32, sqe: u32, status: u32, now: u64, delay: u64): u64 {
+  if (status) return now + delay
+  const shared = load<u32>(dev, DEV_SHARED)
+  if (shared) lock(dev + DEV_LOCK)
+  const due = nand_due(dev, sqe, now)
+  if (shared) unlock(dev + DEV_LOCK)
+  return due + delay
+}
+
 /** A command was executed: it is posted now, or when its time is over. */
 export function end_entry(dev: u32, dsq: u32, dcq: u32, sqe: u32, status: u32, now: u64, delay: u64): void {
   const cdw0 = load<u32>(sqe, SQE_CDW0)
-  if (load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED || delay) {
+  const model = load<u32>(dev, DEV_MODEL)
+  if (model == MODEL_NAND) fifo_insert(dsq, flash_due(dev, sqe, status, now, delay), cdw0 >> 16, status)
+  else if (model >= <u32>MODEL_FIXED || delay) {
     fifo_insert(dsq, service_due(dev, now, delay, cdw0 & 0xff), cdw0 >> 16, status)
   } else dev_post(dsq, dcq, cdw0 >> 16, status, 0, load<u32>(dev, DEV_WHERE))
 }

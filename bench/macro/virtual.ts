@@ -54,6 +54,46 @@ async function measure(shape: Shape, size: Size): Promise<Measured> {
   return perIo(window)
 }
 
+/** Flash of 8 channels and 64 dies behind a drive of 32 GiB that is full; 32 outstanding. Only times are kept. */
+const FLASH =
+  'size=32G,lba=4096,model=nand,channels=8,dies=8,planes=2,pages=256,page-size=16K,op=7,fill=100,data=0,depth=64'
+
+/** I/Os in a window of virtual time differ from medium to medium: windows until there are enough. */
+async function measureFlash(rw: string, size: Size): Promise<Measured> {
+  const device = size === 'small' ? FLASH.replace('32G', '4G') : FLASH
+  const load = { depth: 32, batch: 8, device, lat: 'batch' } as const
+  const rig = Rig.boot([...commandLine({ ...load, more: [`--rw=${rw}`] }), '--clock=virtual'], 1)
+  await rig.begin()
+  rig.startAll()
+  await rig.pass(size === 'small' ? 2e6 : 1e9)
+  const window = await rig.pass(size === 'small' ? 4e6 : 4e9)
+  await rig.stop()
+  return perIo(window)
+}
+
+function flashCell(rw: string, goal: Goal): Cell {
+  const measured: Side = {
+    name: 'phasebit',
+    where: 'child',
+    measure: size => measureFlash(rw, size),
+  }
+  return {
+    name: `virtual-nand-${rw}`,
+    title: `virtual time, flash of 64 dies, ${rw}, 32 outstanding`,
+    unit: 'ns',
+    sides: [measured],
+    figure: values => 1000 / values[0]!,
+    figureUnit: 'M/s',
+    goal,
+    needs: [],
+  }
+}
+
+const NAND: readonly Cell[] = [
+  flashCell('randread', atLeast(3)),
+  flashCell('randwrite', atLeast(1)),
+]
+
 function side(name: string, shape: Shape): Side {
   return { name, where: 'child', measure: size => measure(shape, size) }
 }
@@ -93,4 +133,4 @@ const QUEUES: Cell = curve(
   null,
 )
 
-export const VIRTUAL_CELLS: readonly Cell[] = [SPEED, OUTSTANDING, QUEUES]
+export const VIRTUAL_CELLS: readonly Cell[] = [SPEED, OUTSTANDING, QUEUES, ...NAND]

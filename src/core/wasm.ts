@@ -68,6 +68,8 @@ export interface Core {
   ): number
   nvme_init_prp_pool(nq: number, base: number, links: number, count: number): void
   checksum_tables(tables: number): void
+  /** Flash (NA_*) whose fields are written: every block free, and filled as far as NA_FILL says. */
+  nand_init(na: number): void
 
   // --- bios
   /** Submits a filled bio: its cookie, -1 = nothing to poll for, -2 = no tag free, call submit_bio_again later. */
@@ -250,6 +252,7 @@ const TRAPS = [
   'no PRP page was left',
   'the event queue overflowed',
   'more completions than commands',
+  'no free block in the flash',
 ]
 
 /** What a trap code means. */

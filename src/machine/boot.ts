@@ -18,6 +18,7 @@ import type {
   OperationTimes,
 } from './config.js'
 import { costsOf, writeCosts } from './costs.js'
+import { bootNand } from './nand.js'
 import {
   type AdminPlan,
   cpuOf,
@@ -65,6 +66,7 @@ const MODEL: Readonly<Record<MediaModel, number>> = {
   normal: L.MODEL_NORMAL,
   lognormal: L.MODEL_LOGNORMAL,
   empirical: L.MODEL_EMPIRICAL,
+  nand: L.MODEL_NAND,
 }
 
 const WAIT: Readonly<Record<DiskQueue['wait'], number>> = {
@@ -111,6 +113,7 @@ export function bootBlocks(view: View, core: Core, plan: MachinePlan): void {
   for (let i = 0; i < plan.config.cpus; i++) bootCpu(view, plan, i)
   plan.disks.forEach((disk, index) => {
     bootDevice(view, plan, disk, index)
+    if (disk.config.nand) bootNand(view, core, disk.config.nand, disk.config.sizeBytes, disk.nand)
     bootNamespace(view, plan, disk)
     if (disk.admin) {
       wireController(view, disk, disk.admin)
@@ -205,6 +208,7 @@ function bootDevice(view: View, plan: MachinePlan, disk: DiskPlan, index: number
     [L.DEV_EMPIRICAL_N, config.empirical?.length ?? 0],
     [L.DEV_FAULTS, disk.faults],
     [L.DEV_OPS, disk.operations],
+    [L.DEV_NAND, disk.nand],
     [L.DEV_SHARED, manyThreads(plan, disk) ? 1 : 0],
   ])
   view.setU64(dev + L.DEV_SERVICE_NS, config.serviceNs)

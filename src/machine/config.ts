@@ -13,7 +13,28 @@ import type { HostKernel } from './host-kernel.js'
 import type { NullBlkConfig } from './null-blk-config.js'
 
 /** How long a command takes on the media, and whether data is kept. */
-export type MediaModel = 'null' | 'ram' | 'fixed' | 'normal' | 'lognormal' | 'empirical'
+export type MediaModel = 'null' | 'ram' | 'fixed' | 'normal' | 'lognormal' | 'empirical' | 'nand'
+
+/** Flash of model `nand`. Times are ns, of one operation. */
+export interface NandConfig {
+  readonly channels: number
+  /** Of each channel. */
+  readonly dies: number
+  readonly planes: number
+  /** Blocks of each plane, those that the drive keeps for itself included. */
+  readonly blocks: number
+  readonly pages: number
+  readonly pageBytes: number
+  readonly readNs: number
+  readonly programNs: number
+  readonly eraseNs: number
+  /** One page over a channel. */
+  readonly transferNs: number
+  /** Bytes of the drive that hold data at boot. */
+  readonly fillBytes: number
+  /** False: only times, no content. */
+  readonly keepsData: boolean
+}
 
 /** How long commands of one kind take. */
 export interface OperationTimes {
@@ -46,6 +67,8 @@ export interface DiskConfig {
   readonly sigmaNs?: number
   /** Times of writes, trims and flushes, in this order; absent = those of reads, which stand above. */
   readonly operations?: readonly OperationTimes[]
+  /** Flash behind model `nand`. */
+  readonly nand?: NandConfig
   /** Commands served at the same time. */
   readonly units: number
   /** Latencies in ns of model `empirical`, drawn uniformly. */

@@ -48,6 +48,7 @@ import { irq_spread } from '../kernel/pci.js'
 import { nullb_to_queue } from '../drivers/block/null_blk-options.js'
 import { alignUp, MEMORY_LIMIT, MemoryPlan } from '../core/memory.js'
 import type { DiskConfig, MachineConfig } from './config.js'
+import { nandBytes } from './nand.js'
 
 /** Finished bios of TypeScript's own that a CPU's ring holds. */
 export const RING_ENTRIES = 1024
@@ -118,6 +119,8 @@ export interface DiskPlan {
   readonly ns: number
   readonly units: number
   readonly empirical: number
+  /** Flash (NA_*), and the tables behind it; 0 = there is none. */
+  readonly nand: number
   /** Times of the other operations (OT_*), and their tables behind them; 0 = as reads. */
   readonly operations: number
   readonly faults: number
@@ -300,6 +303,11 @@ function mapOf(disk: DiskConfig, config: MachineConfig): number[] {
   return [...map]
 }
 
+/** Content stays until it is overwritten. */
+function keepsData({ model, nand }: DiskConfig): boolean {
+  return model !== 'null' && nand?.keepsData !== false
+}
+
 /** The records of the operations, each of them with its table. */
 function operationBytes({ operations = [] }: DiskConfig): number {
   return operations.reduce((sum, one) => sum + OT_SIZE + 8 * (one.empirical?.length ?? 0), 0)
@@ -318,7 +326,7 @@ function planDisk(
   const stride = disk.stride ?? (disk.where === 'thread' ? 4 : 0)
   const doorbells = (nrHw + 1) * 8 * 2 ** stride
   const leaves = Math.ceil(disk.sizeBytes / PAGE_SIZE / LEAF_PAGES)
-  const kept = disk.model !== 'null'
+  const kept = keepsData(disk)
   const map = mapOf(disk, config)
   const take = (name: string, bytes: number, align?: number): number =>
     memory.take(owner, name, bytes, align)
@@ -342,6 +350,7 @@ function planDisk(
     units: take('units of the medium', disk.units * 8),
     empirical: empirical ? take('measured latencies', empirical * 8) : 0,
     operations: disk.operations ? take('times by operation', operationBytes(disk)) : 0,
+    nand: disk.nand ? take('flash', nandBytes(disk.nand, disk.sizeBytes)) : 0,
     faults: faults ? take('faults', faults * FLT_SIZE) : 0,
     bar: disk.nullBlk ? 0 : take('doorbells', DOORBELLS + doorbells, PAGE_SIZE),
     shadow: disk.shadow ? take('shadow doorbells', doorbells, PAGE_SIZE) : 0,
@@ -355,7 +364,7 @@ function planDisk(
 
 /** Pages of all stores together: the budget, but no more than the disks have, with the leaves above them. */
 function poolPagesWanted(config: MachineConfig): number {
-  const kept = config.disks.filter(d => d.model !== 'null')
+  const kept = config.disks.filter(keepsData)
   const whole = kept.reduce((n, d) => n + Math.ceil(d.sizeBytes / PAGE_SIZE), 0)
   const data = Math.min(Math.floor(config.memBytes / PAGE_SIZE), whole)
   // Sequential data need one leaf for 1024 pages; more leaves, for scattered data, come out of the budget.

@@ -4,6 +4,7 @@
 //   normal, lognormal    the same, each MEAN/DEVIATION (20us/4us)
 //   empirical            read=50:80us/99:120us/100:1ms (percent:time, ascending, ending with 100), likewise write, trim, flush
 //   nand                 channels dies planes blocks pages page-size op cell read-time program-time erase-time transfer-time
+//                        fill=PERCENT (what holds data at boot) data=0 (times only, no content)
 //
 // A key that belongs to another model is unknown.
 
@@ -15,6 +16,7 @@ import type {
   NandGeometry,
   NandTiming,
 } from './spec.js'
+import { SPARE_BLOCKS } from './nand.js'
 import { formatNs, formatSize, type Keys, parseNs } from './spec-values.js'
 
 const MODELS = ['null', 'ram', 'fixed', 'normal', 'lognormal', 'empirical', 'nand'] as const
@@ -38,6 +40,8 @@ const MODEL_KEYS = [
   'program-time',
   'erase-time',
   'transfer-time',
+  'fill',
+  'data',
 ] as const
 
 /** The default timed disk: 10 us, 8 I/Os at once. */
@@ -53,7 +57,11 @@ export function readMedia(keys: Keys): MediaSpec | null {
     return null
   }
   if (model === 'null' || model === 'ram') return { model }
-  if (model === 'nand') return { model, geometry: readGeometry(keys), timing: readTiming(keys) }
+  if (model === 'nand') {
+    const fillPercent = keys.whole('fill', 0, 100) ?? 0
+    const keepsData = keys.bool('data') ?? true
+    return { model, geometry: readGeometry(keys), timing: readTiming(keys), fillPercent, keepsData }
+  }
   const units = keys.whole('units', 1, 1024) ?? DEFAULT_UNITS
   if (model === 'empirical') return { model, ...readCurves(keys), units }
   return { model, ...readLatencies(keys, model), units }
@@ -144,7 +152,8 @@ export function readTiming(keys: Keys): NandTiming {
 export function nandCapacity(g: NandGeometry): number | null {
   if (g.blocks === null) return null
   const raw = g.channels * g.dies * g.planes * g.blocks * g.pages * g.pageBytes
-  const shown = Math.floor((raw * 100) / (100 + g.overProvisioning))
+  const spare = (raw / g.blocks) * Math.max(0, g.blocks - SPARE_BLOCKS)
+  const shown = Math.floor(Math.min((raw * 100) / (100 + g.overProvisioning), spare))
   return shown - (shown % 2 ** 20)
 }
 
@@ -153,7 +162,13 @@ export function formatMedia(media: MediaSpec): string[] {
   const keys = [`model=${media.model}`]
   if (media.model === 'null' || media.model === 'ram') return keys
   if (media.model === 'nand')
-    return [...keys, ...formatNand(media.geometry), ...formatTiming(media.timing)]
+    return [
+      ...keys,
+      ...formatNand(media.geometry),
+      ...formatTiming(media.timing),
+      `fill=${media.fillPercent}`,
+      `data=${Number(media.keepsData)}`,
+    ]
   for (const operation of OPERATIONS) {
     const value =
       media.model === 'empirical'

@@ -72,7 +72,15 @@ export type MediaSpec =
       readonly flush: readonly LatencyPoint[]
       readonly units: number
     }
-  | { readonly model: 'nand'; readonly geometry: NandGeometry; readonly timing: NandTiming }
+  | {
+      readonly model: 'nand'
+      readonly geometry: NandGeometry
+      readonly timing: NandTiming
+      /** Percent of the drive that holds data at boot. */
+      readonly fillPercent: number
+      /** False: only times, no content. */
+      readonly keepsData: boolean
+    }
 
 /** Which commands a fault applies to. An absent member matches everything. */
 export interface FaultMatch {

@@ -5,15 +5,23 @@
 //                 /dev/nullb0 as `modprobe null_blk` makes it, where a job names it
 //   --device      exactly what was said; a region past the end of a disk is refused before any I/O
 //
-// Not built yet, and refused by name: open-channel devices and the disks on top of them, media model nand,
-// latencies that differ by operation.
+// Not built yet, and refused by name: open-channel devices and the disks on top of them.
 
 import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
 import { distUrl } from '../core/wasm.js'
 import type { DiskConfig, FaultConfig, MachineConfig } from '../machine/config.js'
 import { hostKernelBytes, needsHostKernel } from '../machine/host-kernel.js'
-import type { DeviceSpec, FaultSpec, LatencyPoint, NullBlkSpec, NvmeSpec } from '../machine/spec.js'
+import { SPARE_BLOCKS } from '../machine/nand.js'
+import type {
+  DeviceSpec,
+  FaultSpec,
+  LatencyPoint,
+  MediaSpec,
+  NandCell,
+  NullBlkSpec,
+  NvmeSpec,
+} from '../machine/spec.js'
 import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
 import type { RunPlan } from './job.js'
@@ -161,16 +169,17 @@ function nvmeConfig(
   need: number,
   nrCpus: number,
 ): DiskConfig {
+  const sizeBytes = spec.sizeBytes ?? sizeFor(need)
   return {
     name: spec.name,
     driver: 'nvme',
-    sizeBytes: spec.sizeBytes ?? sizeFor(need),
+    sizeBytes,
     lbaShift: lbaShift(spec),
     queues: spec.queues ?? nrCpus,
     pollQueues: spec.pollQueues,
     depth: spec.depth,
     sched: spec.sched,
-    ...media(spec, clock === 'virtual'),
+    ...media(spec, clock === 'virtual', sizeBytes),
     where: spec.where ?? 'inline',
     wait: spec.wait ?? 'irq',
     coalesceCount: spec.coalesce?.entries ?? 1,
@@ -216,17 +225,17 @@ function sizeFor(bytes: number): number {
 
 type Media = Pick<
   DiskConfig,
-  'model' | 'serviceNs' | 'units' | 'sigmaNs' | 'empirical' | 'operations'
+  'model' | 'serviceNs' | 'units' | 'sigmaNs' | 'empirical' | 'operations' | 'nand'
 >
 
-function media(spec: NvmeSpec, virtual: boolean): Media {
+function media(spec: NvmeSpec, virtual: boolean, sizeBytes: number): Media {
   const { media: m } = spec
   if (m === null)
     return virtual
       ? { model: 'fixed', serviceNs: DEFAULT_SERVICE_NS, units: DEFAULT_UNITS }
       : { model: 'ram', serviceNs: 0, units: 1 }
   if (m.model === 'null' || m.model === 'ram') return { model: m.model, serviceNs: 0, units: 1 }
-  if (m.model === 'nand') throw new UserError('--device nvme,model=nand: not built yet')
+  if (m.model === 'nand') return nandMedia(m, sizeBytes)
   const { model, units } = m
   const [read, ...others] =
     m.model === 'empirical'
@@ -240,6 +249,49 @@ function media(spec: NvmeSpec, virtual: boolean): Media {
         }))
   const differ = others.some(one => JSON.stringify(one) !== JSON.stringify(read))
   return { model, units, ...read!, ...(differ ? { operations: others } : {}) }
+}
+
+type NandMedia = Extract<MediaSpec, { readonly model: 'nand' }>
+
+/** Times of flash by cell, ns: pages of the fast kind. */
+const CELL_TIMES: Readonly<Record<NandCell, readonly [number, number, number, number]>> = {
+  // read, program, erase, page over its channel
+  slc: [40_000, 800_000, 2_000_000, 20_000],
+  mlc: [48_000, 850_000, 3_000_000, 52_433],
+  tlc: [56_500, 820_500, 3_000_000, 52_433],
+  qlc: [59_325, 861_525, 3_000_000, 52_433],
+}
+
+/** Flash of a drive: its blocks follow from the size and the over-provisioning unless they were said. */
+function nandMedia(m: NandMedia, sizeBytes: number): Media {
+  const { geometry: g, timing: t } = m
+  const dies = g.channels * g.dies
+  const rowBytes = g.planes * g.pageBytes
+  const perBlock = g.pages * rowBytes
+  const data = Math.ceil(sizeBytes / dies / perBlock)
+  const wanted = Math.ceil((sizeBytes * (1 + g.overProvisioning / 100)) / dies / perBlock)
+  const blocks = g.blocks ?? Math.max(wanted, data + SPARE_BLOCKS)
+  if (blocks < data + SPARE_BLOCKS) {
+    throw new UserError(
+      `model=nand: ${blocks} blocks a plane hold no ${formatBytes(sizeBytes)} with ${SPARE_BLOCKS} to spare; raise blocks= or lower size=`,
+    )
+  }
+  const [read, program, erase, transfer] = CELL_TIMES[t.cell]
+  const nand = {
+    channels: g.channels,
+    dies: g.dies,
+    planes: g.planes,
+    blocks,
+    pages: g.pages,
+    pageBytes: g.pageBytes,
+    readNs: t.readNs ?? read,
+    programNs: t.programNs ?? program,
+    eraseNs: t.eraseNs ?? erase,
+    transferNs: t.transferNs ?? transfer,
+    fillBytes: Math.floor((sizeBytes * m.fillPercent) / 100),
+    keepsData: m.keepsData,
+  }
+  return { model: 'nand', serviceNs: nand.readNs, units: 1, nand }
 }
 
 /** Latencies to draw from uniformly, so that they follow the curve: one for each of EMPIRICAL equal shares. */
