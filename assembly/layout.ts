@@ -630,6 +630,7 @@ export const ND_VICTIM = 28 //           u32 D  block that is being collected + 
 export const ND_CURSOR = 32 //           u32 D  its next row
 export const ND_FREE_HEAD = 36 //        u32 D  first free block + 1
 export const ND_FREE = 40 //             u32 D  free blocks
+export const ND_CHANNEL = 44 //          u32 I  its channel: when that is free (u64)
 export const ND_SIZE = 64
 
 // ---------------------------------------------------------------- events of virtual time

@@ -20,7 +20,7 @@
 import {
   DEV_NAND, DEV_NS, NA_ACCEPT, NA_BLOCKS, NA_BUFFER, NA_BUFFERS, NA_CHANNELS, NA_CHAN_FREE, NA_DIE, NA_DIES, NA_ERASES,
   NA_ERASE_NS, NA_FILL, NA_GC_SLOTS, NA_HOST_SLOTS, NA_L2P, NA_LAST, NA_LINK, NA_NEXT_BUFFER, NA_P2L, NA_PROGRAM_NS,
-  NA_READ_NS, NA_ROWS, NA_ROW_SHIFT, NA_TURN, NA_VALID, NA_XFER_NS, ND_CURSOR, ND_FREE, ND_FREE_HEAD, ND_FREE_NS, ND_GC_BLOCK,
+  NA_READ_NS, NA_ROWS, NA_ROW_SHIFT, NA_TURN, NA_VALID, NA_XFER_NS, ND_CHANNEL, ND_CURSOR, ND_FREE, ND_FREE_HEAD, ND_FREE_NS, ND_GC_BLOCK,
   ND_GC_SLOT, ND_INDEX, ND_SIZE, ND_SLOT, ND_VICTIM, ND_BLOCK, NS_BASE, NS_LBADS, NS_SIZE, PAGE_SHIFT, PAGE_SIZE,
 } from './layout'
 import {
@@ -190,7 +190,7 @@ function has_room(na: u32, die: u32): bool {
 function program_row(na: u32, die: u32, now: u64): void {
   const shift = load<u32>(na, NA_ROW_SHIFT)
   const index = load<u32>(die, ND_INDEX)
-  const channel = load<u32>(na, NA_CHAN_FREE) + (index % load<u32>(na, NA_CHANNELS)) * 8
+  const channel = load<u32>(die, ND_CHANNEL)
   const carried = max<u64>(now, load<u64>(channel)) + (load<u64>(na, NA_XFER_NS) << shift)
   store<u64>(channel, carried)
   const done = max<u64>(carried, load<u64>(die, ND_FREE_NS)) + load<u64>(na, NA_PROGRAM_NS)
@@ -244,11 +244,10 @@ function read_all(na: u32, first: u32, last: u32, now: u64): u64 {
     if (place == NO_ROW) continue
     if (place >> shift != row) {
       row = place >> shift
-      const index = place / per_die
-      const die = die_at(na, index)
+      const die = die_at(na, place / per_die)
       sensed = max<u64>(now, load<u64>(die, ND_FREE_NS)) + load<u64>(na, NA_READ_NS)
       store<u64>(die, sensed, ND_FREE_NS)
-      channel = load<u32>(na, NA_CHAN_FREE) + (index % load<u32>(na, NA_CHANNELS)) * 8
+      channel = load<u32>(die, ND_CHANNEL)
     }
     const done = max<u64>(sensed, load<u64>(channel)) + xfer
     store<u64>(channel, done)
@@ -311,6 +310,7 @@ export function nand_init(na: u32): void {
   for (let index: u32 = 0; index < dies; index++) {
     const die = die_at(na, index)
     store<u32>(die, index, ND_INDEX)
+    store<u32>(die, load<u32>(na, NA_CHAN_FREE) + (index % load<u32>(na, NA_CHANNELS)) * 8, ND_CHANNEL)
     for (let i = blocks; i; i--) give_block(na, die, index * blocks + i - 1)
     store<u32>(die, take_block(na, die), ND_BLOCK)
     store<u32>(die, take_block(na, die), ND_GC_BLOCK)

@@ -101,7 +101,9 @@ export function fifo_insert(dsq: u32, due: u64, cid: u32, status: u32): void {
     const before = at ? at - 1 : entries - 1
     const from = base + before * FIFO_SIZE
     if (load<u64>(from, FIFO_DUE) <= due) break
-    memory.copy(base + at * FIFO_SIZE, from, FIFO_SIZE)
+    const to = base + at * FIFO_SIZE
+    store<u64>(to, load<u64>(from)) // a record is two words; memory.copy is a call
+    store<u64>(to, load<u64>(from, FIFO_CID), FIFO_CID)
     at = before
   }
   const slot = base + at * FIFO_SIZE

@@ -54,13 +54,13 @@ async function measure(shape: Shape, size: Size): Promise<Measured> {
   return perIo(window)
 }
 
-/** Flash of 8 channels and 64 dies behind a drive of 32 GiB that is full; 32 outstanding. Only times are kept. */
+/** Flash of 8 channels and 64 dies behind a drive of 8 GiB that is full; 32 outstanding, interrupts for 8 at a time. Only times are kept. */
 const FLASH =
-  'size=32G,lba=4096,model=nand,channels=8,dies=8,planes=2,pages=256,page-size=16K,op=7,fill=100,data=0,depth=64'
+  'size=8G,lba=4096,model=nand,channels=8,dies=8,planes=2,pages=256,page-size=16K,op=7,fill=100,data=0,depth=64,coalesce=8/100us'
 
 /** I/Os in a window of virtual time differ from medium to medium: windows until there are enough. */
 async function measureFlash(rw: string, size: Size): Promise<Measured> {
-  const device = size === 'small' ? FLASH.replace('32G', '4G') : FLASH
+  const device = size === 'small' ? FLASH.replace('size=8G', 'size=4G') : FLASH
   const load = { depth: 32, batch: 8, device, lat: 'batch' } as const
   const rig = Rig.boot([...commandLine({ ...load, more: [`--rw=${rw}`] }), '--clock=virtual'], 1)
   await rig.begin()
@@ -79,7 +79,7 @@ function flashCell(rw: string, goal: Goal): Cell {
   }
   return {
     name: `virtual-nand-${rw}`,
-    title: `virtual time, flash of 64 dies, ${rw}, 32 outstanding`,
+    title: `virtual time, 8 GiB of flash, 64 dies, ${rw}, 32 outstanding`,
     unit: 'ns',
     sides: [measured],
     figure: values => 1000 / values[0]!,

@@ -15,8 +15,8 @@ const UNIT = 4096
 /** Rows of the write buffer for each die: one that fills while another is programmed. */
 const ROWS_A_DIE = 2
 
-/** Blocks that a die needs beyond its data: two that are being filled, two free ones. */
-export const SPARE_BLOCKS = 4
+/** Blocks that a die needs beyond its data: two that are being filled, two free ones, one to collect into. */
+export const SPARE_BLOCKS = 5
 
 /** Where the tables begin, relative to the NA block; the last member is the size of all. */
 interface Places {

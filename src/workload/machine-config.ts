@@ -269,8 +269,8 @@ function nandMedia(m: NandMedia, sizeBytes: number): Media {
   const rowBytes = g.planes * g.pageBytes
   const perBlock = g.pages * rowBytes
   const data = Math.ceil(sizeBytes / dies / perBlock)
-  const wanted = Math.ceil((sizeBytes * (1 + g.overProvisioning / 100)) / dies / perBlock)
-  const blocks = g.blocks ?? Math.max(wanted, data + SPARE_BLOCKS)
+  const shown = (sizeBytes * (1 + g.overProvisioning / 100)) / dies / perBlock
+  const blocks = g.blocks ?? Math.ceil(shown) + SPARE_BLOCKS
   if (blocks < data + SPARE_BLOCKS) {
     throw new UserError(
       `model=nand: ${blocks} blocks a plane hold no ${formatBytes(sizeBytes)} with ${SPARE_BLOCKS} to spare; raise blocks= or lower size=`,

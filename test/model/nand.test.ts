@@ -6,6 +6,8 @@ import { describe, expect, it } from 'vitest'
 import * as L from '../../assembly/layout.js'
 import * as N from '../../assembly/nvme.js'
 import type { Machine, NandConfig } from '../../src/machine/config.js'
+import { commandLine } from '../../bench/macro/job.js'
+import { Rig } from '../../bench/rig.js'
 import { rowUnits } from '../../src/machine/nand.js'
 import { bootDevice, RawQueue } from '../unit/core/raw-queue.js'
 import { seeded } from './seeded.js'
@@ -15,7 +17,7 @@ const SMALL: NandConfig = {
   channels: 2,
   dies: 2,
   planes: 1,
-  blocks: 9,
+  blocks: 10,
   pages: 8,
   pageBytes: 8192,
   readNs: 50_000,
@@ -199,5 +201,16 @@ describe('flash', () => {
     const moved = view.u64(drive.na + L.NA_GC_SLOTS)
     expect(rate(drive, UNITS, i => i)).toBeGreaterThan(steady)
     expect(view.u64(drive.na + L.NA_GC_SLOTS) - moved).toBeLessThan(UNITS / 20)
+  })
+
+  it.each(['virtual', 'real'])('a job on a described drive, %s clock', async clock => {
+    const device = 'size=64M,lba=4096,model=nand,channels=2,dies=2,pages=16,fill=50'
+    const more = ['--rw=randrw', `--clock=${clock}`]
+    const rig = Rig.boot(commandLine({ depth: 8, batch: 4, device, lat: 'batch', more }))
+    await rig.begin()
+    rig.startAll()
+    const { ios } = await rig.pass(1e7)
+    await rig.stop()
+    expect(ios).toBeGreaterThan(20)
   })
 })
