@@ -45,6 +45,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: async args => (await import('./trace.js')).traceCommand(args),
     help: async () => (await import('./trace-help.js')).traceHelp(),
   },
+  nvme: {
+    summary: "nvme-cli's words: connect to NVMe/TCP targets, discover them",
+    run: async args => (await import('./nvme.js')).nvmeCommand(args),
+    help: async () => (await import('./nvme-help.js')).nvmeHelp(),
+  },
   serve: {
     summary: 'serve the disks of a machine to NVMe/TCP hosts',
     run: async args => (await import('./serve.js')).serveCommand(args),

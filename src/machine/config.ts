@@ -165,6 +165,8 @@ export interface MachineConfig {
     /** Between a wake-up and the task's first instruction, ns; 0 unless said. */
     readonly switchNs?: number
   }
+  /** Virtual clock that keeps pace with the host's: for machines with connections to the world outside. */
+  readonly paced?: true
   /** Build of the core; absent = `trace` if trace is set, else `release`. */
   readonly core?: CoreTarget
 }
@@ -380,6 +382,8 @@ export interface Machine {
    * `untilNs`; `time` or `idle` when that was all, else there is more to do now.
    */
   turn(untilNs: number): 'more' | 'slow' | 'time' | 'idle'
+  /** Something came from outside of a machine that is paced: what it queued is run soon. */
+  poke(): void
   /** Makes a pending run() return 'event' soon. */
   interrupt(): void
   /** Called once for each job that became JOB_DONE, before run() returns. */

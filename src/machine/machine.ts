@@ -207,6 +207,8 @@ class BootedMachine implements Machine {
   readonly #lastJob = new Map<number, number>()
   #allocated = 0
   #event = false
+  #poked = false
+  #paceOrigin: number | undefined
   #failure: Error | undefined
   #wake: (() => void) | undefined
   #stopped: Promise<void> | undefined
@@ -401,7 +403,37 @@ class BootedMachine implements Machine {
     return end
   }
 
+  /** Never ahead of the host's clock; when nothing is to be done, it waits for a timer or a poke. */
+  async #runPaced(virtual: VirtualTime, untilNs: number): Promise<RunEnd> {
+    this.#paceOrigin ??= performance.now() * 1e6 - this.now()
+    const real = (): number => performance.now() * 1e6 - this.#paceOrigin!
+    let turned = performance.now()
+    while (!this.#stopped) {
+      this.#poked = false
+      const limit = (): number => Math.min(untilNs, Math.max(real(), this.now()))
+      virtual.slice(limit())
+      virtual.step()
+      const end = virtual.slice(limit())
+      if (this.#takeEvent()) return 'event'
+      if (this.now() >= untilNs) return 'time'
+      const over = end === 'time' || end === 'idle'
+      if (over && virtual.quiet && !this.#poked) {
+        const next = Math.min(untilNs, this.host?.k.nextDeadline() ?? Number.POSITIVE_INFINITY)
+        await this.#pause(Math.min(Math.max((next - real()) / 1e6, 0), MAX_TIMER_MS))
+      } else if (over || performance.now() - turned > TURN_MS) await turn()
+      else continue
+      turned = performance.now()
+    }
+    return 'idle'
+  }
+
+  poke(): void {
+    this.#poked = true
+    this.#wake?.()
+  }
+
   async #runVirtual(virtual: VirtualTime, untilNs: number): Promise<RunEnd> {
+    if (this.config.paced) return this.#runPaced(virtual, untilNs)
     let turned = performance.now()
     while (!this.#stopped) {
       if (this.#takeEvent()) return 'event'

@@ -46,6 +46,8 @@ export class VirtualTime {
   #deadline = FOR_EVER
   #handlers: SlowHandlers = {}
   #budget = FIRST_BUDGET
+  /** The last slice left no event of the core behind, however late. */
+  quiet = true
 
   constructor(
     view: View,
@@ -89,6 +91,7 @@ export class VirtualTime {
     const result = this.#call(Math.min(untilNs, deadline, FOR_EVER))
     const took = performance.now() - began
     const reason = result & RUN_REASON
+    this.quiet = reason === RUN_IDLE
     if (reason === RUN_MORE && !(result & RUN_SLOW)) this.#adapt(took)
     if (result & RUN_SLOW) {
       this.#service()

@@ -10,7 +10,8 @@
 
 import { availableParallelism } from 'node:os'
 import { UserError } from '../core/errors.js'
-import type { Books as TakenBooks } from '../machine/config.js'
+import type { MachineConfig, Books as TakenBooks } from '../machine/config.js'
+import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine, type Disk, type Machine } from '../machine/machine.js'
 import { epochMs } from '../machine/wall-clock.js'
 import type { JobResult, RunResult } from '../report/result.js'
@@ -47,6 +48,28 @@ export interface RunHooks {
   readonly onFailure?: (line: string) => void
   /** Ends the run early; it still has a result. */
   readonly signal?: AbortSignal
+  /** Disks that are connected from outside before the jobs start. */
+  readonly attachment?: Attachment
+}
+
+/** What stands behind disks of a machine in place of their own driver. */
+export interface Attachment {
+  /** Bytes of memory for its kernel. */
+  readonly heapBytes: number
+  attach(machine: Machine): Promise<void>
+  detach(machine: Machine): Promise<void>
+}
+
+/** The same machine with a kernel, paced by the host's clock. */
+function withAttachment(config: MachineConfig, { heapBytes }: Attachment): MachineConfig {
+  const queues = config.disks.length * config.cpus
+  const extra = (config.kernel ? 0 : hostKernelBytes(config.cpus, queues)) + heapBytes + PAGE
+  return {
+    ...config,
+    extraBytes: config.extraBytes + extra,
+    kernel: { ...config.kernel, heapBytes },
+    paced: true,
+  }
 }
 
 /** How a run ended. */
@@ -65,15 +88,18 @@ export async function executePlan(plan: RunPlan, hooks: RunHooks = {}): Promise<
   const cores = plan.clock === 'real' ? availableParallelism() : null
   const placement = placeJobs(plan.jobs, plan.cpus, cores)
   const memory = planJobMemory(plan.jobs)
-  const config = machineConfig(plan, {
+  const { attachment } = hooks
+  const plain = machineConfig(plan, {
     nrCpus: placement.nrCpus,
     jobs: plan.jobs.length,
     extraBytes: memory.bytes + PAGE + runTraceBytes(plan, placement.nrCpus),
   })
+  const config = attachment ? withAttachment(plain, attachment) : plain
   const files = new LogFiles(plan.jobs)
   let machine: Machine | null = null
   try {
     machine = bootMachine(config)
+    await attachment?.attach(machine)
     const outcome = await new Run(plan, machine, placement, memory, files, hooks).go()
     files.commit()
     return outcome
@@ -139,6 +165,7 @@ class Run {
       await this.#executor.run()
     } finally {
       signal?.removeEventListener('abort', interrupt)
+      await this.#hooks.attachment?.detach(this.#machine)
       await this.#machine.stop()
     }
     const books = this.#machine.books()

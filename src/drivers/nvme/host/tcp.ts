@@ -15,6 +15,7 @@
 import * as L from '../../../../assembly/layout.js'
 import { BLK_STS_OK } from '../../../../assembly/nvme.js'
 import { this_cpu } from '../../../block/blk-mq.js'
+import type { planned_memory } from '../../../block/blk-mq-init.js'
 import type { blk_mq_hw_ctx, request_queue } from '../../../block/blkdev.js'
 import { completion, complete, wait_for_completion_timeout } from '../../../kernel/completion.js'
 import type { Sleep } from '../../../kernel/core.js'
@@ -116,6 +117,7 @@ export interface nvme_tcp_module {
   readonly ctrls: nvmf_life[]
   readonly connect: nvme_tcp_connector
   readonly transport: nvmf_transport_ops
+  readonly memory: planned_memory | null
 }
 
 const NAMES: nvmf_names = {
@@ -641,15 +643,17 @@ function* nvme_tcp_create_ctrl(m: tcp_state, opts: nvmf_ctrl_options): Sleep<nvm
   if (duplicate) return duplicate
   const { nvme_wq, nvme_reset_wq } = m.f.nvme
   const c = new nvmf_life(m.f, opts, lower_of(m), { err: nvme_reset_wq, reconnect: nvme_wq })
+  c.ctrl.memory = m.memory
   m.queues.set(c, [])
   m.ctrls.push(c)
   return yield* nvmf_life_create(c)
 }
 
-/** Loads nvme_tcp. @returns the module or -ENOMEM */
+/** Loads nvme_tcp. `memory`: for the queue of a namespace that was planned at boot. @returns the module or -ENOMEM */
 export function nvme_tcp_init_module(
   f: nvmf_module,
   connect: nvme_tcp_connector,
+  memory: planned_memory | null = null,
 ): nvme_tcp_module | number {
   const { k } = f.nvme
   const wq = alloc_workqueue(k, 'nvme_tcp_wq', WQ_MEM_RECLAIM | WQ_HIGHPRI, 0)
@@ -668,7 +672,7 @@ export function nvme_tcp_init_module(
     ],
     create_ctrl: opts => nvme_tcp_create_ctrl(m, opts),
   }
-  const m: tcp_state = { f, wq, ctrls: [], connect, transport, queues: new Map() }
+  const m: tcp_state = { f, wq, ctrls: [], connect, transport, memory, queues: new Map() }
   nvmf_register_transport(f, transport)
   return m
 }

@@ -1,0 +1,132 @@
+// phasebit nvme over real sockets: discovery, connect, jobs with verification on the connected disk, a target that goes
+// away and comes back in the middle.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parseConnect } from '../../src/cli/nvme-connect.js'
+import { OutputError, UserError } from '../../src/core/errors.js'
+import { parseDevices } from '../../src/machine/spec-parse.js'
+import { discover, fabricDisk, type FabricTarget, probeFabric } from '../../src/workload/connect.js'
+import { executePlan, type RunOutcome } from '../../src/workload/run.js'
+import { parseRun } from '../../src/workload/run-command.js'
+import { openTarget, type Target } from '../../src/workload/serve.js'
+
+const NQN = 'nqn.2026-11.io.phasebit:e2e'
+const folder = mkdtempSync(join(tmpdir(), 'phasebit-connect-'))
+const SIZE = 64 * 2 ** 20
+let target: Target
+
+function serve(port: number): Promise<Target> {
+  return openTarget({
+    address: '127.0.0.1',
+    port,
+    nqn: NQN,
+    devices: [`nvme,size=${SIZE},model=ram`],
+    stores: [join(folder, 'disk')],
+  })
+}
+
+beforeAll(async () => {
+  target = await serve(0)
+})
+
+afterAll(async () => {
+  await target.close()
+  rmSync(folder, { recursive: true })
+})
+
+function place(options: readonly string[] = []): FabricTarget {
+  return { traddr: '127.0.0.1', trsvcid: String(target.port), nqn: NQN, options }
+}
+
+/** Runs jobs on the connected disk. */
+function jobs(args: string, options: readonly string[] = []): Promise<RunOutcome> {
+  const words = `--filename=/dev/nvme0n1 --ioengine=libaio --direct=1 ${args}`.split(' ')
+  const device = `--device=nvme,size=${SIZE}`
+  const plan = parseRun(['--name=a', ...words, '--clock=virtual', device], {
+    readFile: () => Buffer.alloc(0),
+    env: {},
+    hostCpus: 1,
+  })
+  const text = `null_blk,size=${SIZE / 2 ** 20},irqmode=2`
+  const devices = parseDevices([text]).map(spec => ({ ...spec, name: 'nvme0n1' }))
+  return executePlan({ ...plan, devices }, { attachment: fabricDisk(place(options)) })
+}
+
+describe('nvme discover and connect', () => {
+  it('find the subsystem and its namespace', async () => {
+    const { port } = target
+    const entries = await discover({ traddr: '127.0.0.1', trsvcid: String(port), options: [] })
+    expect(entries).toEqual([
+      {
+        trtype: 3,
+        adrfam: 1,
+        subtype: 2,
+        treq: 4,
+        portid: 1,
+        trsvcid: String(port),
+        subnqn: NQN,
+        traddr: '127.0.0.1',
+      },
+    ])
+    expect(await probeFabric(place())).toEqual([{ nsid: 1, bytes: SIZE, lbaShift: 9 }])
+  })
+
+  it('say what was wrong', async () => {
+    await expect(probeFabric({ ...place(), nqn: 'nqn.none' })).rejects.toThrow(OutputError)
+    await expect(probeFabric({ ...place(), nqn: 'nqn.none' })).rejects.toThrow('subsysnqn')
+    await expect(probeFabric(place(['queue_size=2']))).rejects.toThrow(UserError)
+    const args = ['-t', 'tcp', '-a', '10.0.0.1', '-n', 'nqn.x', '-Q', '64', '-g', 'job.fio']
+    expect(parseConnect('connect', args, true)).toEqual({
+      target: {
+        traddr: '10.0.0.1',
+        trsvcid: '4420',
+        nqn: 'nqn.x',
+        options: ['queue_size=64', 'hdr_digest'],
+      },
+      rest: ['job.fio'],
+    })
+    expect(() => parseConnect('connect', ['-t', 'rdma'], true)).toThrow(UserError)
+    expect(() => parseConnect('connect', ['-t', 'tcp', '-a', 'x'], true)).toThrow('-n NQN')
+  })
+})
+
+describe('jobs on a connected disk', () => {
+  it.each([
+    ['plain', []],
+    ['with both digests', ['hdr_digest', 'data_digest']],
+  ])('write and verify, %s', async (_, options) => {
+    const args =
+      '--rw=randwrite --bs=4k-64k --bsrange=4k-64k --size=8m --iodepth=16 --verify=crc32c'
+    const { result, failures } = await jobs(args.replace('--bs=4k-64k ', ''), options)
+    expect(failures).toEqual([])
+    expect(result.jobs[0]!.write.ioBytes).toBe(8 * 2 ** 20)
+    expect(result.jobs[0]!.read.ioBytes).toBe(8 * 2 ** 20)
+    expect(result.phasebit.books.balanced).toBe(true)
+  })
+
+  it('flush and trim', async () => {
+    const { result, failures } = await jobs(
+      '--rw=randtrimwrite --bs=4k --size=1m --iodepth=4 --fsync=8',
+    )
+    expect(failures).toEqual([])
+    expect(result.jobs[0]!.trim.totalIos).toBe(256)
+  })
+
+  it('go on when the target was away, and lose nothing', async () => {
+    const { port } = target
+    const args = '--rw=write --bs=16k --size=16m --iodepth=8 --verify=crc32c --rate_iops=600'
+    const run = jobs(args, ['reconnect_delay=1'])
+    await new Promise(resolve => setTimeout(resolve, 500))
+    await target.close()
+    await new Promise(resolve => setTimeout(resolve, 200))
+    target = await serve(port)
+    const { result, failures } = await run
+    expect(failures).toEqual([])
+    expect(result.jobs[0]!.write.totalIos).toBe(1024)
+    expect(result.jobs[0]!.read.totalIos).toBe(1024)
+    expect(result.phasebit.books.balanced).toBe(true)
+  })
+})
