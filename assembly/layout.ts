@@ -50,6 +50,7 @@ export const M_COST_POLL = 88 //         u32 I  one look at an empty completion 
 export const M_COST_SYSCALL = 92 //      u32 I  entry and exit of one io_submit or read call
 export const M_TRAP = 96 //              u32 A  the broken invariant (BUG_*), 0 = none
 export const M_SEED = 100 //             u32 I  low half of the machine's seed
+export const M_RETURN = 108 //           u32 S  virtual: 1 = TypeScript has something to do sooner than it said, the core returns after this event
 export const M_HOST = 104 //             u32 I  1: the block layer's TypeScript half answers at once (host.ts)
 export const M_STOP = 128 //             u32 A  nonzero: every run loop returns at once
 export const M_TRACE_SEQ = 192 //        u32 A  records written to all trace rings

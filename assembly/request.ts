@@ -10,7 +10,7 @@
 // TypeScript's timeout scan runs on the owner's thread too.
 
 import {
-  BIO_BYTES, BIO_DATA, BIO_END_IO, BIO_FLAGS, BIO_NEXT, BIO_PRIVATE, BIO_REMAINING, BIO_SECTOR,
+  BIO_BYTES, BIO_DATA, BIO_DISK, BIO_END_IO, BIO_FLAGS, BIO_NEXT, BIO_PRIVATE, BIO_REMAINING, BIO_SECTOR,
   BIO_SIZE, BIO_STATUS, CPU_BIO_FREE, CPU_ENDED, CPU_ENDIO, CPU_FAILED, CPU_INDEX, CPU_MAIL,
   CPU_NOW, CPU_RING, CPU_SLOW, CPU_STAGE_D2C, CPU_STAGE_G2I, CPU_STAGE_I2D, CPU_STAGE_N,
   CPU_STAGE_Q2C, CPU_STAGE_Q2G, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_DISPATCHED_ASYNC,
@@ -27,7 +27,7 @@ import {
 } from './layout'
 import {
   BLK_MQ_F_TAG_SHARED, BLK_MQ_S_SCHED_RESTART, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH,
-  REQ_OP_MASK, REQ_OP_READ, REQ_PREFLUSH, REQ_SYNC, RQF_ELVPRIV, RQF_FLUSH_SEQ, RQF_IO_STAT,
+  REQ_OP_MASK, REQ_OP_READ, REQ_OP_SCSI_IN, REQ_PREFLUSH, REQ_SYNC, RQF_ELVPRIV, RQF_FLUSH_SEQ, RQF_IO_STAT,
   RQF_MQ_INFLIGHT, RQF_TIMED_OUT,
 } from './nvme'
 import {
@@ -284,7 +284,7 @@ function bio_chain_endio(cpu: u32, bio: u32): u32 {
 @inline
 export function bio_endio(cpu: u32, bio: u32): void {
   const t = enter(cpu, FN_bio_endio)
-  entered(cpu, FN_rq_qos_done_bio)
+  if (isDefined(TRACE_BUILD)) if (load<u32>(bio, BIO_DISK)) entered(cpu, FN_rq_qos_done_bio)
   bio_end(cpu, bio)
   leave(cpu, t)
 }
@@ -379,8 +379,8 @@ export function stat_group(opf: u32): u32 {
 function blk_account_io_done(cpu: u32, rq: u32): void {
   const t = enter(cpu, FN_blk_account_io_done)
   if (hosted()) {
-    // An internal flush is not counted.
-    if (load<u32>(rq, RQ_FLAGS) & RQF_FLUSH_SEQ) {
+    // An internal flush is not counted, and no passthrough.
+    if (load<u32>(rq, RQ_FLAGS) & RQF_FLUSH_SEQ || (load<u32>(rq, RQ_CMD_FLAGS) & REQ_OP_MASK) >= <u32>REQ_OP_SCSI_IN) {
       leave(cpu, t)
       return
     }

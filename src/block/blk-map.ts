@@ -40,6 +40,7 @@ function add_bio(
   const { k, view } = blk
   const opf = view.u32(rq + L.RQ_CMD_FLAGS)
   const bio = bio_alloc_bioset(blk, { q, opf, sector: 0, bytes, data, end_io })
+  view.setU32(bio + L.BIO_DISK, 0)
   trace_call(k, 'bio_add_pc_page')
   // It has not come by submit_bio, and is counted when it ends.
   const submitted = this_cpu(blk) + L.CPU_SUBMITTED

@@ -27,11 +27,14 @@ import { ADMIN_ENTRIES, ADMIN_PRP, type DiskPlan } from './plan.js'
 /** What devices do later, on the machine's clock. */
 export class DeviceTimers {
   readonly #now: () => number
+  readonly #sooner: () => void
   /** By time, then by order. */
   #timers: { readonly at: number; readonly fn: () => void }[] = []
 
-  constructor(now: () => number) {
+  /** @param sooner called when there is one earlier than all others */
+  constructor(now: () => number, sooner: () => void) {
     this.#now = now
+    this.#sooner = sooner
   }
 
   /** Calls `fn` after so many ns; the result calls it off. */
@@ -39,6 +42,7 @@ export class DeviceTimers {
     const timer = { at: this.#now() + ns, fn }
     const place = this.#timers.findIndex(other => other.at > timer.at)
     this.#timers.splice(place < 0 ? this.#timers.length : place, 0, timer)
+    if (this.#timers[0] === timer) this.#sooner()
     return () => {
       this.#timers = this.#timers.filter(other => other !== timer)
     }

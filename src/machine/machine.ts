@@ -44,6 +44,7 @@ import {
   LINE,
   M_BASE,
   M_NOW,
+  M_RETURN,
   M_SEED,
   M_STOP,
   NQ_IRQ_DONE,
@@ -201,7 +202,10 @@ class BootedMachine implements Machine {
   readonly #module: WebAssembly.Module
   readonly #virtual: VirtualTime | undefined
   readonly #threads: Threads | undefined
-  readonly #deviceTimers = new DeviceTimers(() => this.view.u64(M_BASE + M_NOW))
+  readonly #deviceTimers = new DeviceTimers(
+    () => this.view.u64(M_BASE + M_NOW),
+    () => this.view.setU32(M_BASE + M_RETURN, 1),
+  )
   readonly #controllers: NvmeControllers | null
   readonly #linked: number[] = []
   readonly #lastJob = new Map<number, number>()

@@ -120,13 +120,15 @@ function machineOf(s: NvmeScenario): MachineConfig {
     stages: false,
     trace: true,
     memBytes: 2 ** 20,
+    // Each deleted queue interrupts by itself.
+    ...(s.story === 'remove' ? { costs: { irq: 0, complete: 0, doorbell: 0 } } : {}),
     disks: [
       {
         ...disk,
         shadow: true,
         controller: {
           config: {
-            adminNs: 200_000,
+            adminNs: s.story === 'remove' ? 0 : 200_000,
             faults,
             ...(s.story === 'not-ready' ? { readyNs: 60e9 } : {}),
           },
@@ -285,7 +287,7 @@ async function play(machine: Machine, acts: Acts, s: NvmeScenario): Promise<void
     await runTask(machine, 'init', cpu, () => acts.bind())
     await rest(machine, 20e9)
   } else if (story === 'remove') await runTask(machine, 'init', cpu, () => acts.unbind())
-  else if (story === 'reset') await runTask(machine, 'init', cpu, () => acts.reset())
+  else if (story === 'reset') await runTask(machine, 'init', 0, () => acts.reset())
   else if (story === 'reset-during-io')
     await runTask(machine, 'init', cpu, () => acts.reset_during_io())
   else if (story === 'idle-6s') await rest(machine, 6e9)
@@ -293,8 +295,8 @@ async function play(machine: Machine, acts: Acts, s: NvmeScenario): Promise<void
     await runTask(machine, 'io1', cpu, () => acts.act())
     while (!acts.nvme.settled) await rest(machine, 20e6)
   } else {
-    const name = story === null ? 'io1' : 'nvme'
-    await runTask(machine, name, 0, () => acts.act())
+    if (story === null) await runTask(machine, 'io1', 0, () => acts.act())
+    else await runTask(machine, 'nvme', cpu, () => acts.act())
   }
   await rest(machine, 40e6)
 }

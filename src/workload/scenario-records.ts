@@ -4,6 +4,19 @@ import { blk_fill_rwbs } from '../block/trace-events.js'
 import type { TraceEntry, TraceRings } from '../machine/trace-ring.js'
 import type { TraceRecord } from '../report/trace-json.js'
 
+/** Works and timers of the kernel's own that recordings leave out. */
+const LEFT_OUT = new Set([
+  'process_timeout',
+  'pool_mayday_timeout',
+  'idle_worker_timeout',
+  'nvme_async_probe',
+  '__blk_release_queue',
+])
+
+function isLeftOut({ kind, fields }: TraceEntry): boolean {
+  return kind === 'event' && LEFT_OUT.has(String(fields?.function))
+}
+
 /** Names contexts as recordings do, and puts fields to events of the core. */
 export function namedRecords(entries: readonly TraceEntry[], rings: TraceRings): TraceRecord[] {
   const workers = new Map<number, string>()
@@ -18,15 +31,17 @@ export function namedRecords(entries: readonly TraceEntry[], rings: TraceRings):
   }
   // A CPU of virtual time is ahead of the clock while it works: what comes after is not earlier.
   let time = 0
-  return entries.map(entry => ({
-    kind: entry.kind,
-    name: entry.name,
-    time: (time = Math.max(time, entry.time)),
-    cpu: entry.cpu,
-    context: context(entry.ctx),
-    depth: entry.depth,
-    fields: entry.fields ?? eventFields(entry),
-  }))
+  return entries
+    .filter(entry => !isLeftOut(entry))
+    .map(entry => ({
+      kind: entry.kind,
+      name: entry.name,
+      time: (time = Math.max(time, entry.time)),
+      cpu: entry.cpu,
+      context: context(entry.ctx),
+      depth: entry.depth,
+      fields: entry.fields ?? eventFields(entry),
+    }))
 }
 
 /** Tracepoints of the NVMe driver: see nvme_event of assembly/trace.ts. */

@@ -1,0 +1,105 @@
+// Traces of the NVMe PCIe driver against recordings of a real 4.19 kernel, by compare-trace.mjs; and the order of 4.9, for
+// which there are no recordings, against what its source text says.
+
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { traceFunctions } from '../../src/cli/trace.js'
+import { traceJson } from '../../src/report/trace-json.js'
+import { NVME_SCENARIOS, parseNvmeScenario } from '../../src/workload/scenario-nvme.js'
+import { scenarioOf } from '../../src/workload/scenarios.js'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const recordings = readdirSync(join(here, 'traces'))
+  .filter(file => file.startsWith('nvmepci'))
+  .map(file => file.replace(/\.json$/, ''))
+
+/**
+ * What is below the usual because of races that fell otherwise: how many of several deletions or reads one interrupt finds,
+ * whether a completion comes before its submitter sleeps. The recorded timeouts are of a drive that answers once a second.
+ */
+const ORDER: Readonly<Record<string, number>> = { 'nvmepci-remove-4cpu': 0.65 }
+const WITHOUT = 'nvmepci-timeout'
+
+interface Figures {
+  readonly coverage: number
+  readonly order: number
+  readonly events: number
+}
+
+describe('the PCIe driver against a real kernel', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'phasebit-nvme-'))
+  const known = join(folder, 'functions')
+  const seen: Figures[] = []
+
+  beforeAll(() => writeFileSync(known, traceFunctions().join('\n')))
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  test.each(recordings.filter(name => name !== WITHOUT))('%s', async name => {
+    const { config, records, drops } = await scenarioOf(name).run()
+    expect(drops).toBe(0)
+    const ours = join(folder, name)
+    writeFileSync(ours, traceJson({ kernel: '4.19', scenario: name, config, notes: [] }, records))
+    const args = ['compare-trace.mjs', `traces/${name}.json`, ours, '--functions', known]
+    const text = execFileSync(process.execPath, args, { cwd: here, encoding: 'utf8' })
+    const figures = JSON.parse(text) as Figures
+    seen.push(figures)
+    expect(figures.coverage, 'coverage').toBeGreaterThanOrEqual(0.9)
+    expect(figures.order, 'order').toBeGreaterThanOrEqual(ORDER[name] ?? 0.85)
+  })
+
+  test('on the average', () => {
+    const mean = (of: (f: Figures) => number): number =>
+      seen.reduce((sum, figures) => sum + of(figures), 0) / seen.length
+    expect(seen.length).toBeGreaterThan(15)
+    expect(mean(f => f.coverage)).toBeGreaterThanOrEqual(0.97)
+    expect(mean(f => f.order)).toBeGreaterThanOrEqual(0.92)
+    expect(mean(f => f.events)).toBeGreaterThanOrEqual(0.7)
+  })
+})
+
+describe('4.9', () => {
+  test('nvmepci-probe: the stages of the reset, in their order', async () => {
+    const { records } = await scenarioOf('nvmepci-probe-4.9').run()
+    const names = records.filter(r => r.kind === 'enter').map(r => r.name)
+    const stages = [
+      'nvme_probe',
+      'nvme_reset_work',
+      'nvme_pci_enable',
+      'nvme_configure_admin_queue',
+      'nvme_init_queue',
+      'nvme_alloc_admin_tags',
+      'blk_mq_alloc_tag_set',
+      'blk_mq_init_queue',
+      'nvme_admin_init_hctx',
+      'blk_get_queue',
+      'nvme_init_identify',
+      'nvme_setup_io_queues',
+      'nvme_start_queues',
+      'nvme_dev_add',
+      'nvme_queue_scan',
+      'nvme_scan_work',
+    ]
+    let at = -1
+    for (const name of stages) {
+      const next = names.indexOf(name, at + 1)
+      expect(next, name).toBeGreaterThan(at)
+      at = next
+    }
+  })
+
+  test('nvmepci-reset: nvme_reset asks by the work, the queue runs again when it was stopped', async () => {
+    const { records } = await scenarioOf('nvmepci-reset-4.9').run()
+    const names = records.filter(r => r.kind === 'enter').map(r => r.name)
+    expect(names).toContain('nvme_reset')
+    expect(names).not.toContain('nvme_start_freeze')
+    expect(names).toContain('blk_mq_start_stopped_hw_queues')
+  })
+
+  test('every listed name is a scenario', () => {
+    for (const name of NVME_SCENARIOS) expect(parseNvmeScenario(name)?.name).toBe(name)
+  })
+})
