@@ -470,6 +470,29 @@ export function blk_mq_init_queue(set: blk_mq_tag_set, name: string): request_qu
   return leave(blk.k, t, q)
 }
 
+/**
+ * Makes the queue of a bio-based disk: its make_request function is the machine's, it has no tags and no hardware queues.
+ * @returns null when there is no memory
+ */
+export function blk_alloc_bio_queue(
+  blk: BlockLayer,
+  name: string,
+  ops: blk_mq_ops,
+): request_queue | null {
+  const memory = alloc_queue_memory(blk)
+  if (memory === null) return null
+  const none = { nr_hw_queues: 0, queue_depth: 0, reserved_tags: 0, tags: [] }
+  const set: blk_mq_tag_set = { blk, ops, ...none, mq_map: new Uint32Array(0) }
+  init_queue_block(set, memory)
+  const q = blk_alloc_queue_node(set, memory.q, name)
+  const t = enter(blk.k, 'blk_queue_make_request')
+  trace_call(blk.k, 'blk_queue_congestion_threshold')
+  blk.view.setU32(memory.q + L.Q_BIO_BASED, L.BIO_BASED_HOST)
+  blk.queues.set(memory.q, q)
+  leave(blk.k, t)
+  return q
+}
+
 /** Another number of hardware queues for every queue of a set: they are frozen meanwhile. Sleeps. */
 export function* blk_mq_update_nr_hw_queues(set: blk_mq_tag_set, nr: number): Sleep<void> {
   const { k, view, cpus } = set.blk

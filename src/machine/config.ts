@@ -2,6 +2,7 @@
 //
 // Units: bytes, nanoseconds on the machine's clock (0 = boot). Addresses are byte offsets into the shared memory.
 
+import type { OcssdOptions } from '../device/ocssd/device.js'
 import type { Worker } from 'node:worker_threads'
 import type { SchedulerName } from '../block/schedulers.js'
 import type { View } from '../core/view.js'
@@ -106,6 +107,8 @@ export interface DiskController {
   readonly config: Partial<ControllerConfig>
   /** Namespaces that there may be. */
   readonly slots: number
+  /** An open-channel device stands behind it. */
+  readonly ocssd?: OcssdOptions
   /** Module parameters: io_queue_depth, sgl_threshold (bytes), io_timeout and admin_timeout (s), max_host_mem_size_mb. */
   readonly io_queue_depth?: number
   readonly sgl_threshold?: number

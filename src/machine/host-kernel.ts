@@ -35,6 +35,7 @@ import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
 import { do_softirq } from '../kernel/softirq.js'
 import { enter, leave, trace_call, type TraceSink } from '../kernel/trace.js'
+import { HostLightnvm } from './host-lightnvm.js'
 import { type DeviceTimers, type NvmeControllers, NvmeHost } from './host-nvme.js'
 import type { NullBlkConfig } from './null-blk-config.js'
 import { SingleQueues } from './host-single-queue.js'
@@ -85,7 +86,7 @@ export interface HostDisk {
     readonly depth: number
     readonly sched?: SchedulerName
     readonly nullBlk?: NullBlkConfig
-    readonly controller?: object
+    readonly controller?: { readonly ocssd?: object }
   }
 }
 
@@ -121,6 +122,8 @@ export class HostKernel {
   readonly blk: BlockLayer
   /** The NVMe driver, on machines with controllers that it has to find. */
   readonly nvme: NvmeHost | null
+  /** LightNVM, on machines with open-channel devices. */
+  readonly lightnvm: HostLightnvm | null
   readonly #view: View
   readonly #options: HostKernelOptions
   readonly #null: null_blk
@@ -154,6 +157,9 @@ export class HostKernel {
     this.nvme = options.controllers
       ? new NvmeHost(this.k, this.blk, options.controllers, cpus, options.era ?? '4.19')
       : null
+    const channels = options.disks.some(disk => disk.config.controller?.ocssd !== undefined)
+    this.lightnvm = channels ? new HostLightnvm(this.blk) : null
+    if (this.nvme && this.lightnvm) this.nvme.before = nvme => this.lightnvm!.attach(nvme)
     if (!options.manual) this.nvme?.load()
     view.store(L.M_BASE + L.M_HOST, 1)
   }
@@ -284,7 +290,11 @@ export class HostKernel {
 
   /** make_request_fn of single queues. */
   make_request = (cpu: number, bio: number): number =>
-    this.#from(cpu >>> 0, () => this.#single.make_request(cpu >>> 0, bio >>> 0))
+    this.#from(cpu >>> 0, () =>
+      this.lightnvm?.owns(bio >>> 0)
+        ? this.lightnvm.make_request(bio >>> 0)
+        : this.#single.make_request(cpu >>> 0, bio >>> 0),
+    )
 
   null_cmd = (cpu: number, nullb: number, rq: number, faults: number): number =>
     this.#from(cpu >>> 0, () => {

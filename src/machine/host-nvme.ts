@@ -14,7 +14,7 @@ import type { Core } from '../core/wasm.js'
 import type { Extension } from '../device/nvme/extension.js'
 import { NvmeController } from '../device/nvme/controller.js'
 import { type KernelEra, NVME_ERAS } from '../drivers/nvme/host/era.js'
-import type { nvme_ctrl } from '../drivers/nvme/host/nvme.js'
+import type { nvme_core, nvme_ctrl } from '../drivers/nvme/host/nvme.js'
 import { nvme_init, type nvme_module } from '../drivers/nvme/host/pci.js'
 import type { nvme_dev, nvme_memory } from '../drivers/nvme/host/pci-queue.js'
 import type { Kernel } from '../kernel/kernel.js'
@@ -174,6 +174,8 @@ export class NvmeHost {
   readonly era: KernelEra
   readonly #k: Kernel
   readonly #blk: BlockLayer
+  /** Called with the driver's core before it looks for controllers. */
+  before: (nvme: nvme_core) => void = () => {}
   /** Once the driver is loaded. */
   module: nvme_module | null = null
 
@@ -217,7 +219,7 @@ export class NvmeHost {
   load(done: () => void = () => {}): void {
     const self = this
     this.#k.spawn('init', function* () {
-      const loaded = yield* nvme_init(self.#blk, self.bus, NVME_ERAS[self.era])
+      const loaded = yield* nvme_init(self.#blk, self.bus, NVME_ERAS[self.era], self.before)
       if (typeof loaded === 'number') throw new Error(`nvme_init: ${loaded}`)
       self.module = loaded
       done()

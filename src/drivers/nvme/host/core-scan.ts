@@ -143,6 +143,7 @@ function* __nvme_revalidate_disk(ns: nvme_ns, id: nvme_id): Sleep<void> {
   ns.noiob = id.u16(46)
   ns.id = id.data
   yield* nvme_update_disk_info(ns, id)
+  if (ns.ndev) ns.ctrl.nvme.lightnvm?.nvme_nvm_update_nvm_info(ns)
   leave(k, t)
 }
 
@@ -266,11 +267,12 @@ function* nvme_alloc_ns(ctrl: nvme_ctrl, nsid: number): Sleep<void> {
     return leave(k, t)
   }
   yield* nvme_report_ns_ids(ctrl, ns, id)
-  yield* __nvme_revalidate_disk(ns, id)
+  ns.id = id.data
   if ((yield* register_lightnvm(ns)) !== 0) {
     yield* free_ns_queue(ns)
     return leave(k, t)
   }
+  yield* __nvme_revalidate_disk(ns, id)
   ctrl.namespaces.push(ns)
   ctrl.namespaces.sort((a, b) => a.ns_id - b.ns_id)
   yield* device_add_disk(ns.queue)
@@ -302,15 +304,15 @@ export function* nvme_ns_remove(ns: nvme_ns): Sleep<void> {
   const at = ctrl.namespaces.indexOf(ns)
   if (at >= 0) ctrl.namespaces.splice(at, 1)
   nvme.disk_hooks.removed(ns)
-  nvme_put_ns(ns)
+  yield* nvme_put_ns(ns)
   leave(k, t)
 }
 
-function nvme_put_ns(ns: nvme_ns): void {
+function* nvme_put_ns(ns: nvme_ns): Sleep<void> {
   const { k, nvme } = ns.ctrl
   const t = enter(k, 'nvme_put_ns')
   const f = enter(k, 'nvme_free_ns')
-  if (ns.ndev) nvme.lightnvm?.nvme_nvm_unregister(ns)
+  if (ns.ndev && nvme.lightnvm !== null) yield* nvme.lightnvm.nvme_nvm_unregister(ns)
   blk_put_queue(ns.queue)
   leave(k, f)
   trace_call(k, 'nvme_put_subsystem')

@@ -179,7 +179,9 @@ export interface nvme_nvm_hooks {
   nvme_nvm_register(ns: nvme_ns, disk_name: string): Sleep<number>
   nvme_nvm_register_sysfs(ns: nvme_ns): void
   nvme_nvm_unregister_sysfs(ns: nvme_ns): void
-  nvme_nvm_unregister(ns: nvme_ns): void
+  nvme_nvm_unregister(ns: nvme_ns): Sleep<void>
+  /** The namespace's format is known: bytes of a sector and of its metadata. */
+  nvme_nvm_update_nvm_info(ns: nvme_ns): void
   /** @returns -ENOTTY for a command that is none of its own */
   nvme_nvm_ioctl(ns: nvme_ns, cmd: number, arg: unknown): Sleep<number>
 }

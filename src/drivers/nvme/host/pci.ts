@@ -336,11 +336,13 @@ export function* nvme_init(
   blk: BlockLayer,
   bus: pci_bus,
   era: nvme_era,
+  before: (nvme: nvme_core) => void = () => {},
 ): Sleep<nvme_module | number> {
   const { k } = blk
   const t = enter(k, 'nvme_init')
   const nvme = nvme_core_init(blk, era)
   if (nvme === null) return leave(k, t, -ENOMEM)
+  before(nvme)
   const driver = nvme_pci_driver(nvme, bus)
   const error = yield* pci_register_driver(bus, driver)
   if (error === 0) return leave(k, t, { nvme, driver })

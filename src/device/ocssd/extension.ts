@@ -1,0 +1,198 @@
+// An open-channel device behind an NVMe controller: what its commands look like on the wire.
+//
+//   admin  E2h identity or geometry, F1h set and F2h get bad-block table (1.2), log page CAh (2.0)
+//   I/O    90h erase, 91h write, 92h read, 93h copy
+//
+//   command   metadata pointer 16, PRPs 24, address or list of addresses 40, length - 1 at 48 (u16), control 50 (u16)
+//
+// One address stands in the command, more come by a list of 64-bit words. Dwords 0 and 1 of the completion are the map of
+// failed addresses. A command's data move when it is fetched; it ends when the media have done their part.
+
+import type { Answer, Command } from '../nvme/command.js'
+import type { ControllerServices, Extension } from '../nvme/extension.js'
+import type { OpenChannelDevice, VectorCommand } from './device.js'
+import { MAX_VECTOR, namespaceSectors, OOB_BYTES, SECTOR_BYTES } from './geometry.js'
+import { DNR, SC_INVALID_FIELD, type VectorResult } from './status.js'
+
+export const OCSSD_VENDOR = 0x1d1d
+export const OCSSD_DEVICE = 0x1f1f
+
+const OP_ERASE = 0x90
+const OP_WRITE = 0x91
+const OP_READ = 0x92
+const OP_COPY = 0x93
+const ADMIN_IDENTITY = 0xe2
+const ADMIN_SET_BB = 0xf1
+const ADMIN_GET_BB = 0xf2
+const LOG_CHUNKS = 0xca
+/** Identify Namespace: where the first LBA format stands, and the byte that says "open channel". */
+const ID_NS_LBAF = 128
+const ID_NS_VS = 384
+
+const INVALID = SC_INVALID_FIELD | DNR
+
+/** The addresses of a command; a status if its list cannot be reached. */
+function addresses(c: Command, s: ControllerServices, count: number): Float64Array | number {
+  const list = new Float64Array(count)
+  const at = c.u64(10)
+  if (count === 1) list[0] = at
+  else {
+    if (at % 8 !== 0 || !s.dma.reaches(at, 8 * count)) return INVALID
+    for (let i = 0; i < count; i++) list[i] = s.view.u64(at + 8 * i)
+  }
+  return list
+}
+
+/** Memory of a command's sectors: their own places where they are whole pages, else a copy. */
+interface Sectors {
+  readonly mem: Uint32Array
+  readonly data: number[]
+  /** Puts a copy back where it belongs. */
+  readonly back: (() => void) | null
+}
+
+function sectors(
+  c: Command,
+  s: ControllerServices,
+  count: number,
+  write: boolean,
+): Sectors | number {
+  const pieces = s.dma.pieces(c, count * SECTOR_BYTES)
+  if (typeof pieces === 'number') return pieces
+  const data: number[] = []
+  for (const { at, bytes } of pieces) {
+    if (at === 0 || bytes % SECTOR_BYTES !== 0) break
+    for (let i = 0; i < bytes; i += SECTOR_BYTES) data.push(at + i)
+  }
+  if (data.length === count) return { mem: s.view.words, data, back: null }
+  const oob = count * SECTOR_BYTES
+  const copy = new Uint8Array(oob + count * OOB_BYTES)
+  if (write) copy.set(s.dma.read(pieces))
+  const places = Array.from({ length: count }, (_, i) => i * SECTOR_BYTES)
+  const back = write ? null : () => s.dma.write(pieces, copy.subarray(0, oob))
+  return { mem: new Uint32Array(copy.buffer), data: places, back }
+}
+
+/** A vector command with everything that it points to; a status if something cannot be reached. */
+function decode(
+  c: Command,
+  s: ControllerServices,
+): { readonly command: VectorCommand; readonly done: () => void } | number {
+  const count = (c.cdw(12) & 0xffff) + 1
+  if (count > MAX_VECTOR) return INVALID
+  const list = addresses(c, s, count)
+  if (typeof list === 'number') return list
+  const control = c.cdw(12) >>> 16
+  const moves = c.opcode !== OP_ERASE && c.opcode !== OP_COPY
+  const where = moves ? sectors(c, s, count, c.opcode === OP_WRITE) : null
+  if (typeof where === 'number') return where
+  const mptr = moves ? c.mptr : 0
+  if (mptr !== 0 && (mptr % 4 !== 0 || !s.dma.reaches(mptr, count * OOB_BYTES))) return INVALID
+  const mem = where?.mem ?? s.view.words
+  const own = mem === s.view.words
+  const oob = mptr === 0 ? -1 : own ? mptr : count * SECTOR_BYTES
+  const oobAt = count * SECTOR_BYTES
+  const bytes = s.view.bytes
+  const inside = own ? null : new Uint8Array(mem.buffer, oobAt, count * OOB_BYTES)
+  if (inside !== null && mptr !== 0) inside.set(bytes.subarray(mptr, mptr + inside.length))
+  const done = (): void => {
+    where?.back?.()
+    if (inside !== null && mptr !== 0 && c.opcode === OP_READ) bytes.set(inside, mptr)
+  }
+  const data = where?.data ?? []
+  return { command: { count, addresses: list, mem, data, oob, control }, done }
+}
+
+function ended(c: Command, s: ControllerServices, result: VectorResult, now: number): Answer {
+  const answer = { status: result.status, dw0: result.low, dw1: result.high }
+  if (result.due <= now) return answer
+  s.later(result.due - now, () => s.complete(c, answer))
+  return 'pending'
+}
+
+function vector(device: OpenChannelDevice, c: Command, s: ControllerServices): Answer {
+  const decoded = decode(c, s)
+  if (typeof decoded === 'number') return { status: decoded }
+  const { command, done } = decoded
+  const now = s.now()
+  if (c.opcode === OP_COPY) return copied(device, c, s, command, now)
+  const result =
+    c.opcode === OP_ERASE
+      ? device.erase(command, now)
+      : c.opcode === OP_WRITE
+        ? device.write(command, now)
+        : device.read(command, now)
+  done()
+  return ended(c, s, result, now)
+}
+
+/** Vector copy: the second list of addresses stands in dwords 14 and 15. */
+function copied(
+  device: OpenChannelDevice,
+  c: Command,
+  s: ControllerServices,
+  command: VectorCommand,
+  now: number,
+): Answer {
+  const { count } = command
+  const to = new Float64Array(count)
+  const at = c.u64(14)
+  if (count === 1) to[0] = at
+  else if (at % 8 !== 0 || !s.dma.reaches(at, 8 * count)) return { status: INVALID }
+  else for (let i = 0; i < count; i++) to[i] = s.view.u64(at + 8 * i)
+  const mem = new Uint32Array((count * (SECTOR_BYTES + OOB_BYTES)) / 4)
+  return ended(c, s, device.copy({ ...command, mem }, to, 0, now), now)
+}
+
+function set_bad_blocks(device: OpenChannelDevice, c: Command, s: ControllerServices): Answer {
+  const count = (c.cdw(12) & 0xffff) + 1
+  if (count > MAX_VECTOR) return { status: INVALID }
+  const list = addresses(c, s, count)
+  if (typeof list === 'number') return { status: list }
+  return { status: device.setBadBlocks(list, count, (c.cdw(12) >>> 16) & 0xff) }
+}
+
+function get_bad_blocks(device: OpenChannelDevice, c: Command, s: ControllerServices): Answer {
+  const table = device.badBlockTable(c.u64(10))
+  return { status: table === null ? INVALID : s.dma.deliver(c, table) }
+}
+
+/** Get Log Page answers parts of a page; this is the whole one. */
+function chunk_log(device: OpenChannelDevice): Uint8Array {
+  const { groups, pus, chunks } = device.geometry
+  return device.chunkLog(0, groups * pus * chunks * 32) ?? new Uint8Array(0)
+}
+
+function identify_namespace(device: OpenChannelDevice, data: Uint8Array): void {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  const size = BigInt(namespaceSectors(device.geometry))
+  for (const at of [0, 8, 16]) view.setBigUint64(at, size, true)
+  data[25] = 0
+  data[26] = 0
+  view.setUint32(ID_NS_LBAF, OOB_BYTES | (12 << 16), true)
+  data[ID_NS_VS] = 1
+}
+
+/** What makes a controller one of an open-channel device. */
+export function openChannelExtension(device: OpenChannelDevice): Extension {
+  const io = (c: Command, s: ControllerServices): Answer => vector(device, c, s)
+  const old = device.geometry.version === 12
+  const admin = new Map([
+    [
+      ADMIN_IDENTITY,
+      (c: Command, s: ControllerServices): Answer => ({
+        status: s.dma.deliver(c, device.identity()),
+      }),
+    ],
+  ])
+  if (old) {
+    admin.set(ADMIN_SET_BB, (c, s) => set_bad_blocks(device, c, s))
+    admin.set(ADMIN_GET_BB, (c, s) => get_bad_blocks(device, c, s))
+  }
+  return {
+    adminOpcodes: admin,
+    ioOpcodes: new Map([OP_ERASE, OP_WRITE, OP_READ, OP_COPY].map(op => [op, io])),
+    logPages: old ? new Map() : new Map([[LOG_CHUNKS, () => chunk_log(device)]]),
+    identifyNamespace: (_nsid, data) => identify_namespace(device, data),
+  }
+}

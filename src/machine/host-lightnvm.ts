@@ -1,0 +1,135 @@
+// LightNVM on a machine: open-channel devices behind its controllers, the subsystem in its kernel, targets as disks.
+//
+//   openChannelOf   the device that a disk's configuration describes, as an extension of its controller
+//   HostLightnvm    the subsystem: memory for what the device reaches, queues of targets, their bios
+//
+// A target's disk is bio-based: the core hands its bios to make_request, and gets them back by bio_endio.
+
+import {
+  BIO_DATA,
+  BIO_DISK,
+  BIO_OPF,
+  BIO_SECTOR,
+  BIO_SIZE,
+  BIO_STATUS,
+  Q_CAPACITY,
+  Q_FLAGS,
+  Q_LBA_SHIFT,
+  Q_MAX_DISCARD,
+  Q_MAX_SECTORS,
+} from '../../assembly/layout.js'
+import { BLK_QC_T_NONE, QUEUE_FLAG_WC } from '../../assembly/nvme.js'
+import { blk_alloc_bio_queue, blk_cleanup_queue, blk_put_queue } from '../block/blk-mq-init.js'
+import type { BlockLayer, request_queue } from '../block/blkdev.js'
+import { del_gendisk, device_add_disk } from '../block/genhd.js'
+import type { Extension } from '../device/nvme/extension.js'
+import { OpenChannelDevice, type OcssdOptions } from '../device/ocssd/device.js'
+import { openChannelExtension } from '../device/ocssd/extension.js'
+import { lightnvm, nvm_register_tgt_type } from '../drivers/lightnvm/core.js'
+import type { nvm_memory, tgt_bio, tgt_disk } from '../drivers/lightnvm/lightnvm.js'
+import type { pblk_options } from '../drivers/lightnvm/pblk.js'
+import { tt_pblk } from '../drivers/lightnvm/pblk-init.js'
+import { nvme_nvm_init } from '../drivers/nvme/host/lightnvm.js'
+import type { nvme_core } from '../drivers/nvme/host/nvme.js'
+import { trace_call } from '../kernel/trace.js'
+
+/** (4096 >> 9) * 64: what one vector command moves. */
+const MAX_SECTORS = 512
+const MAX_DISCARD_SECTORS = 0xffffffff >>> 9
+
+/** The device behind a controller, and what it adds to it. */
+export interface OpenChannel {
+  readonly device: OpenChannelDevice
+  readonly extension: Extension
+}
+
+export function openChannelOf(options: OcssdOptions): OpenChannel {
+  const device = new OpenChannelDevice(options)
+  return { device, extension: openChannelExtension(device) }
+}
+
+/** The kernel's memory, as targets ask for it. */
+function memoryOf(blk: BlockLayer): nvm_memory {
+  const { mem, view } = blk
+  return {
+    bytes: view.bytes,
+    words: view.words,
+    alloc(bytes) {
+      const at = mem.kzalloc(Math.max(bytes, 4096))
+      if (at === 0) throw new Error('the kernel has no memory left for LightNVM')
+      return at
+    },
+    free: at => mem.kfree(at),
+  }
+}
+
+export class HostLightnvm {
+  readonly lnvm: lightnvm
+  readonly #blk: BlockLayer
+  /** Queues of targets' disks, by name and by address. */
+  readonly disks: Map<string, request_queue> = new Map()
+  readonly #make: Map<number, (bio: tgt_bio) => number> = new Map()
+
+  constructor(blk: BlockLayer, pblk: pblk_options = {}) {
+    this.#blk = blk
+    this.lnvm = new lightnvm(blk.k, (_dev, name, make_rq) => this.#disk(name, make_rq))
+    nvm_register_tgt_type(this.lnvm, tt_pblk(pblk))
+  }
+
+  /** The NVMe driver is there, and has not looked for controllers yet. */
+  attach(nvme: nvme_core): void {
+    nvme.lightnvm = nvme_nvm_init(this.lnvm, memoryOf(this.#blk))
+  }
+
+  #disk(name: string, make_rq: (bio: tgt_bio) => number): tgt_disk {
+    const blk = this.#blk
+    const { view } = blk
+    const q = blk_alloc_bio_queue(blk, name, { name: 'lightnvm' })
+    if (q === null) throw new Error('the kernel has no memory left for a queue')
+    this.#make.set(q.at, make_rq)
+    let added = false
+    const self = this
+    return {
+      *add(capacity) {
+        added = true
+        trace_call(blk.k, 'blk_queue_max_hw_sectors')
+        view.setU64(q.at + Q_CAPACITY, capacity)
+        view.setU32(q.at + Q_MAX_SECTORS, MAX_SECTORS)
+        view.setU32(q.at + Q_MAX_DISCARD, MAX_DISCARD_SECTORS)
+        view.setU32(q.at + Q_LBA_SHIFT, 12)
+        view.store(q.at + Q_FLAGS, view.load(q.at + Q_FLAGS) | (1 << QUEUE_FLAG_WC))
+        self.disks.set(name, q)
+        yield* device_add_disk(q)
+      },
+      *remove() {
+        if (added) yield* del_gendisk(q)
+        yield* blk_cleanup_queue(q)
+        self.disks.delete(name)
+        self.#make.delete(q.at)
+        blk_put_queue(q)
+      },
+    }
+  }
+
+  /** Whether a bio is for a target's disk. */
+  owns(bio: number): boolean {
+    return this.#make.has(this.#blk.view.u32(bio + BIO_DISK))
+  }
+
+  /** The make_request function of targets' disks. */
+  make_request(bio: number): number {
+    const { view, core, cpus, k } = this.#blk
+    const make_rq = this.#make.get(view.u32(bio + BIO_DISK))!
+    make_rq({
+      opf: view.u32(bio + BIO_OPF),
+      sector: view.u64(bio + BIO_SECTOR),
+      bytes: view.u32(bio + BIO_SIZE),
+      data: view.u32(bio + BIO_DATA),
+      end_io: status => {
+        if (status !== 0) view.setU32(bio + BIO_STATUS, status)
+        core.bio_endio(cpus[k.cpu.id]!, bio)
+      },
+    })
+    return BLK_QC_T_NONE
+  }
+}
