@@ -485,6 +485,8 @@ export function blk_alloc_bio_queue(
   const set: blk_mq_tag_set = { blk, ops, ...none, mq_map: new Uint32Array(0) }
   init_queue_block(set, memory)
   const q = blk_alloc_queue_node(set, memory.q, name)
+  INIT_WORK(q.timeout_work, blk_mq_timeout_work)
+  INIT_DELAYED_WORK(q.requeue_work, requeue_work_of(blk_mq_sched_insert_request))
   const t = enter(blk.k, 'blk_queue_make_request')
   trace_call(blk.k, 'blk_queue_congestion_threshold')
   blk.view.setU32(memory.q + L.Q_BIO_BASED, L.BIO_BASED_HOST)

@@ -1,0 +1,111 @@
+// pblk on a machine: an open-channel controller is found, a target made by the control node, and its disk used by tasks.
+// Every command of the target goes by the NVMe driver's tags and rings.
+
+import { describe, expect, it } from 'vitest'
+import { nvm_ctl_ioctl } from '../../../src/drivers/lightnvm/core.js'
+import {
+  encode_create,
+  encode_remove,
+  NVM_DEV_CREATE,
+  NVM_DEV_REMOVE,
+} from '../../../src/drivers/lightnvm/ioctl.js'
+import type { pblk } from '../../../src/drivers/lightnvm/pblk.js'
+import { pblk_check } from '../../../src/drivers/lightnvm/pblk-check.js'
+import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter } from '../../../src/fs/block_dev.js'
+import type { Sleep } from '../../../src/kernel/core.js'
+import { TINY } from '../device/ocssd/rig.js'
+import { Probed } from '../nvme/probed.js'
+
+const open_channel = {
+  config: { vendor: 0x1d1d, device: 0x1f1f },
+  slots: 1,
+  ocssd: { geometry: TINY },
+}
+
+async function machineOf(): Promise<Probed> {
+  const probed = new Probed({ controller: open_channel })
+  await probed.run(2000, () => probed.nvme.settled)
+  return probed
+}
+
+const ALL = 0xffffffff
+const create = (flags = 1) =>
+  encode_create({
+    dev: 'nvme0n1',
+    tgttype: 'pblk',
+    tgtname: 'pblk0',
+    flags,
+    type: 0,
+    lun_begin: ALL,
+    lun_end: ALL,
+    op: 0,
+    rsv: 0,
+  })
+
+/** Runs a task to its end and gives what it returns. */
+async function task<T>(probed: Probed, fn: () => Sleep<T>): Promise<T> {
+  const results: T[] = []
+  probed.k.spawn('io1', function* () {
+    results.push(yield* fn())
+  })
+  await probed.run(60_000, () => results.length > 0)
+  if (results.length === 0)
+    throw new Error(
+      `the task has not ended: ${[...probed.k.tasks].map(t => `${t.name}: ${t.waiting_on}`)}; ${probed.log}`,
+    )
+  return results[0]!
+}
+
+describe('pblk on a machine', () => {
+  it('is registered, made, written, flushed, read and removed', async () => {
+    const probed = await machineOf()
+    const { lightnvm } = probed.machine.host!
+    expect(lightnvm!.lnvm.devices.map(dev => dev.name)).toEqual(['nvme0n1'])
+    expect(lightnvm!.lnvm.devices[0].geo).toMatchObject({
+      num_ch: 2,
+      num_lun: 2,
+      csecs: 4096,
+      sos: 16,
+    })
+    const ioctl = (cmd: number, arg: Uint8Array) =>
+      task(probed, () => nvm_ctl_ioctl(lightnvm!.lnvm, cmd, arg))
+    expect(await ioctl(NVM_DEV_CREATE, create())).toBe(0)
+    const q = lightnvm!.disks.get('pblk0')!
+    const { view } = probed.machine.host!.blk
+    const io = (write: boolean, n: number) => ({
+      q,
+      write,
+      pos: n * 4096,
+      bytes: 4096,
+      data: probed.data + 4096 * (n % 32),
+    })
+    await task(probed, function* () {
+      for (let n = 0; n < 400; n++) {
+        view.words.fill(
+          n + 1,
+          (probed.data + 4096 * (n % 32)) >> 2,
+          (probed.data + 4096 * (n % 32)) / 4 + 1024,
+        )
+        yield* blkdev_write_iter(io(true, n))
+      }
+      yield* blkdev_fsync(q)
+      return 0
+    })
+    const pblk = lightnvm!.lnvm.devices[0].targets[0].private_data as pblk
+    expect(pblk_check(pblk)).toEqual([])
+    expect([pblk.user_wa, pblk.rwb.mem === pblk.rwb.sync]).toEqual([400, true])
+    const found = await task(probed, function* () {
+      const got: number[] = []
+      for (let n = 0; n < 400; n += 13) {
+        yield* blkdev_read_iter(io(false, n))
+        got.push(view.u32(probed.data + 4096 * (n % 32) + 8))
+      }
+      return got
+    })
+    expect(found).toEqual(Array.from({ length: 31 }, (_, i) => 13 * i + 1))
+    expect(await ioctl(NVM_DEV_REMOVE, encode_remove('pblk0'))).toBe(0)
+    expect(await ioctl(NVM_DEV_CREATE, create(0))).toBe(0)
+    expect(probed.log.filter(line => line.includes('pblk') && line.includes('failed'))).toEqual([])
+    await probed.machine.stop()
+  })
+})
