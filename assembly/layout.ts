@@ -485,9 +485,19 @@ export const DEV_READS = 128 //          u64 D  what a controller's health log c
 export const DEV_WRITES = 136 //         u64 D  writes,
 export const DEV_READ_BLOCKS = 144 //    u64 D  512-byte blocks read,
 export const DEV_WRITTEN_BLOCKS = 152 // u64 D  and written
+export const DEV_ARB = 160 //            u32 D  ARB_*: who is served first when several queues have entries
+export const DEV_BURST = 164 //          u32 D  entries of one queue in a turn, 0 = no limit
+export const DEV_WEIGHTS = 168 //        3 x u32 D  entries of the classes high, medium and low in a round
+export const DEV_SLOTS = 180 //          u32 D  commands in service at most, 0 = no limit
+export const DEV_FIRST_SQ = 184 //       u32 D  the controller's submission queues, linked by DSQ_NEXT
+export const DEV_TURNS = 188 //          5 x u32 D  queue that was served last: of each class, and of all
 export const DEV_WAKE = 256 //           u32 A  event count that the device's thread sleeps on
 export const DEV_WAITING = 260 //        u32 A
 export const DEV_SIZE = 384
+
+export const ARB_NONE = 0 //        each queue when its doorbell comes
+export const ARB_ROUND_ROBIN = 1 // all queues in turn
+export const ARB_WEIGHTED = 2 //    admin, urgent, then high, medium, low by weight
 
 export const CTRL_PLAIN = 1 // plain reads and writes are executed here, all else by the controller
 export const CTRL_ALL = 2 //   every command goes to the controller
@@ -541,6 +551,8 @@ export const DSQ_ID = 20 //              u32 I
 export const DSQ_SHADOW = 24 //          u32 I  shadow tail, 0 = none
 export const DSQ_EI = 28 //              u32 I
 export const DSQ_END = 32 //             u32 I  one past its last entry
+export const DSQ_CLASS = 36 //           u32 D  0 urgent, 1 high, 2 medium, 3 low
+export const DSQ_NEXT = 40 //            u32 D  next queue of the controller
 export const DSQ_HEAD = 64 //            u32 D
 export const DSQ_FIFO_HEAD = 68 //       u32 D  commands in service, in order of their due time
 export const DSQ_FIFO_COUNT = 72 //      u32 D

@@ -13,11 +13,12 @@
 import {
   CPU_BUSY_NS, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
   CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
-  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
+  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
   HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_IO, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
   M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW, M_RETURN, NQ_HCTX,
   NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
 } from './layout'
+import { arbitrate } from './arbiter'
 import { complete_done_list, nvme_process_cq } from './cq'
 import { cpu_polls, cpu_wants_host } from './cpu'
 import { spend } from './clock'
@@ -72,9 +73,8 @@ function arm_done(dsq: u32): void {
 
 const FETCH_ALL: u32 = u32.MAX_VALUE
 
-/** Fetches what is new, posts what is due, and looks again later for the rest. */
-function device_step(dsq: u32, now: u64): void {
-  if (load<u32>(load<u32>(dsq, DSQ_DEV), DEV_PAUSED)) return
+/** Works on one queue: fetches up to `max` entries and posts what is due. How many it fetched. */
+function work(dsq: u32, max: u32, now: u64): u32 {
   const dcq = load<u32>(dsq, DSQ_CQ)
   const before = load<u32>(dcq, DCQ_TAIL)
   store<u32>(dcq, 1, DCQ_STEP)
@@ -83,17 +83,35 @@ function device_step(dsq: u32, now: u64): void {
     device_host(DV_ROOM, dsq, 0, 0)
   }
   // It fetches as much as it knows of room for; when it looks again it may know of more.
-  while (dev_run_sq(dsq, FETCH_ALL, now) && dev_sq_tail(dsq) != load<u32>(dsq, DSQ_HEAD)) continue
+  let fetched: u32 = 0
+  while (fetched < max) {
+    const n = dev_run_sq(dsq, max - fetched, now)
+    fetched += n
+    if (!n || dev_sq_tail(dsq) == load<u32>(dsq, DSQ_HEAD)) break
+  }
   dev_post_due(dsq, now)
   store<u32>(dcq, 0, DCQ_STEP)
   const entries = load<u32>(dcq, DCQ_ENTRIES)
-  if (!entries) return // a fault took the controller away
+  if (!entries) return 0 // a fault took the controller away
   const tail = load<u32>(dcq, DCQ_TAIL)
   const n = tail >= before ? tail - before : tail + entries - before
   if (n) posted(dsq, n, now)
   // Without room what is due waits for the host's head (nvme_ring_cq_doorbell), not for a time.
   if (dev_next_due(dsq) > now) arm_done(dsq)
   else store<u32>(dcq, 1, DCQ_HELD)
+  return fetched
+}
+
+/** Something happened to a queue: its doorbell, or the end of a command in service. */
+function device_step(dsq: u32, now: u64): void {
+  const dev = load<u32>(dsq, DSQ_DEV)
+  if (load<u32>(dev, DEV_PAUSED)) return
+  if (!load<u32>(dev, DEV_ARB)) {
+    work(dsq, FETCH_ALL, now)
+    return
+  }
+  work(dsq, 0, now)
+  arbitrate(dev, now, work)
 }
 
 /** The same for a controller whose doorbell was written from TypeScript. */

@@ -81,6 +81,8 @@ export interface ControllerConfig {
   readonly mdtsBytes: number
   /** Weighted round robin with urgent class. */
   readonly weighted: boolean
+  /** Commands in service at most, all queues together; 0 = no limit. */
+  readonly serviceSlots: number
   /** Subsystem reset (NSSR). */
   readonly subsystemReset: boolean
   /** Controller memory buffer: an address in the shared memory, and bytes (a multiple of 4096). */
@@ -136,6 +138,7 @@ export const DEFAULT_CONFIG: ControllerConfig = {
   mpsMax: 0,
   mdtsBytes: 0,
   weighted: true,
+  serviceSlots: 0,
   subsystemReset: true,
   writeCache: false,
   trackCache: false,

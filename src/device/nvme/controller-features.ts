@@ -208,6 +208,7 @@ export class ControllerFeatures {
     if (fid === S.FEAT_IRQ_COALESCE || fid === S.FEAT_IRQ_CONFIG)
       for (const [qid, { vector }] of queues.cqs) queues.coalesce(qid, this.coalescing(vector))
     if (fid === S.FEAT_KATO) this.#armKeepAlive()
+    if (fid === S.FEAT_ARBITRATION) this.#parts.arbitrate()
   }
 
   // ---------------------------------------------------------------- present values

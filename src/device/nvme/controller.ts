@@ -11,8 +11,13 @@
 // Not modelled: boot partitions, persistent memory regions, pin interrupts (INTMS and INTMC are kept, MSI-X ignores them).
 
 import {
+  ARB_NONE,
+  ARB_ROUND_ROBIN,
+  ARB_WEIGHTED,
   CTRL_ALL,
   CTRL_PLAIN,
+  DEV_ARB,
+  DEV_BURST,
   DEV_FAULTS,
   DEV_DMA_FROM,
   DEV_DMA_TO,
@@ -22,6 +27,8 @@ import {
   DEV_NR_SQ,
   DEV_NS,
   DEV_PAUSED,
+  DEV_SLOTS,
+  DEV_WEIGHTS,
   DV_ADMIN,
   DV_DOORBELL,
   DV_IO,
@@ -150,6 +157,7 @@ export class NvmeController {
       processing: paused => this.#registers.status(paused ? CSTS_PP : 0, paused ? 0 : CSTS_PP),
       fatal: () => this.#fatal(),
       mode: () => this.#mode(),
+      arbitrate: () => this.#arbitrate(true),
       stick: fatal => this.stick(fatal),
       remove: () => this.surpriseRemove(),
     }
@@ -180,6 +188,23 @@ export class NvmeController {
       this.#execution.faults.io ||
       this.#admin.refused() !== undefined
     this.#ports.view.setU32(this.#at.dev + DEV_HOST, all ? CTRL_ALL : CTRL_PLAIN)
+  }
+
+  /**
+   * Whether queues wait for each other. In plain round robin they do only where it can be seen: commands in service are
+   * limited, or the host has said how long a burst is.
+   */
+  #arbitrate(asked: boolean): void {
+    const { view } = this.#ports
+    const { dev } = this.#at
+    const { burst, high, medium, low } = this.#admin.features.arbitration
+    const weighted = ((this.#registers.get(CC) >>> 11) & 7) === 1
+    const turns = asked || this.config.serviceSlots > 0 ? ARB_ROUND_ROBIN : ARB_NONE
+    view.setU32(dev + DEV_BURST, burst)
+    for (const [i, weight] of [high, medium, low].entries())
+      view.setU32(dev + DEV_WEIGHTS + 4 * i, weight)
+    view.setU32(dev + DEV_SLOTS, this.config.serviceSlots)
+    view.setU32(dev + DEV_ARB, weighted ? ARB_WEIGHTED : turns)
   }
 
   #pause(reason: number, on: boolean): void {
@@ -275,6 +300,7 @@ export class NvmeController {
     const acq = this.#registers.get64(ACQ)
     this.#dma.page = page
     this.#mode()
+    this.#arbitrate(false)
     const good =
       ((cc >>> 7) & 15) <= this.config.mpsMax &&
       asq % page === 0 &&

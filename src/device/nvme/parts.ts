@@ -24,6 +24,8 @@ export interface AdminParts extends ControllerServices {
   fatal(): void
   /** Who executes plain reads and writes may have changed: the core, or the controller. */
   mode(): void
+  /** The arbitration's numbers changed. */
+  arbitrate(): void
   /** Stops for good (a fault), or is pulled out. */
   stick(fatal: boolean): void
   remove(): void

@@ -24,8 +24,11 @@ import {
   DCQ_SHADOW,
   DCQ_STEP,
   DCQ_TAIL,
+  DEV_FIRST_SQ,
+  DEV_TURNS,
   DSQ_BAD,
   DSQ_BASE,
+  DSQ_CLASS,
   DSQ_CQ,
   DSQ_DB,
   DSQ_DEV,
@@ -37,6 +40,7 @@ import {
   DSQ_FIFO_HEAD,
   DSQ_HEAD,
   DSQ_ID,
+  DSQ_NEXT,
   DSQ_SHADOW,
   FIFO_CID,
   FIFO_SIZE,
@@ -57,6 +61,9 @@ import {
   QID_INVALID,
   QUEUE_SIZE,
 } from './spec.js'
+
+/** Whose turn it is: in each class, and of all queues. */
+const TURNS = 5
 
 export interface SubmissionQueue {
   readonly cqid: number
@@ -119,6 +126,7 @@ export class Queues {
   reset(): void {
     this.sqs.clear()
     this.cqs.clear()
+    this.#link()
     this.#held = []
     this.#shadow = 0
     this.#eventIndex = 0
@@ -173,6 +181,8 @@ export class Queues {
     view.setU32(dsq + DSQ_CQ, this.#at.dcqs[queue.cqid]!)
     view.setU32(dsq + DSQ_ENTRIES, entries)
     this.sqs.set(qid, queue)
+    view.setU32(dsq + DSQ_CLASS, queue.priority)
+    this.#link()
     this.#shadowSq(qid)
   }
 
@@ -187,6 +197,19 @@ export class Queues {
     view.setU32(dcq + DCQ_ENTRIES, entries)
     this.cqs.set(qid, queue)
     this.#shadowCq(qid)
+  }
+
+  /** Lists the queues for arbitration, by identifier; turns begin anew. */
+  #link(): void {
+    const { view } = this.#ports
+    const { dev, dsqs } = this.#at
+    let link = dev + DEV_FIRST_SQ
+    for (const qid of [...this.sqs.keys()].sort((a, b) => a - b)) {
+      view.setU32(link, dsqs[qid]!)
+      link = dsqs[qid]! + DSQ_NEXT
+    }
+    view.setU32(link, 0)
+    for (let i = 0; i < TURNS; i++) view.setU32(dev + DEV_TURNS + 4 * i, 0)
   }
 
   /** The admin queue, from AQA, ASQ and ACQ; false when its memory cannot be reached. */
@@ -237,6 +260,7 @@ export class Queues {
     const dsq = this.#at.dsqs[qid]!
     this.#abortAll(qid, dsq)
     this.sqs.delete(qid)
+    this.#link()
     this.#held = this.#held.filter(held => held.dsq !== dsq)
     this.#clearSq(qid, dsq)
     return 0

@@ -271,6 +271,7 @@ export class Rig {
     entries: number = this.entries,
     vector: number = qid,
     cqid: number = qid,
+    priority: number = 0,
   ): void {
     if (!this.#cq.has(cqid)) {
       const cq = this.alloc(entries * N.CQE_BYTES)
@@ -278,7 +279,7 @@ export class Rig {
       this.#cq.set(cqid, this.#ring(cq, entries))
     }
     const sq = this.alloc(entries * N.SQE_BYTES)
-    this.#good(this.createSq(qid, sq, entries, cqid))
+    this.#good(this.createSq(qid, sq, entries, cqid, 1 | (priority << 1)))
     this.#sq.set(qid, this.#ring(sq, entries))
     if (qid !== cqid) this.#cq.set(qid, this.#cq.get(cqid)!)
   }
