@@ -11,7 +11,7 @@
 // by look: it is asleep until the entry is posted, and then charged the looks of the time between.
 
 import {
-  CPU_BUSY_NS, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
+  CLOCK_VIRTUAL, CPU_BUSY_NS, CPU_CLOCK, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
   CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
   DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
   HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_IO, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
@@ -360,7 +360,7 @@ export function virtual_run(budget: u32, until: f64): i32 {
   return RUN_MORE
 }
 
-/** TypeScript gave a CPU something to do: it runs as soon as it is free. */
+/** TypeScript gave a CPU something to do: it runs as soon as it is free. In real time its thread looks anyway. */
 export function virtual_kick(cpu: u32): void {
-  event_cpu_at(cpu, 0)
+  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL) event_cpu_at(cpu, 0)
 }

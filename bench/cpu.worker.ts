@@ -10,12 +10,12 @@ export interface ThreadNumber {
   readonly thread: number
 }
 
-export default function cpuWorker(task: ThreadTask): void {
+export default function cpuWorker(task: ThreadTask): Promise<void> {
   if (task.kind === 'cpu') {
     const message: ThreadNumber = { thread: ownThread() }
     task.port.postMessage({ type: 'message', message } satisfies ThreadMessage)
   }
-  runThread(
+  return runThread(
     task,
     hostHandlers(() => {
       throw new Error('a bench has no files that a job could wait for')

@@ -155,7 +155,7 @@ export interface MachineConfig {
   readonly siblings?: readonly number[]
   /** Real clock: built file whose default export is a thread's life; absent = this package's src/machine/cpu.worker.js. */
   readonly workerFile?: URL
-  /** Virtual clock: an emulated kernel serves the block layer (host-kernel.ts). extraBytes has hostKernelBytes for it. */
+  /** An emulated kernel serves the block layer (host-kernel.ts; real clock: of one CPU). extraBytes has hostKernelBytes for it. */
   readonly kernel?: {
     readonly trace?: TraceSink
     /** Bytes of extraBytes for the kernel's own memory: queues made while it runs. Absent = none. */

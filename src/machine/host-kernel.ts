@@ -9,7 +9,7 @@
 // task's plug; a call from the core runs in the context that the core was in, which is the caller's own, or the hard
 // interrupt of a CPU whose events the core serves.
 //
-// One kernel serves all CPUs on one thread. Real time has no such kernel.
+// One kernel serves all CPUs on one thread. In real time a machine of one CPU may have one (thread-kernel.ts).
 
 import * as L from '../../assembly/layout.js'
 import { blk_plug, wake_tag_waiters } from '../block/bio.js'
@@ -114,6 +114,8 @@ export interface HostKernelOptions {
   readonly era?: KernelEra
   /** They are found when somebody says so. */
   readonly manual?: boolean
+  /** Real time: the host's clock, ns. Absent = virtual time, the machine's own. */
+  readonly now?: () => number
 }
 
 /** An emulated kernel, its block layer, and their machine. */
@@ -138,7 +140,7 @@ export class HostKernel {
     this.#options = options
     this.#view = view
     this.k = new Kernel({
-      now: () => view.u64(L.M_BASE + L.M_NOW),
+      now: options.now ?? (() => view.u64(L.M_BASE + L.M_NOW)),
       hz,
       nrCpus: cpus.length,
       bootNs: 0,
@@ -362,9 +364,16 @@ export class HostKernel {
       this.#softirqs()
       wake_tag_waiters(blk)
     } while (k.runReady(64) || k.cpus.some(cpu => cpu.softirq_pending !== 0))
-    this.#kick()
+    if (this.#options.now === undefined) this.#kick()
     const next = Math.min(k.nextDeadline(), devices?.next() ?? Number.POSITIVE_INFINITY)
     return this.#quiet ? next : Math.min(next, k.now() + k.tick_nsec)
+  }
+
+  /** Real time: until when this thread may sleep, ns; now, when a task is ready. */
+  deadline(): number {
+    const { k } = this
+    if (k.rq_head !== null || k.cpus.some(cpu => cpu.softirq_pending !== 0)) return k.now()
+    return k.nextDeadline()
   }
 
   /** What was raised by tasks, or by the core in their name. */

@@ -71,12 +71,13 @@ import type {
 } from './config.js'
 import { threadCore } from './cpu.js'
 import type { NullbOptions } from '../drivers/block/null_blk.js'
-import { HostKernel } from './host-kernel.js'
+import { HostKernel, hostKernelBytes } from './host-kernel.js'
 import { DeviceTimers, NvmeControllers } from './host-nvme.js'
 import { openChannelOf } from './host-lightnvm.js'
 import { memoryReport, type QueueMemory } from './memory-report.js'
 import { nullBlkDisks } from './null-blk.js'
 import { cpuOf, type DiskPlan, type MachinePlan, planMachine, WAITER_STRIDE } from './plan.js'
+import type { ThreadKernel } from './thread-kernel.js'
 import { hostCores, Threads } from './threads.js'
 import { validateConfig } from './validate.js'
 import { VirtualTime } from './virtual.js'
@@ -203,6 +204,7 @@ class BootedMachine implements Machine {
   readonly #module: WebAssembly.Module
   readonly #virtual: VirtualTime | undefined
   readonly #threads: Threads | undefined
+  readonly #threadKernel: ThreadKernel | null
   readonly #deviceTimers = new DeviceTimers(
     () => this.view.u64(M_BASE + M_NOW),
     () => this.view.setU32(M_BASE + M_RETURN, 1),
@@ -243,8 +245,10 @@ class BootedMachine implements Machine {
     bootBlocks(this.view, this.core, plan)
     this.disks = plan.disks.map((disk, i) => diskOf(plan, disk, i))
     this.#controllers = this.#makeControllers()
-    this.host = config.kernel ? this.#hostKernel(config.kernel, nullBlk) : null
-    this.#virtual = config.clock === 'virtual' ? this.#virtualTime() : undefined
+    const virtual = config.clock === 'virtual'
+    this.host = config.kernel && virtual ? this.#hostKernel(config.kernel, nullBlk) : null
+    this.#threadKernel = config.kernel && !virtual ? this.#planThreadKernel(nullBlk) : null
+    this.#virtual = virtual ? this.#virtualTime() : undefined
     this.now = this.#virtual ? () => this.#virtual!.now() : clock
     this.notes = [...plan.notes, ...this.#crowdNotes()]
   }
@@ -253,7 +257,7 @@ class BootedMachine implements Machine {
   #hostImports():
     | Pick<CoreImports, 'block_host' | 'null_cmd' | 'make_request' | 'device_host'>
     | undefined {
-    if (!this.config.kernel) return undefined
+    if (!this.config.kernel || this.config.clock === 'real') return undefined
     return {
       device_host: (what, dsq, sqe, arg) => this.#controllers!.device_host(what, dsq, sqe, arg),
       block_host: (cpu, what, a, b) => this.host!.block_host(cpu, what, a, b),
@@ -291,6 +295,16 @@ class BootedMachine implements Machine {
         ? { controllers: this.#controllers, deviceTimers: this.#deviceTimers }
         : {}),
     })
+  }
+
+  /** What the thread of the one CPU needs for a kernel of its own. */
+  #planThreadKernel(nullBlk: readonly NullbOptions[]): ThreadKernel {
+    const queues = this.disks.reduce((sum, disk) => sum + disk.nrHw, 0)
+    const bytes = hostKernelBytes(1, queues)
+    const { hz, seed } = this.config
+    const disks = this.disks.map(({ q, config }) => ({ q, config }))
+    const cpu = cpuOf(this.#plan, 0)
+    return { hz, seed, cpu, disks, nullBlk, at: this.alloc(bytes), bytes }
   }
 
   #virtualTime(): VirtualTime {
@@ -361,6 +375,7 @@ class BootedMachine implements Machine {
       origin: this.#origin,
       cpus: this.config.cpus,
       nullBlk: nullBlkDisks(this.#plan.disks),
+      kernel: this.#threadKernel,
       devices: threadedDevices(this.config),
     }
     const events = {

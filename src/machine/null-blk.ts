@@ -59,7 +59,7 @@ export function nullBlkImports(
 }
 
 /** What of a disk needs an emulated kernel. */
-function virtualOnly({ nullBlk, sched }: DiskConfig): string | null {
+function needsKernel({ nullBlk, sched }: DiskConfig): string | null {
   if (sched !== undefined && sched !== 'none') return `sched=${sched}`
   if (nullBlk === undefined) return null
   if (nullBlk.queueMode === NULL_Q_RQ) return 'queue_mode=1'
@@ -71,8 +71,9 @@ function virtualOnly({ nullBlk, sched }: DiskConfig): string | null {
 export function nullBlkRefusal(disk: DiskConfig, config: MachineConfig): string | null {
   const { nullBlk } = disk
   if (!config.kernel) {
-    const what = virtualOnly(disk)
-    if (what !== null) return `${what} exists in virtual time only; take --clock virtual`
+    const what = needsKernel(disk)
+    if (what !== null)
+      return `${what}: in real time with one CPU only; take --cpus 1 or --clock virtual`
   }
   if (nullBlk === undefined || config.kernel) return null
   if (hasHostPart(disk) && config.clock === 'real' && config.cpus > 1)

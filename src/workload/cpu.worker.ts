@@ -2,8 +2,8 @@
 import { runThread, type ThreadTask } from '../machine/cpu.js'
 import { type HostRequest, hostHandlers } from './host.js'
 
-export default function cpuWorker(task: ThreadTask): void {
-  runThread(
+export default function cpuWorker(task: ThreadTask): Promise<void> {
+  return runThread(
     task,
     hostHandlers((context, job) => context.post({ job } satisfies HostRequest)),
   )

@@ -61,7 +61,9 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
     const need = plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0
     return diskConfig(spec, plan.clock, need, needs.nrCpus)
   })
-  const kernel = plan.clock === 'virtual' && disks.some(needsHostKernel)
+  // in real time a kernel lives on one thread
+  const one = plan.clock === 'virtual' || needs.nrCpus === 1
+  const kernel = one && disks.some(needsHostKernel)
   return {
     clock: plan.clock,
     cpus: needs.nrCpus,

@@ -69,7 +69,10 @@ describe('schedulers in a run', () => {
 
   it('are refused where they cannot be', async () => {
     const refused = async (device: string, clock: string): Promise<unknown> =>
-      execute(['j.fio', `--clock=${clock}`, '--device', device], file('null_blk', 'rw=read\n'))
+      execute(
+        ['j.fio', `--clock=${clock}`, '--cpus=2', '--device', device],
+        file('null_blk', 'rw=read\n'),
+      )
     const all = [
       refused('null_blk,size=64,sched=mq-deadline', 'real'),
       refused('null_blk,size=64,sched=cfq', 'virtual'),
@@ -109,5 +112,43 @@ describe('null_blk in a run', () => {
   it('requests that are put back are done in the end', async () => {
     const text = 'null_blk,size=64,requeue=3/100/0/-1,sched=mq-deadline'
     expect((await run(text, 'rw=randrw\niodepth=8\nnumber_ios=500\n')).ios).toBe(500)
+  })
+})
+
+describe('a kernel in real time, on the one CPU', () => {
+  async function real(device: string, lines: string) {
+    const kind = device.split(',')[0] as Kind
+    const args = ['j.fio', '--clock=real', '--cpus=1', '--device', device]
+    const result = await succeed(args, file(kind, lines))
+    expect(result.phasebit.books.balanced).toBe(true)
+    const { read, write } = job(result, 'a')
+    return { ios: read.totalIos + write.totalIos, ms: read.runtimeNs / 1e6 }
+  }
+
+  it.each([
+    'null_blk,size=64,sched=mq-deadline',
+    'null_blk,size=64,sched=kyber,irqmode=2',
+    'null_blk,size=64,queue_mode=1',
+    'null_blk,size=64,queue_mode=1,irqmode=2,hw_queue_depth=2',
+    'null_blk,size=64,mbps=500',
+    'nvme,size=64M,sched=mq-deadline',
+    'nvme,size=64M,sched=kyber,where=thread',
+  ])('%s: every I/O ends', async device => {
+    expect((await real(device, 'rw=randrw\niodepth=8\nfsync=50\nnumber_ios=300\n')).ios).toBe(300)
+  })
+
+  it('a lost request ends by its timeout, after five to six seconds of the host', async () => {
+    const device = 'null_blk,size=64,timeout=5/100/0/1'
+    const { ios, ms } = await real(device, 'rw=randread\niodepth=4\nnumber_ios=50\n')
+    expect(ios).toBe(50)
+    expect(ms).toBeGreaterThan(4900)
+  })
+
+  it('is refused for more CPUs', async () => {
+    const device = 'nvme,size=64M,sched=kyber'
+    const args = ['j.fio', '--clock=real', '--cpus=2', '--device', device]
+    await expect(execute(args, file('nvme', 'rw=read\nnumber_ios=10\n'))).rejects.toThrow(
+      /one CPU only/,
+    )
   })
 })
