@@ -9,6 +9,10 @@ const FOLDERS = ['src/kernel', 'src/mm', 'src/block', 'src/fs', 'src/drivers', '
 const CALL =
   /\b(?:enter|begin|here|note|entered|trace_call)\(\s*[^'"`;]*?,\s*'([a-zA-Z_][a-zA-Z0-9_]*)'/g
 
+/** Names that stand in tables of the fabrics transports. */
+const TABLE =
+  /'(nvmet?_(?:loop|rdma|tcp|fc)_[a-z_]+|nvme_reset_ctrl_work|nvmet_execute_get_log_[a-z_]+)'/g
+
 /** Every name, sorted. */
 function namesInSources() {
   const names = new Set()
@@ -20,6 +24,7 @@ function namesInSources() {
         '',
       )
       for (const [, name] of text.matchAll(CALL)) names.add(name)
+      for (const [, name] of text.matchAll(TABLE)) names.add(name)
     }
   return [...names].sort()
 }

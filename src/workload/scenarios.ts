@@ -1,11 +1,16 @@
 // All families of trace scenarios, by name.
 
+import { FABRIC_SCENARIOS, parseFabricScenario, runFabricScenario } from './scenario-fabrics.js'
 import { NVME_SCENARIOS, parseNvmeScenario, runNvmeScenario } from './scenario-nvme.js'
 import { parseScenario, SCENARIOS } from './scenario-names.js'
 import { runScenario, type ScenarioTrace } from './scenario-run.js'
 
 /** A short scenario of each story, for `--list` and `--all`. */
-export const ALL_SCENARIOS: readonly string[] = [...SCENARIOS, ...NVME_SCENARIOS]
+export const ALL_SCENARIOS: readonly string[] = [
+  ...SCENARIOS,
+  ...NVME_SCENARIOS,
+  ...FABRIC_SCENARIOS,
+]
 
 /** A scenario that can be run. */
 export interface NamedScenario {
@@ -18,6 +23,8 @@ export interface NamedScenario {
 export function scenarioOf(name: string): NamedScenario {
   const nvme = parseNvmeScenario(name)
   if (nvme) return { name, cpus: nvme.cpus, run: () => runNvmeScenario(nvme) }
+  const fabric = parseFabricScenario(name)
+  if (fabric) return { name, cpus: fabric.cpus, run: () => runFabricScenario(fabric) }
   const scenario = parseScenario(name)
   return { name, cpus: scenario.cpus, run: () => runScenario(scenario) }
 }

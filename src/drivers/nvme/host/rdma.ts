@@ -102,6 +102,8 @@ export interface nvme_rdma_module {
   readonly transport: nvmf_transport_ops
   /** nvme_rdma_wq of the 4.9 era. */
   readonly wq: workqueue_struct | null
+  /** 4.9: asks for the end of a controller. 0 or -EBUSY. */
+  del(ctrl: nvme_ctrl): number
 }
 
 function names_of(old: boolean): nvmf_names {
@@ -598,6 +600,7 @@ export function nvme_rdma_init_module(
     queues: new Map(),
     transport,
     wq,
+    del: ctrl => nvme_rdma_del_ctrl(m, ctrl.priv as nvmf_life),
   }
   const error = nvmf_register_transport(f, transport)
   return leave(k, t, error === 0 ? m : error)

@@ -167,9 +167,16 @@ function log_page(req: nvmet_req): Uint8Array | number {
   }
 }
 
+/** The pages have functions of their own in 4.19. */
+const LOG_FUNCTIONS: Readonly<Record<number, string>> = {
+  [NVME_LOG_SMART]: 'nvmet_execute_get_log_smart',
+  [NVME_LOG_CHANGED_NS]: 'nvmet_execute_get_log_changed_ns',
+  [NVME_LOG_CMD_EFFECTS]: 'nvmet_execute_get_log_cmd_effects_ns',
+}
+
 function nvmet_execute_get_log_page(req: nvmet_req): undefined {
   const { k } = req_target(req).blk
-  const t = enter(k, 'nvmet_execute_get_log_page')
+  const t = enter(k, LOG_FUNCTIONS[req.cmd[CMD_CDW10]!] ?? 'nvmet_execute_get_log_page')
   if (nvmet_check_data_len(req)) {
     const log = log_page(req)
     if (typeof log === 'number') nvmet_req_complete(req, log)

@@ -38,7 +38,7 @@ import {
 } from '../../../../assembly/nvme.js'
 import { bio_init, bio_status, submit_bio } from '../../../block/bio.js'
 import type { Sleep } from '../../../kernel/core.js'
-import { enter, leave } from '../../../kernel/trace.js'
+import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { wait_event, wake_up } from '../../../kernel/wait.js'
 import { get16, get32, get64 } from '../bytes.js'
 import { CMD_CDW10, CMD_CDW11, CMD_CDW12, CMD_OPCODE, NVME_SC_SGL_INVALID_DATA } from '../nvme.js'
@@ -95,6 +95,11 @@ function* send(req: nvmet_req, bio: Bio, done: (status: number) => void): Sleep<
       leave(blk.k, t)
     },
   })
+  if (bio.bytes > 0 && bio.data !== 0) {
+    const a = enter(blk.k, 'bio_add_page')
+    trace_call(blk.k, '__bio_add_page')
+    leave(blk.k, a)
+  }
   yield* submit_bio(q, at)
 }
 
@@ -142,6 +147,7 @@ function* rw(req: nvmet_req, offset: number): Sleep<void> {
     const status = blk_to_nvme_status(blkStatus)
     nvmet_req_complete(req, status || (write ? persisted(req, ns, offset, fua) : 0))
   })
+  trace_call(k, 'blk_poll')
   leave(k, t)
 }
 

@@ -1,0 +1,142 @@
+// Host and target of NVMe over fabrics on one emulated kernel, in virtual time: what trace scenarios and simulations play on.
+//
+// The first disk of the machine is the target's namespace. The host's modules are loaded, the target's ports listen, and
+// all wires are emulated: loop, verbs (RDMA), a network (TCP).
+
+import { LinkNetwork } from '../device/tcp-link.js'
+import { VerbsFabric } from '../device/verbs.js'
+import { nvme_core_init } from '../drivers/nvme/host/core-ctrl.js'
+import { type KernelEra, NVME_ERAS } from '../drivers/nvme/host/era.js'
+import { nvmf_init, type nvmf_module } from '../drivers/nvme/host/fabrics.js'
+import type { nvme_core } from '../drivers/nvme/host/nvme.js'
+import { nvme_rdma_init_module, type nvme_rdma_module } from '../drivers/nvme/host/rdma.js'
+import { nvme_tcp_init_module } from '../drivers/nvme/host/tcp.js'
+import { NVMF_ADDR_FAMILY_IP4 } from '../drivers/nvme/nvme.js'
+import { nvmet_ns_enable, nvmet_subsys_alloc } from '../drivers/nvme/target/core.js'
+import { nvmet_bdev_ns } from '../drivers/nvme/target/io-cmd-bdev.js'
+import { nvme_loop_init_module } from '../drivers/nvme/target/loop.js'
+import { nvmet, type nvmet_subsys } from '../drivers/nvme/target/nvmet.js'
+import { nvmet_rdma_port } from '../drivers/nvme/target/rdma.js'
+import { sgl_pool } from '../drivers/nvme/target/sgl-pool.js'
+import { nvmet_tcp_alloc_queue, nvmet_tcp_port } from '../drivers/nvme/target/tcp.js'
+import type { Machine } from '../machine/config.js'
+import { PAGE_SIZE } from '../mm/mm.js'
+
+const POOL_BYTES = 4 * 2 ** 20
+export const FABRIC_HEAP: number = 8 * 2 ** 20
+export const FABRIC_NQN = 'nqn.2026-11.io.phasebit:stage'
+
+/** Memory that a stage takes of its machine, beside the kernel's with FABRIC_HEAP. */
+export const FABRIC_BYTES: number = POOL_BYTES + 2 * PAGE_SIZE
+
+export type FabricTransport = 'loop' | 'rdma' | 'tcp'
+
+/** Options of a connection by transport, as they are written to /dev/nvme-fabrics. */
+export const FABRIC_TEXTS: Readonly<Record<FabricTransport, string>> = {
+  loop: `transport=loop,nqn=${FABRIC_NQN}`,
+  rdma: `transport=rdma,traddr=10.0.0.2,trsvcid=4420,nqn=${FABRIC_NQN}`,
+  tcp: `transport=tcp,traddr=10.0.0.1,trsvcid=4420,nqn=${FABRIC_NQN}`,
+}
+
+const TCP_ADDRESS = '10.0.0.1:4420'
+
+/** Everything of fabrics on one machine. */
+export class FabricStage {
+  readonly machine: Machine
+  readonly nvme: nvme_core
+  readonly f: nvmf_module
+  readonly target: nvmet
+  readonly subsys: nvmet_subsys
+  readonly pool: sgl_pool
+  readonly network: LinkNetwork = new LinkNetwork()
+  readonly tcp: nvmet_tcp_port
+  readonly verbs: VerbsFabric
+  readonly rdma_port: nvmet_rdma_port
+  readonly rdma: nvme_rdma_module
+
+  constructor(machine: Machine, era: KernelEra = '4.19') {
+    this.machine = machine
+    const { blk, k } = machine.host!
+    this.pool = new sgl_pool(machine.alloc(POOL_BYTES, PAGE_SIZE), POOL_BYTES)
+    this.target = new nvmet(blk, {
+      traffic_based_keep_alive: false,
+      mdts: 0,
+      model: 'Linux',
+      firmware: '4.19.71',
+    })
+    this.subsys = this.#subsystem()
+    this.tcp = this.#tcpPort()
+    this.verbs = new VerbsFabric(k, machine.view.bytes, (name, fn) => k.spawn(name, fn))
+    this.rdma_port = new nvmet_rdma_port(this.target, this.verbs, '10.0.0.2', '4420', [this.subsys])
+    const core = nvme_core_init(blk, NVME_ERAS[era])
+    if (core === null) throw new Error('nvme_core: no memory')
+    this.nvme = core
+    this.f = nvmf_init(core, {
+      nqn: 'nqn.2014-08.org.nvmexpress:host',
+      id: new Uint8Array(16).fill(9),
+    })
+    this.rdma = this.#modules()
+    this.listen()
+  }
+
+  #subsystem(): nvmet_subsys {
+    const subsys = nvmet_subsys_alloc(this.target, FABRIC_NQN, '1', 128)
+    const disk = this.machine.disks[0]!
+    nvmet_ns_enable(
+      nvmet_bdev_ns({
+        nsid: 1,
+        subsys,
+        bdev: this.machine.host!.queue(disk),
+        bytes: disk.config.sizeBytes,
+        uuid: new Uint8Array(16).fill(1),
+        nguid: new Uint8Array(16).fill(2),
+        persist: null,
+      }),
+    )
+    return subsys
+  }
+
+  #tcpPort(): nvmet_tcp_port {
+    const options = {
+      portid: 1,
+      adrfam: NVMF_ADDR_FAMILY_IP4,
+      traddr: '10.0.0.1',
+      trsvcid: '4420',
+      inline_data_size: 16384,
+      maxh2cdata: 65536,
+      max_queues: 64,
+      pool: this.pool,
+    }
+    return new nvmet_tcp_port(this.target, options, [this.subsys])
+  }
+
+  #modules(): nvme_rdma_module {
+    const { f, network } = this
+    nvme_tcp_init_module(f, (traddr, trsvcid, done) =>
+      done(network.connect(`${traddr}:${trsvcid || '4420'}`)),
+    )
+    nvme_loop_init_module(f, this.target, [this.subsys])
+    const rdma = nvme_rdma_init_module(f, this.verbs)
+    if (typeof rdma === 'number') throw new Error(`nvme_rdma: ${rdma}`)
+    return rdma
+  }
+
+  /** The target can be connected to. */
+  listen(): void {
+    this.network.listen(TCP_ADDRESS, sock => void nvmet_tcp_alloc_queue(this.tcp, sock))
+    this.rdma_port.listen()
+  }
+
+  /** The target goes away: nobody listens, connections end. */
+  lose(): void {
+    this.network.unlisten(TCP_ADDRESS)
+    this.network.reset()
+    this.rdma_port.remove()
+  }
+
+  /** Connections end, the target is still there. */
+  cut(): void {
+    this.network.reset()
+    this.verbs.cut()
+  }
+}

@@ -1,0 +1,265 @@
+// Trace scenarios of NVMe over fabrics: host and target in one kernel, a null_blk disk behind the target.
+//
+//   nvme{loop|rdma|tcp}-{connect|disconnect|read|write|flush|batchr|batchw|reset|keepalive|target-lost-reconnect}
+//   -Ncpu behind a name: other than two CPUs; -4.9 (rdma): the workqueues of that age
+//
+// The TCP ones follow 5.10, on 4.19's core: the functions between are 4.19's.
+
+import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
+import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
+import type { request_queue } from '../block/blkdev.js'
+import { mq_deadline } from '../block/mq-deadline.js'
+import { nvme_sysfs_reset } from '../drivers/nvme/host/core-ioctl.js'
+import { nvme_delete_ctrl } from '../drivers/nvme/host/core-ctrl.js'
+import { nvmf_dev_write } from '../drivers/nvme/host/fabrics.js'
+import type { KernelEra } from '../drivers/nvme/host/era.js'
+import type { nvme_ctrl } from '../drivers/nvme/host/nvme.js'
+import { nvme_ns_identify, nvme_sysfs_delete, nvme_sysfs_show } from '../drivers/nvme/host/sysfs.js'
+import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
+import { page_cache_init } from '../fs/page-cache.js'
+import type { Sleep } from '../kernel/core.js'
+import { msleep } from '../kernel/timer-sleep.js'
+import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
+import type { Machine, MachineConfig } from '../machine/config.js'
+import { hostKernelBytes } from '../machine/host-kernel.js'
+import { bootMachine } from '../machine/machine.js'
+import { parseDevices } from '../machine/spec-parse.js'
+import { TraceRings, traceBytes } from '../machine/trace-ring.js'
+import {
+  FABRIC_BYTES,
+  FABRIC_HEAP,
+  FABRIC_TEXTS,
+  FabricStage,
+  type FabricTransport,
+} from './fabric-stage.js'
+import { builtOnly, diskConfig } from './machine-config.js'
+import { namedRecords } from './scenario-records.js'
+import type { ScenarioTrace } from './scenario-run.js'
+import { rest, runTask } from './scenario-task.js'
+
+const RECORDS = 1 << 17
+const BLOCK = 4096
+const HZ = 250
+const SWITCH_NS = 2.5e6
+const FRAMES = 16
+const KATO_S = 5
+
+const STORIES = ['connect', 'disconnect', 'reset', 'keepalive', 'target-lost-reconnect'] as const
+const OPS = ['read', 'write', 'flush', 'batchr', 'batchw'] as const
+type Story = (typeof STORIES)[number]
+type Op = (typeof OPS)[number]
+
+const NAME = new RegExp(
+  `^nvme(loop|rdma|tcp)-(?:(${STORIES.join('|')})|(${OPS.join('|')}))(?:-(\\d+)cpu)?(?:-(4\\.9))?$`,
+)
+
+export interface FabricScenario {
+  readonly name: string
+  readonly transport: FabricTransport
+  readonly story: Story | null
+  readonly op: Op | null
+  readonly cpus: number
+  readonly era: KernelEra
+}
+
+/** Loop has no wire that could be lost. */
+function exists(transport: string, story: string): boolean {
+  return transport !== 'loop' || story !== 'target-lost-reconnect'
+}
+
+/** Names for `--list`. */
+export const FABRIC_SCENARIOS: readonly string[] = [
+  ...['loop', 'rdma', 'tcp'].flatMap(transport =>
+    [...STORIES, ...OPS]
+      .filter(story => exists(transport, story))
+      .map(story => `nvme${transport}-${story}`),
+  ),
+  ...STORIES.map(story => `nvmerdma-${story}-4.9`),
+]
+
+/** What a name asks for; null when it is none of these. */
+export function parseFabricScenario(name: string): FabricScenario | null {
+  const m = NAME.exec(name)
+  if (!m) return null
+  const [transport, cpus] = [m[1] as FabricTransport, Number(m[4] ?? 2)]
+  const era = (m[5] as KernelEra | undefined) ?? '4.19'
+  if (cpus < 1 || cpus > 64 || (era === '4.9' && transport !== 'rdma')) return null
+  if (m[2] !== undefined && !exists(transport, m[2])) return null
+  const story = (m[2] as Story | undefined) ?? null
+  return { name, transport, story, op: (m[3] as Op | undefined) ?? null, cpus, era }
+}
+
+function machineOf(s: FabricScenario): MachineConfig {
+  const text = `null_blk,size=64,queue_mode=2,irqmode=0,submit_queues=1`
+  const disks = parseDevices([text]).map(spec => diskConfig(builtOnly(spec), 'virtual', 0, s.cpus))
+  return {
+    clock: 'virtual',
+    cpus: s.cpus,
+    hz: HZ,
+    seed: 1,
+    lat: 'none',
+    stages: false,
+    trace: true,
+    memBytes: 2 ** 20,
+    disks,
+    extraBytes:
+      traceBytes(s.cpus, RECORDS) +
+      hostKernelBytes(s.cpus, s.cpus, FABRIC_HEAP) +
+      FABRIC_BYTES +
+      (160 + FRAMES) * BLOCK,
+    jobs: 1,
+    kernel: { switchNs: SWITCH_NS, heapBytes: FABRIC_HEAP },
+  }
+}
+
+function configWords(s: FabricScenario): Record<string, string> {
+  const cpus = String(s.cpus)
+  if (s.story === 'target-lost-reconnect') return { reconnect_delay: '1', kato: '5', cpus }
+  if (s.op === null) return { cpus }
+  return { op: s.op, count: s.op.startsWith('batch') ? '4' : '1', cpus }
+}
+
+// ---------------------------------------------------------------- what happens
+
+class Acts {
+  readonly #machine: Machine
+  readonly #stage: FabricStage
+  readonly #s: FabricScenario
+  readonly #data: number
+
+  constructor(machine: Machine, stage: FabricStage, s: FabricScenario, data: number) {
+    this.#machine = machine
+    this.#stage = stage
+    this.#s = s
+    this.#data = data
+  }
+
+  get ctrl(): nvme_ctrl {
+    return this.#stage.nvme.ctrls[0]!
+  }
+
+  get q(): request_queue {
+    return this.ctrl.namespaces[0]!.queue
+  }
+
+  io(write: boolean, n: number, more: Partial<kiocb> = {}): kiocb {
+    const at = { pos: (2 * n + 16) * BLOCK, bytes: BLOCK, data: this.#data + n * BLOCK }
+    return { q: this.q, write, ...at, ...more }
+  }
+
+  *connect(): Sleep<void> {
+    const { transport, story } = this.#s
+    const lost = story === 'target-lost-reconnect' ? ',reconnect_delay=1' : ''
+    const ctrl = yield* nvmf_dev_write(this.#stage.f, `${FABRIC_TEXTS[transport]}${lost}`)
+    if (typeof ctrl === 'number') throw new Error(`connect: ${ctrl}: ${this.#stage.f.why}`)
+  }
+
+  /** What nvme-cli does: it looks for the controller, asks its disk who it is, and has it deleted. */
+  *disconnect(): Sleep<void> {
+    const { ctrl } = this
+    nvme_sysfs_show(ctrl)
+    yield* nvme_ns_identify(ctrl.namespaces[0]!, this.#data)
+    const { rdma } = this.#stage
+    yield* nvme_sysfs_delete(ctrl, this.#s.era === '4.9' ? one => rdma.del(one) : nvme_delete_ctrl)
+  }
+
+  *#batch(write: boolean): Sleep<void> {
+    const { blk, k } = this.#machine.host!
+    const done = new wait_queue_head(k, 'I/Os')
+    let left = 4
+    blk_start_plug(blk)
+    for (let n = 0; n < 4; n++) {
+      const ended = (): void => {
+        left--
+        wake_up(done)
+      }
+      const io = this.io(write, n, { done: ended })
+      yield* write ? blkdev_write_iter(io) : blkdev_read_iter(io)
+    }
+    blk_finish_plug(blk)
+    yield* wait_event(done, () => left === 0)
+  }
+
+  *act(): Sleep<void> {
+    const { op } = this.#s
+    if (op === 'read') yield* blkdev_read_iter(this.io(false, 0))
+    else if (op === 'write') yield* blkdev_write_iter(this.io(true, 0))
+    else if (op === 'flush') yield* blkdev_fsync(this.q)
+    else yield* this.#batch(op === 'batchw')
+  }
+
+  *reset(): Sleep<void> {
+    yield* nvme_sysfs_reset(this.ctrl)
+  }
+
+  /** Until the controller is live and was scanned. */
+  *settled(): Sleep<void> {
+    const { k } = this.#machine.host!
+    do yield* msleep(k, 20)
+    while (this.ctrl.state !== 'LIVE')
+    yield* msleep(k, 100)
+  }
+}
+
+async function prepare(machine: Machine, acts: Acts, s: FabricScenario): Promise<void> {
+  const { k } = machine.host!
+  if (s.story === 'connect') return
+  await runTask(machine, 'sh', 0, function* () {
+    yield* acts.connect()
+    yield* acts.settled()
+    yield* blkdev_read_iter(acts.io(false, 0))
+    yield* msleep(k, 100)
+    yield* blkdev_read_iter(acts.io(false, 0))
+    yield* msleep(k, 100)
+  })
+}
+
+async function play(
+  machine: Machine,
+  stage: FabricStage,
+  acts: Acts,
+  s: FabricScenario,
+): Promise<void> {
+  const cpu = s.cpus - 1
+  if (s.story === 'connect') await runTask(machine, 'init', cpu, () => acts.connect())
+  else if (s.story === 'disconnect') await runTask(machine, 'nvme', cpu, () => acts.disconnect())
+  else if (s.story === 'reset') await runTask(machine, 'init', cpu, () => acts.reset())
+  else if (s.story === 'keepalive') await rest(machine, (KATO_S + 1) * 1e9)
+  else if (s.story === 'target-lost-reconnect') {
+    stage.lose()
+    await rest(machine, 2.5e9)
+    stage.listen()
+    await rest(machine, 2e9)
+  } else await runTask(machine, 'io1', cpu, () => acts.act())
+  await rest(machine, s.op === null ? 300e6 : 40e6)
+}
+
+/** Runs a scenario and returns what was recorded. */
+export async function runFabricScenario(s: FabricScenario): Promise<ScenarioTrace> {
+  const machine = bootMachine(machineOf(s))
+  const host = machine.host!
+  const cpus = Array.from({ length: s.cpus }, (_, i) => machine.cpuAddress(i))
+  const memory = machine.alloc(traceBytes(s.cpus, RECORDS))
+  const rings = new TraceRings(machine.view, cpus, memory, RECORDS)
+  host.k.trace.sink = rings
+  await machine.start()
+  page_cache_init(host.blk, { at: machine.alloc(FRAMES * BLOCK, BLOCK), count: FRAMES })
+  const below = host.queue(machine.disks[0]!)
+  blk_mq_init_sched(below, mq_deadline, hctx => host.schedTags(hctx))
+  const on = (value: boolean): void => {
+    rings.on = value
+    host.k.trace.on = value
+  }
+  // The modules are loaded within the story of a connection.
+  on(s.story === 'connect')
+  const stage = new FabricStage(machine, s.era)
+  const acts = new Acts(machine, stage, s, machine.alloc(128 * BLOCK, BLOCK))
+  await prepare(machine, acts, s)
+  on(true)
+  await play(machine, stage, acts, s)
+  on(false)
+  const records = namedRecords(rings.drain(), rings)
+  await machine.stop()
+  const disks = machine.disks.map(disk => disk.config.name)
+  return { config: configWords(s), records, drops: rings.drops, disks }
+}
