@@ -204,6 +204,10 @@ export class AdminCommands {
   #structure(c: Command): Bytes | number {
     const { spaces, config, extensions } = this.#parts
     const cns = c.cdw(10) & 0xff
+    for (const extension of extensions) {
+      const own = extension.identify?.(c, this.#parts)
+      if (own) return new Bytes(own.length).bytes(0, own)
+    }
     switch (cns) {
       case 0x00:
       case 0x11:
@@ -213,6 +217,17 @@ export class AdminCommands {
         for (const extension of extensions) extension.identifyController?.(data.data)
         return data
       }
+      case 0x05:
+      case 0x06:
+        // the NVM command set has nothing of its own to say
+        if (c.cdw(11) >>> 24 !== 0) return S.INVALID_FIELD
+        if (cns === 0x05 && typeof spaces.active(c.nsid) === 'number') return S.INVALID_NS
+        return new Bytes(S.IDENTIFY_BYTES)
+      case 0x07:
+        if (c.nsid >= 0xfffffffe) return S.INVALID_NS
+        return idList(c.cdw(11) >>> 24 === spaces.commandSet ? spaces.ids() : [], c.nsid)
+      case 0x1c:
+        return new Bytes(S.IDENTIFY_BYTES).u32(0, 1 | (1 << spaces.commandSet))
       case 0x02:
       case 0x10:
         if (c.nsid >= 0xfffffffe) return S.INVALID_NS
@@ -242,7 +257,7 @@ export class AdminCommands {
     const { spaces } = this.#parts
     const ns = spaces.active(nsid)
     if (typeof ns === 'number') return ns
-    return namespaceDescriptors(nsid, 0)
+    return namespaceDescriptors(nsid, spaces.commandSet)
   }
 
   /** Controllers of the subsystem, or those that a namespace is attached to; there is one. */

@@ -34,6 +34,17 @@ export class Command {
     this.words = view.words.slice(sqe >>> 2, (sqe + SQE_BYTES) >>> 2)
   }
 
+  /** The same command with another opcode and first block. */
+  as(opcode: number, slba: number): Command {
+    const copy = Object.create(this, {
+      words: { value: this.words.slice() },
+    }) as Command
+    copy.words[0] = ((this.words[0]! & 0xffffff00) | opcode) >>> 0
+    copy.words[10] = slba % 2 ** 32
+    copy.words[11] = Math.floor(slba / 2 ** 32)
+    return copy
+  }
+
   get opcode(): number {
     return this.words[0]! & 0xff
   }

@@ -127,13 +127,13 @@ export class NvmeController {
     const { view, core } = ports
     const { from, to } = whole.dma ?? { from: PLAN_BASE, to: view.buffer.byteLength }
     this.#dma = new Dma(view, from, to)
-    this.#registers = new Registers(view, at.bar, whole, {
+    this.#registers = new Registers(view, at.bar, whole, this.#commandSet !== 0, {
       cc: (value, before) => this.#cc(value, before),
       subsystemReset: () => this.#subsystemReset(),
     })
     this.#queues = new Queues(ports, at, whole, this.#dma)
     this.#events = new Events(whole.eventLimit, (c, done) => this.complete(c, done))
-    this.spaces = new Namespaces(view, at.ns, whole)
+    this.spaces = new Namespaces(view, at.ns, whole, this.#commandSet)
     const medium = new Medium(core, view, this.spaces.store)
     const cache = new WriteCache(medium, this.spaces, whole.writeCache && whole.trackCache)
     const complete = (c: Command, done: Done): void => this.complete(c, done)
@@ -149,6 +149,7 @@ export class NvmeController {
       medium,
       cache,
       extensions,
+      nvm: c => this.#execution.nvm(c),
       late: new Late((ns, fn) => ports.after(ns, fn), complete),
       now: () => ports.now(),
       complete,
@@ -210,6 +211,11 @@ export class NvmeController {
   #pause(reason: number, on: boolean): void {
     this.#paused = on ? this.#paused | reason : this.#paused & ~reason
     this.#ports.view.setU32(this.#at.dev + DEV_PAUSED, this.#paused === 0 ? 0 : 1)
+  }
+
+  /** I/O command set of the namespaces: 0 = NVM. */
+  get #commandSet(): number {
+    return this.#extensions.find(extension => extension.commandSet)?.commandSet ?? 0
   }
 
   // ---------------------------------------------------------------- the PCI function
@@ -454,6 +460,7 @@ export class NvmeController {
     this.#lose(clean ? () => true : kept)
     this.#clear()
     this.#admin.powerCycle(clean)
+    for (const extension of this.#extensions) extension.powerCycle?.()
     for (const register of [CC, CSTS, AQA, ASQ, ASQ + 4, ACQ, ACQ + 4, INTMS])
       this.#registers.set(register, 0)
     this.#paused = PAUSED_NO_MASTER

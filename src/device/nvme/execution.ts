@@ -87,6 +87,11 @@ export class Execution {
       const handler = ioOpcodes?.get(c.opcode)
       if (handler) return handler(c, this.#parts)
     }
+    return this.nvm(c)
+  }
+
+  /** The NVM command set. */
+  nvm(c: Command): Answer {
     return this.#nvm.execute(c) ?? refuse(INVALID_OPCODE)
   }
 

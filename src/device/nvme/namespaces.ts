@@ -71,12 +71,15 @@ export class Namespaces {
   readonly capacity: number
   /** Data store (ST_*); 0 = nothing is kept. */
   readonly store: number
+  /** I/O command set (CSI): 0 = NVM. */
+  readonly commandSet: number
   readonly #view: View
   readonly #at: number
 
-  constructor(view: View, at: number, config: ControllerConfig) {
+  constructor(view: View, at: number, config: ControllerConfig, commandSet = 0) {
     this.#view = view
     this.#at = at
+    this.commandSet = commandSet
     this.most = config.slots
     this.formats = config.formats
     this.store = view.u32(at + NS_STORE)
@@ -175,7 +178,8 @@ export class Namespaces {
   }
 
   #plain(ns: Namespace): boolean {
-    if (!ns.attached || ns.formatting || ns.writeProtect !== 0) return false
+    if (this.commandSet !== 0 || !ns.attached || ns.formatting || ns.writeProtect !== 0)
+      return false
     return ns.uncorrectable.size === 0 && this.formats[ns.shape.format]!.metadataBytes === 0
   }
 }

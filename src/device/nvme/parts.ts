@@ -1,7 +1,6 @@
 // What the admin commands of a controller work on together: its configuration, queues and events beside the services that
 // extensions have too.
 
-import type { WriteCache } from './cache.js'
 import type { ControllerConfig } from './config.js'
 import type { Events } from './events.js'
 import type { ControllerServices, Extension } from './extension.js'
@@ -15,7 +14,6 @@ export interface AdminParts extends ControllerServices {
   readonly queues: Queues
   readonly events: Events
   readonly extensions: readonly Extension[]
-  readonly cache: WriteCache
   /** Commands that end later. */
   readonly late: Late
   /** CSTS.PP. */

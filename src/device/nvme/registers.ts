@@ -33,12 +33,13 @@ export interface RegisterActions {
 }
 
 /** The capabilities of a configuration: both halves, low first. */
-export function capabilities(c: ControllerConfig): readonly [number, number] {
+export function capabilities(c: ControllerConfig, commandSets = false): readonly [number, number] {
   const low = (c.entries - 1) | (1 << 16) | (c.weighted ? 1 << 17 : 0) | ((c.timeout << 24) >>> 0)
   const high =
     c.stride |
     (c.subsystemReset ? 1 << 4 : 0) |
     (1 << 5) |
+    (commandSets ? 1 << 11 : 0) |
     (c.mpsMax << 20) |
     (c.cmb && c.version >= 0x00010400 ? 1 << 25 : 0)
   return [low >>> 0, high >>> 0]
@@ -50,17 +51,23 @@ export class Registers {
   readonly #actions: RegisterActions
   readonly #nssr: boolean
 
-  constructor(view: View, bar: number, config: ControllerConfig, actions: RegisterActions) {
+  constructor(
+    view: View,
+    bar: number,
+    config: ControllerConfig,
+    commandSets: boolean,
+    actions: RegisterActions,
+  ) {
     this.#view = view
     this.#bar = bar
     this.#actions = actions
     this.#nssr = config.subsystemReset
-    this.#capabilities(config)
+    this.#capabilities(config, commandSets)
   }
 
   /** Writes what is read only. */
-  #capabilities(config: ControllerConfig): void {
-    const [low, high] = capabilities(config)
+  #capabilities(config: ControllerConfig, commandSets: boolean): void {
+    const [low, high] = capabilities(config, commandSets)
     this.set(CAP, low)
     this.set(CAP + 4, high)
     this.set(VS, config.version)
