@@ -24,7 +24,9 @@ import {
   HC_SLOW_HEAD,
   NQ_CQ_HEAD,
   NQ_DEPTH,
+  NQ_SHARED,
   NQ_SQ_TAIL,
+  NQ_SUSPENDED,
   RING_HEAD,
   RING_TAIL,
   RQ_BIO,
@@ -84,7 +86,8 @@ function between(head: number, tail: number, entries: number): number {
 
 /** Named counts of what the rings of a queue pair still hold; null_blk has none. */
 function ringRest(view: View, queue: DiskQueue): [what: string, count: number][] {
-  if (!queue.nq) return []
+  // A queue that its driver has stopped, or never made, holds nothing: its controller forgot it.
+  if (!queue.nq || view.u32(queue.nq + NQ_SHARED) & NQ_SUSPENDED) return []
   const depth = view.u32(queue.nq + NQ_DEPTH)
   const sq = between(view.u32(queue.dsq + DSQ_HEAD), view.u32(queue.nq + NQ_SQ_TAIL), depth)
   const cq = between(view.u32(queue.nq + NQ_CQ_HEAD), view.u32(queue.dcq + DCQ_TAIL), depth)

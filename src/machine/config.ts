@@ -369,6 +369,11 @@ export interface Machine {
    * clock: installs the handlers.
    */
   start(options?: StartOptions): Promise<void>
+  /**
+   * Lets time pass until the driver has found every controller, brought it up and scanned it; at once where there is none.
+   * @throws UserError when a disk did not come up
+   */
+  probed(): Promise<void>
   /** Appends a job to the list of a CPU and fills JOB_CPU, JOB_NEXT. Before the job is made runnable. */
   linkJob(job: number, cpu: number): void
   /** Wakes a CPU after a job of it was made runnable. */

@@ -66,10 +66,12 @@ export interface KernelWishes {
     readonly timeout: object | null
   }
   readonly sched?: SchedulerName
+  readonly controller?: object
 }
 
-/** Whether a disk needs a kernel: for a scheduler, timeouts, a queue that is stopped and started, a single queue. */
-export function needsHostKernel({ nullBlk, sched }: KernelWishes): boolean {
+/** Whether a disk needs a kernel: for a controller to be found, a scheduler, timeouts, a queue that is stopped and started, a single queue. */
+export function needsHostKernel({ nullBlk, sched, controller }: KernelWishes): boolean {
+  if (controller) return true
   const driver =
     nullBlk !== undefined &&
     (nullBlk.mbps > 0 || nullBlk.timeout !== null || nullBlk.queueMode === L.NULL_Q_RQ)

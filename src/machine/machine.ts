@@ -121,6 +121,9 @@ const COUNTERS: Readonly<Record<keyof CpuCounters, number>> = {
 /** Longest timer that the host knows, ms. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
+/** A controller that is not there after so long will not be, ns. */
+const PROBE_LIMIT_NS = 300e9
+
 /** How long virtual time may keep the event loop waiting. */
 const TURN_MS = 2
 
@@ -385,6 +388,18 @@ class BootedMachine implements Machine {
     }
     await this.#threads?.start(setup, events, options.workerFile)
     if (this.#failure) throw await this.#tornDown()
+  }
+
+  async probed(): Promise<void> {
+    const nvme = this.host?.nvme
+    if (!nvme) return
+    const end = this.now() + PROBE_LIMIT_NS
+    while (!nvme.settled && this.now() < end) await this.run(Math.min(this.now() + 1e6, end))
+    for (const [i, { disk }] of nvme.controllers.all.entries()) {
+      if ((nvme.ctrl(i)?.namespaces.length ?? 0) > 0) continue
+      const last = this.host.k.dmesg.at(-1)?.text ?? 'the kernel says nothing'
+      throw new UserError(`${disk.config.name}: the controller did not come up: ${last}`)
+    }
   }
 
   linkJob(job: number, cpu: number): void {

@@ -64,6 +64,8 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
   // in real time a kernel lives on one thread
   const one = plan.clock === 'virtual' || needs.nrCpus === 1
   const kernel = one && disks.some(needsHostKernel)
+  const probed = disks.filter(disk => disk.controller).length
+  const heapBytes = probed * CONTROLLER_HEAP
   return {
     clock: plan.clock,
     cpus: needs.nrCpus,
@@ -74,13 +76,16 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
     trace: plan.trace !== null,
     memBytes: memBytes(plan, specs),
     disks,
-    extraBytes: needs.extraBytes + (kernel ? kernelBytes(disks, needs.nrCpus) : 0),
-    ...(kernel ? { kernel: {} } : {}),
+    extraBytes: needs.extraBytes + (kernel ? kernelBytes(disks, needs.nrCpus) + heapBytes : 0),
+    ...(kernel ? { kernel: heapBytes > 0 ? { heapBytes } : {} } : {}),
     jobs: needs.jobs,
     costs: plan.machine.costs,
     workerFile: distUrl('src/workload/cpu.worker.js'),
   }
 }
+
+/** Of the kernel's own memory for one controller: admin queue, commands, buffers of identify data. */
+const CONTROLLER_HEAP = 2 ** 20
 
 /** What an emulated kernel takes for disks of at most a queue for each CPU. */
 function kernelBytes(disks: readonly DiskConfig[], cpus: number): number {
@@ -191,8 +196,30 @@ function nvmeConfig(
     shadow: false,
     mdtsBytes: 0,
     wc: spec.writeCache,
-    faults: spec.faults.map(fault => faultConfig(spec.name, fault)),
+    ...faultsOf(spec, clock),
   }
+}
+
+/** Namespaces that a controller of a job's machine may have. */
+const SLOTS = 1
+
+/** What a fault needs that the boot image has not: somebody who waits with a timeout, aborts, resets, removes. */
+function needsDriver({ match, action }: FaultSpec): boolean {
+  const plain = action.kind === 'status' || action.kind === 'delay' || action.kind === 'corrupt'
+  return !plain || match.admin === true || (match.count !== undefined && match.count !== 1)
+}
+
+/** Faults of the boot image's device; or a whole controller, which the driver finds and recovers (virtual time). */
+function faultsOf(
+  spec: NvmeSpec,
+  clock: RunPlan['clock'],
+): Pick<DiskConfig, 'faults' | 'controller'> {
+  const { faults, name } = spec
+  if (clock !== 'virtual' || !faults.some(needsDriver))
+    return { faults: faults.map(fault => faultConfig(name, fault)) }
+  if (spec.pollQueues > 0 || (spec.wait ?? 'irq') !== 'irq')
+    throw new UserError(`${name}: a fault that needs recovery is not built yet for polled queues`)
+  return { controller: { config: { faults }, slots: SLOTS } }
 }
 
 function lbaShift({ name, lbaBytes }: NvmeSpec): 9 | 12 {

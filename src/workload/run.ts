@@ -99,6 +99,7 @@ export async function executePlan(plan: RunPlan, hooks: RunHooks = {}): Promise<
   let machine: Machine | null = null
   try {
     machine = bootMachine(config)
+    await machine.probed()
     await attachment?.attach(machine)
     const outcome = await new Run(plan, machine, placement, memory, files, hooks).go()
     files.commit()
