@@ -50,7 +50,6 @@ export const M_COST_POLL = 88 //         u32 I  one look at an empty completion 
 export const M_COST_SYSCALL = 92 //      u32 I  entry and exit of one io_submit or read call
 export const M_TRAP = 96 //              u32 A  the broken invariant (BUG_*), 0 = none
 export const M_SEED = 100 //             u32 I  low half of the machine's seed
-export const M_RETURN = 108 //           u32 S  virtual: 1 = TypeScript has something to do sooner than it said, the core returns after this event
 export const M_HOST = 104 //             u32 I  1: the block layer's TypeScript half answers at once (host.ts)
 export const M_STOP = 128 //             u32 A  nonzero: every run loop returns at once
 export const M_TRACE_SEQ = 192 //        u32 A  records written to all trace rings
@@ -58,6 +57,7 @@ export const M_JIFFIES = 256 //          u32 A  low word of jiffies
 export const M_NOW = 264 //              u64 S  the virtual clock
 export const M_NEXT_JIFFY = 272 //       u64 S  virtual: when jiffies goes on
 export const M_JIFFY_NS = 280 //         u64 I  1e9 / HZ
+export const M_RETURN = 288 //           u32 S  virtual: 1 = TypeScript has something to do sooner than it said, the core returns after this event
 export const M_SIZE = 384
 
 export const CLOCK_REAL = 0

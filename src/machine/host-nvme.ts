@@ -8,9 +8,11 @@
 
 import { DSQ_DEV, IRQ_CPU } from '../../assembly/layout.js'
 import type { planned_memory, queue_memory } from '../block/blk-mq-init.js'
+import type { tags_memory } from '../block/blk-mq-tag.js'
 import type { BlockLayer } from '../block/blkdev.js'
 import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
+import type { ControllerConfig } from '../device/nvme/config.js'
 import type { Extension } from '../device/nvme/extension.js'
 import { NvmeController } from '../device/nvme/controller.js'
 import { type KernelEra, NVME_ERAS } from '../drivers/nvme/host/era.js'
@@ -20,7 +22,44 @@ import type { nvme_dev, nvme_memory } from '../drivers/nvme/host/pci-queue.js'
 import type { Kernel } from '../kernel/kernel.js'
 import { work_busy } from '../kernel/workqueue-control.js'
 import type { pci_bus, pci_dev } from '../kernel/pci.js'
-import { ADMIN_ENTRIES, ADMIN_PRP, type DiskPlan } from './plan.js'
+
+/** Entries of an admin queue at most (NVME_AQ_DEPTH of 4.9), and its pages for PRP lists. */
+export const ADMIN_ENTRIES = 256
+export const ADMIN_PRP = 8
+
+/** Where a queue pair is, both sides of it. */
+interface PlannedPair {
+  readonly nq: number
+  readonly sq: number
+  readonly cq: number
+  readonly dsq: number
+  readonly dcq: number
+  readonly prp: number
+  readonly prpLinks: number
+}
+
+/** What of a disk's plan and configuration belongs to its controller (DiskPlan of plan.ts). */
+export interface ProbedDisk extends queue_memory {
+  readonly dev: number
+  readonly ns: number
+  readonly bar: number
+  readonly stride: number
+  readonly nrPrp: number
+  readonly admin: (PlannedPair & { readonly irq: number; readonly irqStride: number }) | null
+  readonly queues: readonly (PlannedPair & tags_memory & { readonly fifo: number })[]
+  readonly config: {
+    readonly name: string
+    readonly depth: number
+    readonly queues: number
+    readonly mdtsBytes: number
+    readonly wc: boolean
+    readonly shadow: boolean
+    readonly controller?: Pick<
+      nvme_memory,
+      'io_queue_depth' | 'sgl_threshold' | 'io_timeout' | 'admin_timeout' | 'max_host_mem_mb'
+    > & { readonly config: Partial<ControllerConfig>; readonly slots: number }
+  }
+}
 
 // ---------------------------------------------------------------- time of devices
 
@@ -70,15 +109,15 @@ export interface ControllerPorts {
 }
 
 /** What a disk with a controller adds: extensions by the name of the disk. */
-export type ExtensionsOf = (disk: DiskPlan) => readonly Extension[]
+export type ExtensionsOf = (disk: ProbedDisk) => readonly Extension[]
 
 /** The controllers of a machine, by disk. */
 export class NvmeControllers {
-  readonly all: readonly { readonly disk: DiskPlan; readonly controller: NvmeController }[]
+  readonly all: readonly { readonly disk: ProbedDisk; readonly controller: NvmeController }[]
   readonly #view: View
   readonly #byDev: Map<number, NvmeController>
 
-  constructor(ports: ControllerPorts, disks: readonly DiskPlan[], extensions: ExtensionsOf) {
+  constructor(ports: ControllerPorts, disks: readonly ProbedDisk[], extensions: ExtensionsOf) {
     this.#view = ports.view
     this.all = disks
       .filter(disk => disk.admin !== null)
@@ -96,7 +135,7 @@ export class NvmeControllers {
 
 function makeController(
   { view, core, now, timers }: ControllerPorts,
-  disk: DiskPlan,
+  disk: ProbedDisk,
   extensions: readonly Extension[],
 ): NvmeController {
   const { config, admin, queues } = disk
@@ -131,7 +170,7 @@ function makeController(
 // ---------------------------------------------------------------- the host's side
 
 /** Blocks of the disk's queue and of its tags, for whoever comes first. */
-function plannedMemory(disk: DiskPlan): planned_memory {
+function plannedMemory(disk: ProbedDisk): planned_memory {
   let used = false
   return {
     tags: i => disk.queues[i] ?? null,
@@ -148,7 +187,7 @@ function plannedMemory(disk: DiskPlan): planned_memory {
   }
 }
 
-function memoryOf(disk: DiskPlan): nvme_memory {
+function memoryOf(disk: ProbedDisk): nvme_memory {
   const { admin, queues, config } = disk
   const { sgl_threshold, io_queue_depth, io_timeout, admin_timeout, max_host_mem_mb } =
     config.controller!

@@ -48,6 +48,7 @@ import { irq_spread } from '../kernel/pci.js'
 import { nullb_to_queue } from '../drivers/block/null_blk-options.js'
 import { alignUp, MEMORY_LIMIT, MemoryPlan } from '../core/memory.js'
 import type { DiskConfig, MachineConfig } from './config.js'
+import { ADMIN_ENTRIES, ADMIN_PRP } from './host-nvme.js'
 import { nandBytes } from './nand.js'
 
 /** Finished bios of TypeScript's own that a CPU's ring holds. */
@@ -94,10 +95,6 @@ export interface AdminPlan {
   readonly prp: number
   readonly prpLinks: number
 }
-
-/** Entries of an admin queue at most (NVME_AQ_DEPTH of 4.9), and its pages for PRP lists. */
-export const ADMIN_ENTRIES = 256
-export const ADMIN_PRP = 8
 
 /** Where the blocks of one disk are, and the numbers they follow from. */
 export interface DiskPlan {
