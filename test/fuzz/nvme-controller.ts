@@ -1,6 +1,7 @@
 // Random bytes as submission entries, registers and doorbells against a controller. No case may trap, hang or touch memory
 // that the controller may not reach, and every command that is fetched ends at most once, with a status of the specification.
 
+import { Zoned } from '../../src/device/nvme/zoned.js'
 import { blocks, PAGE, Rig } from '../unit/device/rig.js'
 import { type Fuzz, fuzzer } from './fuzzer.js'
 import type { Prng } from './prng.js'
@@ -13,8 +14,16 @@ class Target {
   readonly rig: Rig
   readonly first: number
 
-  constructor() {
+  constructor(kind: number) {
+    const zones = {
+      zoneBlocks: 32,
+      capacityBlocks: 24,
+      maxOpen: 2,
+      maxActive: 3,
+      appendBytes: 4096,
+    }
     this.rig = new Rig({
+      ...(kind === ZONED ? { extensions: () => [new Zoned(zones)] } : {}),
       entries: ENTRIES,
       queues: 3,
       pages: PAGES + 1,
@@ -23,6 +32,9 @@ class Target {
       serviceNs: 1000,
       config: {
         slots: 3,
+        trackCache: kind === TRACKED,
+        adminNs: kind === TRACKED ? 500 : 0,
+        serviceSlots: kind === TRACKED ? 3 : 0,
         writeCache: true,
         hostMemory: { preferred: 4, minimum: 1 },
         keepAlive: 1,
@@ -36,10 +48,13 @@ class Target {
   }
 }
 
-let target: Target | undefined
+/** A plain drive, one whose cache can be lost and whose commands take turns, one with zones. */
+const KINDS = 3
+const [TRACKED, ZONED] = [1, 2]
+const targets: Target[] = []
 
 const ADMIN = [0, 1, 2, 4, 5, 6, 8, 9, 0x0a, 0x0c, 0x0d, 0x10, 0x11, 0x15, 0x18, 0x7c, 0x80, 0x84]
-const IO = [0, 1, 2, 4, 5, 8, 9, 0x0c]
+const IO = [0, 1, 2, 4, 5, 8, 9, 0x0c, 1, 2, 0x79, 0x7a, 0x7d]
 /** Registers whose bytes mean something. */
 const REGISTERS = [
   0x0c, 0x10, 0x14, 0x1c, 0x20, 0x24, 0x28, 0x2c, 0x30, 0x34, 0x1000, 0x1008, 0x100c,
@@ -134,7 +149,9 @@ function check({ rig, first }: Target): void {
 }
 
 export const fuzz: Fuzz = fuzzer('nvme-controller', (random, remember) => {
-  target ??= new Target()
+  const kind = random.below(KINDS)
+  targets[kind] ??= new Target(kind)
+  const target = targets[kind]!
   const { rig, first } = target
   start(target, random)
   const steps = 1 + random.below(6)
@@ -172,4 +189,5 @@ export const fuzz: Fuzz = fuzzer('nvme-controller', (random, remember) => {
   }
   rig.run(2000)
   check(target)
+  if (random.chance(30)) rig.controller.powerLoss((_, lba) => lba % 2 === 0)
 })

@@ -238,10 +238,14 @@ export class Zoned implements Extension {
   #read(c: Command, services: ControllerServices): Answer {
     const ns = services.spaces.active(c.nsid)
     if (typeof ns === 'number') return refuse(ns)
-    const { zoneBlocks } = this.#config
-    const last = c.u64(10) + (c.cdw(12) & 0xffff)
-    for (let lba = c.u64(10); lba <= last; lba = (Math.floor(lba / zoneBlocks) + 1) * zoneBlocks)
-      if (this.#of(ns).of(lba)?.state === OFFLINE) return refuse(S.ZONE_OFFLINE)
+    const slba = c.u64(10)
+    const blocks = (c.cdw(12) & 0xffff) + 1
+    if (slba + blocks <= ns.shape.blocks) {
+      const zones = this.#of(ns)
+      for (let lba = slba; lba < slba + blocks; lba += this.#config.zoneBlocks)
+        if (zones.of(lba)?.state === OFFLINE) return refuse(S.ZONE_OFFLINE)
+      if (zones.of(slba + blocks - 1)?.state === OFFLINE) return refuse(S.ZONE_OFFLINE)
+    }
     return services.nvm(c)
   }
 
@@ -344,7 +348,7 @@ export class Zoned implements Extension {
 }
 
 /** A report that one command can ask for. */
-const MOST_REPORT = 2 ** 22
+const MOST_REPORT = 2 ** 20
 
 /** Zones that an action for all of them takes, by action. */
 const SELECTED: Readonly<Record<number, readonly number[]>> = {

@@ -205,6 +205,51 @@ describe('queues', () => {
     expect(rig.admin({ opcode: 0x04, cdw: [1] }).status).toBe(0x101 | DNR)
   })
 
+  it('65,535 I/O queues, and the last of them works', { timeout: 60_000 }, () => {
+    const rig = new Rig({ queues: 65535, entries: 2, poolPages: 16 })
+    rig.enable()
+    expect(rig.setFeature(7, 0xfffefffe).dw0).toBe(0xfffefffe)
+    rig.pair(65535, 2, 1)
+    expect(rig.execute(65535, { opcode: 0, nsid: 1 }).status).toBe(0)
+  })
+
+  it.each([0, 1, 4])('nvme-spec 22.3: doorbells 4 << %i bytes apart', stride => {
+    const rig = new Rig({ config: { stride } })
+    rig.enable()
+    rig.pair()
+    expect(rig.doorbell(1, 1)).toBe(0x1000 + 3 * 4 * 2 ** stride)
+    expect(rig.execute(1, { opcode: 0, nsid: 1 }).status).toBe(0)
+  })
+
+  it('nvme-spec 22.6: a ring of n takes n - 1 commands', () => {
+    for (const entries of [2, 5, 16]) {
+      const rig = new Rig({ entries: 16, serviceNs: 1000 })
+      rig.enable()
+      rig.pair(1, entries)
+      for (let round = 0; round < 4; round++) {
+        for (let i = 0; i < entries - 1; i++) rig.push(1, { opcode: 0, nsid: 1 })
+        rig.ring(1)
+        rig.run(5000)
+        expect(rig.reap(1)).toHaveLength(entries - 1)
+      }
+    }
+  })
+
+  it('nvme-spec 6: submission queues may share a completion queue', () => {
+    const rig = ready()
+    rig.pair(2, 16, 1, 1)
+    rig.pair(3, 16, 1, 1)
+    for (const qid of [1, 2, 3]) {
+      rig.push(qid, { opcode: 0, nsid: 1 })
+      rig.ring(qid)
+    }
+    expect(rig.reap(1).map(c => [c.sqid, c.sqhd])).toEqual([
+      [1, 1],
+      [2, 1],
+      [3, 1],
+    ])
+  })
+
   it('nvme-spec 22.5: phases of ten completions in a queue of four', () => {
     const rig = new Rig()
     rig.enable(4)

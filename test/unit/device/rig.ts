@@ -17,7 +17,8 @@ let compiled: WebAssembly.Module | undefined
 
 export interface RigOptions {
   readonly config?: Partial<ControllerConfig>
-  readonly extensions?: readonly Extension[]
+  /** Made anew for each controller. */
+  readonly extensions?: () => readonly Extension[]
   readonly queues?: number
   readonly entries?: number
   readonly sizeBytes?: number
@@ -164,7 +165,7 @@ export class Rig {
     this.#make = () => {
       view.setU64(nvm[0] + L.NS_NSZE, nvm[1])
       view.setU32(nvm[0] + L.NS_LBADS, nvm[2])
-      return new NvmeController(this.#ports(), at, config, options.extensions)
+      return new NvmeController(this.#ports(), at, config, options.extensions?.())
     }
     this.controller = this.#make()
     this.controller.busMaster(true)

@@ -25,7 +25,7 @@ class ZonedRig {
       appendBytes: 8192,
       ...change,
     })
-    this.rig = new Rig({ sizeBytes: 8 * ZONE * 512, extensions: [this.zoned] })
+    this.rig = new Rig({ sizeBytes: 8 * ZONE * 512, extensions: () => [this.zoned] })
     this.rig.enable(32, 0x00460061)
     this.rig.pair()
     this.#page = this.rig.alloc(4 * PAGE)
