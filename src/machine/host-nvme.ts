@@ -108,8 +108,8 @@ export interface ControllerPorts {
   readonly timers: DeviceTimers
 }
 
-/** What a disk with a controller adds: extensions by the name of the disk. */
-export type ExtensionsOf = (disk: ProbedDisk) => readonly Extension[]
+/** What a disk with a controller adds: extensions by the number of the disk. */
+export type ExtensionsOf = (index: number) => readonly Extension[]
 
 /** The controllers of a machine, by disk. */
 export class NvmeControllers {
@@ -119,9 +119,9 @@ export class NvmeControllers {
 
   constructor(ports: ControllerPorts, disks: readonly ProbedDisk[], extensions: ExtensionsOf) {
     this.#view = ports.view
-    this.all = disks
-      .filter(disk => disk.admin !== null)
-      .map(disk => ({ disk, controller: makeController(ports, disk, extensions(disk)) }))
+    this.all = disks.flatMap((disk, i) =>
+      disk.admin === null ? [] : [{ disk, controller: makeController(ports, disk, extensions(i)) }],
+    )
     this.#byDev = new Map(this.all.map(({ disk, controller }) => [disk.dev, controller]))
   }
 

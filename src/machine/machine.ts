@@ -274,8 +274,8 @@ class BootedMachine implements Machine {
     if (!this.#plan.disks.some(disk => disk.admin !== null)) return null
     const now = (): number => this.view.u64(M_BASE + M_NOW)
     const ports = { view: this.view, core: this.core, now, timers: this.#deviceTimers }
-    return new NvmeControllers(ports, this.#plan.disks, ({ config }) => {
-      const { ocssd } = config.controller!
+    return new NvmeControllers(ports, this.#plan.disks, i => {
+      const { ocssd } = this.#plan.disks[i]!.config.controller!
       return ocssd === undefined ? [] : [openChannelOf(ocssd).extension]
     })
   }
