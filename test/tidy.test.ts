@@ -25,7 +25,7 @@ import {
 } from './tidy/texts.js'
 
 /** The release core is read by every process that runs something; bytes. */
-const MAX_CORE = 96 * 1024
+const MAX_CORE = 128 * 1024
 
 const files = houseFiles()
 const code = parsed(files)

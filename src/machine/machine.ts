@@ -60,10 +60,10 @@ import { type Core, type CoreImports, compileCore, distUrl } from '../core/wasm.
 import { type Books, takeBooks } from './books.js'
 import { bootBlocks, waitOf } from './boot.js'
 import { type ClockOrigin, clockOrigin, realClock } from './clock.js'
+import type { Machine } from './booted.js'
 import type {
   CpuCounters,
   Disk,
-  Machine,
   MachineConfig,
   QueueFacts,
   RunEnd,
@@ -82,6 +82,7 @@ import { hostCores, Threads } from './threads.js'
 import { validateConfig } from './validate.js'
 import { VirtualTime } from './virtual.js'
 
+export type { Machine } from './booted.js'
 export type {
   CostKey,
   CpuCounters,
@@ -89,7 +90,6 @@ export type {
   DiskConfig,
   DiskQueue,
   FaultConfig,
-  Machine,
   MachineConfig,
   MediaModel,
   QueueFacts,

@@ -6,7 +6,7 @@
 // something runs, and at most AHEAD_NS before it: I/Os that are in flight are not waited for in real time unless their
 // device is slower than that.
 
-import type { Machine } from './config.js'
+import type { Machine } from './booted.js'
 
 const AHEAD_NS = 1e6
 /** Turns before the event loop gets one. */

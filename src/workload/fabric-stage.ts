@@ -19,7 +19,7 @@ import { nvmet, type nvmet_subsys } from '../drivers/nvme/target/nvmet.js'
 import { nvmet_rdma_port } from '../drivers/nvme/target/rdma.js'
 import { sgl_pool } from '../drivers/nvme/target/sgl-pool.js'
 import { nvmet_tcp_alloc_queue, nvmet_tcp_port } from '../drivers/nvme/target/tcp.js'
-import type { Machine } from '../machine/config.js'
+import type { Machine } from '../machine/booted.js'
 import { PAGE_SIZE } from '../mm/mm.js'
 
 const POOL_BYTES = 4 * 2 ** 20

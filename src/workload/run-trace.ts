@@ -6,7 +6,7 @@
 
 import { writeFileSync } from 'node:fs'
 import { CPU_CTX_ID } from '../../assembly/layout.js'
-import type { Machine } from '../machine/config.js'
+import type { Machine } from '../machine/booted.js'
 import { type TraceEntry, TraceRings, traceBytes } from '../machine/trace-ring.js'
 import type { JobSpec, RunPlan } from './job.js'
 import { cannotWrite, OutFile } from './out-file.js'

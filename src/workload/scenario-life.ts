@@ -7,7 +7,7 @@ import { nullb_device_power_store, type nullb_device } from '../drivers/block/nu
 import { page_cache_init } from '../fs/page-cache.js'
 import type { request_queue } from '../block/blkdev.js'
 import type { Sleep } from '../kernel/core.js'
-import type { Machine } from '../machine/config.js'
+import type { Machine } from '../machine/booted.js'
 import { PAGE_SIZE } from '../mm/mm.js'
 import type { Story } from './scenario-laptop.js'
 import type { NullBlkScenario } from './scenario-names.js'

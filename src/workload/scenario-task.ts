@@ -1,7 +1,7 @@
 // Tasks of scenarios: how one is run to its end on a machine in virtual time, and how time passes without one.
 
 import type { Sleep } from '../kernel/core.js'
-import type { Machine } from '../machine/config.js'
+import type { Machine } from '../machine/booted.js'
 
 /** Longer than any timer of a scenario runs. */
 const LONGEST_NS = 400e9
