@@ -2,6 +2,7 @@
 
 import { FABRIC_SCENARIOS, parseFabricScenario, runFabricScenario } from './scenario-fabrics.js'
 import { NVME_SCENARIOS, parseNvmeScenario, runNvmeScenario } from './scenario-nvme.js'
+import { PBLK_SCENARIOS, parsePblkScenario, runPblkScenario } from './scenario-pblk.js'
 import { parseScenario, SCENARIOS } from './scenario-names.js'
 import { runScenario, type ScenarioTrace } from './scenario-run.js'
 
@@ -10,6 +11,7 @@ export const ALL_SCENARIOS: readonly string[] = [
   ...SCENARIOS,
   ...NVME_SCENARIOS,
   ...FABRIC_SCENARIOS,
+  ...PBLK_SCENARIOS,
 ]
 
 /** A scenario that can be run. */
@@ -25,6 +27,8 @@ export function scenarioOf(name: string): NamedScenario {
   if (nvme) return { name, cpus: nvme.cpus, run: () => runNvmeScenario(nvme) }
   const fabric = parseFabricScenario(name)
   if (fabric) return { name, cpus: fabric.cpus, run: () => runFabricScenario(fabric) }
+  const pblk = parsePblkScenario(name)
+  if (pblk) return { name, cpus: pblk.cpus, run: () => runPblkScenario(pblk) }
   const scenario = parseScenario(name)
   return { name, cpus: scenario.cpus, run: () => runScenario(scenario) }
 }

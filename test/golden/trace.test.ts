@@ -13,7 +13,7 @@ import { scenarioOf } from '../../src/workload/scenarios.js'
 const here = fileURLToPath(new URL('.', import.meta.url))
 const recordings = readdirSync(join(here, 'traces'))
   .map(file => file.replace(/\.json$/, ''))
-  .filter(name => !name.startsWith('nvme'))
+  .filter(name => !name.startsWith('nvme') && !name.startsWith('pblk'))
 
 /**
  * Short recordings of works: process_one_work, which recordings leave out, is a caller here, and so are static functions

@@ -1,0 +1,273 @@
+// Trace scenarios of LightNVM: an open-channel device is found, a pblk is made on it, used and removed.
+//
+//   pblk-nvme-register      the driver is bound to the function, until the device is LightNVM's
+//   pblk-nvme-unregister    and unbound again
+//   pblk-create, -remove    the control node's ioctls
+//   pblk-write1             a write that stays in the buffer
+//   pblk-batchw             four writes in one io_submit
+//   pblk-flush              a write, then fsync
+//   pblk-discard            a discard
+//   pblk-read-from-buffer   what was just written
+//   pblk-read-from-device   what has left the buffer
+//   lightnvm-write          a write of a whole unit: from bio_alloc to nvme_queue_rq, and back
+//   lightnvm-read           a read from the device, the same way
+//   -4cpu behind a name: four CPUs in place of two
+//
+// The device is that of the recordings: revision 2.0, two groups of eight units, of which the target has the first four.
+
+import { blk_ioctl_discard } from '../block/blk-lib.js'
+import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
+import type { request_queue } from '../block/blkdev.js'
+import { GEOMETRY_20 } from '../device/ocssd/geometry.js'
+import { OCSSD_DEVICE, OCSSD_VENDOR } from '../device/ocssd/extension.js'
+import { nvm_ctl_ioctl } from '../drivers/lightnvm/core.js'
+import {
+  encode_create,
+  encode_remove,
+  NVM_DEV_CREATE,
+  NVM_DEV_REMOVE,
+} from '../drivers/lightnvm/ioctl.js'
+import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
+import { page_cache_init } from '../fs/page-cache.js'
+import type { Sleep } from '../kernel/core.js'
+import { device_release_driver, pci_bind } from '../kernel/pci.js'
+import { msleep } from '../kernel/timer-sleep.js'
+import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
+import type { Machine, MachineConfig } from '../machine/config.js'
+import { hostKernelBytes } from '../machine/host-kernel.js'
+import { bootMachine } from '../machine/machine.js'
+import { parseDevices } from '../machine/spec-parse.js'
+import { TraceRings, traceBytes } from '../machine/trace-ring.js'
+import { builtOnly, diskConfig } from './machine-config.js'
+import { namedRecords } from './scenario-records.js'
+import type { ScenarioTrace } from './scenario-run.js'
+import { rest, runTask } from './scenario-task.js'
+
+const RECORDS = 1 << 18
+const BLOCK = 4096
+const HZ = 250
+const SWITCH_NS = 2.5e6
+const HEAP = 2 ** 24
+const FRAMES = 16
+/** More than the ring holds. */
+const OUT_OF_BUFFER = 600
+
+const STORIES = [
+  'pblk-nvme-register',
+  'pblk-nvme-unregister',
+  'pblk-create',
+  'pblk-remove',
+  'pblk-write1',
+  'pblk-batchw',
+  'pblk-flush',
+  'pblk-discard',
+  'pblk-read-from-buffer',
+  'pblk-read-from-device',
+  'lightnvm-write',
+  'lightnvm-read',
+] as const
+type Story = (typeof STORIES)[number]
+
+const NAME = new RegExp(`^(${STORIES.join('|')})(?:-(\\d+)cpu)?$`)
+
+export interface PblkScenario {
+  readonly name: string
+  readonly story: Story
+  readonly cpus: number
+}
+
+/** Names for `--list`. */
+export const PBLK_SCENARIOS: readonly string[] = STORIES
+
+/** What a name asks for; null when it is none of these. */
+export function parsePblkScenario(name: string): PblkScenario | null {
+  const m = NAME.exec(name)
+  if (!m) return null
+  const cpus = Number(m[2] ?? 2)
+  if (cpus < 1 || cpus > 64) return null
+  return { name, story: m[1] as Story, cpus }
+}
+
+// ---------------------------------------------------------------- the machine
+
+function machineOf(s: PblkScenario): MachineConfig {
+  const [spec] = parseDevices(['nvme,size=64M,depth=1024,model=fixed'])
+  const disk = diskConfig(builtOnly(spec!), 'virtual', 0, s.cpus)
+  const config = { adminNs: 200_000, vendor: OCSSD_VENDOR, device: OCSSD_DEVICE }
+  return {
+    clock: 'virtual',
+    cpus: s.cpus,
+    hz: HZ,
+    seed: 1,
+    lat: 'none',
+    stages: false,
+    trace: true,
+    memBytes: 2 ** 20,
+    disks: [{ ...disk, controller: { config, slots: 1, ocssd: { geometry: GEOMETRY_20 } } }],
+    extraBytes:
+      traceBytes(s.cpus, RECORDS) + hostKernelBytes(s.cpus, s.cpus, HEAP) + (160 + FRAMES) * BLOCK,
+    jobs: 1,
+    kernel: { switchNs: SWITCH_NS, heapBytes: HEAP, manual: true },
+  }
+}
+
+/** The scenario in words, as recordings have it. */
+function configWords({ story, cpus }: PblkScenario): Record<string, string> {
+  const words = { cpus: String(cpus) }
+  if (story === 'pblk-create') return { luns: '0-3', ...words }
+  if (story.startsWith('pblk-nvme') || story === 'pblk-remove') return words
+  const read = story.includes('read')
+  const op = story === 'pblk-flush' ? 'wflush' : story === 'pblk-discard' ? 'discard' : 'write'
+  return { op: read ? 'read' : op, count: story === 'pblk-batchw' ? '4' : '1', ...words }
+}
+
+// ---------------------------------------------------------------- what happens
+
+class Acts {
+  readonly #machine: Machine
+  readonly #data: number
+
+  constructor(machine: Machine, data: number) {
+    this.#machine = machine
+    this.#data = data
+  }
+
+  get #host(): NonNullable<Machine['host']> {
+    return this.#machine.host!
+  }
+
+  get #q(): request_queue {
+    return this.#host.lightnvm!.disks.get('pblk0')!
+  }
+
+  get settled(): boolean {
+    return this.#host.nvme!.settled
+  }
+
+  *bind(): Sleep<void> {
+    const { bus, module } = this.#host.nvme!
+    yield* pci_bind(bus, bus.devices[0]!, module!.driver)
+  }
+
+  *unbind(): Sleep<void> {
+    yield* device_release_driver(this.#host.nvme!.bus.devices[0]!)
+  }
+
+  *#ioctl(cmd: number, arg: Uint8Array): Sleep<void> {
+    const error = yield* nvm_ctl_ioctl(this.#host.lightnvm!.lnvm, cmd, arg)
+    if (error !== 0) throw new Error(`the control node says ${error}`)
+  }
+
+  *create(): Sleep<void> {
+    const names = { dev: 'nvme0n1', tgttype: 'pblk', tgtname: 'pblk0' }
+    const range = { type: 0, lun_begin: 0, lun_end: 3, op: 0xffff, rsv: 0 }
+    yield* this.#ioctl(NVM_DEV_CREATE, encode_create({ ...names, flags: 1, ...range }))
+  }
+
+  *remove(): Sleep<void> {
+    yield* this.#ioctl(NVM_DEV_REMOVE, encode_remove('pblk0'))
+  }
+
+  #io(write: boolean, n: number, blocks = 1): kiocb {
+    return { q: this.#q, write, pos: n * BLOCK, bytes: blocks * BLOCK, data: this.#data }
+  }
+
+  *write(n: number, blocks = 1): Sleep<void> {
+    yield* blkdev_write_iter(this.#io(true, n, blocks))
+  }
+
+  *#batch(): Sleep<void> {
+    const { blk, k } = this.#host
+    const done = new wait_queue_head(k, 'I/Os')
+    let left = 4
+    blk_start_plug(blk)
+    for (let n = 0; n < 4; n++)
+      yield* blkdev_write_iter({
+        ...this.#io(true, 2 * n),
+        done: () => {
+          left--
+          wake_up(done)
+        },
+      })
+    blk_finish_plug(blk)
+    yield* wait_event(done, () => left === 0)
+  }
+
+  /** Fills the ring, so that what was written first is read from the media. */
+  *fill(): Sleep<void> {
+    for (let n = 0; n < OUT_OF_BUFFER; n += 8) yield* this.write(n, 8)
+    yield* blkdev_fsync(this.#q)
+    yield* msleep(this.#host.k, 100)
+  }
+
+  *act(story: Story): Sleep<void> {
+    if (story === 'pblk-create') yield* this.create()
+    else if (story === 'pblk-remove') yield* this.remove()
+    else if (story === 'pblk-write1') yield* this.write(0)
+    else if (story === 'lightnvm-write') yield* this.write(0, 8)
+    else if (story === 'pblk-batchw') yield* this.#batch()
+    else if (story === 'pblk-discard') yield* blk_ioctl_discard(this.#q, 0, 65536)
+    else if (story === 'pblk-flush') {
+      yield* this.write(1)
+      yield* blkdev_fsync(this.#q)
+    } else yield* blkdev_read_iter(this.#io(false, 0))
+  }
+}
+
+/** What is there before anything is recorded. */
+async function prepare(machine: Machine, acts: Acts, { story, cpus }: PblkScenario): Promise<void> {
+  const host = machine.host!
+  page_cache_init(host.blk, { at: machine.alloc(FRAMES * BLOCK, BLOCK), count: FRAMES })
+  const nvme = host.nvme!
+  const kept = nvme.bus.devices.splice(0)
+  nvme.load()
+  await rest(machine, 100e6)
+  nvme.bus.devices.push(...kept)
+  if (story === 'pblk-nvme-register') return
+  await runTask(machine, 'init', cpus - 1, function* () {
+    yield* acts.bind()
+    while (!acts.settled) yield* msleep(host.k, 20)
+  })
+  if (story === 'pblk-create' || story === 'pblk-nvme-unregister') return
+  await runTask(machine, 'sh', 0, function* () {
+    yield* acts.create()
+    yield* msleep(host.k, 100)
+    // One entry is there already, as on the recorded disk: with it a flush writes two and pads.
+    if (story !== 'lightnvm-write') yield* acts.write(0)
+    if (story.endsWith('from-device') || story === 'lightnvm-read') yield* acts.fill()
+    yield* msleep(host.k, 700)
+  })
+}
+
+async function play(machine: Machine, acts: Acts, { story, cpus }: PblkScenario): Promise<void> {
+  const control = story === 'pblk-create' || story === 'pblk-remove'
+  if (story === 'pblk-nvme-register') {
+    await runTask(machine, 'init', cpus - 1, () => acts.bind())
+    while (!acts.settled) await rest(machine, 20e6)
+  } else if (story === 'pblk-nvme-unregister')
+    await runTask(machine, 'init', cpus - 1, () => acts.unbind())
+  else await runTask(machine, control ? 'nvmctl' : 'io1', 0, () => acts.act(story))
+  await rest(machine, story === 'pblk-create' ? 150e6 : 400e6)
+}
+
+/** Runs a scenario and returns what was recorded. */
+export async function runPblkScenario(s: PblkScenario): Promise<ScenarioTrace> {
+  const machine = bootMachine(machineOf(s))
+  const { k } = machine.host!
+  const cpus = Array.from({ length: s.cpus }, (_, i) => machine.cpuAddress(i))
+  const room = machine.alloc(traceBytes(s.cpus, RECORDS))
+  const rings = new TraceRings(machine.view, cpus, room, RECORDS)
+  k.trace.sink = rings
+  await machine.start()
+  const acts = new Acts(machine, machine.alloc(128 * BLOCK, BLOCK))
+  await prepare(machine, acts, s)
+  rings.on = true
+  k.trace.on = true
+  await play(machine, acts, s)
+  rings.on = false
+  k.trace.on = false
+  const records = namedRecords(rings.drain(), rings)
+  await machine.stop()
+  const disks = machine.disks.map(disk => disk.config.name)
+  return { config: configWords(s), records, drops: rings.drops, disks }
+}
