@@ -27,6 +27,7 @@ import {
   NVM_DEV_CREATE,
   NVM_DEV_REMOVE,
 } from '../drivers/lightnvm/ioctl.js'
+import type { pblk } from '../drivers/lightnvm/pblk.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
 import { page_cache_init } from '../fs/page-cache.js'
 import type { Sleep } from '../kernel/core.js'
@@ -43,7 +44,7 @@ import { namedRecords } from './scenario-records.js'
 import type { ScenarioTrace } from './scenario-run.js'
 import { rest, runTask } from './scenario-task.js'
 
-const RECORDS = 1 << 18
+const RECORDS = 1 << 19
 const BLOCK = 4096
 const HZ = 250
 const SWITCH_NS = 2.5e6
@@ -144,6 +145,14 @@ class Acts {
     return this.#host.nvme!.settled
   }
 
+  /** Whether a timer of the instance fires within the next quarter of a second. */
+  get timerSoon(): boolean {
+    const { k, lightnvm } = this.#host
+    const { wtimer, gc } = lightnvm!.lnvm.devices[0]!.targets[0]!.private_data as pblk
+    const next = Math.min(wtimer!.expires, gc.gc_timer!.expires)
+    return next - k.jiffies < HZ / 4
+  }
+
   *bind(): Sleep<void> {
     const { bus, module } = this.#host.nvme!
     yield* pci_bind(bus, bus.devices[0]!, module!.driver)
@@ -236,7 +245,14 @@ async function prepare(machine: Machine, acts: Acts, { story, cpus }: PblkScenar
     if (story !== 'lightnvm-write') yield* acts.write(0)
     if (story.endsWith('from-device') || story === 'lightnvm-read') yield* acts.fill()
     yield* msleep(host.k, 700)
+    while (acts.timerSoon) yield* msleep(host.k, 20)
   })
+}
+
+/** How long the recording goes on: until the timers have fired where they were seen. */
+function restNs(story: Story): number {
+  if (story === 'pblk-create') return 150e6
+  return story.includes('read-from-device') || story === 'lightnvm-read' ? 40e6 : 1100e6
 }
 
 async function play(machine: Machine, acts: Acts, { story, cpus }: PblkScenario): Promise<void> {
@@ -247,7 +263,7 @@ async function play(machine: Machine, acts: Acts, { story, cpus }: PblkScenario)
   } else if (story === 'pblk-nvme-unregister')
     await runTask(machine, 'init', cpus - 1, () => acts.unbind())
   else await runTask(machine, control ? 'nvmctl' : 'io1', 0, () => acts.act(story))
-  await rest(machine, story === 'pblk-create' ? 150e6 : 400e6)
+  await rest(machine, restNs(story))
 }
 
 /** Runs a scenario and returns what was recorded. */

@@ -28,6 +28,11 @@ const LOG_CHUNKS = 0xca
 /** Identify Namespace: where the first LBA format stands, and the byte that says "open channel". */
 const ID_NS_LBAF = 128
 const ID_NS_VS = 384
+/** Identify Controller: events, log attributes, optional commands. */
+const ID_CTRL_OAES = 92
+const ID_CTRL_LPA = 261
+const ID_CTRL_ONCS = 520
+const ONCS_TIMESTAMP = 0x40
 
 const INVALID = SC_INVALID_FIELD | DNR
 
@@ -163,6 +168,14 @@ function chunk_log(device: OpenChannelDevice): Uint8Array {
   return device.chunkLog(0, groups * pus * chunks * 32) ?? new Uint8Array(0)
 }
 
+/** The drive has no log of command effects, no timestamp and reports no changes of namespaces. */
+function identify_controller(data: Uint8Array): void {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  view.setUint32(ID_CTRL_OAES, 0, true)
+  data[ID_CTRL_LPA] = 0
+  view.setUint16(ID_CTRL_ONCS, view.getUint16(ID_CTRL_ONCS, true) & ~ONCS_TIMESTAMP, true)
+}
+
 function identify_namespace(device: OpenChannelDevice, data: Uint8Array): void {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   const size = BigInt(namespaceSectors(device.geometry))
@@ -193,6 +206,7 @@ export function openChannelExtension(device: OpenChannelDevice): Extension {
     adminOpcodes: admin,
     ioOpcodes: new Map([OP_ERASE, OP_WRITE, OP_READ, OP_COPY].map(op => [op, io])),
     logPages: old ? new Map() : new Map([[LOG_CHUNKS, () => chunk_log(device)]]),
+    identifyController: identify_controller,
     identifyNamespace: (_nsid, data) => identify_namespace(device, data),
   }
 }

@@ -437,6 +437,13 @@ export function* __nvm_remove_tgt(
   target: nvm_target,
   graceful: boolean,
 ): Sleep<void> {
+  const t = enter(lnvm.k, '__nvm_remove_tgt')
+  yield* __nvm_remove_target(lnvm, target, graceful)
+  leave(lnvm.k, t)
+}
+
+/** The name that the function has in later kernels of that age. */
+function* __nvm_remove_target(lnvm: lightnvm, target: nvm_target, graceful: boolean): Sleep<void> {
   const t = enter(lnvm.k, '__nvm_remove_target')
   const { dev, type, disk, private_data } = target
   yield* disk.remove()

@@ -2,7 +2,7 @@
 // Linux 4.19.
 
 import { printk, type Sleep } from '../../kernel/core.js'
-import { enter, leave } from '../../kernel/trace.js'
+import { enter, leave, trace_call } from '../../kernel/trace.js'
 import { wait_event, waitqueue_active, wake_up_all } from '../../kernel/wait.js'
 import { INIT_WORK, queue_work } from '../../kernel/workqueue-queue.js'
 import { work_struct } from '../../kernel/workqueue-structs.js'
@@ -69,6 +69,10 @@ function* read_or_write(
 ): Sleep<number> {
   const rqd = pblk_alloc_rqd(pblk)
   pblk_alloc_dma(pblk, rqd)
+  const b = enter(pblk.k, 'bio_map_kern')
+  trace_call(pblk.k, 'bio_alloc_bioset')
+  for (let i = 0; i < n; i++) trace_call(pblk.k, 'bio_add_pc_page')
+  leave(pblk.k, b)
   pblk_set_line_rq(pblk, rqd, line, paddr, n, data)
   rqd.opcode = write ? NVM_OP_PWRITE : NVM_OP_PREAD
   rqd.flags = write ? pblk_set_write_mode(pblk) : pblk_set_read_mode(pblk, n)

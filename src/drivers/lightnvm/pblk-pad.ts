@@ -50,7 +50,10 @@ function* pad_unit(pblk: pblk, line: pblk_line): Sleep<void> {
   const n = pblk.min_write_pgs
   const rqd = pblk_alloc_rqd(pblk)
   pblk_alloc_dma(pblk, rqd)
-  trace_call(pblk.k, 'pblk_bio_map_addr')
+  const b = enter(pblk.k, 'pblk_bio_map_addr')
+  trace_call(pblk.k, 'bio_alloc_bioset')
+  for (let i = 0; i < n; i++) trace_call(pblk.k, 'bio_add_pc_page')
+  leave(pblk.k, b)
   rqd.opcode = NVM_OP_PWRITE
   rqd.flags = pblk_set_write_mode(pblk)
   rqd.nr_ppas = n

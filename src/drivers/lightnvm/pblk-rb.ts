@@ -13,7 +13,7 @@
 // have enough behind it that is persisted: `back_thres` entries, and where that is not enough (the tail of a line whose
 // metadata are still to be written) the newcomer waits.
 
-import { enter, leave } from '../../kernel/trace.js'
+import { enter, leave, trace_call } from '../../kernel/trace.js'
 import { waitqueue_active, wake_up_all } from '../../kernel/wait.js'
 import { NVM_IO_DONE, NVM_IO_OK, NVM_IO_REQUEUE, SECTOR_BYTES } from './lightnvm.js'
 import {
@@ -330,9 +330,13 @@ export function pblk_rb_read_to_bio(
     const at = (pos + i) & (rwb.nr_entries - 1)
     rwb.flags[at] = (rwb.flags[at] & ~PBLK_WRITTEN_DATA) | PBLK_SUBMITTED_ENTRY
     pages[i] = pblk_rb_page(rwb, at)
+    trace_call(pblk.k, 'bio_add_pc_page')
   }
   const pad = total - n
   if (pad > 0) {
+    const p = enter(pblk.k, 'pblk_bio_add_pages')
+    for (let i = 0; i < pad; i++) trace_call(pblk.k, 'bio_add_pc_page')
+    leave(pblk.k, p)
     if (pad < pblk.min_write_pgs) pblk.pad_dist[pad - 1]++
     else pblk.recov_pads++
     pages.fill(pblk.pad_page, n, total)

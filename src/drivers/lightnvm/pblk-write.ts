@@ -115,7 +115,9 @@ function pblk_end_w_bio(pblk: pblk, rqd: nvm_rq, ctx: pblk_c_ctx): number {
   end_entries(pblk, ctx)
   if (ctx.nr_padded > 0) trace_call(pblk.k, 'pblk_bio_free_pages')
   const pos = pblk_rb_sync_advance(pblk, ctx.nr_valid)
-  trace_call(pblk.k, 'bio_put')
+  const b = enter(pblk.k, 'bio_put')
+  trace_call(pblk.k, 'bio_free')
+  leave(pblk.k, b)
   pblk_free_rqd(pblk, rqd)
   return leave(pblk.k, t, pos)
 }

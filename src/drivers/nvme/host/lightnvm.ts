@@ -278,32 +278,37 @@ function* nvme_nvm_get_chk_meta(dev: nvm_dev, ppa: number, n: number): Sleep<Uin
   return leave(dev.k, t, error === 0 ? all : -EIO)
 }
 
-function nvme_nvm_dev_ops(memory: nvm_memory): nvm_dev_ops {
-  const traced = <T>(dev: nvm_dev, name: string, fn: () => T): T => {
-    const t = enter(dev.k, name)
-    return leave(dev.k, t, fn())
-  }
-  return {
-    identity: nvme_nvm_identity,
-    get_bb_tbl: nvme_nvm_get_bb_tbl,
-    set_bb_tbl: nvme_nvm_set_bb_tbl,
-    get_chk_meta: nvme_nvm_get_chk_meta,
-    submit_io: nvme_nvm_submit_io,
-    submit_io_sync: nvme_nvm_submit_io_sync,
-    create_dma_pool: dev => traced(dev, 'nvme_nvm_create_dma_pool', () => true),
-    destroy_dma_pool: dev =>
-      traced(dev, 'nvme_nvm_destroy_dma_pool', () => {
-        for (const at of data_of(dev).pool.splice(0)) memory.free(at, DMA_BLOCK_BYTES)
-      }),
-    dev_dma_alloc: dev =>
-      traced(
-        dev,
-        'nvme_nvm_dev_dma_alloc',
-        () => data_of(dev).pool.pop() ?? memory.alloc(DMA_BLOCK_BYTES),
-      ),
-    dev_dma_free: (dev, at) =>
-      traced(dev, 'nvme_nvm_dev_dma_free', () => void data_of(dev).pool.push(at)),
-  }
+function nvme_nvm_destroy_dma_pool(dev: nvm_dev): void {
+  const t = enter(dev.k, 'nvme_nvm_destroy_dma_pool')
+  for (const at of data_of(dev).pool.splice(0)) dev.memory.free(at, DMA_BLOCK_BYTES)
+  leave(dev.k, t)
+}
+
+function nvme_nvm_dev_dma_alloc(dev: nvm_dev): number {
+  const t = enter(dev.k, 'nvme_nvm_dev_dma_alloc')
+  return leave(dev.k, t, data_of(dev).pool.pop() ?? dev.memory.alloc(DMA_BLOCK_BYTES))
+}
+
+function nvme_nvm_dev_dma_free(dev: nvm_dev, at: number): void {
+  const t = enter(dev.k, 'nvme_nvm_dev_dma_free')
+  data_of(dev).pool.push(at)
+  leave(dev.k, t)
+}
+
+const nvme_nvm_dev_ops: nvm_dev_ops = {
+  identity: nvme_nvm_identity,
+  get_bb_tbl: nvme_nvm_get_bb_tbl,
+  set_bb_tbl: nvme_nvm_set_bb_tbl,
+  get_chk_meta: nvme_nvm_get_chk_meta,
+  submit_io: nvme_nvm_submit_io,
+  submit_io_sync: nvme_nvm_submit_io_sync,
+  create_dma_pool(dev) {
+    trace_call(dev.k, 'nvme_nvm_create_dma_pool')
+    return true
+  },
+  destroy_dma_pool: nvme_nvm_destroy_dma_pool,
+  dev_dma_alloc: nvme_nvm_dev_dma_alloc,
+  dev_dma_free: nvme_nvm_dev_dma_free,
 }
 
 // ---------------------------------------------------------------- life of a device
@@ -368,16 +373,16 @@ export function nvme_nvm_attributes(dev: nvm_dev): Record<string, string> {
 /** LightNVM's place in the NVMe driver of one kernel. */
 export function nvme_nvm_init(lnvm: lightnvm, memory: nvm_memory): nvme_nvm_hooks {
   const { k } = lnvm
-  const ops = nvme_nvm_dev_ops(memory)
   return {
     nvme_nvm_ns_supported(ns) {
+      trace_call(k, 'nvme_nvm_ns_supported')
       const supported = (ns.ctrl.quirks & NVME_QUIRK_LIGHTNVM) !== 0 && ns.id?.[384] === 1
       return supported
     },
     *nvme_nvm_register(ns, disk_name) {
       const t = enter(k, 'nvme_nvm_register')
       trace_call(k, 'nvm_alloc_dev')
-      const dev = new nvm_dev(k, disk_name, ops, memory, { ns, waiting: [], pool: [] })
+      const dev = new nvm_dev(k, disk_name, nvme_nvm_dev_ops, memory, { ns, waiting: [], pool: [] })
       const error = yield* nvm_register(lnvm, dev)
       if (error === 0) ns.ndev = dev
       return leave(k, t, error)
