@@ -13,6 +13,7 @@ import type { BlockLayer } from '../block/blkdev.js'
 import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
 import type { ControllerConfig } from '../device/nvme/config.js'
+import type { OcssdOptions } from '../device/ocssd/device.js'
 import type { Extension } from '../device/nvme/extension.js'
 import { NvmeController } from '../device/nvme/controller.js'
 import { type KernelEra, NVME_ERAS } from '../drivers/nvme/host/era.js'
@@ -57,7 +58,11 @@ export interface ProbedDisk extends queue_memory {
     readonly controller?: Pick<
       nvme_memory,
       'io_queue_depth' | 'sgl_threshold' | 'io_timeout' | 'admin_timeout' | 'max_host_mem_mb'
-    > & { readonly config: Partial<ControllerConfig>; readonly slots: number }
+    > & {
+      readonly config: Partial<ControllerConfig>
+      readonly slots: number
+      readonly ocssd?: OcssdOptions
+    }
   }
 }
 
