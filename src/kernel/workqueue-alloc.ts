@@ -262,7 +262,8 @@ export function alloc_ordered_workqueue(
 
 /** The old form: one work at a time on each CPU, and a rescuer. */
 export function create_workqueue(k: WorkqueueKernel, name: string): workqueue_struct | null {
-  return alloc_workqueue(k, name, __WQ_LEGACY | WQ_MEM_RECLAIM, 1)
+  const t = enter(k, 'create_workqueue')
+  return leave(k, t, alloc_workqueue(k, name, __WQ_LEGACY | WQ_MEM_RECLAIM, 1))
 }
 
 /** The old form: frozen during suspend, one work at a time. */

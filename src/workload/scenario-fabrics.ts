@@ -151,7 +151,10 @@ class Acts {
   *connect(): Sleep<void> {
     const { transport, story } = this.#s
     const lost = story === 'target-lost-reconnect' ? ',reconnect_delay=1' : ''
-    const ctrl = yield* nvmf_dev_write(this.#stage.f, `${FABRIC_TEXTS[transport]}${lost}`)
+    const ctrl = yield* nvmf_dev_write(
+      this.#stage.f,
+      `${FABRIC_TEXTS[transport]},queue_size=32${lost}`,
+    )
     if (typeof ctrl === 'number') throw new Error(`connect: ${ctrl}: ${this.#stage.f.why}`)
   }
 

@@ -39,10 +39,10 @@ const POOL = 4 * 2 ** 20
 const HEAP = 8 * 2 ** 20
 const BUFFERS = 2 ** 20
 export const ADDRESS = '10.0.0.1:4420'
-export const TCP_TEXT = `transport=tcp,traddr=10.0.0.1,trsvcid=4420,nqn=${RIG_NQN}`
+export const TCP_TEXT: string = `transport=tcp,traddr=10.0.0.1,trsvcid=4420,nqn=${RIG_NQN}`
 
-export const RDMA_TEXT = `transport=rdma,traddr=10.0.0.2,trsvcid=4420,nqn=${RIG_NQN}`
-export const LOOP_TEXT = `transport=loop,nqn=${RIG_NQN}`
+export const RDMA_TEXT: string = `transport=rdma,traddr=10.0.0.2,trsvcid=4420,nqn=${RIG_NQN}`
+export const LOOP_TEXT: string = `transport=loop,nqn=${RIG_NQN}`
 
 export interface RigOptions {
   readonly cpus?: number
@@ -76,7 +76,7 @@ export class FabricRig {
       lat: 'none',
       stages: false,
       trace: false,
-      memBytes: 64 * 2 ** 20,
+      memBytes: 17 * 2 ** 20,
       disks: parseDevices([device]).map(spec => diskConfig(builtOnly(spec), 'virtual', 0, cpus)),
       extraBytes: hostKernelBytes(cpus, cpus) + HEAP + POOL + BUFFERS + 65536,
       jobs: 0,
@@ -139,6 +139,19 @@ export class FabricRig {
     this.network.listen(ADDRESS, sock => void nvmet_tcp_alloc_queue(this.port, sock))
   }
 
+  /** The target goes away. */
+  lose(): void {
+    this.network.unlisten(ADDRESS)
+    this.network.reset()
+    this.rdma_port.remove()
+  }
+
+  /** It is there again. */
+  back(): void {
+    this.listen()
+    this.rdma_port.listen()
+  }
+
   get now(): number {
     return this.machine.now()
   }
@@ -188,12 +201,17 @@ export class FabricRig {
     return ns
   }
 
-  write(ns: nvme_ns, pos: number, data: Uint8Array, at = this.buffers): Sleep<number> {
+  write(ns: nvme_ns, pos: number, data: Uint8Array, at: number = this.buffers): Sleep<number> {
     this.machine.view.bytes.set(data, at)
     return blkdev_write_iter({ q: ns.queue, write: true, pos, bytes: data.length, data: at })
   }
 
-  *read(ns: nvme_ns, pos: number, bytes: number, at = this.buffers): Sleep<Uint8Array | number> {
+  *read(
+    ns: nvme_ns,
+    pos: number,
+    bytes: number,
+    at: number = this.buffers,
+  ): Sleep<Uint8Array | number> {
     const status = yield* blkdev_read_iter({ q: ns.queue, write: false, pos, bytes, data: at })
     return status === 0 ? this.machine.view.bytes.slice(at, at + bytes) : status
   }

@@ -204,9 +204,11 @@ function nvme_rdma_cm_handler(
   switch (event) {
     case 'ADDR_RESOLVED':
       nvme_rdma_create_qp(m, queue)
+      trace_call(k, 'rdma_resolve_route')
       queue.cm_id.rdma_resolve_route()
       break
     case 'ROUTE_RESOLVED':
+      trace_call(k, 'rdma_connect')
       queue.cm_id.rdma_connect(cm_request(queue))
       break
     case 'ESTABLISHED':
@@ -239,6 +241,7 @@ function nvme_rdma_create_qp(_m: nvme_rdma_module, queue: nvme_rdma_queue): void
 function nvme_rdma_destroy_queue_ib(queue: nvme_rdma_queue): void {
   const { k } = queue.life.ctrl
   const t = enter(k, 'nvme_rdma_destroy_queue_ib')
+  for (let n = 0; n < queue.size; n++) trace_call(k, 'nvme_rdma_free_qe')
   trace_call(k, 'nvme_rdma_dev_put')
   leave(k, t)
 }
@@ -253,6 +256,7 @@ function* nvme_rdma_alloc_queue(
   const t = enter(k, 'nvme_rdma_alloc_queue')
   const queue = new nvme_rdma_queue(m, c, qid, size)
   m.queues.get(c)![qid] = queue
+  trace_call(k, 'rdma_resolve_addr')
   queue.cm_id.rdma_resolve_addr(`${c.opts.traddr}:${c.opts.trsvcid || '4420'}`)
   const timeout = Math.ceil((NVME_RDMA_CONNECT_TIMEOUT_MS * k.hz) / 1000)
   yield* wait_for_completion_timeout(queue.cm_done, timeout)
@@ -268,8 +272,11 @@ function* nvme_rdma_stop_queue(m: nvme_rdma_module, c: nvmf_life, qid: number): 
   const queue = queue_at(m, c, qid)
   if (queue === undefined || queue.stopped) return
   queue.stopped = true
+  trace_call(c.ctrl.k, 'rdma_disconnect')
   queue.cm_id.rdma_disconnect()
+  const t = enter(c.ctrl.k, 'ib_drain_qp')
   yield* queue.cm_id.ib_drain_qp()
+  leave(c.ctrl.k, t)
 }
 
 function* nvme_rdma_free_queue(m: nvme_rdma_module, c: nvmf_life, qid: number): Sleep<void> {
@@ -411,13 +418,15 @@ function nvme_rdma_recv_done(
 ): void {
   const { ctrl } = queue.life
   const { k } = ctrl
+  const t = enter(k, 'nvme_rdma_recv_done')
+  const r = enter(k, '__nvme_rdma_recv_done')
   if (status !== 'SUCCESS' || message === null) {
     nvme_rdma_wr_error(queue, status)
+    leave(k, r)
+    leave(k, t)
     return
   }
-  const t = enter(k, 'nvme_rdma_recv_done')
   const cid = get16(message, 12)
-  const r = enter(k, '__nvme_rdma_recv_done')
   if (queue.qid === 0 && cid === NVMF_AEN_CID)
     nvme_complete_async_event(ctrl, get16(message, 14) >> 1, get32(message, 0))
   else {

@@ -19,7 +19,7 @@ import {
   NVME_SC_INVALID_NS,
   NVME_SC_INVALID_OPCODE,
 } from '../../../../assembly/nvme.js'
-import { enter, leave } from '../../../kernel/trace.js'
+import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { schedule_work } from '../../../kernel/workqueue-queue.js'
 import { get16, get32, put16, put32, put64 } from '../bytes.js'
 import {
@@ -229,8 +229,10 @@ function nvmet_execute_identify_desclist(req: nvmet_req): undefined {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_identify_desclist')
   const ns = req.sq.ctrl!.subsys.namespaces.get(get32(req.cmd, CMD_NSID))
-  if (nvmet_check_data_len(req))
+  if (nvmet_check_data_len(req)) {
+    if (ns?.enabled) for (let n = 0; n < 2; n++) trace_call(k, 'nvmet_copy_ns_identifier')
     answer_identify(req, ns?.enabled ? identify_desclist(ns) : NVME_SC_INVALID_NS | DNR)
+  }
   leave(k, t)
   return undefined
 }

@@ -9,7 +9,7 @@
 //   keep-alive          kato seconds after Connect, CC.EN and each Keep Alive; traffic counts too with 5.10's rule:
 //                       an expiry after a command only begins another period. Expiry → fatal error → association ends
 
-import { enter, leave } from '../../../kernel/trace.js'
+import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { cancel_work, mod_delayed_work } from '../../../kernel/workqueue-cancel.js'
 import { cancel_delayed_work } from '../../../kernel/workqueue-cancel.js'
 import { INIT_DELAYED_WORK, INIT_WORK } from '../../../kernel/workqueue-queue.js'
@@ -274,6 +274,8 @@ export function nvmet_sq_destroy(target: nvmet, sq: nvmet_sq): void {
   const { k } = target.blk
   const t = enter(k, 'nvmet_sq_destroy')
   const { ctrl } = sq
+  trace_call(k, 'nvmet_confirm_sq')
+  trace_call(k, 'nvmet_sq_free')
   if (ctrl) {
     if (ctrl.sqs.get(sq.qid) === sq) {
       ctrl.sqs.delete(sq.qid)
@@ -513,6 +515,7 @@ export function nvmet_ctrl_find_get(
     return leave(k, t, invalid)
   }
   ctrl.ref++
+  trace_call(k, 'nvmet_subsys_put')
   return leave(k, t, ctrl)
 }
 

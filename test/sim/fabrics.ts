@@ -1,0 +1,179 @@
+// Simulations of NVMe over fabrics: host and target on one emulated kernel, random I/O from several tasks, and everything
+// that can happen to a connection, drawn from a seed.
+//
+//   reads and writes of random places and sizes, each task in a region of its own, against a model of what must be there;
+//   meanwhile the wire breaks, goes silent, the target goes away for a while, the controller is reset or deleted
+//
+// In the end: every I/O has ended once, what was written is there, the controller is live or gone, no tag is lost, the
+// target holds nothing of a host that has gone.
+
+import { nvme_delete_ctrl } from '../../src/drivers/nvme/host/core-ctrl.js'
+import { nvme_reset_ctrl } from '../../src/drivers/nvme/host/core-state.js'
+import type { nvme_ctrl } from '../../src/drivers/nvme/host/nvme.js'
+import type { Sleep } from '../../src/kernel/core.js'
+import { msleep } from '../../src/kernel/timer-sleep.js'
+import { Prng } from '../fuzz/prng.js'
+import { FabricRig, LOOP_TEXT, RDMA_TEXT, TCP_TEXT } from '../unit/nvme/fabric-rig.js'
+
+const BLOCK = 4096
+const REGION = 64
+const TASKS = 3
+const BYTES = 16384
+
+/** What a simulation came to, in words: the same seed gives the same. */
+export interface FabricOutcome {
+  readonly transport: string
+  readonly state: string
+  readonly ios: number
+  readonly failed: number
+  readonly events: readonly string[]
+}
+
+function check(good: boolean, what: string): void {
+  if (!good) throw new Error(what)
+}
+
+class Simulation {
+  readonly #random: Prng
+  readonly #rig: FabricRig
+  readonly #transport: string
+  readonly #events: string[] = []
+  readonly #ctrl: nvme_ctrl
+  #ios = 0
+  #failed = 0
+  #running = 0
+
+  constructor(seed: number) {
+    this.#random = new Prng(seed)
+    this.#rig = new FabricRig({ cpus: 1 + this.#random.below(3) })
+    this.#transport = this.#random.pick(['tcp', 'tcp', 'rdma', 'rdma', 'loop'])
+    const texts: Readonly<Record<string, string>> = {
+      tcp: TCP_TEXT,
+      rdma: RDMA_TEXT,
+      loop: LOOP_TEXT,
+    }
+    const more =
+      this.#transport === 'loop'
+        ? ''
+        : `,reconnect_delay=1,ctrl_loss_tmo=${this.#random.pick([3, 600])}`
+    this.#ctrl = this.#rig.connect(`${texts[this.#transport]}${more},queue_size=16`)
+  }
+
+  /** One task: a model of its region, and I/O until it has done enough or the disk is gone. */
+  *#task(index: number): Sleep<void> {
+    const { k } = this.#rig.machine.host!
+    const model = new Uint8Array(REGION)
+    const at = this.#rig.buffers + index * BYTES
+    const ns = this.#ctrl.namespaces[0]
+    if (ns === undefined) return
+    for (let n = 0; n < 12; n++) {
+      const blocks = 1 + this.#random.below(BYTES / BLOCK)
+      const place = this.#random.below(REGION - blocks + 1)
+      const pos = (index * REGION + place) * BLOCK
+      if (ns.removing) break
+      this.#ios++
+      if (this.#random.chance(50)) {
+        const value = 1 + this.#random.below(255)
+        const data = new Uint8Array(blocks * BLOCK).fill(value)
+        const status = yield* this.#rig.write(ns, pos, data, at)
+        if (status === 0) model.fill(value, place, place + blocks)
+        else {
+          this.#failed++
+          // It may have been written, or in part.
+          this.#unknown(index, place, blocks)
+        }
+      } else {
+        const back = yield* this.#rig.read(ns, pos, blocks * BLOCK, at)
+        if (typeof back === 'number') this.#failed++
+        else this.#compare(index, model, place, back)
+      }
+      if (this.#random.chance(40)) yield* msleep(k, this.#random.below(600))
+    }
+    this.#running--
+  }
+
+  readonly #vague = new Set<number>()
+
+  #unknown(index: number, place: number, blocks: number): void {
+    for (let i = place; i < place + blocks; i++) this.#vague.add(index * REGION + i)
+  }
+
+  #compare(index: number, model: Uint8Array, place: number, back: Uint8Array): void {
+    for (let i = 0; i < back.length / BLOCK; i++) {
+      if (this.#vague.has(index * REGION + place + i)) continue
+      const want = model[place + i]!
+      const part = back.subarray(i * BLOCK, (i + 1) * BLOCK)
+      check(
+        part.every(byte => byte === want),
+        `block ${place + i} of task ${index} is not what was written`,
+      )
+    }
+  }
+
+  #trouble(): void {
+    const rig = this.#rig
+    const what = this.#random.pick([
+      'reset wire',
+      'silence',
+      'target away',
+      'reset',
+      'reset',
+      'delete',
+      'nothing',
+    ])
+    this.#events.push(what)
+    if (what === 'reset wire') {
+      rig.network.reset()
+      rig.verbs.cut()
+    } else if (what === 'silence') rig.network.cut()
+    else if (what === 'target away') rig.lose()
+    else if (what === 'reset') nvme_reset_ctrl(this.#ctrl)
+    else if (what === 'delete' && this.#random.chance(30)) nvme_delete_ctrl(this.#ctrl)
+  }
+
+  run(): FabricOutcome {
+    const rig = this.#rig
+    const { host } = rig.machine
+    for (let i = 0; i < TASKS; i++) {
+      this.#running++
+      host!.k.spawn(`io${i}`, () => this.#task(i))
+    }
+    for (let n = this.#random.below(4); n > 0; n--) {
+      rig.pass(this.#random.below(2000) / 1000)
+      this.#trouble()
+    }
+    rig.pass(this.#random.below(4))
+    rig.back()
+    for (let n = 0; n < 200 && this.#running > 0; n++) rig.pass(2)
+    check(this.#running === 0, `I/O has not ended: ${rig.log().slice(-5).join('; ')}`)
+    // A command of a reset may have gone into the void: it is given up after a minute.
+    const settled = (): boolean => this.#ctrl.state === 'LIVE' || rig.nvme.ctrls.length === 0
+    for (let n = 0; n < 20 && !settled(); n++) rig.pass(12)
+    const { state } = this.#ctrl
+    check(settled(), `the controller is ${state}`)
+    if (rig.nvme.ctrls.length > 0) rig.disconnect(this.#ctrl)
+    for (let n = 0; n < 20 && rig.nvme.ctrls.length > 0; n++) rig.pass(12)
+    rig.pass(30)
+    check(rig.nvme.ctrls.length === 0, 'the controller did not go')
+    check(rig.subsys.ctrls.length === 0, 'the target keeps a controller')
+    check(rig.pool.used === 0, 'the target keeps memory')
+    const books = rig.machine.books()
+    check(books.balanced, books.problems.join('; '))
+    return {
+      transport: this.#transport,
+      state,
+      ios: this.#ios,
+      failed: this.#failed,
+      events: this.#events,
+    }
+  }
+}
+
+/** Runs one seed. @throws Error that names it */
+export function simulateFabric(seed: number): FabricOutcome {
+  try {
+    return new Simulation(seed).run()
+  } catch (error) {
+    throw new Error(`fabrics seed ${seed}: ${(error as Error).stack}`, { cause: error })
+  }
+}
