@@ -11,7 +11,7 @@ import {
 import type { nvme_command, nvme_ctrl, nvme_ns, nvme_result } from '../drivers/nvme/host/nvme.js'
 import { readl } from '../kernel/pci.js'
 import { msleep } from '../kernel/timer-sleep.js'
-import type { Machine } from '../machine/config.js'
+import type { Machine } from '../machine/booted.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine } from '../machine/machine.js'
 import { parseDevices } from '../machine/spec-parse.js'
