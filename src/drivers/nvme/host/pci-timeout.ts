@@ -8,6 +8,11 @@
 //   too many aborts under way                      wait on
 //   otherwise                                      abort it, wait on
 //
+// A read or write that times out while nvme_reset_work waits for it (CONNECTING) hangs Linux 4.19: nvme_dev_disable stops the
+// queues again, the cancelled request stays in them, and the freeze never ends. Here 5.10's way is taken: the controller is
+// given up, its queues are opened, everything in them fails. So too for a controller that was pulled out in that moment
+// (DELETING): Linux 4.19's nvme_remove waits for the reset before it opens the queues.
+//
 // 4.9 has neither the look at CSTS (its watchdog does that) nor the one at the completion queue.
 
 import {
@@ -26,7 +31,7 @@ import type { Sleep } from '../../../kernel/core.js'
 import { pci_channel_offline, readl } from '../../../kernel/pci.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { ctrl_log, nvme_alloc_request_nowait, nvme_free_request } from './core-cmd.js'
-import { nvme_reset_ctrl } from './core-state.js'
+import { nvme_change_ctrl_state, nvme_reset_ctrl } from './core-state.js'
 import {
   ADMIN_TIMEOUT_S,
   NVME_CSTS_CFS,
@@ -59,7 +64,7 @@ function note(dev: nvme_dev, rq: number, flag: number): void {
 }
 
 function* disable_and_reset(dev: nvme_dev): Sleep<void> {
-  yield* nvme_dev_disable(dev, false)
+  yield* nvme_dev_disable(dev, dev.ctrl.state === 'DELETING' && dev.nvme.era.freezes)
   nvme_reset_ctrl(dev.ctrl)
 }
 
@@ -90,8 +95,10 @@ function send_abort(dev: nvme_dev, nvmeq: nvme_queue, rq: number): void {
 }
 
 /** What the controller's state says; null: nothing, the request is looked at by itself. */
-function* by_state(dev: nvme_dev, rq: number): Sleep<number | null> {
+function* by_state(dev: nvme_dev, qid: number, rq: number): Sleep<number | null> {
   const { ctrl, nvme } = dev
+  const waited = ctrl.state === 'CONNECTING' && qid > 0 && nvme.era.freezes
+  if (waited) nvme_change_ctrl_state(ctrl, 'DELETING')
   const shutdown = ctrl.state === 'DELETING' && nvme.era.freezes
   const busy = ctrl.state === 'RESETTING' || ctrl.state === 'CONNECTING' || shutdown
   if (!busy) return null
@@ -146,6 +153,6 @@ export function* nvme_timeout(dev: nvme_dev, q: request_queue, rq: number): Slee
       return leave(k, t, BLK_EH_DONE)
     }
   }
-  const answer = (yield* by_state(dev, rq)) ?? (yield* abort_or_reset(dev, nvmeq, rq))
+  const answer = (yield* by_state(dev, nvmeq.qid, rq)) ?? (yield* abort_or_reset(dev, nvmeq, rq))
   return leave(k, t, answer)
 }
