@@ -141,7 +141,7 @@ export async function discoverCommand(argv: readonly string[]): Promise<number> 
   const { target, rest } = parseConnect('discover', argv, false)
   if (rest.length > 0) throw new UserError(`nvme discover: what is ${rest[0]}?`)
   const entries = await discover(target)
-  const head = `\nDiscovery Log Number of Records ${entries.length}, Generation counter read\n`
+  const head = `\nDiscovery Log Number of Records ${entries.length}\n`
   return printOut(head + entries.map(entryText).join(''))
 }
 
