@@ -78,8 +78,13 @@ interface rq_ws {
   readonly gc_rq: pblk_gc_rq
 }
 
+/** Memory of any request: all of one size, so that pieces fit again. */
+function data_bytes(pblk: pblk): number {
+  return pblk.max_write_pgs * SECTOR_BYTES
+}
+
 function free_gc_rq(pblk: pblk, gc_rq: pblk_gc_rq): void {
-  if (gc_rq.data !== 0) pblk.memory.free(gc_rq.data, gc_rq.nr_secs * SECTOR_BYTES)
+  if (gc_rq.data !== 0) pblk.memory.free(gc_rq.data, data_bytes(pblk))
   gc_rq.data = 0
 }
 
@@ -95,7 +100,7 @@ function* pblk_gc_line_ws(work: work_struct<rq_ws>): Sleep<void> {
   const { pblk, gc_rq } = work.container
   const { gc } = pblk
   up(gc.gc_sem)
-  gc_rq.data = pblk.memory.alloc(gc_rq.nr_secs * SECTOR_BYTES)
+  gc_rq.data = pblk.memory.alloc(data_bytes(pblk))
   const error = yield* pblk_submit_read_gc(pblk, gc_rq)
   if (error !== 0 && !pblk.quirks) gc_rq.line.gc_failed = true
   if (error !== 0 || gc_rq.secs_to_gc === 0) {
