@@ -27,7 +27,7 @@ interface Packed {
 
 /** Bytes of the tarball, and of what it becomes. */
 const MAX_PACKED = 1024 * 1024
-const MAX_UNPACKED = 3 * 1024 * 1024
+const MAX_UNPACKED = 4 * 1024 * 1024
 
 const place = mkdtempSync(join(tmpdir(), 'phasebit-package-'))
 const modules = join(place, 'node_modules')
