@@ -27,6 +27,8 @@ export interface ProbedOptions {
   readonly manual?: boolean
   readonly shadow?: boolean
   readonly seed?: number
+  /** Of memory for the test's own data, beside the usual. */
+  readonly extraBytes?: number
 }
 
 export class Probed {
@@ -54,7 +56,7 @@ export class Probed {
       trace: false,
       memBytes: 2 ** 26,
       disks,
-      extraBytes: hostKernelBytes(cpus, cpus, HEAP) + 2 ** 20,
+      extraBytes: hostKernelBytes(cpus, cpus, HEAP) + 2 ** 20 + (options.extraBytes ?? 0),
       jobs: 1,
       kernel: { timer: 'exact', heapBytes: HEAP, era, manual: options.manual ?? false },
     })
