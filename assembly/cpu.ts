@@ -13,7 +13,7 @@ import {
 } from './layout'
 import { plain_burst } from './burst'
 import { now_ns, read_clock } from './clock'
-import { complete_done_list, nvme_cqe_pending, nvme_process_cq } from './cq'
+import { complete_done_list, nvme_cqe_pending, nvme_poll, nvme_process_cq } from './cq'
 import { INLINE_BURST, dev_run_sq } from './device'
 import { dev_next_due, dev_post_due, dev_sq_tail } from './post'
 import { NEVER } from './events'
@@ -72,10 +72,10 @@ function irq_poll(cpu: u32, nq: u32): u32 {
   return n
 }
 
-/** nvme_poll: look at the phase bit. */
+/** Looks at the phase bit. */
 function spin_poll(cpu: u32, nq: u32): u32 {
   if (!nvme_cqe_pending(nq)) return 0
-  const n = nvme_process_cq(cpu, nq, REAP_MAX)
+  const n = nvme_poll(cpu, nq, REAP_MAX)
   add(cpu + CPU_POLLED, n)
   add(nq + NQ_POLLED, n)
   return n

@@ -24,7 +24,7 @@ import {
 } from './nvme'
 import {
   EV_nvme_complete_rq, FN___blk_mq_complete_request_remote, FN_blk_mq_complete_request, FN_blk_mq_tag_to_rq,
-  FN_blk_should_fake_timeout, FN_null_softirq_done_fn, FN_nvme_cleanup_cmd, FN_nvme_complete_cqes, FN_nvme_complete_rq,
+  FN_blk_should_fake_timeout, FN_null_softirq_done_fn, FN_nvme_cleanup_cmd, FN_nvme_complete_cqes, FN_nvme_poll, FN_nvme_complete_rq,
   FN_nvme_free_iod, FN_nvme_pci_complete_rq, FN_nvme_should_fail, FN_smp_call_function_single_async,
 } from './trace-names'
 import { spend } from './clock'
@@ -297,6 +297,14 @@ function take_entry(cpu: u32, nq: u32): bool {
   if (wraps) store<u32>(nq, phase ^ 1, NQ_CQ_PHASE)
   nvme_handle_cqe(cpu, nq, load<u32>(nq, NQ_TAGS), cqe, dw3)
   return true
+}
+
+/** One look at a queue that is polled: how many completions it found. */
+export function nvme_poll(cpu: u32, nq: u32, max: u32): u32 {
+  const t = enter(cpu, FN_nvme_poll)
+  const found = nvme_process_cq(cpu, nq, max)
+  leave(cpu, t)
+  return found
 }
 
 /** Takes up to `max` new entries: how many there were. Owner of the queue only. */

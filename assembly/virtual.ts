@@ -19,7 +19,7 @@ import {
   NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
 } from './layout'
 import { arbitrate } from './arbiter'
-import { complete_done_list, nvme_process_cq } from './cq'
+import { complete_done_list, nvme_poll, nvme_process_cq } from './cq'
 import { cpu_polls, cpu_wants_host } from './cpu'
 import { spend } from './clock'
 import { dev_run_sq } from './device'
@@ -171,7 +171,7 @@ function take_polled(cpu: u32, nq: u32, idle_since: u64, from: u64, first: bool)
     if (first && rest) since = hybrid_sleep(cpu, idle_since + rest, from)
   }
   if (first) charge_polls(cpu, since, from)
-  const n = nvme_process_cq(cpu, nq, FETCH_ALL)
+  const n = nvme_poll(cpu, nq, FETCH_ALL)
   add(cpu + CPU_POLLED, n)
   add(nq + NQ_POLLED, n)
 }

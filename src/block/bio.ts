@@ -73,6 +73,12 @@ export function bio_alloc_bioset(blk: BlockLayer, options: bio_init_options): nu
   return leave(blk.k, t, bio)
 }
 
+/** The same from the block layer's own set. */
+export function bio_alloc(blk: BlockLayer, options: bio_init_options): number {
+  const t = enter(blk.k, 'bio_alloc')
+  return leave(blk.k, t, bio_alloc_bioset(blk, options))
+}
+
 /** Drops the last reference. */
 export function bio_put(blk: BlockLayer, bio: number): void {
   const t = enter(blk.k, 'bio_put')

@@ -21,13 +21,7 @@ import {
   REQ_OP_WRITE,
   REQ_SYNC,
 } from '../../assembly/nvme.js'
-import {
-  bio_alloc_bioset,
-  bio_put,
-  blk_finish_plug,
-  blk_start_plug,
-  submit_bio,
-} from '../block/bio.js'
+import { bio_alloc, bio_put, blk_finish_plug, blk_start_plug, submit_bio } from '../block/bio.js'
 import type { BlockLayer, request_queue } from '../block/blkdev.js'
 import { EIO, ENOSPC } from '../kernel/errno.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
@@ -70,7 +64,7 @@ function queue_io(q: request_queue): bdev_io {
   return {
     *submit({ write, sync, pos, at, bytes, end }: page_bio) {
       const opf = write ? REQ_OP_WRITE | (sync ? REQ_SYNC : 0) : REQ_OP_READ
-      const bio = bio_alloc_bioset(blk, {
+      const bio = bio_alloc(blk, {
         q,
         opf,
         sector: pos / 2 ** SECTOR_SHIFT,

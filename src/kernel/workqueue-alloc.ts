@@ -239,6 +239,16 @@ export function alloc_workqueue(
   flags: number,
   max_active: number,
 ): workqueue_struct | null {
+  const t = enter(k, 'alloc_workqueue')
+  return leave(k, t, __alloc_workqueue_key(k, name, flags, max_active))
+}
+
+function __alloc_workqueue_key(
+  k: WorkqueueKernel,
+  name: string,
+  flags: number,
+  max_active: number,
+): workqueue_struct | null {
   const t = enter(k, '__alloc_workqueue_key')
   if ((flags & WQ_UNBOUND) !== 0 && max_active === 1) flags |= __WQ_ORDERED
   if ((flags & WQ_POWER_EFFICIENT) !== 0 && k.options.wqPowerEfficient === true) flags |= WQ_UNBOUND

@@ -18,8 +18,9 @@ import type { Extension } from '../device/nvme/extension.js'
 import { NvmeController } from '../device/nvme/controller.js'
 import { type KernelEra, NVME_ERAS } from '../drivers/nvme/host/era.js'
 import type { nvme_core, nvme_ctrl } from '../drivers/nvme/host/nvme.js'
-import { nvme_init, type nvme_module } from '../drivers/nvme/host/pci.js'
+import { nvme_exit, nvme_init, type nvme_module } from '../drivers/nvme/host/pci.js'
 import type { nvme_dev, nvme_memory } from '../drivers/nvme/host/pci-queue.js'
+import type { Sleep } from '../kernel/core.js'
 import type { Kernel } from '../kernel/kernel.js'
 import { work_busy } from '../kernel/workqueue-control.js'
 import type { pci_bus, pci_dev } from '../kernel/pci.js'
@@ -268,6 +269,14 @@ export class NvmeHost {
       self.module = loaded
       done()
     })
+  }
+
+  /** Unloads the driver, which lets go of every controller. */
+  *unload(): Sleep<void> {
+    const { module } = this
+    if (module === null) return
+    this.module = null
+    yield* nvme_exit(module, this.bus)
   }
 
   /** The driver's controller of a function, while it has one. */

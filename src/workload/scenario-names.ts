@@ -5,6 +5,7 @@
 //   nullblk-fault-timeout-readN       the N-th read while every fifth request is lost
 //   nullblk-throttle-mbpsN-batchwN    out of bandwidth: queue stopped, restarted by its timer
 //   laptop-mode-{off-read|write-read-timer|write-without-completion|sync-cancels|two-completions}[-SCHED]
+//   nvme-polled-read                 a read on a queue without interrupts
 //   nullblk-mq-create, -destroy       the disk is made, removed
 //   nullblk-...-freeze, -switch       a read while the queue is frozen; the scheduler is attached, then a read
 //   ...-Ncpu                          other than two CPUs
@@ -32,7 +33,7 @@ export type ScenarioSched = 'none' | 'mq-deadline' | 'kyber'
 
 export interface NullBlkScenario {
   readonly name: string
-  readonly kind: 'mq' | 'rq' | 'bio' | 'cache' | 'nocache'
+  readonly kind: 'mq' | 'rq' | 'polled' | 'bio' | 'cache' | 'nocache'
   readonly depth: number | null
   readonly irqmode: 0 | 1 | 2
   readonly sched: ScenarioSched
@@ -91,6 +92,7 @@ export const SCENARIOS: readonly string[] = [
   'nullblk-mq-depth1-none-batchr4',
   ...['read', 'write', 'wflush', 'commit', 'batchr4'].map(op => `nullblk-rq-${op}`),
   'nullblk-rq-irq2-commit',
+  'nvme-polled-read',
   'nullblk-mq-create',
   'nullblk-mq-destroy',
   'nullblk-mq-none-freeze',
@@ -149,6 +151,7 @@ export function parseScenario(name: string): NullBlkScenario {
 function parseBare(name: string, bare: string, cpus: number): NullBlkScenario {
   const p = PLAIN.exec(bare)
   if (p) return plain(name, cpus, p)
+  if (bare === 'nvme-polled-read') return { ...BASE, name, cpus, kind: 'polled', irqmode: 0 }
   const r = REQUEUE.exec(bare)
   if (r)
     return {

@@ -2,6 +2,7 @@
 //
 //   nvmepci-probe                 the driver is bound to the function, until the disk is there
 //   nvmepci-remove                and unbound again
+//   nvmepci-module                the driver's module is loaded and unloaded
 //   nvmepci-reset, -reset-during-io   reset_controller is written to; the other one with reads in flight
 //   nvmepci-timeout               a read is lost: abort, then reset
 //   nvmepci-not-ready             the controller never gets ready
@@ -54,6 +55,7 @@ const HEAP = 2 ** 22
 const FRAMES = 16
 
 const STORIES = [
+  'module',
   'probe',
   'remove',
   'reset',
@@ -258,6 +260,7 @@ async function prepare(machine: Machine, acts: Acts, s: NvmeScenario): Promise<v
   const host = machine.host!
   page_cache_init(host.blk, { at: machine.alloc(FRAMES * BLOCK, BLOCK), count: FRAMES })
   const nvme = host.nvme!
+  if (s.story === 'module') return
   // Loading the driver binds it; it is unbound again, so that a probe can be seen from its beginning.
   const kept = nvme.bus.devices.splice(0)
   nvme.load()
@@ -281,7 +284,12 @@ async function prepare(machine: Machine, acts: Acts, s: NvmeScenario): Promise<v
 async function play(machine: Machine, acts: Acts, s: NvmeScenario): Promise<void> {
   const { story } = s
   const cpu = s.cpus - 1
-  if (story === 'probe') {
+  if (story === 'module') {
+    acts.nvme.bus.devices.splice(0)
+    acts.nvme.load()
+    await rest(machine, 100e6)
+    await runTask(machine, 'rmmod', cpu, () => acts.nvme.unload())
+  } else if (story === 'probe') {
     await runTask(machine, 'init', cpu, () => acts.bind())
     while (!acts.nvme.settled) await rest(machine, 20e6)
   } else if (story === 'not-ready') {

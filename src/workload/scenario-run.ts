@@ -62,6 +62,7 @@ const SCHEDULERS: Readonly<Record<string, elevator_type | null>> = {
 // ---------------------------------------------------------------- the machine
 
 const QUEUE_MODE: Readonly<Record<NullBlkScenario['kind'], string>> = {
+  polled: '-',
   bio: '0',
   rq: '1',
   mq: '2',
@@ -70,6 +71,7 @@ const QUEUE_MODE: Readonly<Record<NullBlkScenario['kind'], string>> = {
 }
 
 function deviceText(s: NullBlkScenario): string {
+  if (s.kind === 'polled') return 'nvme,size=1G,wait=poll,sched=none'
   const mode = QUEUE_MODE[s.kind]
   const cached = s.kind === 'cache' || s.kind === 'rq'
   const keys = [
@@ -117,6 +119,7 @@ function machineOf(s: NullBlkScenario): MachineConfig {
 /** The scenario in words, as recordings have it. */
 function configWords(s: NullBlkScenario): Record<string, string> {
   if (s.laptop !== null) return laptopWords(s)
+  if (s.kind === 'polled') return { op: s.op, count: '1', wait: 'poll', cpus: String(s.cpus) }
   if (isLife(s))
     return { queue_mode: '2', irqmode: '0', submit_queues: String(s.cpus), cpus: String(s.cpus) }
   return {

@@ -4,11 +4,17 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ALL_SCENARIOS, scenarioOf } from '../../src/workload/scenarios.js'
 
-/** Stories whose scenarios are built. */
-const BUILT = ['2', '3']
+/** Those that no scenario enters yet. */
+const MISSING = [
+  'nvme_fc_init_module',
+  '__nvme_fc_create_ctrl',
+  'nvme_fc_del_ctrl_work',
+  'nvme_nvm_ioctl',
+]
 
 interface Name {
   readonly name: string
+  /** 4.9, 4.19 or both. */
   readonly era: string
   readonly story: string
 }
@@ -22,12 +28,13 @@ function sourceNames(): Name[] {
 }
 
 test('every named function is entered', async () => {
-  const wanted = sourceNames().filter(({ story }) => BUILT.includes(story))
-  expect(wanted.length).toBeGreaterThan(30)
+  const wanted = sourceNames()
+  expect(wanted.length).toBeGreaterThan(100)
   const entered = new Set<string>()
   for (const scenario of ALL_SCENARIOS) {
     const { records } = await scenarioOf(scenario).run()
     for (const record of records) if (record.kind === 'enter') entered.add(record.name)
   }
-  expect(wanted.filter(({ name }) => !entered.has(name)).map(({ name }) => name)).toEqual([])
+  const missing = wanted.map(({ name }) => name).filter(name => !entered.has(name))
+  expect(missing).toEqual(MISSING)
 })
