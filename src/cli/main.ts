@@ -55,6 +55,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: async args => (await import('./serve.js')).serveCommand(args),
     help: async () => (await import('./serve-help.js')).serveHelp(),
   },
+  stress: {
+    summary: 'random I/O on an NVMe disk under faults and resets, with every result checked',
+    run: async args => (await import('./stress.js')).stressCommand(args),
+    help: async () => (await import('./stress-help.js')).stressHelp(),
+  },
   merge: {
     summary: 'put the shards of a sweep together',
     run: async args => (await import('./merge.js')).mergeCommand(args),

@@ -4,6 +4,7 @@ import { fuzz as deviceSpec } from './device-spec.js'
 import type { Fuzz } from './fuzzer.js'
 import { fuzz as jobfile } from './jobfile.js'
 import { fuzz as nvmeController } from './nvme-controller.js'
+import { fuzz as nvmeDriver } from './nvme-driver.js'
 import { codec as nvmeTcpCodec, target as nvmeTcpTarget } from './nvme-tcp.js'
 
 /** By name, in the order they run. */
@@ -11,6 +12,7 @@ export const FUZZERS: Readonly<Record<string, Fuzz>> = {
   jobfile,
   'device-spec': deviceSpec,
   'nvme-controller': nvmeController,
+  'nvme-driver': nvmeDriver,
   'nvme-tcp-codec': nvmeTcpCodec,
   'nvme-tcp-target': nvmeTcpTarget,
 }

@@ -151,6 +151,8 @@ describe('errors and time', () => {
   test.each([
     [0x4002, 1, BLK_STS_NOTSUPP, 1],
     [0x0006, 5, BLK_STS_OK, 6],
+    // Code 0 with another bit: nothing went wrong.
+    [0x2000, 1, BLK_STS_OK, 1],
     [0x0006, 6, BLK_STS_IOERR, 6],
   ])('nvme-pci 17.10: status %i, %i times', async (status, count, end, tries) => {
     const faults = [

@@ -69,8 +69,9 @@ export function nvme_error_status(status: number): number {
   return BLK_STATUS.get(status & 0x7ff) ?? BLK_STS_IOERR
 }
 
-/** Whether a request that ended with `status` is tried again. */
+/** Whether a request that ended with `status` is tried again. Code 0 is success, whatever the bits beside it say. */
 export function nvme_req_needs_retry(status: number, opf: number, retries: number): boolean {
+  if (nvme_error_status(status) === BLK_STS_OK) return false
   if (opf & FAILFAST || status & NVME_SC_DNR) return false
   return retries < nvme_max_retries
 }

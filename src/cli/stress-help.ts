@@ -1,0 +1,23 @@
+// What `phasebit stress --help` says.
+
+import { STRESS_FAULTS } from '../workload/stress.js'
+
+const LINES = [
+  'usage: phasebit stress [--for TIME] [--seed N] [--faults MIX] [--max-io N]',
+  '',
+  'Random I/O with verification from 16 tasks on 4 CPUs, on an NVMe disk that its driver found, while faults and resets come',
+  'at random. It runs in virtual time: what happens depends on the seed alone, also 60 s timeouts take no time, and I/Os',
+  'per second are those of the wall clock. Real time with several CPUs has no kernel, and nothing to stress.',
+  '',
+  '  --for TIME     how long, by the wall clock: 10s, 10m, 1h; default 10s',
+  '  --max-io N     ends after so many I/Os at the latest',
+  '  --seed N       default 1',
+  `  --faults MIX   some of ${STRESS_FAULTS.join(',')}; all, none; default all`,
+  '',
+  'After each round every I/O has ended once, what was written was read, no tag, bio or ring entry is left, and the controller',
+  'is live or gone. The first violation ends it with exit status 1 and names the seed that repeats it.',
+]
+
+export function stressHelp(): string {
+  return `${LINES.join('\n')}\n`
+}

@@ -1,0 +1,97 @@
+// `phasebit stress`: the NVMe driver and its controller under random trouble, from a seed.
+
+import { parseArgs } from 'node:util'
+import { UserError } from '../core/errors.js'
+import {
+  STRESS_FAULTS,
+  type StressCounts,
+  type StressFault,
+  type StressOptions,
+  stress,
+} from '../workload/stress.js'
+import { NS_PER_MS, NS_PER_S, parseTime } from '../workload/units.js'
+import { printOut } from './output.js'
+
+const DEFAULT_FOR = '10s'
+/** Lives have the seeds that follow. */
+const MAX_SEED = 2 ** 52
+
+/** @throws UserError */
+export function parseStress(argv: readonly string[]): StressOptions {
+  const values = readOptions(argv)
+  return {
+    seed: whole('seed', values.seed ?? '1', 0, MAX_SEED),
+    faults: parseFaults(values.faults ?? 'all'),
+    forMs: parseFor(values.for ?? DEFAULT_FOR),
+    maxIos:
+      values['max-io'] === undefined
+        ? Number.POSITIVE_INFINITY
+        : whole('max-io', values['max-io'], 1, Number.MAX_SAFE_INTEGER),
+  }
+}
+
+function readOptions(argv: readonly string[]): ReturnType<typeof parse>['values'] {
+  try {
+    return parse(argv).values
+  } catch (error) {
+    throw new UserError(`stress: ${(error as Error).message}`)
+  }
+}
+
+function parse(argv: readonly string[]) {
+  return parseArgs({
+    args: [...argv],
+    options: {
+      for: { type: 'string' },
+      seed: { type: 'string' },
+      faults: { type: 'string' },
+      'max-io': { type: 'string' },
+    },
+  })
+}
+
+function whole(name: string, text: string, least: number, most: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (value >= least && value <= most) return value
+  throw new UserError(`stress --${name} ${text}: a whole number from ${least} is accepted`)
+}
+
+function parseFor(text: string): number {
+  try {
+    const ms = parseTime(text, NS_PER_S) / NS_PER_MS
+    if (ms > 0) return ms
+  } catch {
+    // said below
+  }
+  throw new UserError(`stress --for ${text}: a time such as 10s, 10m or 1h is accepted`)
+}
+
+function parseFaults(text: string): readonly StressFault[] {
+  if (text === 'all') return STRESS_FAULTS
+  if (text === 'none') return []
+  return text.split(',').map(word => {
+    const fault = STRESS_FAULTS.find(one => one === word)
+    if (fault !== undefined) return fault
+    const known = STRESS_FAULTS.join(', ')
+    throw new UserError(`stress --faults ${text}: '${word}' is none of ${known}, all, none`)
+  })
+}
+
+function line(counts: StressCounts): string {
+  const { ios, rounds, lives, resets, removals, rules, failed, wallMs } = counts
+  const rate = Math.round((ios * 1000) / Math.max(wallMs, 1))
+  return (
+    `${(wallMs / 1000).toFixed(1)} s: ${ios} I/Os, ${rate} a second; ${rounds} rounds on ${lives} machines, ` +
+    `${resets} resets, ${rules} faults, ${removals} removals, ${failed} I/Os failed with their controller\n`
+  )
+}
+
+/** Runs `phasebit stress`; the exit status. */
+export async function stressCommand(argv: readonly string[]): Promise<number> {
+  const options = parseStress(argv)
+  await printOut(
+    `stress: seed ${options.seed}, faults ${options.faults.join(',') || 'none'}, virtual time\n`,
+  )
+  const counts = await stress({ ...options, onProgress: now => void printOut(line(now)) })
+  return printOut(`${line(counts)}no violation\n`)
+}

@@ -1,0 +1,61 @@
+// phasebit stress, for about a second.
+
+import { describe, expect, test } from 'vitest'
+import { parseStress, stressCommand } from '../../src/cli/stress.js'
+import { stressHelp } from '../../src/cli/stress-help.js'
+import { UserError } from '../../src/core/errors.js'
+import { STRESS_FAULTS, type StressCounts, stress } from '../../src/workload/stress.js'
+
+async function out(...args: string[]): Promise<string> {
+  let text = ''
+  const write = process.stdout.write
+  process.stdout.write = ((chunk: string, done: (error?: Error) => void) => {
+    text += chunk
+    done()
+    return true
+  }) as typeof process.stdout.write
+  try {
+    expect(await stressCommand(args)).toBe(0)
+  } finally {
+    process.stdout.write = write
+  }
+  return text
+}
+
+describe('phasebit stress', () => {
+  test('a second of everything: no violation', async () => {
+    const text = await out('--for', '1s', '--seed', '3')
+    expect(text).toContain('seed 3')
+    expect(text).toMatch(/: \d+ I\/Os, \d+ a second; /)
+    expect(text).toMatch(/no violation\n$/)
+  }, 60_000)
+
+  test('a seed repeats itself', async () => {
+    const options = { seed: 7, faults: STRESS_FAULTS, forMs: 1e6, maxIos: 20_000 }
+    const runs: StressCounts[] = [await stress(options), await stress(options)]
+    const [one, other] = runs.map(({ wallMs: _, ...rest }) => rest)
+    expect(one).toEqual(other)
+    expect(one!.ios).toBeGreaterThanOrEqual(20_000)
+  }, 60_000)
+
+  test('without faults nothing is reset, and every I/O ends well', async () => {
+    const counts = await stress({ seed: 1, faults: [], forMs: 1e6, maxIos: 8000 })
+    expect(counts).toMatchObject({ resets: 0, removals: 0, rules: 0, failed: 0 })
+  })
+
+  test.each([
+    ['--for', 'soon'],
+    ['--for', '0'],
+    ['--seed', '-1'],
+    ['--max-io', '0'],
+    ['--faults', 'reset,rain'],
+    ['--nothing'],
+  ])('%s %s: one line for the user', (...args) => {
+    expect(() => parseStress(args)).toThrow(UserError)
+  })
+
+  test('its help says what it is', () => {
+    expect(stressHelp()).toContain('virtual time')
+    for (const fault of STRESS_FAULTS) expect(stressHelp()).toContain(fault)
+  })
+})
