@@ -47,8 +47,8 @@ function fill(blk: BlockLayer, bio: number, options: bio_init_options): void {
 }
 
 function take(blk: BlockLayer): number {
-  const bio = blk.bios.bios.pop()
-  if (bio === undefined) throw new Error('no bio is free')
+  const bio = blk.bios.bios.pop() ?? blk.mem.kzalloc(L.BIO_BYTES)
+  if (bio === 0) throw new Error('no bio is free')
   return bio
 }
 

@@ -92,6 +92,7 @@ export function waitOf(
   index: number,
   nrHw: number,
 ): DiskQueue['wait'] {
+  if (disk.target) return 'irq'
   if (disk.nullBlk) return disk.nullBlk.irqmode === L.NULL_IRQ_TIMER ? 'irq' : 'inline'
   if (clock === 'real' && disk.where === 'inline') return 'inline'
   return index >= nrHw - disk.pollQueues && disk.wait === 'irq' ? 'poll' : disk.wait

@@ -95,6 +95,8 @@ export interface DiskConfig {
   readonly prpPages?: number
   /** NVMe: a whole controller stands there, which the driver has to find and bring up (virtual time, with a kernel). */
   readonly controller?: DiskController
+  /** A target on an open-channel device: its queue is planned as that of a bio-based null_blk disk (see there). */
+  readonly target?: DiskTarget
   /** What goes wrong on purpose, in order of precedence. */
   readonly faults?: readonly FaultConfig[]
 }
@@ -113,6 +115,18 @@ export interface DiskController {
   readonly io_timeout?: number
   readonly admin_timeout?: number
   readonly max_host_mem_mb?: number
+}
+
+/** A LightNVM target, as it is made. */
+export interface DiskTarget {
+  readonly type: 'pblk' | 'rrpc'
+  /** Name of the disk that is its open-channel device. */
+  readonly parent: string
+  /** First and last LUN, inclusive; null = all. */
+  readonly luns: readonly [begin: number, end: number] | null
+  /** Percent; null = the target's own. */
+  readonly op: number | null
+  readonly factory: boolean
 }
 
 /** One fault rule of a device. Absent members match every command. */

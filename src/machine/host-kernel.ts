@@ -89,6 +89,7 @@ export interface HostDisk {
     readonly sched?: SchedulerName
     readonly nullBlk?: NullBlkConfig
     readonly controller?: { readonly ocssd?: object }
+    readonly target?: object
   }
 }
 
@@ -161,8 +162,11 @@ export class HostKernel {
     this.nvme = options.controllers
       ? new NvmeHost(this.k, this.blk, options.controllers, cpus, options.era ?? '4.19')
       : null
+    const targets = new Map(
+      options.disks.filter(d => d.config.target).map(({ q, config }) => [config.name, q]),
+    )
     const channels = options.disks.some(disk => disk.config.controller?.ocssd !== undefined)
-    this.lightnvm = channels ? new HostLightnvm(this.blk) : null
+    this.lightnvm = channels ? new HostLightnvm(this.blk, targets, { seed: options.seed }) : null
     if (this.nvme && this.lightnvm) this.nvme.before = nvme => this.lightnvm!.attach(nvme)
     if (!options.manual) this.nvme?.load()
     view.store(L.M_BASE + L.M_HOST, 1)

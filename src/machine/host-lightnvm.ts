@@ -8,10 +8,16 @@
 import {
   BIO_DATA,
   BIO_DISK,
+  BIO_END_IO,
   BIO_OPF,
   BIO_SECTOR,
   BIO_SIZE,
   BIO_STATUS,
+  END_IO_JOB,
+  IOU_JOB,
+  JOB_CPU,
+  BIO_BASED_HOST,
+  Q_BIO_BASED,
   Q_CAPACITY,
   Q_FLAGS,
   Q_LBA_SHIFT,
@@ -69,9 +75,16 @@ export class HostLightnvm {
   /** Queues of targets' disks, by name and by address. */
   readonly disks: Map<string, request_queue> = new Map()
   readonly #make: Map<number, (bio: tgt_bio) => number> = new Map()
+  /** Queues that were planned at boot for targets of these names, so that jobs find them. */
+  readonly #planned: ReadonlyMap<string, number>
 
-  constructor(blk: BlockLayer, pblk: pblk_options = {}) {
+  constructor(
+    blk: BlockLayer,
+    planned: ReadonlyMap<string, number> = new Map(),
+    pblk: pblk_options = {},
+  ) {
     this.#blk = blk
+    this.#planned = planned
     this.lnvm = new lightnvm(blk.k, (_dev, name, make_rq) => this.#disk(name, make_rq))
     nvm_register_tgt_type(this.lnvm, tt_pblk(pblk))
   }
@@ -84,8 +97,13 @@ export class HostLightnvm {
   #disk(name: string, make_rq: (bio: tgt_bio) => number): tgt_disk {
     const blk = this.#blk
     const { view } = blk
-    const q = blk_alloc_bio_queue(blk, name, { name: 'lightnvm' })
+    const planned = this.#planned.get(name)
+    const q =
+      planned === undefined
+        ? blk_alloc_bio_queue(blk, name, { name: 'lightnvm' })
+        : blk.queues.get(planned)!
     if (q === null) throw new Error('the kernel has no memory left for a queue')
+    view.setU32(q.at + Q_BIO_BASED, BIO_BASED_HOST)
     this.#make.set(q.at, make_rq)
     let added = false
     const self = this
@@ -103,10 +121,10 @@ export class HostLightnvm {
       },
       *remove() {
         if (added) yield* del_gendisk(q)
-        yield* blk_cleanup_queue(q)
+        if (planned === undefined) yield* blk_cleanup_queue(q)
         self.disks.delete(name)
         self.#make.delete(q.at)
-        blk_put_queue(q)
+        if (planned === undefined) blk_put_queue(q)
       },
     }
   }
@@ -127,7 +145,13 @@ export class HostLightnvm {
       data: view.u32(bio + BIO_DATA),
       end_io: status => {
         if (status !== 0) view.setU32(bio + BIO_STATUS, status)
-        core.bio_endio(cpus[k.cpu.id]!, bio)
+        const here = cpus[k.cpu.id]!
+        const owner =
+          view.u32(bio + BIO_END_IO) === END_IO_JOB
+            ? view.u32(view.u32(bio + IOU_JOB) + JOB_CPU)
+            : here
+        core.bio_endio(here, bio)
+        if (owner !== here) core.virtual_kick(owner)
       },
     })
     return BLK_QC_T_NONE

@@ -17,6 +17,7 @@ import { show } from '../machine/spec-values.js'
 import type { JobFile, JobSpec } from './job.js'
 import type { Notes } from './notes.js'
 import type { RunName, SizeValue } from './options.js'
+import { parentOf, targetBytes } from './lightnvm-disks.js'
 import type { Replay, ReplayFile } from './replay.js'
 import { draw } from './seed.js'
 import type { Settings } from './settings.js'
@@ -50,7 +51,8 @@ export function targetsOf(devices: readonly DeviceSpec[]): readonly Target[] {
       const lbaBytes = device.kind === 'nvme' ? device.lbaBytes : device.bs
       return [{ name, sizeBytes, grows: sizeBytes === null, lbaBytes }]
     }
-    return [{ name, sizeBytes: null, grows: false, lbaBytes: 4096 }]
+    const sizeBytes = device.kind === 'pblk' ? targetBytes(device, parentOf(device, devices)) : null
+    return [{ name, sizeBytes, grows: false, lbaBytes: 4096 }]
   })
 }
 

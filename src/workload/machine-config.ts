@@ -5,7 +5,7 @@
 //                 /dev/nullb0 as `modprobe null_blk` makes it, where a job names it
 //   --device      exactly what was said; a region past the end of a disk is refused before any I/O
 //
-// Not built yet, and refused by name: open-channel devices and the disks on top of them.
+// Open-channel devices and the targets on them are in lightnvm-disks.ts.
 
 import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
@@ -25,6 +25,7 @@ import type {
 import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
 import type { RunPlan } from './job.js'
+import { ocssdDisk, parentOf, targetDisk, targetHeap } from './lightnvm-disks.js'
 
 const GIB = 2 ** 30
 /** The default disk is never larger. */
@@ -55,17 +56,14 @@ export function deviceTexts(plan: RunPlan): string[] {
  * @throws UserError when a device does not exist, is too small, or is of a kind that is not built yet
  */
 export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig {
-  const specs = plan.devices.length > 0 ? plan.devices.map(builtOnly) : defaultDisks(plan)
-  checkNeeds(plan, specs)
-  const disks = specs.map(spec => {
-    const need = plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0
-    return diskConfig(spec, plan.clock, need, needs.nrCpus)
-  })
+  const specs = plan.devices.length > 0 ? plan.devices : defaultDisks(plan)
+  const disks = specs.map(spec => planDisk(plan, spec, needs.nrCpus))
+  checkNeeds(plan, specs, disks)
   // in real time a kernel lives on one thread
   const one = plan.clock === 'virtual' || needs.nrCpus === 1
   const kernel = one && disks.some(needsHostKernel)
   const probed = disks.filter(disk => disk.controller).length
-  const heapBytes = probed * CONTROLLER_HEAP
+  const heapBytes = probed * CONTROLLER_HEAP + targetHeaps(plan.devices)
   return {
     clock: plan.clock,
     cpus: needs.nrCpus,
@@ -86,6 +84,20 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
 
 /** Of the kernel's own memory for one controller: admin queue, commands, buffers of identify data. */
 const CONTROLLER_HEAP = 2 ** 20
+
+function planDisk(plan: RunPlan, spec: DeviceSpec, nrCpus: number): DiskConfig {
+  if (spec.kind === 'ocssd') return ocssdDisk(spec, plan.clock, nrCpus, plan.seed)
+  if (spec.kind === 'pblk') return targetDisk(spec, parentOf(spec, plan.devices))
+  const need = plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0
+  return diskConfig(builtOnly(spec), plan.clock, need, nrCpus)
+}
+
+function targetHeaps(devices: readonly DeviceSpec[]): number {
+  return devices.reduce(
+    (sum, one) => sum + (one.kind === 'pblk' ? targetHeap(one, parentOf(one, devices)) : 0),
+    0,
+  )
+}
 
 /** What an emulated kernel takes for disks of at most a queue for each CPU. */
 function kernelBytes(disks: readonly DiskConfig[], cpus: number): number {
@@ -115,8 +127,11 @@ function latencyMode(plan: RunPlan): MachineConfig['lat'] {
 }
 
 /** Budget of all data stores: what the devices ask for, or the machine's. */
-function memBytes(plan: RunPlan, specs: readonly BuiltSpec[]): number {
-  const asked = specs.reduce((sum, spec) => sum + (spec.memBytes ?? 0), 0)
+function memBytes(plan: RunPlan, specs: readonly DeviceSpec[]): number {
+  const asked = specs.reduce(
+    (sum, spec) => sum + ('memBytes' in spec ? (spec.memBytes ?? 0) : 0),
+    0,
+  )
   return asked > 0 ? asked : plan.machine.memBytes
 }
 
@@ -127,7 +142,7 @@ export type BuiltSpec = NvmeSpec | NullBlkSpec
 export function builtOnly(spec: DeviceSpec): BuiltSpec {
   if (spec.kind === 'nvme' || spec.kind === 'null_blk') return spec
   throw new UserError(
-    `--device ${spec.kind}: not built yet; the devices that exist are nvme and null_blk`,
+    `--device ${spec.kind}: not built yet here; the devices that exist are nvme and null_blk`,
   )
 }
 
@@ -136,14 +151,20 @@ function diskName(path: string): string {
   return path.replace(/^\/dev\//, '')
 }
 
-function checkNeeds(plan: RunPlan, specs: readonly BuiltSpec[]): void {
+function checkNeeds(
+  plan: RunPlan,
+  specs: readonly DeviceSpec[],
+  disks: readonly DiskConfig[],
+): void {
   for (const [path, bytes] of plan.diskNeeds) {
-    const spec = specs.find(s => s.name === diskName(path))
+    const at = specs.findIndex(s => s.name === diskName(path))
+    const spec = specs[at]
     if (!spec) {
       const have = specs.map(s => `/dev/${s.name}`).join(', ')
       throw new UserError(`${path}: there is no such disk; this machine has ${have}`)
     }
-    const size = spec.sizeBytes ?? LARGEST_DISK
+    const made = 'sizeBytes' in spec ? spec.sizeBytes : disks[at]!.sizeBytes
+    const size = made ?? LARGEST_DISK
     if (bytes > size)
       throw new UserError(
         `${path}: the jobs reach byte ${bytes}, the disk ends at ${size} (${formatBytes(size)})`,

@@ -25,6 +25,7 @@ import { fillJob, type JobSite } from './job-block.js'
 import { type JobMemory, planJobMemory } from './job-memory.js'
 import { jobLimits } from './limits.js'
 import { LogFiles } from './log-files.js'
+import { makeTargets, removeTargets } from './lightnvm-disks.js'
 import { latencyNotes, machineConfig } from './machine-config.js'
 import { Phases } from './phases.js'
 import { ProgressMeter } from './progress.js'
@@ -100,6 +101,7 @@ export async function executePlan(plan: RunPlan, hooks: RunHooks = {}): Promise<
   try {
     machine = bootMachine(config)
     await machine.probed()
+    await makeTargets(machine)
     await attachment?.attach(machine)
     const outcome = await new Run(plan, machine, placement, memory, files, hooks).go()
     files.commit()
@@ -164,6 +166,7 @@ class Run {
       if (signal?.aborted) interrupt()
       signal?.addEventListener('abort', interrupt)
       await this.#executor.run()
+      await removeTargets(this.#machine)
     } finally {
       signal?.removeEventListener('abort', interrupt)
       await this.#hooks.attachment?.detach(this.#machine)

@@ -18,10 +18,10 @@
 import { BLOCK_FACTORY_BAD, Blocks } from './blocks.js'
 import { CHUNK_CLOSED, CHUNK_FREE, CHUNK_OFFLINE, CHUNK_OPEN, Chunks } from './chunks.js'
 import { CHUNK_RANDOM, DESCRIPTOR_BYTES } from './chunks.js'
-import { MediaFaults } from './faults.js'
+import { type FaultRates, MediaFaults } from './faults.js'
 import { AddressFormat, geometryProblem, identity, MAX_VECTOR, MCCAP_COPY } from './geometry.js'
 import type { OcssdGeometry, Place } from './geometry.js'
-import { MediaTiming } from './media.js'
+import { type CellTimes, MediaTiming } from './media.js'
 import * as S from './status.js'
 import { fail, type VectorResult } from './status.js'
 import { SectorStore } from './store.js'
@@ -32,6 +32,10 @@ export interface OcssdOptions {
   readonly seed?: number
   /** Whether transfers take their channel's time (default true). */
   readonly channel?: boolean
+  /** Times that differ from those of the geometry's cell. */
+  readonly times?: Partial<CellTimes>
+  /** How often the media fails. */
+  readonly rates?: FaultRates
   /** Resets after which a chunk's reset fails; 0: never. */
   readonly endurance?: number
   /** Whether media errors carry Do Not Retry (default true). */
@@ -98,8 +102,9 @@ export class OpenChannelDevice {
     this.chunks = new Chunks(this.format)
     this.blocks = new Blocks(options.geometry)
     this.faults = new MediaFaults(options.geometry, options.seed ?? 0)
+    this.faults.rates = options.rates ?? {}
     this.store = new SectorStore(options.geometry.clba, options.budget)
-    this.#timing = new MediaTiming(options.geometry, options.channel ?? true)
+    this.#timing = new MediaTiming(options.geometry, options.channel ?? true, options.times)
     this.#endurance = options.endurance ?? 0
     this.#dnr = options.dnr === false ? 0 : S.DNR
     for (const chunk of options.bad ?? []) this.#factoryBad(chunk)

@@ -22,7 +22,8 @@
 
 import type { Cell, OcssdGeometry } from './geometry.js'
 
-interface CellTimes {
+/** ns; reads and programs by page type. */
+export interface CellTimes {
   readonly read: readonly number[]
   readonly program: readonly number[]
   readonly erase: number
@@ -75,9 +76,12 @@ export class MediaTiming {
   readonly #lunFree: Float64Array
   readonly #busFree: Float64Array
 
-  /** @param channel whether transfers take time and wait for each other */
-  constructor(g: OcssdGeometry, channel: boolean) {
-    this.#times = CELLS[g.cell]
+  /**
+   * @param channel whether transfers take time and wait for each other
+   * @param times what differs from the cell's
+   */
+  constructor(g: OcssdGeometry, channel: boolean, times: Partial<CellTimes> = {}) {
+    this.#times = { ...CELLS[g.cell], ...times }
     this.#cell = g.cell
     this.#pages = Math.max(1, Math.ceil(g.clba / (g.planes * g.pageSectors)))
     this.#transfer = channel ? this.#times.transfer : 0
@@ -91,7 +95,7 @@ export class MediaTiming {
    * @returns when its last byte is out, ns
    */
   read(now: number, lun: number, page: number, planes: number): number {
-    const took = this.#times.read[pageType(this.#cell, page, this.#pages)]
+    const took = this.#of(this.#times.read, page)
     const done = Math.max(now, this.#lunFree[lun]) + took
     this.#lunFree[lun] = done
     return this.#move(lun, done, planes)
@@ -100,7 +104,7 @@ export class MediaTiming {
   /** One page is programmed. @returns when it holds, ns */
   program(now: number, lun: number, page: number, planes: number): number {
     const moved = this.#move(lun, now, planes)
-    const took = this.#times.program[pageType(this.#cell, page, this.#pages)]
+    const took = this.#of(this.#times.program, page)
     const done = Math.max(moved, this.#lunFree[lun]) + took
     this.#lunFree[lun] = done
     return done
@@ -111,6 +115,11 @@ export class MediaTiming {
     const done = Math.max(now, this.#lunFree[lun]) + this.#times.erase
     this.#lunFree[lun] = done
     return done
+  }
+
+  /** A time by page type; a list of one is for all pages. */
+  #of(times: readonly number[], page: number): number {
+    return times.length === 1 ? times[0] : times[pageType(this.#cell, page, this.#pages)]
   }
 
   /** Takes the channel for some planes' pages, from `when` at the earliest. @returns the end of it */

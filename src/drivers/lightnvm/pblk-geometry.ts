@@ -40,7 +40,9 @@ export function pblk_geometry_problem(geo: nvm_geo): string | null {
 }
 
 /** Sizes of lines; null if no line can hold its metadata. */
-export function pblk_line_meta_init(geo: nvm_geo): pblk_line_meta | null {
+export function pblk_line_meta_init(
+  geo: Pick<nvm_geo, 'csecs' | 'ws_opt' | 'all_luns' | 'clba'>,
+): pblk_line_meta | null {
   const { csecs, ws_opt, all_luns, clba } = geo
   const blk_bitmap_len = 8 * Math.ceil(all_luns / 64)
   const sec_per_line = clba * all_luns
@@ -66,31 +68,66 @@ export function pblk_line_meta_init(geo: nvm_geo): pblk_line_meta | null {
 
 /** Chunks of metadata in all free lines. */
 export function pblk_blk_meta(pblk: pblk): number {
-  const { smeta_sec, emeta_sec } = pblk.lm
-  return Math.ceil(((smeta_sec + emeta_sec) * pblk.l_mg.nr_free_lines) / pblk.geo.clba)
+  return chunks_of_meta(pblk.lm, pblk.l_mg.nr_free_lines, pblk.geo.clba)
+}
+
+function chunks_of_meta(lm: pblk_line_meta, lines: number, clba: number): number {
+  return Math.ceil(((lm.smeta_sec + lm.emeta_sec) * lines) / clba)
+}
+
+/** Good chunks, split. */
+interface pblk_provision {
+  readonly op: number
+  /** For users, and metadata of all lines. */
+  readonly provisioned: number
+  /** Spare chunks that must be there. */
+  readonly minimum: number
+  /** The default was not enough. */
+  readonly adjusted: boolean
+}
+
+function split_chunks(
+  wish: number,
+  lm: pblk_line_meta,
+  nr_free: number,
+  quirks: boolean,
+): pblk_provision {
+  const op = wish === NVM_TARGET_DEFAULT_OP ? PBLK_DEFAULT_OP : wish
+  const provisioned = Math.floor((nr_free * (100 - op)) / 100)
+  const minimum = Math.ceil(100 / op) * lm.blk_per_line
+  const enough = quirks || nr_free - provisioned >= minimum
+  if (enough || wish !== NVM_TARGET_DEFAULT_OP) return { op, provisioned, minimum, adjusted: false }
+  const raised = Math.floor((100 * minimum) / Math.max(nr_free, 1))
+  return { op: raised, provisioned: nr_free - minimum, minimum, adjusted: true }
+}
+
+/** Sectors that users see of an instance all of whose chunks are good; 0 or less: it cannot be. */
+export function pblk_good_capacity(
+  geo: Pick<nvm_geo, 'csecs' | 'ws_opt' | 'all_luns' | 'clba' | 'num_chk' | 'op'>,
+): number {
+  const lm = pblk_line_meta_init(geo)
+  if (lm === null) return 0
+  const nr_free = geo.all_luns * geo.num_chk
+  const { provisioned } = split_chunks(geo.op, lm, nr_free, false)
+  return (provisioned - chunks_of_meta(lm, geo.num_chk, geo.clba)) * geo.clba
 }
 
 /** Splits `nr_free` good chunks into the users' and the spare ones. 0 or a negative error. */
 export function pblk_set_provision(pblk: pblk, nr_free: number): number {
   const { geo, lm, rl } = pblk
-  const wished = geo.op !== NVM_TARGET_DEFAULT_OP
-  pblk.op = wished ? geo.op : PBLK_DEFAULT_OP
-  let provisioned = Math.floor((nr_free * (100 - pblk.op)) / 100)
-  const minimum = Math.ceil(100 / pblk.op) * lm.blk_per_line
+  const { op, provisioned, minimum, adjusted } = split_chunks(geo.op, lm, nr_free, pblk.quirks)
+  pblk.op = op
   if (!pblk.quirks && nr_free - provisioned < minimum) {
-    if (wished) {
-      const least = Math.ceil((100 * minimum) / Math.max(nr_free, 1))
-      printk(
-        pblk.k,
-        'err',
-        `pblk ${pblk.name}: op=${pblk.op} leaves ${nr_free - provisioned} of ${nr_free} chunks in spare, ${minimum} are wanted: ask for more than op=${Math.min(least, 80)}`,
-      )
-      return -EINTR
-    }
-    provisioned = nr_free - minimum
-    pblk.op = Math.floor((100 * minimum) / Math.max(nr_free, 1))
-    printk(pblk.k, 'info', `pblk ${pblk.name}: default OP insufficient, adjusting OP to ${pblk.op}`)
+    const least = Math.ceil((100 * minimum) / Math.max(nr_free, 1))
+    printk(
+      pblk.k,
+      'err',
+      `pblk ${pblk.name}: op=${op} leaves ${nr_free - provisioned} of ${nr_free} chunks in spare, ${minimum} are wanted: ask for more than op=${Math.min(least, 80)}`,
+    )
+    return -EINTR
   }
+  if (adjusted)
+    printk(pblk.k, 'info', `pblk ${pblk.name}: default OP insufficient, adjusting OP to ${op}`)
   const blk_meta = pblk_blk_meta(pblk)
   pblk.op_blks = nr_free - provisioned
   rl.nr_secs = nr_free * geo.clba

@@ -111,7 +111,9 @@ function split(
 
 function pblk_rw_write(pblk: pblk, bio: tgt_bio): void {
   const max = pblk_rl_max_io(pblk)
-  const most = bio.bytes / SECTOR_BYTES > max ? PBLK_MAX_REQ_ADDRS : max
+  // 4.19 cuts into parts of 64 sectors, for which a ring with room for fewer has never place
+  const cut = pblk.quirks ? PBLK_MAX_REQ_ADDRS : Math.min(PBLK_MAX_REQ_ADDRS, max)
+  const most = bio.bytes / SECTOR_BYTES > max ? cut : max
   split(bio, most, (parts, lba, n, data) =>
     pblk_write_or_park(pblk, write_part_of(parts, lba, n, data, bio.opf)),
   )

@@ -184,7 +184,9 @@ export function pblk_rl_init(pblk: pblk, budget: number, op_blks: number, blk_me
   rl.rsv_blocks = lm.blk_per_line
   rl.rb_windows_pw = get_count_order(budget / PBLK_MAX_REQ_ADDRS)
   rl.rb_budget = budget
-  rl.rb_max_io = pblk.quirks ? budget / 2 : Math.min(budget / 2, budget - 1 - pblk.rwb.back_thres)
+  // what is not a whole write unit stays in the ring until more comes: a part must fit beside it
+  const room = budget - pblk.rwb.back_thres - pblk.geo.ws_opt
+  rl.rb_max_io = pblk.quirks ? budget / 2 : Math.min(budget / 2, room)
   rl.rb_user_max = budget
   rl.rb_gc_max = 0
   rl.rb_state = PBLK_RL_HIGH

@@ -1,0 +1,229 @@
+// Disks of LightNVM for jobs: `--device ocssd,...` and the targets on it.
+//
+//   ocssdDisk      a disk whose controller has an open-channel device behind it, in virtual time
+//   targetDisk     a target's disk: its queue is planned as that of a bio-based null_blk disk, and becomes the target's
+//                  when it is made, so that jobs find it where they look
+//   makeTargets    before the jobs: the control node's ioctl for each target, in order
+//   removeTargets  after them: what is in buffers goes to the media, so that nothing is under way when all is counted
+
+import type { DiskConfig, DiskTarget } from '../machine/config.js'
+import { UserError } from '../core/errors.js'
+import type { CellTimes } from '../device/ocssd/media.js'
+import { OCSSD_DEVICE, OCSSD_VENDOR } from '../device/ocssd/extension.js'
+import {
+  GEOMETRY_20,
+  OOB_BYTES,
+  SECTOR_BYTES,
+  type OcssdGeometry,
+} from '../device/ocssd/geometry.js'
+import { nvm_ctl_ioctl } from '../drivers/lightnvm/core.js'
+import {
+  encode_create,
+  encode_remove,
+  NVM_CONFIG_TYPE_EXTENDED,
+  NVM_DEV_CREATE,
+  NVM_DEV_REMOVE,
+} from '../drivers/lightnvm/ioctl.js'
+import { NVM_TARGET_DEFAULT_OP, NVM_TARGET_FACTORY } from '../drivers/lightnvm/lightnvm.js'
+import { pblk_good_capacity } from '../drivers/lightnvm/pblk-geometry.js'
+import type { Machine } from '../machine/booted.js'
+import { nullBlkConfig } from '../machine/spec-null-blk.js'
+import { ocssdLuns } from '../machine/spec-nvme.js'
+import { parseDevices } from '../machine/spec-parse.js'
+import type { NandTiming, OcssdSpec, TargetSpec } from '../machine/spec.js'
+import { runTask } from './scenario-task.js'
+
+/** Namespaces of an open-channel controller. */
+const SLOTS = 1
+/** The plain namespace of the controller, which nobody uses. */
+const PLAIN_BYTES = 2 ** 26
+/** Of the kernel's memory for a target: lists of commands, bios, and what the collector moves at once. */
+const TARGET_HEAP = 2 ** 26
+/** A LUN that says "all" in the extended form. */
+const ALL_LUNS = 0xffff
+const DEFAULT_OP = 0xffff
+
+// ---------------------------------------------------------------- the device
+
+/** The device's own words for a specification's geometry. */
+export function geometryOf({ geometry: g, timing }: OcssdSpec): OcssdGeometry {
+  const { cell } = timing
+  if (g.version === '1.2')
+    return {
+      ...GEOMETRY_20,
+      version: 12,
+      groups: g.channels,
+      pus: g.luns,
+      chunks: g.blocks,
+      planes: g.planes,
+      pageSectors: g.sectors,
+      clba: g.planes * g.pages * g.sectors,
+      wsMin: g.sectors,
+      wsOpt: g.sectors * g.planes,
+      mwCunits: 0,
+      cell,
+    }
+  const { groups, pus, chunks, clba, wsMin, wsOpt, mwCunits, maxoc, maxocpu } = g
+  const pageSectors = Math.min(wsMin, 16)
+  const planes = [4, 2].find(n => wsOpt === n * pageSectors) ?? 1
+  const mccap = (g.multiReset ? 2 : 0) | (g.earlyReset ? 4 : 0)
+  const sizes = { groups, pus, chunks, clba, wsMin, wsOpt, mwCunits, maxoc, maxocpu }
+  return { ...GEOMETRY_20, ...sizes, pageSectors, planes, mccap, cell }
+}
+
+function timesOf({ readNs, programNs, eraseNs, transferNs }: NandTiming): Partial<CellTimes> {
+  return {
+    ...(readNs === null ? {} : { read: [readNs] }),
+    ...(programNs === null ? {} : { program: [programNs] }),
+    ...(eraseNs === null ? {} : { erase: eraseNs }),
+    ...(transferNs === null ? {} : { transfer: transferNs }),
+  }
+}
+
+/**
+ * The disk of an open-channel device.
+ * @throws UserError for what it cannot be
+ */
+export function ocssdDisk(
+  spec: OcssdSpec,
+  clock: 'real' | 'virtual',
+  nrCpus: number,
+  seed: number,
+): DiskConfig {
+  if (clock === 'real')
+    throw new UserError(`${spec.name}: ocssd: in virtual time only; take --clock virtual`)
+  if (spec.pollQueues > 0 || (spec.wait ?? 'irq') !== 'irq')
+    throw new UserError(`${spec.name}: ocssd: not built yet for polled queues`)
+  if (spec.oobBytes !== OOB_BYTES)
+    throw new UserError(`${spec.name}: oob=${spec.oobBytes}: not built yet; ${OOB_BYTES} is`)
+  const { memBytes, endurance, writeFailPercent, resetFailPercent, faults } = spec
+  const ocssd = {
+    geometry: geometryOf(spec),
+    seed,
+    endurance,
+    times: timesOf(spec.timing),
+    rates: { write: writeFailPercent / 100, reset: resetFailPercent / 100 },
+    ...(memBytes === null ? {} : { budget: memBytes }),
+  }
+  const config = { faults, vendor: OCSSD_VENDOR, device: OCSSD_DEVICE }
+  return {
+    name: spec.name,
+    driver: 'nvme',
+    sizeBytes: PLAIN_BYTES,
+    lbaShift: 9,
+    queues: spec.queues ?? nrCpus,
+    pollQueues: 0,
+    depth: spec.depth,
+    model: 'fixed',
+    serviceNs: 0,
+    units: 1,
+    where: 'inline',
+    wait: 'irq',
+    coalesceCount: spec.coalesce?.entries ?? 1,
+    coalesceNs: spec.coalesce?.ns ?? 0,
+    stride: spec.stride === 0 ? null : spec.stride,
+    shadow: false,
+    mdtsBytes: 0,
+    wc: true,
+    controller: { config, slots: SLOTS, ocssd },
+  }
+}
+
+// ---------------------------------------------------------------- the target
+
+function lunsOf(spec: TargetSpec, parent: OcssdSpec): number {
+  if (spec.luns === null) return ocssdLuns(parent.geometry)
+  return spec.luns[1] - spec.luns[0] + 1
+}
+
+/**
+ * Bytes that users see of a new target on a device without bad blocks.
+ * @throws UserError when the device is too small
+ */
+export function targetBytes(spec: TargetSpec, parent: OcssdSpec): number {
+  const { wsOpt, clba, chunks } = geometryOf(parent)
+  const all_luns = lunsOf(spec, parent)
+  const op = spec.op ?? NVM_TARGET_DEFAULT_OP
+  const shape = { csecs: SECTOR_BYTES, ws_opt: wsOpt, all_luns, clba, num_chk: chunks, op }
+  const sectors = pblk_good_capacity(shape)
+  if (sectors > 0) return sectors * SECTOR_BYTES
+  throw new UserError(
+    `${spec.name}: ${spec.parent} is too small: of ${all_luns * chunks} chunks, spare space and metadata leave none`,
+  )
+}
+
+/** Whose device a target is on. parseDevices has seen to it that it is there. */
+export function parentOf(
+  spec: TargetSpec,
+  all: readonly { kind: string; name: string }[],
+): OcssdSpec {
+  return all.find(one => one.name === spec.parent) as OcssdSpec
+}
+
+export function targetDisk(spec: TargetSpec, parent: OcssdSpec): DiskConfig {
+  const words = 'null_blk,size=1,queue_mode=0,irqmode=0,bs=4096,submit_queues=1'
+  const [place] = parseDevices([words])
+  if (place?.kind !== 'null_blk') throw new Error('a null_blk text is no null_blk')
+  const { kind: type, name, luns, op, factory } = spec
+  return {
+    ...nullBlkConfig(place, 0),
+    name,
+    sizeBytes: targetBytes(spec, parent),
+    target: { type, parent: spec.parent, luns, op, factory },
+  }
+}
+
+/** Bytes of the kernel's memory that a target takes: lists and pieces, its buffer, metadata of open and collected lines. */
+export function targetHeap(spec: TargetSpec, parent: OcssdSpec): number {
+  const { clba, wsOpt, mwCunits } = geometryOf(parent)
+  const luns = lunsOf(spec, parent)
+  const ring = 4 * luns * (Math.max(mwCunits, 8 * wsOpt) + wsOpt) * SECTOR_BYTES
+  const line = 32 * (luns * clba * 8 + 64 * SECTOR_BYTES)
+  return TARGET_HEAP + ring + line
+}
+
+// ---------------------------------------------------------------- life
+
+function createWords(name: string, target: DiskTarget): Uint8Array {
+  const [lun_begin, lun_end] = target.luns ?? [ALL_LUNS, ALL_LUNS]
+  return encode_create({
+    dev: target.parent,
+    tgttype: target.type,
+    tgtname: name,
+    flags: target.factory ? NVM_TARGET_FACTORY : 0,
+    type: NVM_CONFIG_TYPE_EXTENDED,
+    lun_begin,
+    lun_end,
+    op: target.op ?? DEFAULT_OP,
+    rsv: 0,
+  })
+}
+
+/** One call of the control node. 0 or a negative error. */
+async function control(machine: Machine, cmd: number, arg: Uint8Array): Promise<number> {
+  let error = 0
+  await runTask(machine, 'nvmctl', 0, function* () {
+    error = yield* nvm_ctl_ioctl(machine.host!.lightnvm!.lnvm, cmd, arg)
+  })
+  return error
+}
+
+/**
+ * Makes the targets of a machine whose controllers are up.
+ * @throws UserError with what the kernel says of the first that cannot be
+ */
+export async function makeTargets(machine: Machine): Promise<void> {
+  for (const { config } of machine.disks) {
+    if (!config.target) continue
+    const error = await control(machine, NVM_DEV_CREATE, createWords(config.name, config.target))
+    if (error === 0) continue
+    const last = machine.host!.k.dmesg.findLast(line => line.level === 'err')?.text
+    throw new UserError(`${config.name}: ${last ?? `the kernel says error ${-error}`}`)
+  }
+}
+
+/** Removes them, in reverse. */
+export async function removeTargets(machine: Machine): Promise<void> {
+  for (const { config } of [...machine.disks].reverse())
+    if (config.target) await control(machine, NVM_DEV_REMOVE, encode_remove(config.name))
+}
