@@ -1,7 +1,7 @@
 // Host and target of NVMe over fabrics on one emulated kernel, in virtual time: what trace scenarios and simulations play on.
 //
 // The first disk of the machine is the target's namespace. The host's modules are loaded, the target's ports listen, and
-// all wires are emulated: loop, verbs (RDMA), a network (TCP).
+// all wires are emulated: loop, verbs (RDMA), a Fibre Channel link (fcloop), a network (TCP).
 
 import { LinkNetwork } from '../device/tcp-link.js'
 import { VerbsFabric } from '../device/verbs.js'
@@ -9,10 +9,19 @@ import { nvme_core_init } from '../drivers/nvme/host/core-ctrl.js'
 import { type KernelEra, NVME_ERAS } from '../drivers/nvme/host/era.js'
 import { nvmf_init, type nvmf_module } from '../drivers/nvme/host/fabrics.js'
 import type { nvme_core } from '../drivers/nvme/host/nvme.js'
+import { type nvme_fc_module, nvme_fc_init_module } from '../drivers/nvme/host/fc.js'
 import { nvme_rdma_init_module, type nvme_rdma_module } from '../drivers/nvme/host/rdma.js'
 import { nvme_tcp_init_module } from '../drivers/nvme/host/tcp.js'
 import { NVMF_ADDR_FAMILY_IP4 } from '../drivers/nvme/nvme.js'
 import { nvmet_ns_enable, nvmet_subsys_alloc } from '../drivers/nvme/target/core.js'
+import { nvmet_fc_add_port } from '../drivers/nvme/target/fc.js'
+import {
+  fcloop,
+  fcloop_create_local_port,
+  fcloop_create_remote_port,
+  fcloop_create_target_port,
+  fcloop_delete_remote_port,
+} from '../drivers/nvme/target/fcloop.js'
 import { nvmet_bdev_ns } from '../drivers/nvme/target/io-cmd-bdev.js'
 import { nvme_loop_init_module } from '../drivers/nvme/target/loop.js'
 import { nvmet, type nvmet_subsys } from '../drivers/nvme/target/nvmet.js'
@@ -29,15 +38,19 @@ export const FABRIC_NQN = 'nqn.2026-11.io.phasebit:stage'
 /** Memory that a stage takes of its machine, beside the kernel's with FABRIC_HEAP. */
 export const FABRIC_BYTES: number = POOL_BYTES + 2 * PAGE_SIZE
 
-export type FabricTransport = 'loop' | 'rdma' | 'tcp'
+export type FabricTransport = 'loop' | 'rdma' | 'fc' | 'tcp'
 
 /** Options of a connection by transport, as they are written to /dev/nvme-fabrics. */
 export const FABRIC_TEXTS: Readonly<Record<FabricTransport, string>> = {
   loop: `transport=loop,nqn=${FABRIC_NQN}`,
   rdma: `transport=rdma,traddr=10.0.0.2,trsvcid=4420,nqn=${FABRIC_NQN}`,
+  fc: `transport=fc,traddr=nn-0x10000000000000aa:pn-0x20000000000000aa,host_traddr=nn-0x10000000000000bb:pn-0x20000000000000bb,nqn=${FABRIC_NQN}`,
   tcp: `transport=tcp,traddr=10.0.0.1,trsvcid=4420,nqn=${FABRIC_NQN}`,
 }
 
+const FC_TARGET = 'wwnn=0x10000000000000aa,wwpn=0x20000000000000aa'
+const FC_LOCAL = 'wwnn=0x10000000000000bb,wwpn=0x20000000000000bb'
+const FC_REMOTE = `${FC_TARGET},lpwwnn=0x10000000000000bb,lpwwpn=0x20000000000000bb`
 const TCP_ADDRESS = '10.0.0.1:4420'
 
 /** Everything of fabrics on one machine. */
@@ -53,6 +66,8 @@ export class FabricStage {
   readonly verbs: VerbsFabric
   readonly rdma_port: nvmet_rdma_port
   readonly rdma: nvme_rdma_module
+  readonly fc: nvme_fc_module
+  readonly link: fcloop
 
   constructor(machine: Machine, era: KernelEra = '4.19') {
     this.machine = machine
@@ -76,6 +91,11 @@ export class FabricStage {
       id: new Uint8Array(16).fill(9),
     })
     this.rdma = this.#modules()
+    const fc = nvme_fc_init_module(this.f)
+    if (typeof fc === 'number') throw new Error(`nvme_fc: ${fc}`)
+    this.fc = fc
+    this.link = new fcloop(k, this.target, fc.lports)
+    this.#fcPorts()
     this.listen()
   }
 
@@ -110,6 +130,13 @@ export class FabricStage {
     return new nvmet_tcp_port(this.target, options, [this.subsys])
   }
 
+  #fcPorts(): void {
+    fcloop_create_local_port(this.link, FC_LOCAL)
+    const tport = fcloop_create_target_port(this.link, FC_TARGET)
+    if (typeof tport === 'number') throw new Error(`fcloop: ${tport}`)
+    nvmet_fc_add_port(tport, [this.subsys])
+  }
+
   #modules(): nvme_rdma_module {
     const { f, network } = this
     nvme_tcp_init_module(f, (traddr, trsvcid, done) =>
@@ -125,6 +152,7 @@ export class FabricStage {
   listen(): void {
     this.network.listen(TCP_ADDRESS, sock => void nvmet_tcp_alloc_queue(this.tcp, sock))
     this.rdma_port.listen()
+    fcloop_create_remote_port(this.link, FC_REMOTE)
   }
 
   /** The target goes away: nobody listens, connections end. */
@@ -132,6 +160,16 @@ export class FabricStage {
     this.network.unlisten(TCP_ADDRESS)
     this.network.reset()
     this.rdma_port.remove()
+    fcloop_delete_remote_port(this.link, FC_TARGET)
+  }
+
+  /** The FC target's port is lost to the host, and found again. */
+  losePort(): void {
+    fcloop_delete_remote_port(this.link, FC_TARGET)
+  }
+
+  findPort(): void {
+    fcloop_create_remote_port(this.link, FC_REMOTE)
   }
 
   /** Connections end, the target is still there. */

@@ -1,7 +1,8 @@
 // Trace scenarios of NVMe over fabrics: host and target in one kernel, a null_blk disk behind the target.
 //
-//   nvme{loop|rdma|tcp}-{connect|disconnect|read|write|flush|batchr|batchw|reset|keepalive|target-lost-reconnect}
-//   -Ncpu behind a name: other than two CPUs; -4.9 (rdma): the workqueues of that age
+//   nvme{loop|rdma|fc|tcp}-{connect|disconnect|read|write|flush|batchr|batchw|reset|keepalive|target-lost-reconnect}
+//   nvmefc-{ports|remoteport-lost|remoteport-back} beside these, without keepalive and target-lost-reconnect
+//   -Ncpu behind a name: other than two CPUs; -4.9 (rdma, fc): the workqueues of that age
 //
 // The TCP ones follow 5.10, on 4.19's core: the functions between are 4.19's.
 
@@ -45,13 +46,24 @@ const SWITCH_NS = 2.5e6
 const FRAMES = 16
 const KATO_S = 5
 
-const STORIES = ['connect', 'disconnect', 'reset', 'keepalive', 'target-lost-reconnect'] as const
+const STORIES = [
+  'connect',
+  'disconnect',
+  'reset',
+  'keepalive',
+  'target-lost-reconnect',
+  'ports',
+  'remoteport-lost',
+  'remoteport-back',
+] as const
+const FC_STORIES = ['ports', 'remoteport-lost', 'remoteport-back']
+const FC_LACKS = ['keepalive', 'target-lost-reconnect']
 const OPS = ['read', 'write', 'flush', 'batchr', 'batchw'] as const
 type Story = (typeof STORIES)[number]
 type Op = (typeof OPS)[number]
 
 const NAME = new RegExp(
-  `^nvme(loop|rdma|tcp)-(?:(${STORIES.join('|')})|(${OPS.join('|')}))(?:-(\\d+)cpu)?(?:-(4\\.9))?$`,
+  `^nvme(loop|rdma|fc|tcp)-(?:(${STORIES.join('|')})|(${OPS.join('|')}))(?:-(\\d+)cpu)?(?:-(4\\.9))?$`,
 )
 
 export interface FabricScenario {
@@ -63,19 +75,23 @@ export interface FabricScenario {
   readonly era: KernelEra
 }
 
-/** Loop has no wire that could be lost. */
+/** Loop has no wire that could be lost; FC's is lost with its port. */
 function exists(transport: string, story: string): boolean {
+  if (transport === 'fc') return !FC_LACKS.includes(story)
+  if (FC_STORIES.includes(story)) return false
   return transport !== 'loop' || story !== 'target-lost-reconnect'
 }
 
 /** Names for `--list`. */
 export const FABRIC_SCENARIOS: readonly string[] = [
-  ...['loop', 'rdma', 'tcp'].flatMap(transport =>
+  ...['loop', 'rdma', 'fc', 'tcp'].flatMap(transport =>
     [...STORIES, ...OPS]
       .filter(story => exists(transport, story))
       .map(story => `nvme${transport}-${story}`),
   ),
-  ...STORIES.map(story => `nvmerdma-${story}-4.9`),
+  ...['rdma', 'fc'].flatMap(transport =>
+    STORIES.filter(story => exists(transport, story)).map(story => `nvme${transport}-${story}-4.9`),
+  ),
 ]
 
 /** What a name asks for; null when it is none of these. */
@@ -84,7 +100,8 @@ export function parseFabricScenario(name: string): FabricScenario | null {
   if (!m) return null
   const [transport, cpus] = [m[1] as FabricTransport, Number(m[4] ?? 2)]
   const era = (m[5] as KernelEra | undefined) ?? '4.19'
-  if (cpus < 1 || cpus > 64 || (era === '4.9' && transport !== 'rdma')) return null
+  if (cpus < 1 || cpus > 64 || (era === '4.9' && transport !== 'rdma' && transport !== 'fc'))
+    return null
   if (m[2] !== undefined && !exists(transport, m[2])) return null
   const story = (m[2] as Story | undefined) ?? null
   return { name, transport, story, op: (m[3] as Op | undefined) ?? null, cpus, era }
@@ -112,6 +129,13 @@ function machineOf(s: FabricScenario): MachineConfig {
     kernel: { switchNs: SWITCH_NS, heapBytes: FABRIC_HEAP },
   }
 }
+
+/** Stories in which a controller is tried again soon. */
+const LOSSES: readonly (Story | null)[] = [
+  'target-lost-reconnect',
+  'remoteport-lost',
+  'remoteport-back',
+]
 
 function configWords(s: FabricScenario): Record<string, string> {
   const cpus = String(s.cpus)
@@ -150,7 +174,7 @@ class Acts {
 
   *connect(): Sleep<void> {
     const { transport, story } = this.#s
-    const lost = story === 'target-lost-reconnect' ? ',reconnect_delay=1' : ''
+    const lost = LOSSES.includes(story) ? ',reconnect_delay=1' : ''
     const ctrl = yield* nvmf_dev_write(
       this.#stage.f,
       `${FABRIC_TEXTS[transport]},queue_size=32${lost}`,
@@ -163,8 +187,9 @@ class Acts {
     const { ctrl } = this
     nvme_sysfs_show(ctrl)
     yield* nvme_ns_identify(ctrl.namespaces[0]!, this.#data)
-    const { rdma } = this.#stage
-    yield* nvme_sysfs_delete(ctrl, this.#s.era === '4.9' ? one => rdma.del(one) : nvme_delete_ctrl)
+    const { rdma, fc } = this.#stage
+    const old = this.#s.transport === 'fc' ? fc : rdma
+    yield* nvme_sysfs_delete(ctrl, this.#s.era === '4.9' ? one => old.del(one) : nvme_delete_ctrl)
   }
 
   *#batch(write: boolean): Sleep<void> {
@@ -207,7 +232,7 @@ class Acts {
 
 async function prepare(machine: Machine, acts: Acts, s: FabricScenario): Promise<void> {
   const { k } = machine.host!
-  if (s.story === 'connect') return
+  if (s.story === 'connect' || s.story === 'ports') return
   await runTask(machine, 'sh', 0, function* () {
     yield* acts.connect()
     yield* acts.settled()
@@ -229,6 +254,9 @@ async function play(
   else if (s.story === 'disconnect') await runTask(machine, 'nvme', cpu, () => acts.disconnect())
   else if (s.story === 'reset') await runTask(machine, 'init', cpu, () => acts.reset())
   else if (s.story === 'keepalive') await rest(machine, (KATO_S + 1) * 1e9)
+  else if (s.story === 'ports') return
+  else if (s.story === 'remoteport-lost' || s.story === 'remoteport-back')
+    await loseRemotePort(machine, stage, s)
   else if (s.story === 'target-lost-reconnect') {
     stage.lose()
     await rest(machine, 2.5e9)
@@ -236,6 +264,31 @@ async function play(
     await rest(machine, 2e9)
   } else await runTask(machine, 'io1', cpu, () => acts.act())
   await rest(machine, s.op === null ? 300e6 : 40e6)
+}
+
+/** What a task does that need not sleep. */
+// biome-ignore lint/correctness/useYield: nothing sleeps
+function* told(what: () => void): Sleep<void> {
+  what()
+}
+
+async function loseRemotePort(
+  machine: Machine,
+  stage: FabricStage,
+  s: FabricScenario,
+): Promise<void> {
+  const cpu = s.cpus - 1
+  await runTask(machine, 'init', cpu, () => told(() => stage.losePort()))
+  await rest(machine, 1.5e9)
+  if (s.story === 'remoteport-lost') return
+  await runTask(machine, 'init', cpu, () => told(() => stage.findPort()))
+  await rest(machine, 2e9)
+}
+
+/** FC's recorded connection finds its ports there. */
+function loadsModules({ story, transport, era }: FabricScenario): boolean {
+  if (story === 'ports') return true
+  return story === 'connect' && (transport !== 'fc' || era === '4.9')
 }
 
 /** Runs a scenario and returns what was recorded. */
@@ -255,8 +308,9 @@ export async function runFabricScenario(s: FabricScenario): Promise<ScenarioTrac
     host.k.trace.on = value
   }
   // The modules are loaded within the story of a connection.
-  on(s.story === 'connect')
+  on(loadsModules(s))
   const stage = new FabricStage(machine, s.era)
+  on(s.story === 'connect')
   const acts = new Acts(machine, stage, s, machine.alloc(128 * BLOCK, BLOCK))
   await prepare(machine, acts, s)
   on(true)

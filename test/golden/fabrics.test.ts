@@ -1,7 +1,8 @@
 // Traces of NVMe over fabrics against recordings of a real 4.19 kernel (test/golden/fabrics), by compare-trace.mjs.
 //
 // Goals are order 0.90, events 0.85, coverage 0.80. What is below stands in LOWER with what is reached: in the recordings
-// of RDMA soft RoCE's works interleave with ours, and disconnecting begins with a program that reads sysfs.
+// of RDMA soft RoCE's works interleave with ours, and disconnecting begins with a program that reads sysfs; over FC its last
+// close frees the queues, here the deletion's work does.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -25,6 +26,10 @@ interface Figures {
 const GOAL: Figures = { coverage: 0.8, order: 0.9, events: 0.85 }
 
 const LOWER: Readonly<Record<string, Partial<Figures>>> = {
+  'nvmefc-batchr': { order: 0.8, events: 0.7 },
+  'nvmefc-connect': { order: 0.85 },
+  'nvmefc-disconnect': { order: 0.35, events: 0.8 },
+  'nvmefc-remoteport-lost': { order: 0.65, events: 0.6 },
   'nvmeloop-batchr': { order: 0.85, events: 0.7 },
   'nvmeloop-connect': { order: 0.85 },
   'nvmeloop-disconnect': { order: 0.65, events: 0.75 },
@@ -78,5 +83,33 @@ describe('fabrics against a real kernel', () => {
     ]
     expect(wanted.filter(name => !names.has(name))).toEqual([])
     expect([...queues]).toContain('nvme_rdma_wq')
+  })
+
+  test('so do those of FC, and the ports are set up in both', async () => {
+    const names = new Set<string>()
+    const queues = new Set<string>()
+    for (const story of ['connect-4.9', 'disconnect-4.9', 'reset-4.9', 'remoteport-lost-4.9', 'ports']) {
+      const { records } = await scenarioOf(`nvmefc-${story}`).run()
+      for (const { kind, name, fields } of records) {
+        if (kind === 'enter') names.add(name)
+        if (name === 'workqueue_queue_work' && fields['function'] === 'nvme_fc_del_ctrl_work')
+          queues.add(String(fields['workqueue']))
+      }
+    }
+    const wanted = [
+      'nvme_fc_init_module',
+      'create_workqueue',
+      '__nvme_fc_create_ctrl',
+      'nvme_fc_create_ctrl',
+      'nvme_fc_del_ctrl_work',
+      'fcloop_create_local_port',
+      'fcloop_create_target_port',
+      'fcloop_create_remote_port',
+      'nvme_fc_register_localport',
+      'nvme_fc_register_remoteport',
+      'nvmet_fc_register_targetport',
+    ]
+    expect(wanted.filter(name => !names.has(name))).toEqual(['nvme_fc_create_ctrl'])
+    expect([...queues]).toEqual(['nvme_fc_wq'])
   })
 })

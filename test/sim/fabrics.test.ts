@@ -8,7 +8,7 @@ const SEEDS = 500
 it(`${SEEDS} seeds: nothing is lost`, { timeout: 300_000 }, () => {
   const outcomes = Array.from({ length: SEEDS }, (_, seed) => simulateFabric(seed))
   expect(outcomes.reduce((sum, { ios }) => sum + ios, 0)).toBeGreaterThan(SEEDS * 10)
-  for (const transport of ['tcp', 'rdma', 'loop'])
+  for (const transport of ['tcp', 'rdma', 'fc', 'loop'])
     expect(outcomes.filter(one => one.transport === transport).length).toBeGreaterThan(30)
   expect(outcomes.some(one => one.failed > 0)).toBe(true)
 })

@@ -13,7 +13,19 @@ import type { nvme_ctrl } from '../../src/drivers/nvme/host/nvme.js'
 import type { Sleep } from '../../src/kernel/core.js'
 import { msleep } from '../../src/kernel/timer-sleep.js'
 import { Prng } from '../fuzz/prng.js'
-import { FabricRig, LOOP_TEXT, RDMA_TEXT, TCP_TEXT } from '../unit/nvme/fabric-rig.js'
+import {
+  fcloop_create_remote_port,
+  fcloop_delete_remote_port,
+} from '../../src/drivers/nvme/target/fcloop.js'
+import {
+  FC_REMOTE,
+  FC_TARGET,
+  FC_TEXT,
+  FabricRig,
+  LOOP_TEXT,
+  RDMA_TEXT,
+  TCP_TEXT,
+} from '../unit/nvme/fabric-rig.js'
 
 const BLOCK = 4096
 const REGION = 64
@@ -46,10 +58,11 @@ class Simulation {
   constructor(seed: number) {
     this.#random = new Prng(seed)
     this.#rig = new FabricRig({ cpus: 1 + this.#random.below(3) })
-    this.#transport = this.#random.pick(['tcp', 'tcp', 'rdma', 'rdma', 'loop'])
+    this.#transport = this.#random.pick(['tcp', 'tcp', 'rdma', 'rdma', 'fc', 'fc', 'loop'])
     const texts: Readonly<Record<string, string>> = {
       tcp: TCP_TEXT,
       rdma: RDMA_TEXT,
+      fc: FC_TEXT,
       loop: LOOP_TEXT,
     }
     const more =
@@ -125,6 +138,8 @@ class Simulation {
     if (what === 'reset wire') {
       rig.network.reset()
       rig.verbs.cut()
+      fcloop_delete_remote_port(rig.link, FC_TARGET)
+      fcloop_create_remote_port(rig.link, FC_REMOTE)
     } else if (what === 'silence') rig.network.cut()
     else if (what === 'target away') rig.lose()
     else if (what === 'reset') nvme_reset_ctrl(this.#ctrl)
@@ -157,6 +172,8 @@ class Simulation {
     check(rig.nvme.ctrls.length === 0, 'the controller did not go')
     check(rig.subsys.ctrls.length === 0, 'the target keeps a controller')
     check(rig.pool.used === 0, 'the target keeps memory')
+    check(rig.link.busy.size === 0, 'a command is lost on the link')
+    check(rig.fc_port.assocs.size === 0, 'the target keeps an association')
     const books = rig.machine.books()
     check(books.balanced, books.problems.join('; '))
     return {

@@ -15,8 +15,17 @@ import {
   type nvme_rdma_module,
   nvme_rdma_init_module,
 } from '../../../src/drivers/nvme/host/rdma.js'
+import { nvme_fc_init_module, type nvme_fc_module } from '../../../src/drivers/nvme/host/fc.js'
 import { nvme_tcp_init_module } from '../../../src/drivers/nvme/host/tcp.js'
 import { nvmet_ns_enable, nvmet_subsys_alloc } from '../../../src/drivers/nvme/target/core.js'
+import { nvmet_fc_add_port, type nvmet_fc_tgtport } from '../../../src/drivers/nvme/target/fc.js'
+import {
+  fcloop,
+  fcloop_create_local_port,
+  fcloop_create_remote_port,
+  fcloop_create_target_port,
+  fcloop_delete_remote_port,
+} from '../../../src/drivers/nvme/target/fcloop.js'
 import { nvmet_bdev_ns } from '../../../src/drivers/nvme/target/io-cmd-bdev.js'
 import { nvme_loop_init_module } from '../../../src/drivers/nvme/target/loop.js'
 import { nvmet, type nvmet_subsys } from '../../../src/drivers/nvme/target/nvmet.js'
@@ -44,6 +53,11 @@ export const TCP_TEXT: string = `transport=tcp,traddr=10.0.0.1,trsvcid=4420,nqn=
 export const RDMA_TEXT: string = `transport=rdma,traddr=10.0.0.2,trsvcid=4420,nqn=${RIG_NQN}`
 export const LOOP_TEXT: string = `transport=loop,nqn=${RIG_NQN}`
 
+export const FC_TEXT: string = `transport=fc,traddr=nn-0x10000000000000aa:pn-0x20000000000000aa,host_traddr=nn-0x10000000000000bb:pn-0x20000000000000bb,nqn=${RIG_NQN}`
+export const FC_TARGET = 'wwnn=0x10000000000000aa,wwpn=0x20000000000000aa'
+const FC_LOCAL = 'wwnn=0x10000000000000bb,wwpn=0x20000000000000bb'
+export const FC_REMOTE: string = `${FC_TARGET},lpwwnn=0x10000000000000bb,lpwwpn=0x20000000000000bb`
+
 export interface RigOptions {
   readonly cpus?: number
   readonly device?: string
@@ -64,6 +78,9 @@ export class FabricRig {
   readonly verbs: VerbsFabric
   readonly rdma_port: nvmet_rdma_port
   readonly rdma: nvme_rdma_module
+  readonly fc: nvme_fc_module
+  readonly link: fcloop
+  readonly fc_port: nvmet_fc_tgtport
   readonly loop: ReturnType<typeof nvme_loop_init_module>
 
   constructor(options: RigOptions = {}) {
@@ -131,6 +148,14 @@ export class FabricRig {
     const rdma = nvme_rdma_init_module(this.f, this.verbs)
     if (typeof rdma === 'number') throw new Error(`nvme_rdma: ${rdma}`)
     this.rdma = rdma
+    const fc = nvme_fc_init_module(this.f)
+    if (typeof fc === 'number') throw new Error(`nvme_fc: ${fc}`)
+    this.fc = fc
+    this.link = new fcloop(k, this.target, fc.lports)
+    fcloop_create_local_port(this.link, FC_LOCAL)
+    this.fc_port = fcloop_create_target_port(this.link, FC_TARGET) as nvmet_fc_tgtport
+    nvmet_fc_add_port(this.fc_port, [this.subsys])
+    fcloop_create_remote_port(this.link, FC_REMOTE)
     this.loop = nvme_loop_init_module(this.f, this.target, [this.subsys])
     this.listen()
   }
@@ -144,12 +169,14 @@ export class FabricRig {
     this.network.unlisten(ADDRESS)
     this.network.reset()
     this.rdma_port.remove()
+    fcloop_delete_remote_port(this.link, FC_TARGET)
   }
 
   /** It is there again. */
   back(): void {
     this.listen()
     this.rdma_port.listen()
+    fcloop_create_remote_port(this.link, FC_REMOTE)
   }
 
   get now(): number {

@@ -155,6 +155,12 @@ export interface nvmf_lower {
   max_queues(): number
   /** The controller is gone. */
   freed(c: nvmf_life): void
+  /** Where a request's private part is made and goes; else it is only named. */
+  init_request?(c: nvmf_life): void
+  exit_request?(c: nvmf_life): void
+  /** Transports that recover in their own way. */
+  timeout?(c: nvmf_life): number
+  delete_ctrl?(c: nvmf_life): Sleep<void>
   /** Eras in which a reset and a deletion are the transport's own. 0 or -errno. */
   reset?(c: nvmf_life): number
   del?(c: nvmf_life): number
@@ -233,8 +239,8 @@ function ctrl_ops(c: nvmf_life): nvme_ctrl['ops'] {
       lower.submit_async_event(life_of(ctrl))
       leave(ctrl.k, t)
     },
-    delete_ctrl: nvmf_life_delete,
-    stop_ctrl: nvmf_life_stop,
+    delete_ctrl: ctrl => (c.lower.delete_ctrl ? c.lower.delete_ctrl(c) : nvmf_life_delete(ctrl)),
+    ...(c.lower.delete_ctrl ? {} : { stop_ctrl: nvmf_life_stop }),
     get_address: ctrl => nvmf_get_address(ctrl, life_of(ctrl).opts),
     ...(c.lower.reset ? { reset_ctrl: () => c.lower.reset!(c) } : {}),
   }
@@ -265,13 +271,16 @@ function mq_ops(c: nvmf_life, admin: boolean): blk_mq_ops {
     },
     complete_failed: (q, rq) => c.lower.complete_rq(c, 0, q, rq),
     init_hctx: () => note(c, admin ? names.init_admin_hctx : names.init_hctx),
-    init_request: () => note(c, names.init_request),
+    init_request: () => {
+      if (c.lower.init_request) c.lower.init_request(c)
+      else note(c, names.init_request)
+    },
     timeout: (q, rq) => nvmf_timeout(c, q, rq),
   }
 }
 
 /** @returns 0 or -errno */
-function alloc_tagset(c: nvmf_life, admin: boolean): number {
+export function nvmf_alloc_tagset(c: nvmf_life, admin: boolean): number {
   const { ctrl, lower } = c
   const t = begin(c, lower.names.alloc_tagset)
   const set: blk_mq_tag_set = {
@@ -300,10 +309,13 @@ function alloc_tagset(c: nvmf_life, admin: boolean): number {
   return leave(ctrl.k, t, error)
 }
 
-function free_tagset(c: nvmf_life, admin: boolean): void {
+export function nvmf_free_tagset(c: nvmf_life, admin: boolean): void {
   const set = admin ? c.admin_tag_set : c.tag_set
   if (set === null) return
-  for (let n = set.queue_depth * set.nr_hw_queues; n > 0; n--) note(c, c.lower.names.exit_request)
+  for (let n = set.queue_depth * set.nr_hw_queues; n > 0; n--) {
+    if (c.lower.exit_request) c.lower.exit_request(c)
+    else note(c, c.lower.names.exit_request)
+  }
   blk_mq_free_tag_set(set)
   if (admin) {
     c.admin_tag_set = null
@@ -315,7 +327,7 @@ function free_tagset(c: nvmf_life, admin: boolean): void {
 }
 
 /** A queue that carries only commands of the driver's own. Its blocks are not those planned for a namespace. */
-function make_queue(c: nvmf_life, admin: boolean): request_queue | null {
+export function nvmf_make_queue(c: nvmf_life, admin: boolean): request_queue | null {
   c.own_queue = true
   const set = admin ? c.admin_tag_set! : c.tag_set!
   const q = blk_mq_init_queue(set, `${c.ctrl.device}-${admin ? 'admin' : 'connect'}`)
@@ -336,7 +348,7 @@ function memory_of(c: nvmf_life): { memory?: planned_memory } {
   }
 }
 
-function* drop_queue(q: request_queue | null): Sleep<void> {
+export function* nvmf_drop_queue(q: request_queue | null): Sleep<void> {
   if (q === null) return
   yield* blk_cleanup_queue(q)
   blk_put_queue(q)
@@ -350,7 +362,7 @@ function* slept<T>(what: Sleep<T> | T): Sleep<T> {
 
 // ---------------------------------------------------------------- admin queue
 
-function* start_queue(c: nvmf_life, qid: number): Sleep<number> {
+export function* nvmf_start_queue(c: nvmf_life, qid: number): Sleep<number> {
   const { ctrl, opts } = c
   const ret =
     qid === 0
@@ -370,9 +382,9 @@ function* destroy_admin_queue(c: nvmf_life, remove: boolean): Sleep<void> {
   const { ctrl, lower } = c
   const t = begin(c, lower.names.destroy_admin_queue)
   if (remove) {
-    yield* drop_queue(ctrl.admin_q)
+    yield* nvmf_drop_queue(ctrl.admin_q)
     ctrl.admin_q = null
-    free_tagset(c, true)
+    nvmf_free_tagset(c, true)
   }
   yield* slept(lower.free_queue(c, 0))
   leave(ctrl.k, t)
@@ -380,7 +392,7 @@ function* destroy_admin_queue(c: nvmf_life, remove: boolean): Sleep<void> {
 
 function* admin_steps(c: nvmf_life): Sleep<number> {
   const { ctrl, lower } = c
-  let error = yield* start_queue(c, 0)
+  let error = yield* nvmf_start_queue(c, 0)
   if (error) return error
   const cap = yield* nvmf_reg_read64(ctrl, NVME_REG_CAP)
   if (cap < 0n) return -EIO
@@ -399,8 +411,8 @@ function* configure_admin_queue(c: nvmf_life, fresh: boolean): Sleep<number> {
   let error = yield* slept(lower.alloc_queue(c, 0, NVMF_AQ_DEPTH))
   if (error) return leave(ctrl.k, t, error)
   if (anew) {
-    error = alloc_tagset(c, true)
-    if (error === 0) ctrl.admin_q = make_queue(c, true)
+    error = nvmf_alloc_tagset(c, true)
+    if (error === 0) ctrl.admin_q = nvmf_make_queue(c, true)
     if (error === 0 && ctrl.admin_q === null) error = -EIO
   }
   if (error === 0) error = yield* admin_steps(c)
@@ -441,9 +453,9 @@ function* destroy_io_queues(c: nvmf_life, remove: boolean): Sleep<void> {
   const { ctrl, lower } = c
   const t = begin(c, lower.names.destroy_io_queues)
   if (remove) {
-    yield* drop_queue(ctrl.connect_q)
+    yield* nvmf_drop_queue(ctrl.connect_q)
     ctrl.connect_q = null
-    free_tagset(c, false)
+    nvmf_free_tagset(c, false)
   }
   for (let qid = 1; qid < ctrl.queue_count; qid++) yield* slept(lower.free_queue(c, qid))
   leave(ctrl.k, t)
@@ -452,7 +464,7 @@ function* destroy_io_queues(c: nvmf_life, remove: boolean): Sleep<void> {
 function* connect_io_queues(c: nvmf_life): Sleep<number> {
   const t = begin(c, c.lower.names.connect_io_queues)
   for (let qid = 1; qid <= c.nr_io_queues; qid++) {
-    const error = yield* start_queue(c, qid)
+    const error = yield* nvmf_start_queue(c, qid)
     if (error) return leave(c.ctrl.k, t, error)
   }
   return leave(c.ctrl.k, t, 0)
@@ -465,8 +477,8 @@ function* configure_io_queues(c: nvmf_life, fresh: boolean): Sleep<number> {
   if (error || c.nr_io_queues === 0) return leave(ctrl.k, t, error)
   const again = !fresh && c.tag_set !== null
   if (!again) {
-    error = alloc_tagset(c, false)
-    if (error === 0) ctrl.connect_q = make_queue(c, false)
+    error = nvmf_alloc_tagset(c, false)
+    if (error === 0) ctrl.connect_q = nvmf_make_queue(c, false)
     if (error === 0 && ctrl.connect_q === null) error = -EIO
   } else if (!lower.local) yield* blk_mq_update_nr_hw_queues(c.tag_set!, c.nr_io_queues)
   if (error === 0) error = yield* connect_io_queues(c)
@@ -534,7 +546,7 @@ function* setup_ctrl(c: nvmf_life, fresh: boolean): Sleep<number> {
   if (error) return leave(ctrl.k, t, error)
   let failed = lower.check(c)
   if (failed === 0) {
-    check_depth(c)
+    nvmf_check_depth(c)
     if (ctrl.queue_count > 1) failed = yield* configure_io_queues(c, fresh)
   }
   if (failed === 0 && !nvme_change_ctrl_state(ctrl, 'LIVE')) {
@@ -552,7 +564,7 @@ function* setup_ctrl(c: nvmf_life, fresh: boolean): Sleep<number> {
 }
 
 /** Queues are never deeper than the controller has commands. */
-function check_depth({ ctrl, opts }: nvmf_life): void {
+export function nvmf_check_depth({ ctrl, opts }: nvmf_life): void {
   if (opts.queue_size > ctrl.sqsize + 1)
     ctrl_log(
       ctrl,
@@ -662,6 +674,7 @@ function* nvmf_timeout(c: nvmf_life, q: request_queue, rq: number): Sleep<number
   const { ctrl, lower } = c
   const t = begin(c, lower.names.timeout)
   ctrl_log(ctrl, 'warn', `I/O ${q.blk.view.u32(rq + L.RQ_TAG)} timeout, state ${ctrl.state}`)
+  if (lower.timeout) return leave(ctrl.k, t, lower.timeout(c))
   if (ctrl.state === 'LIVE') {
     nvmf_error_recovery(c)
     return leave(ctrl.k, t, BLK_EH_RESET_TIMER)
@@ -688,12 +701,12 @@ function* nvmf_life_delete(ctrl: nvme_ctrl): Sleep<void> {
   const t = begin(c, c.lower.names.delete_ctrl)
   yield* shutdown_ctrl(c, true)
   // After a failed reconnect there may be queues without a connection.
-  yield* drop_queue(ctrl.connect_q)
-  yield* drop_queue(ctrl.admin_q)
+  yield* nvmf_drop_queue(ctrl.connect_q)
+  yield* nvmf_drop_queue(ctrl.admin_q)
   ctrl.connect_q = null
   ctrl.admin_q = null
-  free_tagset(c, false)
-  free_tagset(c, true)
+  nvmf_free_tagset(c, false)
+  nvmf_free_tagset(c, true)
   leave(ctrl.k, t)
 }
 

@@ -42,6 +42,7 @@ import {
   nvme_fabrics_type_property_set,
 } from '../nvme.js'
 import { __nvme_submit_sync_cmd, ctrl_log, with_buffer } from './core-cmd.js'
+import { nvme_put_ctrl } from './core-ctrl.js'
 import { type nvmf_ctrl_options, type nvmf_host, nvmf_parse_options } from './fabrics-options.js'
 import {
   NVME_KATO_GRACE_S,
@@ -140,7 +141,10 @@ export function* nvmf_dev_write(f: nvmf_module, text: string): Sleep<nvme_ctrl |
   const ctrl = yield* nvmf_create_ctrl(f, text)
   leave(k, t)
   trace_call(k, 'nvmf_dev_show')
-  trace_call(k, 'nvmf_dev_release')
+  const r = enter(k, 'nvmf_dev_release')
+  // The open file was a user of the controller.
+  if (typeof ctrl !== 'number') nvme_put_ctrl(ctrl)
+  leave(k, r)
   return ctrl
 }
 
