@@ -51,10 +51,6 @@ export interface nvme_era {
   readonly sgl: boolean
   readonly hmb: boolean
   readonly dbbuf: boolean
-  /** A retry is allowed only within the request's timeout since it was made. */
-  readonly retries_in_time: boolean
-  /** Ranges of one discard command. */
-  readonly discard_ranges: number
   readonly async_probe: boolean
   /** Identify Namespace Descriptor lists are read from controllers of 1.3. */
   readonly reads_ns_descs: boolean
@@ -90,8 +86,6 @@ const V4_19: nvme_era = {
   sgl: true,
   hmb: true,
   dbbuf: true,
-  retries_in_time: false,
-  discard_ranges: 256,
   async_probe: true,
   reads_ns_descs: true,
   reads_changed_ns: true,
@@ -125,8 +119,6 @@ const V4_9: nvme_era = {
   sgl: false,
   hmb: false,
   dbbuf: false,
-  retries_in_time: true,
-  discard_ranges: 1,
   async_probe: false,
   reads_ns_descs: false,
   reads_changed_ns: false,
