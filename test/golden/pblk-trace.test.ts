@@ -28,7 +28,7 @@ const LOWER: Readonly<Record<string, { readonly order?: number; readonly events?
   'pblk-read-from-device': { events: 0.5 },
   'pblk-nvme-register': { order: 0.65, events: 0.5 },
   'pblk-nvme-unregister': { order: 0.8, events: 0.6 },
-  'pblk-remove': { order: 0, events: 0 },
+  'pblk-remove': { order: 0.02, events: 0.03 },
 }
 
 interface Figures {
