@@ -69,7 +69,7 @@ export function microRow({ name, p50, min, max, twin }: MicroResult): string {
   const own = `${short(p50).padStart(7)} (${short(min)}..${short(max)}) ns`
   const other =
     twin === null
-      ? ''
+      ? '  plain JavaScript itself'
       : `  JavaScript ${short(twin).padStart(6)} ns, ${(twin / p50).toFixed(2)} times`
   return `${name.padEnd(MICRO_NAME)} ${own.padEnd(30)}${other}`.trimEnd()
 }

@@ -1,17 +1,17 @@
 // A thread that takes and frees bits of a shared bitmap until it is told to stop: company for a measurement.
 
 import { parentPort, workerData } from 'node:worker_threads'
-import { type Bitmap, churnLoop } from './loops.js'
+import { CHURN_CORE, CHURN_STOP, type ChurnData } from './churn.js'
+import { churnLoop } from './loops.js'
+import { sharedBitmapTwin } from './twins.js'
 
-/** What the thread is given. */
-export interface ChurnData {
-  readonly bitmap: Bitmap
-  readonly thread: number
-  /** 1: stop. */
-  readonly stop: Int32Array
-}
-
-const { bitmap, thread, stop } = workerData as ChurnData
-const loop = await churnLoop(bitmap, thread)
+const { bitmap, words, held, thread, which } = workerData as ChurnData
+const core = await churnLoop(bitmap, thread)
+const twin = sharedBitmapTwin(words, held, thread)
 parentPort!.postMessage('running')
-while (Atomics.load(stop, 0) === 0) loop(1000)
+for (;;) {
+  const now = Atomics.load(which, 0)
+  if (now === CHURN_STOP) break
+  const loop = now === CHURN_CORE ? core : twin
+  loop(1000)
+}

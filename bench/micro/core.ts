@@ -1,5 +1,5 @@
 // The parts of the core that every I/O passes: tags, rings, doorbells, the histogram, the generator, the boundary. Beside each
-// stands its twin in plain JavaScript (twins.ts), where there is one.
+// stands its twin in plain JavaScript (twins.ts).
 
 import type { Size } from '../cell.js'
 import { bitmapOf, boundaryLoop, churnLoop, doorbellLoop, type Loop, LoopMachine } from './loops.js'
@@ -7,17 +7,28 @@ import { type Micro, opsOf } from './micro.js'
 import { crowdedBitmap } from './threads.js'
 import * as twins from './twins.js'
 
+/** Percent of the accesses, percent of the blocks. */
+const ZONES = [
+  [60, 10],
+  [30, 20],
+  [8, 30],
+  [2, 40],
+] as const
+
 /** Patterns of the generator, as options of a job, and their twins for so many blocks. */
 const PATTERNS: Readonly<
-  Record<string, readonly [options: readonly string[], twin: ((blocks: number) => Loop) | null]>
+  Record<string, readonly [options: readonly string[], twin: (blocks: number) => Loop]>
 > = {
   'random, each block once': [[], twins.randomMapTwin],
   'random, norandommap': [['--norandommap'], twins.uniformTwin],
   sequential: [['--rw=read'], twins.sequentialTwin],
   'zipf:1.1': [['--random_distribution=zipf:1.1'], blocks => twins.zipfTwin(blocks, 1.1)],
-  'pareto:0.2': [['--random_distribution=pareto:0.2'], null],
-  'normal:20': [['--random_distribution=normal:20'], null],
-  'zoned:60/10:30/20:8/30:2/40': [['--random_distribution=zoned:60/10:30/20:8/30:2/40'], null],
+  'pareto:0.2': [['--random_distribution=pareto:0.2'], blocks => twins.paretoTwin(blocks, 0.2)],
+  'normal:20': [['--random_distribution=normal:20'], blocks => twins.normalTwin(blocks, 20)],
+  'zoned:60/10:30/20:8/30:2/40': [
+    ['--random_distribution=zoned:60/10:30/20:8/30:2/40'],
+    blocks => twins.zonedTwin(blocks, ZONES),
+  ],
 }
 
 /** Entries of a batch on the rings. */
@@ -31,7 +42,7 @@ const STRIDES = [0, 2, 4, 8] as const
 /** 1 GiB in blocks of 4 KiB. */
 const BLOCKS = 262_144
 
-type Row = (name: string, loop: Loop, twin?: Loop | null, end?: () => Promise<void>) => Micro
+type Row = (name: string, loop: Loop, twin: Loop, end?: () => Promise<void>) => Micro
 
 async function tagRows(row: Row, size: Size): Promise<Micro[]> {
   const machine = (): Promise<LoopMachine> => LoopMachine.boot()
@@ -46,8 +57,8 @@ async function tagRows(row: Row, size: Size): Promise<Micro[]> {
     rows.push(row(`sbitmap: put and get, ${held} of ${DEPTH} held`, loop, twin))
   }
   for (const threads of size === 'small' ? [2] : [2, 4]) {
-    const { loop, end } = await crowdedBitmap(DEPTH, DEPTH / 2, threads)
-    rows.push(row(`sbitmap: put and get, half held, ${threads} threads`, loop, null, end))
+    const { loop, twin, end } = await crowdedBitmap(DEPTH, DEPTH / 2, threads)
+    rows.push(row(`sbitmap: put and get, half held, ${threads} threads`, loop, twin, end))
   }
   return rows
 }
@@ -60,7 +71,10 @@ async function ringRows(row: Row): Promise<Micro[]> {
     rows.push(row(`SQ: entry written, batch ${batch}`, sq, twins.submissionTwin(ENTRIES, batch)))
     const cq = (await machine()).completion(batch)
     rows.push(row(`CQ: entry reaped, batch ${batch}`, cq, twins.completionTwin(ENTRIES, batch)))
-    rows.push(row(`rings: entry down and up, batch ${batch}`, (await machine()).rings(batch)))
+    const rings = (await machine()).rings(batch)
+    rows.push(
+      row(`rings: entry down and up, batch ${batch}`, rings, twins.ringsTwin(ENTRIES, batch)),
+    )
   }
   for (const dstrd of STRIDES)
     for (const shadow of [false, true]) {
@@ -77,7 +91,7 @@ export async function coreMicros(size: Size): Promise<Micro[]> {
     name,
     ops,
     run: () => loop(ops),
-    ...(twin ? { twin: () => twin(ops) } : {}),
+    twin: () => twin(ops),
     ...(end ? { end } : {}),
   })
   const rows = [...(await tagRows(row, size)), ...(await ringRows(row))]
@@ -85,7 +99,7 @@ export async function coreMicros(size: Size): Promise<Micro[]> {
   rows.push(row('histogram: one latency', histogram, twins.histogramTwin()))
   for (const [pattern, [more, twin]] of Object.entries(PATTERNS)) {
     const generator = (await LoopMachine.boot({ more })).generator()
-    rows.push(row(`generator: ${pattern}`, generator, twin?.(BLOCKS)))
+    rows.push(row(`generator: ${pattern}`, generator, twin(BLOCKS)))
   }
   const random = (await LoopMachine.boot()).random()
   rows.push(row('generator: 64 random bits', random, twins.randomTwin()))

@@ -10,7 +10,7 @@ export interface Micro {
   /** Operations of one call of `run`. */
   readonly ops: number
   readonly run: () => void
-  /** The same in plain JavaScript. */
+  /** The same in plain JavaScript; none where the part is plain JavaScript itself. */
   readonly twin?: () => void
   /** Ends what was set up for it. */
   readonly end?: () => Promise<void>
@@ -24,7 +24,7 @@ export interface MicroResult {
   readonly min: number
   readonly max: number
   readonly iterations: number
-  /** Median of the twin in plain JavaScript, ns; null = it has none. */
+  /** Median of the twin in plain JavaScript, ns; null = it is plain JavaScript itself. */
   readonly twin: number | null
 }
 

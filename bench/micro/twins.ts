@@ -69,6 +69,43 @@ export function bitmapTwin(depth: number, held: number): Loop {
   }
 }
 
+/** What threads share of a bitmap in plain JavaScript. */
+export function sharedWords(depth: number): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(Math.ceil(depth / 32) * 4))
+}
+
+/** As bitmapTwin, by one of `threads` on the same words: bits are taken and freed atomically. */
+export function sharedBitmapTwin(words: Int32Array, held: number, thread: number): Loop {
+  const depth = words.length * 32
+  let hint = Math.floor((thread * held) % depth)
+  const take = (): number => {
+    for (;;) {
+      let index = hint >>> 5
+      for (let i = 0; i <= words.length; i++) {
+        const free = ~Atomics.load(words, index)
+        const bit = free & -free
+        if (free !== 0 && !(Atomics.or(words, index, bit) & bit)) {
+          const nr = index * 32 + 31 - Math.clz32(bit)
+          hint = nr + 1 < depth ? nr + 1 : 0
+          return nr
+        }
+        if (++index === words.length) index = 0
+      }
+    }
+  }
+  const list = Int32Array.from({ length: held }, take)
+  const step = new Step()
+  return ops => {
+    for (let n = 0; n < ops; n++) {
+      const at = Math.floor((step.next() / 2 ** 32) * held)
+      const nr = list[at]!
+      Atomics.and(words, nr >>> 5, ~(1 << (nr & 31)))
+      hint = nr
+      list[at] = take()
+    }
+  }
+}
+
 /** A bit is taken and given back, or the oldest of `held` is given back before one is taken. */
 export function tagTwin(depth: number, held: number): Loop {
   const map = new Bitmap(depth)
@@ -133,6 +170,17 @@ export function completionTwin(entries: number, batch: number): Loop {
         }
       }
       doorbell[0] = head
+    }
+  }
+}
+
+/** Both, one after the other. */
+export function ringsTwin(entries: number, batch: number): Loop {
+  const [down, up] = [submissionTwin(entries, batch), completionTwin(entries, batch)]
+  return ops => {
+    for (let n = 0; n < ops; n += batch) {
+      down(batch)
+      up(batch)
     }
   }
 }
@@ -233,6 +281,64 @@ export function zipfTwin(blocks: number, theta: number): Loop {
       const rank =
         uz < 1 ? 1 : uz < zeta2 ? 2 : 1 + Math.floor(blocks * (eta * u - eta + 1) ** alpha)
       sum = (sum + rank) | 0
+    }
+  }
+}
+
+/** Pareto as fio draws it, scattered by a multiplication. */
+export function paretoTwin(blocks: number, h: number): Loop {
+  const power = Math.log(h) / Math.log(1 - h)
+  const step = new Step()
+  let sum = 0
+  return ops => {
+    for (let n = 0; n < ops; n++) {
+      const rank = Math.floor(blocks * (step.next() / 2 ** 32) ** power)
+      sum = (sum + (Math.imul(rank, 0x9e3779b1) >>> 0)) | 0
+    }
+  }
+}
+
+/** The mean of twelve uniform draws and one as wide as the deviation, scattered likewise. */
+export function normalTwin(blocks: number, percent: number): Loop {
+  const width = Math.ceil((blocks * percent) / 100)
+  const step = new Step()
+  let sum = 0
+  return ops => {
+    for (let n = 0; n < ops; n++) {
+      let rank = 0
+      for (let i = 0; i < 12; i++) rank += (step.next() / 2 ** 32) * blocks
+      rank = Math.floor(rank / 12 + width * (step.next() / 2 ** 32 - 0.5))
+      if (rank < 0 || rank >= blocks) rank = blocks >>> 1
+      sum = (sum + (Math.imul(rank, 0x9e3779b1) >>> 0)) | 0
+    }
+  }
+}
+
+/** A zone by its share of the accesses, then any block of it; zones are [percent of accesses, percent of blocks]. */
+export function zonedTwin(
+  blocks: number,
+  zones: readonly (readonly [access: number, size: number])[],
+): Loop {
+  const until = new Float64Array(zones.length)
+  const start = new Float64Array(zones.length)
+  const length = new Float64Array(zones.length)
+  let [access, at] = [0, 0]
+  for (const [i, zone] of zones.entries()) {
+    access += zone[0] / 100
+    until[i] = access
+    start[i] = at
+    length[i] = (blocks * zone[1]) / 100
+    at += length[i]!
+  }
+  const step = new Step()
+  const last = zones.length - 1
+  let sum = 0
+  return ops => {
+    for (let n = 0; n < ops; n++) {
+      const r = step.next() / 2 ** 32
+      let zone = 0
+      while (zone < last && r >= until[zone]!) zone++
+      sum = (sum + Math.floor(start[zone]! + (step.next() / 2 ** 32) * length[zone]!)) | 0
     }
   }
 }

@@ -1,4 +1,4 @@
-// What a work costs: queued, run by a worker, done; and a delayed one with its timer. Workqueues are TypeScript's, so that there
+// What a work costs: queued, run by a worker, done; and a delayed one with its timer. Workqueues are TypeScript themselves: there
 // is no twin.
 
 import { Kernel } from '../../src/kernel/kernel.js'

@@ -90,6 +90,8 @@ describe('cells at their small size', () => {
       for (const result of await runMicros(micros, 'small')) {
         expect(result.p50, result.name).toBeGreaterThan(0)
         expect(result.p50, result.name).toBeLessThan(Number.POSITIVE_INFINITY)
+        const own = /^(timer|workqueue):/.test(result.name)
+        expect(result.twin === null, `${result.name} has a twin`).toBe(own)
         if (result.twin !== null) expect(result.twin, result.name).toBeGreaterThan(0)
       }
     },
