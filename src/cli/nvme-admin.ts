@@ -2,11 +2,11 @@
 // reset | format | create-ns | delete-ns | attach-ns`: nvme-cli's words on a machine that is booted for them.
 
 import { OutputError, UserError } from '../core/errors.js'
-import { type KernelEra, NVME_ERAS } from '../drivers/nvme/host/era.js'
 import {
   NVME_ID_CNS_CTRL,
   NVME_ID_CNS_NS,
   NVME_ID_CNS_NS_ACTIVE_LIST,
+  NVME_ID_CNS_NS_PRESENT_LIST,
   type nvme_ctrl,
   nvme_admin_format_nvm,
   nvme_admin_get_features,
@@ -18,8 +18,8 @@ import {
   type nvme_command,
   type nvme_ns,
 } from '../drivers/nvme/host/nvme.js'
-import { type AdminAnswer, MOST_BYTES, type NvmeMachine, openNvme } from '../workload/nvme-admin.js'
-import { didYouMean } from '../workload/suggest.js'
+import { type AdminAnswer, type NvmeMachine, openNvme } from '../workload/nvme-admin.js'
+import { type Options, parseNvme } from './nvme-args.js'
 import {
   ERROR_ENTRY,
   type Fields,
@@ -31,116 +31,36 @@ import {
   toJson,
   toLines,
 } from './nvme-format.js'
+import * as R from './nvme-refusal.js'
 import { printOut } from './output.js'
-
-interface Options {
-  readonly path: string
-  readonly json: boolean
-  readonly devices: readonly string[]
-  readonly era: KernelEra
-  readonly values: ReadonlyMap<string, number>
-}
-
-/** Options with a number, by the name that the words use; short forms are nvme-cli's. */
-const NUMBERS: Readonly<Record<string, string>> = {
-  '-n': 'namespace-id',
-  '--namespace-id': 'namespace-id',
-  '-f': 'feature-id',
-  '--feature-id': 'feature-id',
-  '-v': 'value',
-  '--value': 'value',
-  '-s': 'nsze',
-  '--nsze': 'nsze',
-  '--sel': 'sel',
-  '-S': 'sel',
-  '-c': 'ncap',
-  '--ncap': 'ncap',
-  '-i': 'log-id',
-  '--log-id': 'log-id',
-  '-l': 'lbaf',
-  '--lbaf': 'lbaf',
-  '--flbas': 'flbas',
-  '--log-len': 'log-len',
-  '--ses': 'ses',
-  '-e': 'log-entries',
-  '--log-entries': 'log-entries',
-  '--controllers': 'controllers',
-}
-
-function numberOf(option: string, text: string | undefined): number {
-  const value = text !== undefined && /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN
-  if (!Number.isSafeInteger(value))
-    throw new UserError(`nvme ${option}: '${text ?? ''}' is no number`)
-  return value
-}
-
-/** @throws UserError */
-function parse(word: string, argv: readonly string[]): Options {
-  let [path, json, era] = ['', false, '4.19' as KernelEra]
-  const devices: string[] = []
-  const values = new Map<string, number>()
-  const args = argv.flatMap(arg => {
-    const at = arg.startsWith('--') ? arg.indexOf('=') : -1
-    return at < 0 ? [arg] : [arg.slice(0, at), arg.slice(at + 1)]
-  })
-  for (let arg = args.shift(); arg !== undefined; arg = args.shift()) {
-    if (Object.hasOwn(NUMBERS, arg)) values.set(NUMBERS[arg]!, numberOf(arg, args.shift()))
-    else if (arg === '-o' || arg === '--output-format') json = isJson(args.shift())
-    else if (arg === '--device') devices.push(args.shift() ?? '')
-    else if (arg === '--kernel') era = eraOf(args.shift())
-    else if (arg.startsWith('-'))
-      throw new UserError(
-        `nvme ${word}: unknown option ${arg}${didYouMean(arg, [...Object.keys(NUMBERS), '--device', '--kernel', '--output-format'])}`,
-      )
-    else if (path === '') path = arg
-    else throw new UserError(`nvme ${word}: one device at a time, not ${path} and ${arg}`)
-  }
-  if (path === '' && word !== 'list') throw new UserError(`nvme ${word}: which device? /dev/nvme0`)
-  return { path, json, devices, era, values }
-}
-
-function isJson(text: string | undefined): boolean {
-  if (text === 'json' || text === 'normal') return text === 'json'
-  throw new UserError(`nvme -o: '${text ?? ''}' is none of normal, json`)
-}
-
-function eraOf(text: string | undefined): KernelEra {
-  if (text !== undefined && Object.hasOwn(NVME_ERAS, text)) return text as KernelEra
-  throw new UserError(`--kernel ${text ?? ''}: 4.19 and 4.9 are accepted`)
-}
 
 // ---------------------------------------------------------------- one command
 
 /** What a word works with. */
 interface Context {
+  readonly word: string
   readonly m: NvmeMachine
   readonly o: Options
   readonly ctrl: nvme_ctrl
   readonly ns: nvme_ns | null
 }
 
-function numberFor({ o }: Context, name: string, fallback: number | null, most: number): number {
+function numberFor({ word, o }: Context, name: string, fallback: number | null): number {
   const value = o.values.get(name) ?? fallback
-  if (value === null) throw new UserError(`nvme: --${name} is needed`)
-  if (value > most) throw new UserError(`nvme --${name}: ${value} is more than ${most}`)
+  if (value === null) throw new UserError(`nvme ${word}: --${name} is needed`)
   return value
 }
 
-function nsidOf(c: Context, fallback: number | null = c.ns?.ns_id ?? null): number {
-  return numberFor(c, 'namespace-id', fallback, 0xffffffff)
-}
-
-/** Sends a command. @throws OutputError with the status that the controller answered */
+/** Sends a command. @throws Refusal with the status that the controller answered */
 async function send(
-  { m, ctrl }: Context,
+  { word, m, ctrl }: Context,
   cmd: nvme_command,
   bytes = 0,
   data?: Uint8Array,
 ): Promise<AdminAnswer> {
   const answer = await m.admin(ctrl, cmd, bytes, data)
-  if (answer.status < 0) throw new OutputError(`nvme: error ${-answer.status}`)
-  if (answer.status > 0)
-    throw new OutputError(`NVMe status: 0x${(answer.status & 0x7fff).toString(16)}`)
+  if (answer.status < 0) throw new OutputError(`nvme ${word}: error ${-answer.status}`)
+  if (answer.status > 0) throw new R.Refusal(word, answer.status)
   return answer
 }
 
@@ -148,12 +68,10 @@ function identify(c: Context, cns: number, nsid: number): Promise<AdminAnswer> {
   return send(c, { opcode: nvme_admin_identify, nsid, cdw10: cns }, 4096)
 }
 
-async function log(
-  c: Context,
-  page: number,
-  bytes: number,
-  nsid = 0xffffffff,
-): Promise<Uint8Array> {
+/** Keeps the event that leads to the log. */
+const RETAIN = 1 << 15
+
+function log(c: Context, page: number, bytes: number, nsid = R.NSID_ALL): Promise<AdminAnswer> {
   const numd = bytes / 4 - 1
   const cmd = {
     opcode: nvme_admin_get_log_page,
@@ -161,7 +79,24 @@ async function log(
     cdw10: (page | ((numd & 0xffff) << 16)) >>> 0,
     cdw11: numd >>> 16,
   }
-  return (await send(c, cmd, bytes)).data
+  return send(c, cmd, bytes)
+}
+
+/** Identifiers of a list of namespaces. */
+async function namespaceIds(c: Context, cns: number, from = 0): Promise<number[]> {
+  const { data } = await identify(c, cns, from)
+  const words = [...new Uint32Array(data.buffer, data.byteOffset, 1024)]
+  const end = words.indexOf(0)
+  return words.slice(0, end < 0 ? words.length : end)
+}
+
+/** The namespace that a word is about: -n, or that of the device. @throws UserError when there is none */
+async function nsidOf(c: Context, fallback: number | null = c.ns?.ns_id ?? null): Promise<number> {
+  const nsid = numberFor(c, 'namespace-id', fallback)
+  if (nsid === R.NSID_ALL) return nsid
+  const ids = await namespaceIds(c, NVME_ID_CNS_NS_PRESENT_LIST)
+  if (ids.includes(nsid)) return nsid
+  throw new UserError(`nvme ${c.word}: there is no namespace ${nsid}; there are ${ids.join(', ')}`)
 }
 
 function print(c: Context, title: string, fields: Fields): string {
@@ -187,7 +122,7 @@ async function idCtrl(c: Context): Promise<string> {
 }
 
 async function idNs(c: Context): Promise<string> {
-  const nsid = nsidOf(c)
+  const nsid = await nsidOf(c)
   const { data } = await identify(c, NVME_ID_CNS_NS, nsid)
   const fields = fieldsOf(data, ID_NS)
   const formats = lbaFormats(data)
@@ -200,51 +135,110 @@ async function idNs(c: Context): Promise<string> {
 }
 
 async function listNs(c: Context): Promise<string> {
-  const { data } = await identify(c, NVME_ID_CNS_NS_ACTIVE_LIST, 0)
-  const words = new Uint32Array(data.buffer, data.byteOffset, 1024)
-  const ids = [...words].slice(0, Math.max(words.indexOf(0), 0))
+  const from = numberFor(c, 'namespace-id', 1)
+  if (from === 0) throw new UserError('nvme list-ns --namespace-id: the first is 1')
+  const ids = await namespaceIds(c, NVME_ID_CNS_NS_ACTIVE_LIST, from - 1)
   if (c.o.json) return toJson({ nsid_list: ids.map(nsid => ({ nsid })) })
   return ids.map((nsid, i) => `[${String(i).padStart(4)}]:0x${nsid.toString(16)}\n`).join('')
 }
 
-async function getFeature(c: Context): Promise<string> {
-  const fid = numberFor(c, 'feature-id', null, 0xff)
-  const cdw10 = fid | (numberFor(c, 'sel', 0, 7) << 8)
+/** Identifiers from 1 to 255 whose command is answered with anything but `none`. */
+async function answered(none: number, ask: (id: number) => Promise<unknown>): Promise<string> {
+  const ids: number[] = []
+  for (let id = 1; id < 256; id++) {
+    try {
+      await ask(id)
+      ids.push(id)
+    } catch (error) {
+      if (!(error instanceof R.Refusal)) throw error
+      if (error.status !== none) ids.push(id)
+    }
+  }
+  return R.hexList(ids)
+}
+
+function askFeature(c: Context, fid: number, sel: number): Promise<AdminAnswer> {
   const nsid = c.o.values.get('namespace-id') ?? c.ns?.ns_id ?? 0
-  const answer = await send(c, { opcode: nvme_admin_get_features, nsid, cdw10 }, 4096)
-  const value = answer.result
+  const cdw11 = c.o.values.get('cdw11') ?? 0
+  const cmd = { opcode: nvme_admin_get_features, nsid, cdw10: fid | (sel << 8), cdw11 }
+  return send(c, cmd, 4096)
+}
+
+const SEL_SUPPORTED = 3
+
+/** What Invalid Field means for a feature: there is none, or its value is wrong. */
+async function badFeature(c: Context, fid: number): Promise<string> {
+  const all = await answered(R.INVALID_FIELD, id => askFeature(c, id, SEL_SUPPORTED))
+  const id = R.hexList([fid])
+  if (!all.split(', ').includes(id))
+    return `--feature-id: this controller has no feature ${id}; it has ${all}`
+  return c.word === 'set-feature'
+    ? `--value: feature ${id} does not take this value`
+    : `--cdw11: feature ${id} has nothing under this number`
+}
+
+function featureBlame(c: Context, fid: number): R.Blame {
+  return {
+    [R.INVALID_FIELD]: () => badFeature(c, fid),
+    [R.INVALID_NS]: () => `--namespace-id: feature ${R.hexList([fid])} belongs to an active one`,
+    [R.FEATURE_NOT_SAVEABLE]: () => `--save: feature ${R.hexList([fid])} cannot be saved`,
+    [R.FEATURE_NOT_PER_NS]: () =>
+      `--namespace-id: feature ${R.hexList([fid])} is the controller's, not a namespace's`,
+  }
+}
+
+async function getFeature(c: Context): Promise<string> {
+  const fid = numberFor(c, 'feature-id', null)
+  const asked = askFeature(c, fid, numberFor(c, 'sel', 0))
+  const { result: value } = await R.blaming(c.word, asked, featureBlame(c, fid))
   if (c.o.json) return toJson({ feature: fid, value })
   const hex = value.toString(16).padStart(8, '0')
   return `get-feature:0x${fid.toString(16).padStart(2, '0')}, Current value:0x${hex}\n`
 }
 
 async function setFeature(c: Context): Promise<string> {
-  const fid = numberFor(c, 'feature-id', null, 0xff)
-  const cdw11 = numberFor(c, 'value', null, 0xffffffff)
+  const fid = numberFor(c, 'feature-id', null)
+  const cdw11 = numberFor(c, 'value', null)
   const nsid = c.o.values.get('namespace-id') ?? 0
-  await send(c, { opcode: nvme_admin_set_features, nsid, cdw10: fid, cdw11 }, 4096)
+  const cdw10 = (fid | (numberFor(c, 'save', 0) << 31)) >>> 0
+  const sent = send(c, { opcode: nvme_admin_set_features, nsid, cdw10, cdw11 }, 4096)
+  await R.blaming(c.word, sent, featureBlame(c, fid))
   const [f, v] = [fid.toString(16).padStart(2, '0'), cdw11.toString(16).padStart(8, '0')]
   return c.o.json ? toJson({ feature: fid, value: cdw11 }) : `set-feature:0x${f}, value:0x${v}\n`
 }
 
+async function badLog(c: Context, page: number): Promise<string> {
+  const ask = (id: number): Promise<unknown> => log(c, id | RETAIN, 4)
+  const all = await answered(R.INVALID_LOG_PAGE, ask)
+  return `--log-id: this controller has no log ${R.hexList([page])}; it has ${all}`
+}
+
 async function getLog(c: Context): Promise<string> {
-  const page = numberFor(c, 'log-id', null, 0xff)
-  const bytes = numberFor(c, 'log-len', 512, MOST_BYTES)
-  if (bytes % 4 !== 0 || bytes === 0) throw new UserError('nvme --log-len: a multiple of 4')
-  const data = await log(c, page, bytes)
+  const page = numberFor(c, 'log-id', null)
+  const bytes = numberFor(c, 'log-len', 512)
+  if (bytes % 4 !== 0 || bytes === 0)
+    throw new UserError(`nvme get-log --log-len: ${bytes} is no multiple of 4 above 0`)
+  const nsid = numberFor(c, 'namespace-id', R.NSID_ALL)
+  const { data } = await R.blaming(c.word, log(c, page, bytes, nsid), {
+    [R.INVALID_LOG_PAGE]: () => badLog(c, page),
+    [R.INVALID_NS]: () => '--namespace-id: this log has none of a namespace',
+    [R.INVALID_FIELD]: () => '--namespace-id: this log has none of a namespace',
+  })
   if (c.o.json) return toJson({ log: page, data: [...data] })
-  return `Device:${c.ctrl.device} log-id:${page} namespace-id:0xffffffff\n${hexDump(data)}`
+  const shown = nsid.toString(16)
+  return `Device:${c.ctrl.device} log-id:${page} namespace-id:0x${shown}\n${hexDump(data)}`
 }
 
 async function smartLog(c: Context): Promise<string> {
-  const fields = fieldsOf(await log(c, 2, 512), SMART)
+  const fields = fieldsOf((await log(c, 2, 512)).data, SMART)
   return print(c, `Smart Log for NVME device:${c.ctrl.device} namespace-id:ffffffff`, fields)
 }
 
 async function errorLog(c: Context): Promise<string> {
   const most = (c.ctrl.id?.[262] ?? 0) + 1
-  const count = Math.min(numberFor(c, 'log-entries', most, 256), most)
-  const data = await log(c, 1, count * 64)
+  const count = Math.min(numberFor(c, 'log-entries', most), most)
+  if (count === 0) throw new UserError(`nvme error-log --log-entries: 1 to ${most} are there`)
+  const { data } = await log(c, 1, count * 64)
   const errors = Array.from({ length: count }, (_, i) =>
     fieldsOf(data.slice(i * 64, i * 64 + 64), ERROR_ENTRY),
   )
@@ -285,38 +279,72 @@ async function reset({ m, ctrl }: Context): Promise<string> {
   return ''
 }
 
+async function formatList(c: Context, nsid: number): Promise<string> {
+  const { data } = await identify(c, NVME_ID_CNS_NS, nsid === R.NSID_ALL ? 1 : nsid)
+  const each = lbaFormats(data).map(({ ms, ds }, i) => `${i} (${2 ** Number(ds)}+${String(ms)})`)
+  return `--lbaf: this namespace has no such format, or not with this --pi; it has ${each.join(', ')}`
+}
+
 async function format(c: Context): Promise<string> {
-  const nsid = nsidOf(c, c.ns?.ns_id ?? 0xffffffff)
-  const cdw10 = numberFor(c, 'lbaf', 0, 15) | (numberFor(c, 'ses', 0, 2) << 9)
-  await send(c, { opcode: nvme_admin_format_nvm, nsid, cdw10 })
+  const nsid = await nsidOf(c, c.ns?.ns_id ?? R.NSID_ALL)
+  const bits = [
+    ['lbaf', 0],
+    ['ms', 4],
+    ['pi', 5],
+    ['pil', 8],
+    ['ses', 9],
+  ] as const
+  const cdw10 = bits.reduce((word, [name, at]) => word | (numberFor(c, name, 0) << at), 0)
+  const sent = send(c, { opcode: nvme_admin_format_nvm, nsid, cdw10 })
+  await R.blaming(c.word, sent, { [R.INVALID_FORMAT]: () => formatList(c, nsid) })
   return `Success formatting namespace:${nsid.toString(16)}\n`
 }
 
+/** TNVMCAP and UNVMCAP of Identify Controller. */
+const UNALLOCATED = 296
+
+async function noRoom(c: Context): Promise<string> {
+  const { data } = await identify(c, NVME_ID_CNS_CTRL, 0)
+  const left = new DataView(data.buffer, data.byteOffset).getBigUint64(UNALLOCATED, true)
+  return `--nsze: ${left} bytes of the device belong to no namespace`
+}
+
 async function createNs(c: Context): Promise<string> {
-  const nsze = numberFor(c, 'nsze', null, 2 ** 48)
-  const ncap = numberFor(c, 'ncap', nsze, 2 ** 48)
+  const nsze = numberFor(c, 'nsze', null)
   const data = new Uint8Array(4096)
   const view = new DataView(data.buffer)
   view.setBigUint64(0, BigInt(nsze), true)
-  view.setBigUint64(8, BigInt(ncap), true)
-  view.setUint8(26, numberFor(c, 'flbas', 0, 255))
-  const { result } = await send(c, { opcode: nvme_admin_ns_mgmt }, 4096, data)
+  view.setBigUint64(8, BigInt(numberFor(c, 'ncap', nsze)), true)
+  view.setUint8(26, numberFor(c, 'flbas', 0))
+  view.setUint8(29, numberFor(c, 'dps', 0))
+  const sent = send(c, { opcode: nvme_admin_ns_mgmt }, 4096, data)
+  const { result } = await R.blaming(c.word, sent, {
+    [R.NS_INSUFFICIENT_CAPACITY]: () => noRoom(c),
+    [R.INVALID_FIELD]: () => '--nsze, --ncap: both above 0, and the same',
+    [R.INVALID_FORMAT]: () => '--flbas, --dps: the controller has no such format',
+    [R.NS_ID_UNAVAILABLE]: () => ': the controller has no identifier left for another namespace',
+    [R.THIN_PROV_NOT_SUPPORTED]: () => '--ncap: as much as --nsze, nothing is provisioned thinly',
+  })
   return `create-ns: Success, created nsid:${result}\n`
 }
 
 async function deleteNs(c: Context): Promise<string> {
-  const nsid = nsidOf(c)
+  const nsid = await nsidOf(c)
   await send(c, { opcode: nvme_admin_ns_mgmt, nsid, cdw10: 1 })
   return `delete-ns: Success, deleted nsid:${nsid}\n`
 }
 
 async function attachNs(c: Context): Promise<string> {
-  const nsid = nsidOf(c)
+  const nsid = await nsidOf(c)
   const data = new Uint8Array(4096)
   const view = new DataView(data.buffer)
   view.setUint16(0, 1, true)
-  view.setUint16(2, numberFor(c, 'controllers', c.ctrl.cntlid, 0xffff), true)
-  await send(c, { opcode: nvme_admin_ns_attach, nsid }, 4096, data)
+  view.setUint16(2, numberFor(c, 'controllers', c.ctrl.cntlid), true)
+  const sent = send(c, { opcode: nvme_admin_ns_attach, nsid }, 4096, data)
+  await R.blaming(c.word, sent, {
+    [R.NS_ALREADY_ATTACHED]: () => `--namespace-id: ${nsid} is attached already`,
+    [R.CTRL_LIST_INVALID]: () => `--controllers: the only one is ${c.ctrl.cntlid}`,
+  })
   return `attach-ns: Success, nsid:${nsid}\n`
 }
 
@@ -370,12 +398,12 @@ function list(m: NvmeMachine, json: boolean): string {
 
 /** Runs one of the words; the exit status. */
 export async function adminCommand(word: string, args: readonly string[]): Promise<number> {
-  const o = parse(word, args)
+  const o = parseNvme(word, args)
   const m = await openNvme(o.devices, o.era)
   try {
     if (word === 'list') return await printOut(list(m, o.json))
     const { ctrl, ns } = m.find(o.path)
-    return await printOut(await WORDS[word]!({ m, o, ctrl, ns }))
+    return await printOut(await WORDS[word]!({ word, m, o, ctrl, ns }))
   } finally {
     await m.stop()
   }

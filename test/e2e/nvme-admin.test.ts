@@ -77,20 +77,68 @@ describe('phasebit nvme', () => {
     expect(await out('delete-ns', '/dev/nvme0', '-n', '1')).toContain('deleted nsid:1')
   })
 
-  test('what the controller refuses is its status, what the user got wrong a line', async () => {
-    await expect(nvmeCommand(['id-ns', '/dev/nvme0', '-n', '77'])).rejects.toThrow(OutputError)
-    for (const args of [
-      ['id-ctrl'],
-      ['id-ctrl', '/dev/nvme7'],
-      ['id-ctrl', '/dev/nvme0', '--frobnicate'],
-      ['get-feature', '/dev/nvme0'],
-      ['get-feature', '/dev/nvme0', '-f', '0x1ff'],
-      ['get-feature', '/dev/nvme0', '-f', 'x'],
-      ['get-log', '/dev/nvme0', '-i', '2', '--log-len', '3'],
-      ['show-regs', '/dev/nvme0', '-o', 'yaml'],
-      ['show-regs', '/dev/nvme0', '--kernel', '3.2'],
-      ['nonsense'],
-    ])
-      await expect(nvmeCommand(args), args.join(' ')).rejects.toThrow(UserError)
+  test('what cannot be meant is one line that says what can, exit status 64', async () => {
+    const at = '/dev/nvme0'
+    for (const [args, line] of [
+      [['id-ctrl'], /which device/],
+      [['id-ctrl', '/dev/nvme7'], /there are \/dev\/nvme0, \/dev\/nvme0n1/],
+      [['id-ctrl', at, '--frobnicate'], /unknown option --frobnicate; it takes none/],
+      [['id-ctrl', at, '-f', '3'], /unknown option -f/],
+      [['reset', at, '-n', '1'], /unknown option -n/],
+      [['get-feature', at, '--feature', '1'], /did you mean --feature-id/],
+      [['id-ns', at], /--namespace-id is needed/],
+      [['id-ns', at, '-n', '0'], /no namespace 0; there are 1/],
+      [['id-ns', at, '-n', '77'], /no namespace 77; there are 1/],
+      [['list-ns', at, '-n', '0'], /the first is 1/],
+      [['get-feature', at], /--feature-id is needed/],
+      [['get-feature', at, '-f', '0x1ff'], /0x1ff is no number from 0 to 255/],
+      [['get-feature', at, '-f', 'x'], /'x' is no number/],
+      [['get-feature', at, '-f'], /'' is no number/],
+      [['get-feature', at, '-f', '7', '-s', '4'], /no number from 0 to 3/],
+      [['get-feature', at, '-f', '0x99'], /no feature 0x99; it has 0x01, 0x02, .*0x84$/],
+      [['get-feature', at, '-f', '9', '-c', '0xfff0'], /--cdw11: feature 0x09/],
+      [['set-feature', at, '-f', '7'], /--value is needed/],
+      [['set-feature', at, '-f', '0x99', '-v', '1'], /no feature 0x99; it has 0x01/],
+      [['set-feature', at, '-f', '2', '-v', '9'], /--value: feature 0x02 does not take/],
+      [['set-feature', at, '-f', '7', '-v', '1', '-s', '1'], /--save: feature 0x07/],
+      [['set-feature', at, '-f', '1', '-v', '1', '-n', '1'], /not a namespace's/],
+      [['get-log', at], /--log-id is needed/],
+      [['get-log', at, '-i', '0x77'], /no log 0x77; it has 0x01, 0x02, 0x03, 0x04, 0x05/],
+      [['get-log', at, '-i', '2', '--log-len', '3'], /3 is no multiple of 4/],
+      [['get-log', at, '-i', '2', '-l', '99999999'], /no number from 0 to 1048576/],
+      [['error-log', at, '-e', '0'], /1 to 64/],
+      [['error-log', at, '-e', '999'], /no number from 0 to 256/],
+      [['format', at, '-l', '15'], /it has 0 \(512\+0\), 1 \(512\+8\)/],
+      [['format', at, '-i', '1'], /not with this --pi/],
+      [['format', at, '-n', '9'], /no namespace 9; there are 1/],
+      [['create-ns', at], /--nsze is needed/],
+      [['create-ns', at, '-s', '0'], /both above 0/],
+      [['create-ns', at, '-s', '100'], /0 bytes of the device/],
+      [['create-ns', at, '-s', '100', '-f', '9'], /no such format/],
+      [['delete-ns', at], /--namespace-id is needed/],
+      [['delete-ns', at, '-n', '9'], /no namespace 9/],
+      [['attach-ns', at, '-n', '1'], /1 is attached already/],
+      [['attach-ns', at, '-n', '1', '-c', '5'], /the only one is 0/],
+      [['smart-log', at, 'extra'], /one device at a time/],
+      [['list', 'extra'], /it takes no device/],
+      [['show-regs', at, '-o', 'yaml'], /none of normal, json/],
+      [['show-regs', at, '--kernel', '3.2'], /4.19 and 4.9 are accepted/],
+      [['nonsense'], /the words are connect, .*attach-ns/],
+    ] as const) {
+      const error = await nvmeCommand(args).catch((reason: unknown) => reason as Error)
+      expect(error, args.join(' ')).toBeInstanceOf(UserError)
+      expect((error as Error).message, args.join(' ')).toMatch(line)
+      expect((error as Error).message).not.toContain('\n')
+    }
+  })
+
+  test('what the controller refuses at this time is its status, exit status 1', async () => {
+    const late = nvmeCommand(['set-feature', '/dev/nvme0', '-f', '7', '-v', '0'])
+    await expect(late).rejects.toThrow(OutputError)
+    await expect(late).rejects.toThrow('NVMe status: Command Sequence Error (0x400c)')
+    const fault = ['--device', 'nvme,size=16M,fault=status:0x4006/admin:10']
+    await expect(nvmeCommand(['get-feature', '/dev/nvme0', '-f', '1', ...fault])).rejects.toThrow(
+      'NVMe status: Internal Error (0x4006)',
+    )
   })
 })

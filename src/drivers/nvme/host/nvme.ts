@@ -69,6 +69,7 @@ export const NVME_ID_CNS_NS = 0x00
 export const NVME_ID_CNS_CTRL = 0x01
 export const NVME_ID_CNS_NS_ACTIVE_LIST = 0x02
 export const NVME_ID_CNS_NS_DESC_LIST = 0x03
+export const NVME_ID_CNS_NS_PRESENT_LIST = 0x10
 export const NVME_IDENTIFY_DATA_SIZE = 4096
 export const NVME_FEAT_NUM_QUEUES = 0x07
 export const NVME_FEAT_ASYNC_EVENT = 0x0b

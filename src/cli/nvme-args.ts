@@ -1,0 +1,120 @@
+// Words, options and numbers of `phasebit nvme WORD /dev/nvme0 ...`: each word takes its own options and no others. Short
+// forms are nvme-cli's.
+
+import { UserError } from '../core/errors.js'
+import { type KernelEra, NVME_ERAS } from '../drivers/nvme/host/era.js'
+import { MOST_BYTES } from '../workload/nvme-admin.js'
+import { didYouMean } from '../workload/suggest.js'
+
+/** What stands behind a word. */
+export interface Options {
+  readonly path: string
+  readonly json: boolean
+  readonly devices: readonly string[]
+  readonly era: KernelEra
+  /** By their long names, without dashes. */
+  readonly values: ReadonlyMap<string, number>
+}
+
+/** An option of a word: long name, nvme-cli's letter, largest value. */
+type Option = readonly [name: string, letter: string, most: number]
+
+const BYTE = 0xff
+const DWORD = 0xffffffff
+const NSID: Option = ['namespace-id', 'n', DWORD]
+const FID: Option = ['feature-id', 'f', BYTE]
+
+/** The words and their options. */
+const OPTIONS: Readonly<Record<string, readonly Option[]>> = {
+  list: [],
+  'id-ctrl': [],
+  'id-ns': [NSID],
+  'list-ns': [NSID],
+  'get-feature': [NSID, FID, ['sel', 's', 3], ['cdw11', 'c', DWORD]],
+  'set-feature': [NSID, FID, ['value', 'v', DWORD], ['save', 's', 1]],
+  'get-log': [NSID, ['log-id', 'i', BYTE], ['log-len', 'l', MOST_BYTES]],
+  'smart-log': [],
+  'error-log': [['log-entries', 'e', 256]],
+  'show-regs': [],
+  reset: [],
+  format: [
+    NSID,
+    ['lbaf', 'l', 15],
+    ['ses', 's', 2],
+    ['pi', 'i', 3],
+    ['pil', 'p', 1],
+    ['ms', 'm', 1],
+  ],
+  'create-ns': [
+    ['nsze', 's', 2 ** 48],
+    ['ncap', 'c', 2 ** 48],
+    ['flbas', 'f', BYTE],
+    ['dps', 'd', 15],
+  ],
+  'delete-ns': [NSID],
+  'attach-ns': [NSID, ['controllers', 'c', 0xffff]],
+}
+
+/** The words that a machine is booted for. */
+export const ADMIN_WORDS: readonly string[] = Object.keys(OPTIONS)
+
+const COMMON = ['--device', '--kernel', '--output-format']
+
+function numberOf(word: string, [name, , most]: Option, text: string | undefined): number {
+  const value = text !== undefined && /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN
+  if (!Number.isSafeInteger(value))
+    throw new UserError(`nvme ${word} --${name}: '${text ?? ''}' is no number from 0 to ${most}`)
+  if (value > most)
+    throw new UserError(`nvme ${word} --${name}: ${text} is no number from 0 to ${most}`)
+  return value
+}
+
+function isJson(text: string | undefined): boolean {
+  if (text === 'json' || text === 'normal') return text === 'json'
+  throw new UserError(`nvme -o: '${text ?? ''}' is none of normal, json`)
+}
+
+function eraOf(text: string | undefined): KernelEra {
+  if (text !== undefined && Object.hasOwn(NVME_ERAS, text)) return text as KernelEra
+  throw new UserError(`--kernel ${text ?? ''}: 4.19 and 4.9 are accepted`)
+}
+
+function unknown(word: string, arg: string): never {
+  const own = OPTIONS[word]!.map(([name, letter]) => `-${letter}, --${name}`)
+  const near = didYouMean(arg, [...OPTIONS[word]!.map(([name]) => `--${name}`), ...COMMON])
+  const has = own.length > 0 ? `it takes ${own.join('; ')}` : 'it takes none of its own'
+  throw new UserError(`nvme ${word}: unknown option ${arg}${near === '' ? `; ${has}` : near}`)
+}
+
+/** `--name=value` as two words. */
+function split(args: readonly string[]): string[] {
+  return args.flatMap(arg => {
+    const at = arg.startsWith('--') ? arg.indexOf('=') : -1
+    return at < 0 ? [arg] : [arg.slice(0, at), arg.slice(at + 1)]
+  })
+}
+
+/**
+ * Reads what stands behind a word of ADMIN_WORDS.
+ * @throws UserError
+ */
+export function parseNvme(word: string, argv: readonly string[]): Options {
+  let [path, json, era] = ['', false, '4.19' as KernelEra]
+  const devices: string[] = []
+  const values = new Map<string, number>()
+  const args = split(argv)
+  for (let arg = args.shift(); arg !== undefined; arg = args.shift()) {
+    const text = arg
+    const option = OPTIONS[word]!.find(([n, letter]) => text === `-${letter}` || text === `--${n}`)
+    if (option) values.set(option[0], numberOf(word, option, args.shift()))
+    else if (arg === '-o' || arg === '--output-format') json = isJson(args.shift())
+    else if (arg === '--device') devices.push(args.shift() ?? '')
+    else if (arg === '--kernel') era = eraOf(args.shift())
+    else if (arg.startsWith('-')) unknown(word, arg)
+    else if (path === '' && word !== 'list') path = arg
+    else if (word === 'list') throw new UserError(`nvme list: it takes no device, not ${arg}`)
+    else throw new UserError(`nvme ${word}: one device at a time, not ${path} and ${arg}`)
+  }
+  if (path === '' && word !== 'list') throw new UserError(`nvme ${word}: which device? /dev/nvme0`)
+  return { path, json, devices, era, values }
+}
