@@ -11,6 +11,7 @@
 //   pblk-read-from-device   what has left the buffer
 //   lightnvm-write          a write of a whole unit: from bio_alloc to nvme_queue_rq, and back
 //   lightnvm-read           a read from the device, the same way
+//   lightnvm-ioctl          vector commands of a program: the geometry, a write and a read of LUNs that no target has
 //   -4cpu behind a name: four CPUs in place of two
 //
 // The device is that of the recordings: revision 2.0, two groups of eight units, of which the target has the first four.
@@ -27,12 +28,21 @@ import {
   NVM_DEV_CREATE,
   NVM_DEV_REMOVE,
 } from '../drivers/lightnvm/ioctl.js'
+import { NVM_OP_PREAD, NVM_OP_PWRITE } from '../drivers/lightnvm/lightnvm.js'
 import type { pblk } from '../drivers/lightnvm/pblk.js'
+import { nvme_ioctl } from '../drivers/nvme/host/core-ioctl.js'
+import {
+  encode_passthru_vio,
+  encode_user_vio,
+  NVME_NVM_IOCTL_ADMIN_VIO,
+  NVME_NVM_IOCTL_SUBMIT_VIO,
+} from '../drivers/nvme/host/lightnvm-vio.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
 import { page_cache_init } from '../fs/page-cache.js'
 import type { Sleep } from '../kernel/core.js'
 import { device_release_driver, pci_bind } from '../kernel/pci.js'
 import { msleep } from '../kernel/timer-sleep.js'
+import { enter, leave } from '../kernel/trace.js'
 import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
 import type { Machine } from '../machine/booted.js'
 import type { MachineConfig } from '../machine/config.js'
@@ -53,6 +63,10 @@ const HEAP = 2 ** 24
 const FRAMES = 16
 /** More than the ring holds. */
 const OUT_OF_BUFFER = 600
+const ADMIN_IDENTITY = 0xe2
+/** A vector of the device's write unit, at the beginning of group 1, which no target has. */
+const VECTOR = 8
+const FREE_LUN = 2 ** 21
 
 const STORIES = [
   'pblk-nvme-register',
@@ -67,6 +81,7 @@ const STORIES = [
   'pblk-read-from-device',
   'lightnvm-write',
   'lightnvm-read',
+  'lightnvm-ioctl',
 ] as const
 type Story = (typeof STORIES)[number]
 
@@ -118,6 +133,7 @@ function configWords({ story, cpus }: PblkScenario): Record<string, string> {
   const words = { cpus: String(cpus) }
   if (story === 'pblk-create') return { luns: '0-3', ...words }
   if (story.startsWith('pblk-nvme') || story === 'pblk-remove') return words
+  if (story === 'lightnvm-ioctl') return words
   const read = story.includes('read')
   const op = story === 'pblk-flush' ? 'wflush' : story === 'pblk-discard' ? 'discard' : 'write'
   return { op: read ? 'read' : op, count: story === 'pblk-batchw' ? '4' : '1', ...words }
@@ -210,9 +226,31 @@ class Acts {
     yield* msleep(this.#host.k, 100)
   }
 
+  *#vio(cmd: number, arg: Uint8Array): Sleep<void> {
+    const { k, nvme } = this.#host
+    const t = enter(k, 'blkdev_ioctl')
+    const error = yield* nvme_ioctl(nvme!.ctrl(0)!.namespaces[0]!, { cmd, arg })
+    leave(k, t)
+    if (error !== 0) throw new Error(`the vector command ended with ${error}`)
+  }
+
+  /** What a program such as liblightnvm's nvm_cmd does. */
+  *#program(): Sleep<void> {
+    const addr = this.#data
+    const { view } = this.#host.blk
+    const identity = encode_passthru_vio({ opcode: ADMIN_IDENTITY, addr, data_len: BLOCK })
+    yield* this.#vio(NVME_NVM_IOCTL_ADMIN_VIO, identity)
+    const list = addr + VECTOR * BLOCK
+    for (let i = 0; i < VECTOR; i++) view.setU64(list + 8 * i, FREE_LUN + i)
+    const io = { nppas: VECTOR - 1, addr, ppa_list: list }
+    yield* this.#vio(NVME_NVM_IOCTL_SUBMIT_VIO, encode_user_vio({ opcode: NVM_OP_PWRITE, ...io }))
+    yield* this.#vio(NVME_NVM_IOCTL_SUBMIT_VIO, encode_user_vio({ opcode: NVM_OP_PREAD, ...io }))
+  }
+
   *act(story: Story): Sleep<void> {
     if (story === 'pblk-create') yield* this.create()
     else if (story === 'pblk-remove') yield* this.remove()
+    else if (story === 'lightnvm-ioctl') yield* this.#program()
     else if (story === 'pblk-write1') yield* this.write(0)
     else if (story === 'lightnvm-write') yield* this.write(0, 8)
     else if (story === 'pblk-batchw') yield* this.#batch()
@@ -238,7 +276,7 @@ async function prepare(machine: Machine, acts: Acts, { story, cpus }: PblkScenar
     yield* acts.bind()
     while (!acts.settled) yield* msleep(host.k, 20)
   })
-  if (story === 'pblk-create' || story === 'pblk-nvme-unregister') return
+  if (['pblk-create', 'pblk-nvme-unregister', 'lightnvm-ioctl'].includes(story)) return
   await runTask(machine, 'sh', 0, function* () {
     yield* acts.create()
     yield* msleep(host.k, 100)
@@ -253,7 +291,8 @@ async function prepare(machine: Machine, acts: Acts, { story, cpus }: PblkScenar
 /** How long the recording goes on: until the timers have fired where they were seen. */
 function restNs(story: Story): number {
   if (story === 'pblk-create') return 150e6
-  return story.includes('read-from-device') || story === 'lightnvm-read' ? 40e6 : 1100e6
+  const short = story.includes('read-from-device') || story === 'lightnvm-read'
+  return short || story === 'lightnvm-ioctl' ? 40e6 : 1100e6
 }
 
 async function play(machine: Machine, acts: Acts, { story, cpus }: PblkScenario): Promise<void> {

@@ -96,6 +96,14 @@ describe('the way of an I/O from the top', () => {
   test.each([
     ['lightnvm-write', [...WRITE, ...DOWN, 'pblk_end_io_write', 'pblk_rb_sync_advance']],
     ['lightnvm-read', [...READ, 'pblk_submit_read', ...DOWN, 'pblk_end_io_read', 'bio_endio']],
+    [
+      'lightnvm-ioctl',
+      [
+        ...['blkdev_ioctl', 'nvme_ioctl', 'nvme_nvm_ioctl', 'nvme_nvm_user_vcmd'],
+        ...['nvme_nvm_submit_user_cmd', 'nvme_alloc_request', 'blk_rq_map_user', 'blk_execute_rq'],
+        ...['nvme_queue_rq', 'nvme_complete_rq', 'blk_rq_unmap_user', 'nvme_nvm_submit_vio'],
+      ],
+    ],
   ])('%s', async (name, path) => {
     const { records } = await scenarioOf(name).run()
     const names = records.filter(r => r.kind === 'enter').map(r => r.name)

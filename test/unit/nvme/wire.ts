@@ -2,7 +2,7 @@
 // accesses of registers. Commands of the I/O queues are seen when the controller has a fault rule for some of them.
 
 import { DSQ_ID, DV_ADMIN, DV_IO } from '../../../assembly/layout.js'
-import { SQE_BYTES, SQE_PRP1, SQE_PRP2 } from '../../../assembly/nvme.js'
+import { SQE_BYTES, SQE_MPTR, SQE_PRP1, SQE_PRP2 } from '../../../assembly/nvme.js'
 import type { FaultRule } from '../../../src/device/nvme/faults.js'
 import type { nvme_queue } from '../../../src/drivers/nvme/host/pci-queue.js'
 import { Probed, type ProbedOptions } from './probed.js'
@@ -15,6 +15,7 @@ export interface Seen {
   readonly opcode: number
   /** PSDT: 0x40 when the data pointer is an SGL. */
   readonly flags: number
+  readonly mptr: number
   readonly prp1: number
   readonly prp2: number
   /** Dwords 10 to 15. */
@@ -65,6 +66,7 @@ export class Wire {
       cid: cdw0 >>> 16,
       opcode: cdw0 & 0xff,
       flags: (cdw0 >>> 8) & 0xff,
+      mptr: view.u64(sqe + SQE_MPTR),
       prp1: view.u64(sqe + SQE_PRP1),
       prp2: view.u64(sqe + SQE_PRP2),
       cdw: [40, 44, 48, 52, 56, 60].map(offset => view.u32(sqe + offset)),

@@ -120,12 +120,15 @@ function* nvme_reset_subsystem(ctrl: nvme_ctrl): Sleep<number> {
   return yield* ctrl.ops.reg_write32(ctrl, NVME_REG_NSSR, NSSR_RESET)
 }
 
-/** ioctl of a namespace's disk: an I/O command, or LightNVM's. @returns as above, -ENOTTY for an unknown one */
+/**
+ * ioctl of a namespace's disk: an I/O command, or LightNVM's with its structure. `admin`: the caller has CAP_SYS_ADMIN.
+ * @returns as above, -ENOTTY for an unknown one
+ */
 export function* nvme_ioctl(
   ns: nvme_ns,
   request:
     | { readonly passthru: nvme_passthru_cmd; readonly result: nvme_result }
-    | { cmd: number; arg: unknown },
+    | { readonly cmd: number; readonly arg: Uint8Array; readonly admin?: boolean },
 ): Sleep<number> {
   const { ctrl } = ns
   const { k, nvme } = ctrl
@@ -134,7 +137,8 @@ export function* nvme_ioctl(
     return leave(k, t, yield* nvme_user_cmd(ctrl, ns, request.passthru, request.result))
   const { lightnvm } = nvme
   if (lightnvm === null || ns.ndev === null) return leave(k, t, -ENOTTY)
-  return leave(k, t, yield* lightnvm.nvme_nvm_ioctl(ns, request.cmd, request.arg))
+  const { cmd, arg, admin = true } = request
+  return leave(k, t, yield* lightnvm.nvme_nvm_ioctl(ns, cmd, arg, admin))
 }
 
 /** Writes to reset_controller. */

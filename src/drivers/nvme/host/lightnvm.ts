@@ -8,8 +8,7 @@
 // Requests are inserted without FAILFAST, so that the core retries a status without Do Not Retry. Where Linux sleeps for a
 // tag, a command waits here until another one has ended.
 //
-// Not modelled: the user's vector ioctls with data of their own (the numbers are known, nvme_nvm_ioctl answers -EOPNOTSUPP),
-// plain bios as pages of more than one segment in sysfs.
+// Vector ioctls of programs are in lightnvm-ioctl.ts.
 
 import {
   BIO_NEXT,
@@ -28,8 +27,7 @@ import { blk_execute_rq, blk_execute_rq_nowait } from '../../../block/blk-exec.j
 import { this_cpu } from '../../../block/blk-mq.js'
 import type { request_queue } from '../../../block/blkdev.js'
 import type { Sleep } from '../../../kernel/core.js'
-import { EINVAL, EIO, ENOTTY, EOPNOTSUPP, EWOULDBLOCK } from '../../../kernel/errno.js'
-import { cond_resched } from '../../../kernel/task.js'
+import { EINVAL, EIO, EWOULDBLOCK } from '../../../kernel/errno.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { type lightnvm, nvm_end_io, nvm_register, nvm_unregister } from '../../lightnvm/core.js'
 import {
@@ -53,6 +51,7 @@ import {
   with_buffer,
 } from './core-cmd.js'
 import { NVME_NVM_IDENTITY_BYTES, nvme_nvm_read_identity } from './lightnvm-geo.js'
+import { nvme_nvm_ioctl } from './lightnvm-ioctl.js'
 import {
   NVME_QUIRK_LIGHTNVM,
   type nvme_command,
@@ -404,11 +403,6 @@ export function nvme_nvm_init(lnvm: lightnvm, memory: nvm_memory): nvme_nvm_hook
       const dev = ns.ndev as nvm_dev
       if (dev.geo?.version === 20) dev.geo = { ...dev.geo, csecs: 2 ** ns.lba_shift, sos: ns.ms }
     },
-    *nvme_nvm_ioctl(_ns, cmd) {
-      const t = enter(k, 'nvme_nvm_ioctl')
-      const known = [0xc0504c41, 0xc0404c42, 0xc0504c43].includes(cmd)
-      yield* cond_resched(k)
-      return leave(k, t, known ? -EOPNOTSUPP : -ENOTTY)
-    },
+    nvme_nvm_ioctl,
   }
 }

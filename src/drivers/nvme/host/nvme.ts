@@ -184,7 +184,7 @@ export interface nvme_nvm_hooks {
   /** The namespace's format is known: bytes of a sector and of its metadata. */
   nvme_nvm_update_nvm_info(ns: nvme_ns): void
   /** @returns -ENOTTY for a command that is none of its own */
-  nvme_nvm_ioctl(ns: nvme_ns, cmd: number, arg: unknown): Sleep<number>
+  nvme_nvm_ioctl(ns: nvme_ns, cmd: number, arg: Uint8Array, admin: boolean): Sleep<number>
 }
 
 /** The module nvme_core of one kernel. */

@@ -10,15 +10,20 @@ import {
   nvm_ppa_tgt_to_dev,
   nvm_register_tgt_type,
   nvm_set_tgt_bb_tbl,
+  nvm_submit_io,
   nvm_unregister,
 } from '../../../../src/drivers/lightnvm/core.js'
 import * as I from '../../../../src/drivers/lightnvm/ioctl.js'
 import {
   dev_to_generic_addr,
   generic_to_dev_addr,
+  NVM_OP_PREAD,
+  NVM_OP_PWRITE,
   type nvm_geo,
+  nvm_rq,
   type nvm_tgt_dev,
   type nvm_tgt_type,
+  ppa_failed,
   ppa_of,
 } from '../../../../src/drivers/lightnvm/lightnvm.js'
 import { EBUSY, EINVAL, EPERM } from '../../../../src/kernel/errno.js'
@@ -58,8 +63,8 @@ const tgt = (rig: LnvmRig, name: string): nvm_tgt_dev =>
 const ioctl = (rig: LnvmRig, cmd: number, arg: Uint8Array, admin = true): number =>
   rig.vk.run(() => nvm_ctl_ioctl(rig.lnvm, cmd, arg, admin))
 
-describe('lightnvm: the control node', () => {
-  it('1: numbers of the ioctls', () => {
+describe('the control node', () => {
+  it('lightnvm 10.1: numbers of the ioctls', () => {
     expect([I.NVM_DEV_CREATE, I.NVM_INFO, I.NVM_DEV_FACTORY]).toEqual([
       0x40804c22, 0xd0004c20, 0x40244c25,
     ])
@@ -68,13 +73,13 @@ describe('lightnvm: the control node', () => {
     ])
   })
 
-  it('2: an unknown ioctl gives 0, without rights -EPERM', () => {
+  it('lightnvm 10.2: an unknown ioctl gives 0, without rights -EPERM', () => {
     const rig = rigOf()
     expect(ioctl(rig, 0x1234, new Uint8Array(8))).toBe(0)
     expect(ioctl(rig, 0x1234, new Uint8Array(8), false)).toBe(-EPERM)
   })
 
-  it('3: removing what is not there gives 1', () => {
+  it('lightnvm 10.3: removing what is not there gives 1', () => {
     const rig = rigOf()
     expect(rig.create(simple('a', 0, 3))).toBe(0)
     expect(ioctl(rig, I.NVM_DEV_REMOVE, I.encode_remove('b'))).toBe(1)
@@ -113,7 +118,7 @@ describe('lightnvm: the control node', () => {
     expect(ioctl(rig, I.NVM_DEV_FACTORY, with_flags(36, 8))).toBe(-EINVAL)
   })
 
-  it('6: checks over-provisioning, range, flags, in order', () => {
+  it('lightnvm 10.6: checks over-provisioning, range, flags, in order', () => {
     const rig = rigOf()
     const create = (change: object): number => {
       const arg = I.encode_create({
@@ -150,8 +155,8 @@ describe('lightnvm: the control node', () => {
   })
 })
 
-describe('lightnvm: LUNs', () => {
-  it('4: a range that overlaps takes nothing', () => {
+describe('LUNs', () => {
+  it('lightnvm 10.4: a range that overlaps takes nothing', () => {
     const rig = rigOf({ groups: 1 })
     expect(rig.create(simple('a', 0, 3))).toBe(0)
     expect(rig.create(simple('b', 3, 5))).toBe(-EBUSY)
@@ -159,7 +164,7 @@ describe('lightnvm: LUNs', () => {
     expect(rig.create(simple('b', 4, 5))).toBe(0)
   })
 
-  it('5: a name that is taken changes nothing, and is looked at before the LUNs', () => {
+  it('lightnvm 10.5: a name that is taken changes nothing, and is looked at before the LUNs', () => {
     const rig = rigOf()
     expect(rig.create(simple('a', 0, 3))).toBe(0)
     expect(rig.create(simple('a', 4, 7))).toBe(-EINVAL)
@@ -169,7 +174,7 @@ describe('lightnvm: LUNs', () => {
 
   const two = { groups: 2, pus: 4 }
 
-  it('7: a target on the second channel', () => {
+  it('lightnvm 10.7: a target on the second channel', () => {
     const rig = rigOf(two)
     rig.create(simple('a', 4, 7))
     const { geo } = tgt(rig, 'a')
@@ -181,7 +186,7 @@ describe('lightnvm: LUNs', () => {
     expect(list[0]).toBe(ppa_of(0, 3, 9, 5))
   })
 
-  it('8: a target inside of a channel; one that is unbalanced is refused by pblk', () => {
+  it('lightnvm 10.8: a target inside of a channel; one that is unbalanced is refused by pblk', () => {
     const rig = rigOf(two)
     rig.create(simple('a', 2, 3))
     const list = Float64Array.of(ppa_of(0, 0, 0, 0), ppa_of(0, 1, 0, 0))
@@ -196,7 +201,7 @@ describe('lightnvm: LUNs', () => {
     expect(tgt(rig, 'b').geo.num_lun).toBe(-1)
   })
 
-  it('9: there and back for every LUN of every range; a range over half channels is refused', () => {
+  it('lightnvm 10.9: there and back for every LUN of every range; a range over half channels is refused', () => {
     const rig = rigOf(two)
     for (let begin = 0; begin < 8; begin++)
       for (let end = begin; end < 8; end++) {
@@ -224,14 +229,14 @@ describe('lightnvm: LUNs', () => {
   })
 })
 
-describe('lightnvm: addresses', () => {
+describe('addresses', () => {
   const geoOf = (rig: LnvmRig): nvm_geo => rig.dev.geo!
 
-  it('10: the format of 2.0', () => {
+  it('lightnvm 10.10: the format of 2.0', () => {
     expect(generic_to_dev_addr(geoOf(rigOf()), ppa_of(1, 6, 5, 56))).toBe(0x385038)
   })
 
-  it('11: the format of 1.2', () => {
+  it('lightnvm 10.11: the format of 1.2', () => {
     const rig = new LnvmRig({ geometry: GEOMETRY_12 })
     expect(rig.register()).toBe(0)
     const ppa = ppa_of(0, 3, 17, (300 * 2 + 1) * 4 + 2)
@@ -239,7 +244,7 @@ describe('lightnvm: addresses', () => {
     expect(dev_to_generic_addr(geoOf(rig), 0x71966)).toBe(ppa)
   })
 
-  it('19: what follows from the identity of 1.2', () => {
+  it('lightnvm 10.19: what follows from the identity of 1.2', () => {
     const rig = new LnvmRig({ geometry: GEOMETRY_12 })
     rig.register()
     const { ws_min, ws_opt, mw_cunits, clba, pln_mode } = geoOf(rig)
@@ -247,8 +252,39 @@ describe('lightnvm: addresses', () => {
   })
 })
 
-describe('lightnvm: bad blocks', () => {
-  it('16: folds planes', () => {
+describe('commands', () => {
+  it('lightnvm 10.18: the map of failed addresses, and addresses as the target has them', () => {
+    const rig = rigOf({ groups: 2, pus: 4, mwCunits: 0 })
+    rig.create(simple('a', 2, 3))
+    const t = tgt(rig, 'a')
+    const submit = (opcode: number, ppas: readonly number[]): nvm_rq => {
+      const rqd = new nvm_rq()
+      rqd.opcode = opcode
+      rqd.nr_ppas = ppas.length
+      rqd.ppa_list.set(ppas)
+      rqd.dma = rig.mem.alloc(4096)
+      rqd.pages.fill(rig.mem.alloc(4096))
+      let ended = 0
+      rqd.end_io = () => ended++
+      expect(nvm_submit_io(t, rqd)).toBe(0)
+      expect(rqd.ppa_list[0]).not.toBe(ppas[0])
+      expect(rig.until(() => ended === 1)).toBe(true)
+      return rqd
+    }
+    const run = (chk: number): number[] => [0, 1, 2, 3].map(sec => ppa_of(0, 1, chk, sec))
+    expect(submit(NVM_OP_PWRITE, run(3)).error).toBe(0)
+    rig.device.dulbe = true
+    const [there, not] = [run(3), run(4)]
+    const mixed = [not[0], there[1], not[2], there[3]]
+    const rqd = submit(NVM_OP_PREAD, mixed)
+    expect([rqd.error, rqd.ppa_status_low]).toEqual([0x4287, 0x5])
+    expect([0, 1, 2, 3].map(i => ppa_failed(rqd, i))).toEqual([true, false, true, false])
+    expect([...rqd.ppa_list.subarray(0, 4)]).toEqual(mixed)
+  })
+})
+
+describe('bad blocks', () => {
+  it('lightnvm 10.16: folds planes', () => {
     const geo = { num_chk: 4, pln_mode: 2 } as nvm_geo
     expect(nvm_bb_tbl_fold(geo, Uint8Array.of(0, 0, 0, 2, 8, 0, 1, 2))).toEqual(
       Uint8Array.of(0, 2, 8, 1),
