@@ -35,6 +35,7 @@ export {
   type OpenOptions,
   openMachine,
 } from './workload/open-machine.js'
+export { type Dump, formatDump } from './workload/dump.js'
 export type { RunHooks, RunOutcome } from './workload/run.js'
 
 /** The name under which messages know a job file that came as text. */

@@ -9,18 +9,7 @@ import * as L from '../../assembly/layout.js'
 import type { View } from '../core/view.js'
 import { enter, leave } from '../kernel/trace.js'
 import type { BlockLayer } from './blkdev.js'
-
-/** Numbers of the bits that are set in a bitmap (SBQ_*). */
-function set_bits(view: View, bitmap: number): number[] {
-  const bits: number[] = []
-  const per_word = 2 ** view.u32(bitmap + L.SBQ_SHIFT)
-  for (let w = 0; w < view.u32(bitmap + L.SBQ_MAP_NR); w++) {
-    const word = view.u32(bitmap + L.SBQ_MAP) + w * L.SBW_SIZE
-    for (let bit = 0; bit < per_word; bit++)
-      if ((view.u32(word + 4 * (bit >> 5)) >>> (bit & 31)) & 1) bits.push(w * per_word + bit)
-  }
-  return bits
-}
+import { set_bits } from './sbitmap-show.js'
 
 /** Tags of a set (TAGS_*) that are taken. */
 export function busy_tags(view: View, tags: number): number[] {

@@ -173,11 +173,22 @@ export interface elv_fs_entry {
   store(e: elevator_queue, value: string): number
 }
 
+/** A file of debugfs: its name below the disk's folder, and its text. */
+export type debugfs_file = readonly [name: string, text: string]
+
+/** One file that a scheduler has in debugfs. */
+export interface debugfs_attr<T> {
+  readonly name: string
+  show(of: T): string
+}
+
 export interface elevator_type {
   /** As in sysfs: `mq-deadline`, `kyber`. */
   readonly elevator_name: string
   readonly ops: elevator_mq_ops
   readonly elevator_attrs: readonly elv_fs_entry[]
+  readonly queue_debugfs_attrs: readonly debugfs_attr<request_queue>[]
+  readonly hctx_debugfs_attrs: readonly debugfs_attr<blk_mq_hw_ctx>[]
 }
 
 /**

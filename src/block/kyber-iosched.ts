@@ -41,8 +41,10 @@ import { timer_list } from '../kernel/timer-wheel.js'
 import { enter, leave } from '../kernel/trace.js'
 import { mod_delayed_work_on } from '../kernel/workqueue-cancel.js'
 import { WORK_CPU_UNBOUND } from '../kernel/workqueue-structs.js'
+import { rq_list_show } from './blk-mq-debugfs.js'
 import type {
   blk_mq_hw_ctx,
+  debugfs_attr,
   elevator_queue,
   elevator_type,
   elv_fs_entry,
@@ -263,14 +265,19 @@ function rq_clear_domain_token(kqd: kyber_queue_data, rq: number): void {
 
 // ---------------------------------------------------------------- a request's way
 
-function kyber_limit_depth(q: request_queue, opf: number): number {
-  const { k, view } = q.blk
-  const t = enter(k, 'kyber_limit_depth')
-  const sync = (opf & REQ_OP_MASK) === REQ_OP_READ || opf & (REQ_SYNC | REQ_FUA | REQ_PREFLUSH)
-  if (sync) return leave(k, t, 0)
+/** Bits of a word of scheduler tags that asynchronous requests may use. */
+function kyber_async_depth(q: request_queue): number {
+  const { view } = q.blk
   const tags = view.u32(q.queue_hw_ctx[0]!.at + HC_SCHED_TAGS)
   const bits = 2 ** view.u32(tags + TAGS_BITMAP + SBQ_SHIFT)
-  return leave(k, t, Math.floor((bits * KYBER_ASYNC_PERCENT) / 100))
+  return Math.floor((bits * KYBER_ASYNC_PERCENT) / 100)
+}
+
+function kyber_limit_depth(q: request_queue, opf: number): number {
+  const { k } = q.blk
+  const t = enter(k, 'kyber_limit_depth')
+  const sync = (opf & REQ_OP_MASK) === REQ_OP_READ || opf & (REQ_SYNC | REQ_FUA | REQ_PREFLUSH)
+  return leave(k, t, sync ? 0 : kyber_async_depth(q))
 }
 
 function kyber_bio_merge(hctx: blk_mq_hw_ctx, bio: number): boolean {
@@ -419,6 +426,32 @@ function latency(name: 'read_lat_nsec' | 'write_lat_nsec'): elv_fs_entry {
   }
 }
 
+const NAMES: readonly string[] = ['read', 'sync_write', 'other']
+
+/** Of a bitmap of tokens only the numbers: see above. */
+function tokens_attr(domain: number): debugfs_attr<request_queue> {
+  return {
+    name: `${NAMES[domain]}_tokens`,
+    show: q => {
+      const { depth, taken } = kyber(q).domain_tokens[domain]!
+      return `depth=${depth}\nbusy=${taken}\n`
+    },
+  }
+}
+
+function hctx_attrs(domain: number): debugfs_attr<blk_mq_hw_ctx>[] {
+  const rqs = (hctx: blk_mq_hw_ctx): number[] => {
+    const data = khd(hctx)
+    return [...data.rqs[domain]!, ...data.kcqs[domain]!.flat()]
+  }
+  const waits = (hctx: blk_mq_hw_ctx): boolean =>
+    kyber(hctx.q).domain_tokens[domain]!.waiting.has(hctx)
+  return [
+    { name: `${NAMES[domain]}_rqs`, show: hctx => rq_list_show(hctx.q.blk.view, rqs(hctx)) },
+    { name: `${NAMES[domain]}_waiting`, show: hctx => `${Number(waits(hctx))}\n` },
+  ]
+}
+
 /** The scheduler as it is attached. */
 export const kyber_sched: elevator_type = {
   elevator_name: 'kyber',
@@ -438,4 +471,13 @@ export const kyber_sched: elevator_type = {
     has_work: kyber_has_work,
   },
   elevator_attrs: [latency('read_lat_nsec'), latency('write_lat_nsec')],
+  queue_debugfs_attrs: [
+    ...DOMAINS.map(tokens_attr),
+    { name: 'async_depth', show: q => `${kyber_async_depth(q)}\n` },
+  ],
+  hctx_debugfs_attrs: [
+    ...DOMAINS.flatMap(hctx_attrs),
+    { name: 'cur_domain', show: hctx => `${NAMES[khd(hctx).cur_domain]!.toUpperCase()}\n` },
+    { name: 'batching', show: hctx => `${khd(hctx).batching}\n` },
+  ],
 }

@@ -24,9 +24,11 @@ import { REQ_OP_WRITE, RQF_STARTED } from '../../assembly/nvme.js'
 import { EINVAL } from '../kernel/errno.js'
 import { jiffies_to_msecs, msecs_to_jiffies, time_after_eq, time_before } from '../kernel/time.js'
 import { enter, leave } from '../kernel/trace.js'
+import { rq_list_show } from './blk-mq-debugfs.js'
 import { blk_rq_is_passthrough, rq_data_dir, rq_mergeable } from './blk-merge.js'
 import {
   type blk_mq_hw_ctx,
+  type debugfs_attr,
   ELEVATOR_FRONT_MERGE,
   ELEVATOR_NO_MERGE,
   type elevator_queue,
@@ -358,6 +360,27 @@ function plain(
   )
 }
 
+function seen(name: string, show: (dd: deadline_data) => string): debugfs_attr<request_queue> {
+  return { name, show: q => show(deadline(q)) }
+}
+
+function listed(
+  name: string,
+  list: (dd: deadline_data) => Iterable<number>,
+): debugfs_attr<request_queue> {
+  return seen(name, dd => rq_list_show(dd.q.blk.view, list(dd)))
+}
+
+const SEEN: readonly debugfs_attr<request_queue>[] = [
+  listed('read_fifo_list', dd => dd.fifo_list[READ].keys()),
+  listed('read_next_rq', dd => dd.next_rq.slice(READ, READ + 1).filter(rq => rq !== 0)),
+  listed('write_fifo_list', dd => dd.fifo_list[WRITE].keys()),
+  listed('write_next_rq', dd => dd.next_rq.slice(WRITE, WRITE + 1).filter(rq => rq !== 0)),
+  seen('batching', dd => `${dd.batching}\n`),
+  seen('starved', dd => `${dd.starved}\n`),
+  listed('dispatch', dd => dd.dispatch),
+]
+
 /** The scheduler as it is attached. */
 export const mq_deadline: elevator_type = {
   elevator_name: 'mq-deadline',
@@ -383,4 +406,6 @@ export const mq_deadline: elevator_type = {
     plain('front_merges', 0, 1),
     plain('fifo_batch', 0, INT_MAX),
   ],
+  queue_debugfs_attrs: SEEN,
+  hctx_debugfs_attrs: [],
 }

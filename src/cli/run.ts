@@ -11,7 +11,9 @@ import { normalHeader } from '../report/fio-normal.js'
 import { formatReport } from '../report/report.js'
 import type { JobResult, RunResult } from '../report/result.js'
 import { type Progress, statusLine } from '../report/status-line.js'
+import { formatDump } from '../workload/dump.js'
 import type { RunPlan } from '../workload/job.js'
+import { OutFile } from '../workload/out-file.js'
 import { executePlan } from '../workload/run.js'
 import { parseRun } from '../workload/run-command.js'
 import { printErr, printOut } from './output.js'
@@ -34,6 +36,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 
 async function runPlan(plan: RunPlan): Promise<number> {
   const sink = new ReportSink(plan.output)
+  const dumps = plan.dump?.file == null ? TO_STDERR : new OutFile(plan.dump.file)
   const line = showsProgress(plan) ? new StatusLine() : null
   const signals = new Signals()
   try {
@@ -45,16 +48,26 @@ async function runPlan(plan: RunPlan): Promise<number> {
         line?.clear()
         printErr(`phasebit: ${text}\n`)
       },
+      onDump: dump => dumps.write(formatDump(dump)),
       ...(line ? { onProgress: (progress: Progress) => line.show(progress) } : {}),
     })
     line?.clear()
     sink.write(report(plan, result))
     await sink.finish()
+    dumps.commit()
     return failures.length === 0 ? 0 : 1
   } finally {
     signals.restore()
     sink.discard()
+    dumps.discard()
   }
+}
+
+/** Where dumps go that have no file. */
+const TO_STDERR: Pick<OutFile, 'write' | 'commit' | 'discard'> = {
+  write: printErr,
+  commit: () => {},
+  discard: () => {},
 }
 
 function begin(

@@ -178,6 +178,12 @@ function is_busy(pwq: PwqView): boolean {
   return pwq.active + pwq.in_flight.length + pwq.pending.length + pwq.delayed.length > 0
 }
 
+function worker_line(one: WorkerView): string {
+  if (one.state !== 'busy') return `    ${one.name} ${one.state}`
+  const waits = one.waiting_on ? `, waits: ${one.waiting_on}` : ''
+  return `    ${one.name} busy: ${one.function} of ${one.workqueue}${waits}`
+}
+
 function pool_line(pool: PoolView): string {
   const cpus = pool.cpu === null ? `unbound cpus=${pool.cpus.join()}` : `cpu=${pool.cpu}`
   const workers = `workers=${pool.nr_workers} idle=${pool.nr_idle}`
@@ -185,15 +191,28 @@ function pool_line(pool: PoolView): string {
   return `pool ${pool.id}: ${cpus} nice=${pool.nice} ${workers}${manager}`
 }
 
+function pool_lines(pool: PoolView): string[] {
+  const pending = pool.worklist.length > 0 ? [`    pending: ${pool.worklist.join(', ')}`] : []
+  return [pool_line(pool), ...pool.workers.map(worker_line), ...pending]
+}
+
+function wq_lines(wq: WorkqueueView, pwqs: readonly PwqView[]): string[] {
+  return [`workqueue ${wq.name}: ${wq.flags.join('|') || '0'}`, ...pwqs.flatMap(pwq_lines)]
+}
+
 /** Busy workqueues and the pools that have more than idle workers, in text. */
 export function show_workqueue_state(k: WorkqueueKernel): string {
   const { workqueues, pools } = workqueue_state(k)
-  const lines: string[] = []
-  for (const wq of workqueues) {
-    const busy = wq.pwqs.filter(is_busy)
-    if (busy.length === 0) continue
-    lines.push(`workqueue ${wq.name}: ${wq.flags.join('|') || '0'}`, ...busy.flatMap(pwq_lines))
-  }
+  const busy = workqueues.map(wq => ({ wq, pwqs: wq.pwqs.filter(is_busy) }))
   const active = pools.filter(pool => pool.nr_idle !== pool.nr_workers || pool.worklist.length > 0)
-  return [...lines, ...active.map(pool_line)].join('\n')
+  return [
+    ...busy.flatMap(({ wq, pwqs }) => (pwqs.length > 0 ? wq_lines(wq, pwqs) : [])),
+    ...active.map(pool_line),
+  ].join('\n')
+}
+
+/** Every workqueue and every pool with its workers, idle ones included, in text. */
+export function show_all_workqueues({ workqueues, pools }: WorkqueuesView): string {
+  const lines = [...workqueues.flatMap(wq => wq_lines(wq, wq.pwqs)), ...pools.flatMap(pool_lines)]
+  return `${lines.join('\n')}\n`
 }

@@ -76,7 +76,7 @@ export {
   schedule_work,
   schedule_work_on,
 } from './workqueue-queue.js'
-export { show_workqueue_state, workqueue_state } from './workqueue-show.js'
+export { show_all_workqueues, show_workqueue_state, workqueue_state } from './workqueue-show.js'
 export {
   __WQ_LEGACY,
   delayed_work,

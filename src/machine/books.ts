@@ -32,15 +32,11 @@ import {
   RQ_BIO,
   RQ_NEXT,
   RQ_SIZE,
-  SBQ_DEPTH,
-  SBQ_MAP,
-  SBQ_SHIFT,
   SBQ_WAITERS,
-  SBW_SIZE,
-  SBW_WORD,
   TAGS_BITMAP,
   TAGS_STATIC_RQS,
 } from '../../assembly/layout.js'
+import { set_bits } from '../block/sbitmap-show.js'
 import type { View } from '../core/view.js'
 import type { Books, Disk, DiskQueue } from './config.js'
 
@@ -48,20 +44,7 @@ export type { Books } from './config.js'
 
 /** Tags that are taken, lowest first. */
 export function heldTags(view: View, tags: number): number[] {
-  const sbq = tags + TAGS_BITMAP
-  const shift = view.u32(sbq + SBQ_SHIFT)
-  const depth = view.u32(sbq + SBQ_DEPTH)
-  const map = view.u32(sbq + SBQ_MAP)
-  const held: number[] = []
-  for (let first = 0; first < depth; first += 2 ** shift) {
-    const word = map + (first / 2 ** shift) * SBW_SIZE + SBW_WORD
-    let bits = view.u32(word)
-    for (let i = 0; i < Math.min(2 ** shift, depth - first); i++) {
-      if (i === 32) bits = view.u32(word + 4)
-      if ((bits >>> (i & 31)) & 1) held.push(first + i)
-    }
-  }
-  return held
+  return set_bits(view, tags + TAGS_BITMAP)
 }
 
 /** The bios that a request carries; of a part of a split bio, the bio that was submitted. */

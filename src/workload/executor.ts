@@ -16,7 +16,10 @@ import { SteadyGroups } from './steady-groups.js'
 
 /** Something that wants to be called at regular times while jobs run. */
 export interface Periodic {
+  /** Infinity = once. */
   readonly everyNs: number
+  /** ns from the start of the run to the first call; absent = everyNs. */
+  readonly firstNs?: number
   readonly call: (nowNs: number) => void
 }
 
@@ -47,7 +50,10 @@ export class Executor {
     this.#machine = machine
     this.jobs = jobs
     this.#phases = phases
-    this.#periodic = periodic.map(what => ({ what, nextNs: machine.now() + what.everyNs }))
+    this.#periodic = periodic.map(what => ({
+      what,
+      nextNs: machine.now() + (what.firstNs ?? what.everyNs),
+    }))
     this.#failed = failed
     this.#byAddress = new Map(jobs.map(job => [job.address, job]))
     this.steady = new SteadyGroups(jobs)

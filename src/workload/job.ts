@@ -7,6 +7,7 @@
 // Units, everywhere: sizes and offsets in bytes, times in nanoseconds, shares in percent (0 to 100), rates in bytes or
 // I/Os a second. Zero means "none" where the comment says so. Triples are read, write, trim in that order.
 
+import type { DebugView } from '../machine/debug-views.js'
 import type { DeviceSpec, MachineSpec } from '../machine/spec.js'
 
 /** Read, write, trim. */
@@ -432,6 +433,15 @@ export type TraceFormat = (typeof TRACE_FORMATS)[number]
 /** How latencies are measured. */
 export type LatMode = 'none' | 'sampled' | 'batch' | 'every'
 
+/** When the machine is shown, and what of it. */
+export interface DumpPlan {
+  readonly views: readonly DebugView[]
+  /** ns after the jobs began, ascending; empty = when they have ended. */
+  readonly atNs: readonly number[]
+  /** Null = standard error. */
+  readonly file: string | null
+}
+
 /** Everything `phasebit run` was told. */
 export interface RunPlan {
   readonly jobs: readonly JobSpec[]
@@ -478,4 +488,5 @@ export interface RunPlan {
   readonly stages: boolean
   readonly trace: string | null
   readonly traceFormat: TraceFormat
+  readonly dump: DumpPlan | null
 }

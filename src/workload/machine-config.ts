@@ -24,6 +24,7 @@ import type {
 } from '../machine/spec.js'
 import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
+import { dumpNeedsKernel } from './dump.js'
 import type { RunPlan } from './job.js'
 import { ocssdDisk, parentOf, targetDisk, targetHeap } from './lightnvm-disks.js'
 
@@ -61,7 +62,7 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
   checkNeeds(plan, specs, disks)
   // in real time a kernel lives on one thread
   const one = plan.clock === 'virtual' || needs.nrCpus === 1
-  const kernel = one && disks.some(needsHostKernel)
+  const kernel = one && (disks.some(needsHostKernel) || dumpNeedsKernel(plan))
   const probed = disks.filter(disk => disk.controller).length
   const heapBytes = probed * CONTROLLER_HEAP + targetHeaps(plan.devices)
   return {

@@ -8,12 +8,15 @@
 // files, each file after the first behind a wall.
 
 import { UserError } from '../core/errors.js'
+import { DEBUG_VIEWS } from '../machine/debug-views.js'
 import type { DeviceSpec, MachineSpec } from '../machine/spec.js'
 import { checkKernel, DEFAULT_MACHINE, parseDevices, parseMachine } from '../machine/spec-parse.js'
 import { show } from '../machine/spec-values.js'
 import { BadValue, withPrefix } from './bad-value.js'
+import { parseDumpTimes, parseDumpViews } from './dump.js'
 import { expandJobs, type FlatSection, flatten, type JobSource, MAX_JOBS } from './expand.js'
 import {
+  type DumpPlan,
   type JobSpec,
   type LatMode,
   type OutputFormat,
@@ -73,6 +76,9 @@ interface Said {
   lat?: LatMode
   trace?: string
   traceFormat?: TraceFormat
+  dump?: DumpPlan['views']
+  dumpAt?: DumpPlan['atNs']
+  dumpFile?: string
 }
 
 /** The command line sorted, before any file is read. */
@@ -123,6 +129,9 @@ const VALUES: Readonly<Record<string, (args: Arguments, text: string) => void>> 
   shard: (a, text) => (a.said.shard = parseShard(text)),
   lat: (a, text) => (a.said.lat = oneOf(text, ['none', 'sampled', 'batch', 'every'])),
   trace: (a, text) => (a.said.trace = present(text)),
+  dump: (a, text) => (a.said.dump = parseDumpViews(text)),
+  'dump-at': (a, text) => (a.said.dumpAt = parseDumpTimes(text)),
+  'dump-file': (a, text) => (a.said.dumpFile = present(text)),
   'trace-format': (a, text) => (a.said.traceFormat = oneOf(text, TRACE_FORMATS)),
 }
 
@@ -370,6 +379,13 @@ type Outcome = Omit<
   | 'showcmdLines'
 >
 
+function dumpOf({ dump, dumpAt, dumpFile }: Said): DumpPlan | null {
+  if (dump !== undefined) return { views: dump, atNs: dumpAt ?? [], file: dumpFile ?? null }
+  const alone = dumpAt === undefined ? (dumpFile === undefined ? null : 'file') : 'at'
+  if (alone === null) return null
+  throw new UserError(`${COMMAND_LINE}: --dump-${alone} needs --dump=${DEBUG_VIEWS.join(',')}`)
+}
+
 /** How far to go, and what to write. */
 function outcome({ said, flags }: Arguments): Outcome {
   if (said.traceFormat !== undefined && said.trace === undefined) {
@@ -391,5 +407,6 @@ function outcome({ said, flags }: Arguments): Outcome {
     stages: flags.has('stages'),
     trace: said.trace ?? null,
     traceFormat: said.traceFormat ?? 'graph',
+    dump: dumpOf(said),
   }
 }

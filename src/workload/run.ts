@@ -17,6 +17,7 @@ import { epochMs } from '../machine/wall-clock.js'
 import type { JobResult, RunResult } from '../report/result.js'
 import type { Progress } from '../report/status-line.js'
 import { type Placement, placeJobs } from './cpus.js'
+import { checkDump, type Dump, RunDumps } from './dump.js'
 import { Executor, type Periodic } from './executor.js'
 import { failureLine } from './failures.js'
 import { hostHandlers } from './host.js'
@@ -47,6 +48,8 @@ export interface RunHooks {
   readonly onProgress?: (progress: Progress) => void
   /** A job failed, or the books do not balance: one line. */
   readonly onFailure?: (line: string) => void
+  /** A look at the machine that the plan asked for (--dump). */
+  readonly onDump?: (dump: Dump) => void
   /** Ends the run early; it still has a result. */
   readonly signal?: AbortSignal
   /** Disks that are connected from outside before the jobs start. */
@@ -86,6 +89,7 @@ export interface RunOutcome {
  */
 export async function executePlan(plan: RunPlan, hooks: RunHooks = {}): Promise<RunOutcome> {
   refuseUnbuilt(plan)
+  checkDump(plan)
   const cores = plan.clock === 'real' ? availableParallelism() : null
   const placement = placeJobs(plan.jobs, plan.cpus, cores)
   const memory = planJobMemory(plan.jobs)
@@ -121,6 +125,7 @@ class Run {
   readonly #state: RunState
   readonly #failures: string[] = []
   readonly #trace: RunTrace | null
+  readonly #dumps: RunDumps | null
 
   constructor(
     plan: RunPlan,
@@ -136,6 +141,8 @@ class Run {
     const jobs = prepareJobs(plan, machine, placement, memory, files)
     this.#trace =
       plan.trace === null ? null : new RunTrace(plan, plan.trace, machine, placement.cpuOfJob)
+    this.#dumps =
+      plan.dump === null ? null : new RunDumps(machine, plan.dump, dump => hooks.onDump?.(dump))
     this.#executor = new Executor(
       machine,
       jobs,
@@ -166,6 +173,7 @@ class Run {
       if (signal?.aborted) interrupt()
       signal?.addEventListener('abort', interrupt)
       await this.#executor.run()
+      this.#dumps?.end()
       await removeTargets(this.#machine)
     } finally {
       signal?.removeEventListener('abort', interrupt)
@@ -187,7 +195,7 @@ class Run {
 
   #periodic(jobs: readonly RunningJob[]): Periodic[] {
     const { onProgress, onStatus } = this.#hooks
-    const periodic: Periodic[] = []
+    const periodic: Periodic[] = this.#dumps?.periodic ?? []
     const trace = this.#trace
     if (trace) periodic.push({ everyNs: TRACE_DRAIN_NS, call: () => trace.drain() })
     if (onProgress) {

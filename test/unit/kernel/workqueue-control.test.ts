@@ -22,6 +22,7 @@ import {
   INIT_WORK,
   queue_work,
   queue_work_on,
+  show_all_workqueues,
   show_workqueue_state,
   thaw_workqueues,
   WORK_CPU_UNBOUND,
@@ -257,6 +258,10 @@ describe('a look inside', () => {
     expect(text).toContain('workqueue x: MEM_RECLAIM\n  pwq of pool 0: active=1/1\n    in-flight: ')
     expect(text).toContain('delayed: gated_work')
     expect(text).toContain('pool 0: cpu=0 nice=0')
+    const all = show_all_workqueues(workqueue_state(v.k))
+    expect(all).toContain('workqueue events_long: 0\n')
+    expect(all).toMatch(/^ {4}kworker\/\S+ busy: gated_work of x, waits: gate$/m)
+    expect(all).toMatch(/^pool 1: cpu=0 nice=-20 workers=2 idle=2\n {4}kworker\/0:0H idle$/m)
   })
 
   test('workqueue-timers 2: the watchdog reports a pool without progress for 30 s', () => {
