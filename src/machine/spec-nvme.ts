@@ -1,9 +1,9 @@
-// `--device nvme,...` and `--device ocssd,...`: the keys of a PCIe controller and of what is behind it.
+// `--device nvme,...` and `--device nvme,ocssd=REVISION,...`: the keys of a PCIe controller and of what is behind it.
 //
 //   both   queues poll-queues depth stride where wait coalesce mem fault (repeatable)
 //   nvme   size lba vwc sched model and the keys of the model (spec-media.ts)
-//   ocssd  version=2.0: groups pus chunks clba ws-min ws-opt mw-cunits maxoc maxocpu early-reset multi-reset
-//          version=1.2: channels luns planes blocks pages sectors
+//   ocssd  2.0: groups pus chunks clba ws-min ws-opt mw-cunits maxoc maxocpu early-reset multi-reset
+//          1.2: channels luns planes blocks pages sectors l2p
 //          oob endurance write-fail reset-fail, cell and times
 //
 // What contradicts itself is refused here: an inline device has completed before anyone could wait for it; polling needs
@@ -89,6 +89,7 @@ export function readNvme(keys: Keys, name: string): NvmeSpec {
   const writeCache = keys.bool('vwc') ?? true
   const sched = keys.choice('sched', SCHEDULER_NAMES) ?? 'none'
   const media = readMedia(keys)
+  keys.all('ocssd')
   const sizeBytes = nvmeSize(keys, given, media)
   if (sizeBytes !== null && sizeBytes % lbaBytes !== 0) {
     keys.fail(`size=${sizeBytes} is not a multiple of lba=${lbaBytes}`)
@@ -117,7 +118,7 @@ function nvmeSize(keys: Keys, given: number | null, media: MediaSpec | null): nu
 
 /** An open-channel device called `name`. */
 export function readOcssd(keys: Keys, name: string): OcssdSpec {
-  const version = keys.choice('version', ['2.0', '1.2']) ?? '2.0'
+  const version = keys.choice('ocssd', ['2.0', '1.2']) ?? '2.0'
   const geometry = version === '2.0' ? readGeometry20(keys) : readGeometry12(keys)
   const bytes = ocssdSectors(geometry) * SECTOR
   if (bytes > MAX_SIZE)
@@ -174,6 +175,7 @@ function readGeometry12(keys: Keys): OcssdGeometry12 {
     blocks: keys.whole('blocks', 1, 65535) ?? 32,
     pages: keys.whole('pages', 1, 65535) ?? 512,
     sectors: keys.whole('sectors', 1, 16) ?? 4,
+    l2p: keys.bool('l2p') ?? false,
   }
 }
 
@@ -221,9 +223,10 @@ export function formatOcssd(spec: OcssdSpec): string[] {
           blocks: g.blocks,
           pages: g.pages,
           sectors: g.sectors,
+          l2p: Number(g.l2p),
         }
   return [
-    `version=${g.version}`,
+    `ocssd=${g.version}`,
     ...Object.entries(shape).map(([key, value]) => `${key}=${value}`),
     `oob=${spec.oobBytes}`,
     `endurance=${spec.endurance}`,

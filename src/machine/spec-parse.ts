@@ -4,7 +4,8 @@
 //   --machine FILE                          JSON: cpus kernel clock seed mem hz costs devices
 //
 // In the file a device is the same text, or an object: {"type": "nvme", "size": "4G", "fault": ["drop/nth:3"]}.
-// Disks are numbered in the order given: nvme and ocssd together nvme0n1, nvme1n1 ..., null_blk nullb0 ..., targets pblk0 ...
+// An nvme device with the key ocssd= is an open-channel one. Disks are numbered in the order given: nvme0n1, nvme1n1 ...,
+// null_blk nullb0 ..., targets pblk0 ... and rrpc0 ...
 // A name that a target takes, LUNs that two targets share, a parent that is not an open-channel device: refused.
 
 import { UserError } from '../core/errors.js'
@@ -14,7 +15,7 @@ import { formatNullBlk, readNullBlk } from './spec-null-blk.js'
 import { formatNvme, formatOcssd, ocssdLuns, readNvme, readOcssd } from './spec-nvme.js'
 import { type Entry, Keys, parseNs, plainKey, show } from './spec-values.js'
 
-const KINDS = ['nvme', 'null_blk', 'ocssd', 'pblk', 'rrpc'] as const
+const KINDS = ['nvme', 'null_blk', 'pblk', 'rrpc'] as const
 type Kind = (typeof KINDS)[number]
 
 const GIB = 2 ** 30
@@ -94,8 +95,8 @@ function understand(written: readonly Written[]): DeviceSpec[] {
 }
 
 function readDevice(kind: Kind, keys: Keys, names: Names): DeviceSpec[] {
-  if (kind === 'nvme') return [readNvme(keys, names.nvme())]
-  if (kind === 'ocssd') return [readOcssd(keys, names.nvme())]
+  if (kind === 'nvme')
+    return [keys.has('ocssd') ? readOcssd(keys, names.nvme()) : readNvme(keys, names.nvme())]
   if (kind === 'null_blk') return readNullBlk(keys, () => names.plain('nullb'))
   return [readTarget(kind, keys, names)]
 }
@@ -150,17 +151,22 @@ function parentOf(target: TargetSpec, devices: readonly DeviceSpec[]): OcssdSpec
   if (parent === undefined) {
     const have = devices.filter(device => device.kind === 'ocssd').map(device => device.name)
     const hint =
-      have.length > 0 ? `open-channel devices are ${have.join(', ')}` : 'add --device ocssd'
+      have.length > 0
+        ? `open-channel devices are ${have.join(', ')}`
+        : 'add --device nvme,ocssd=2.0'
     throw new UserError(`${where}: no such device; ${hint}`)
   }
   if (parent.kind !== 'ocssd') {
     throw new UserError(
-      `${where}: it is ${parent.kind}; a target needs an open-channel device (ocssd)`,
+      `${where}: it is ${parent.kind}; a target needs an open-channel device, such as nvme,ocssd=2.0`,
     )
   }
-  if (target.kind === 'rrpc' && parent.geometry.version === '2.0') {
-    throw new UserError(`${where}: rrpc needs version=1.2`)
-  }
+  const { geometry } = parent
+  const keepsTable = geometry.version === '1.2' && geometry.l2p
+  if (target.kind === 'rrpc' && !keepsTable)
+    throw new UserError(`${where}: rrpc needs a device that keeps a table: nvme,ocssd=1.2,l2p=1`)
+  if (target.kind === 'pblk' && keepsTable)
+    throw new UserError(`${where}: pblk needs a device without a table of its own, without l2p=1`)
   return parent
 }
 
@@ -178,18 +184,16 @@ function checkLuns(target: TargetSpec, parent: OcssdSpec, others: readonly Targe
 }
 
 /**
- * What a kernel knows: rrpc until 4.16, pblk and revision 2.0 after the 4.9 age.
+ * What a kernel knows: pblk and revision 2.0 came after the 4.9 age. rrpc left with 4.17, and is a module here.
  * @throws UserError for a device that the kernel has no driver for
  */
 export function checkKernel(devices: readonly DeviceSpec[], kernel: '4.19' | '4.9'): void {
+  if (kernel === '4.19') return
   for (const device of devices) {
-    const wrong =
-      kernel === '4.19'
-        ? device.kind === 'rrpc'
-        : device.kind === 'pblk' || (device.kind === 'ocssd' && device.geometry.version === '2.0')
-    if (!wrong) continue
-    const version = device.kind === 'ocssd' ? ',version=2.0' : ''
-    throw new UserError(`--device ${device.kind}${version}: Linux ${kernel} has no driver for it`)
+    const new20 = device.kind === 'ocssd' && device.geometry.version === '2.0'
+    if (device.kind !== 'pblk' && !new20) continue
+    const words = new20 ? 'nvme,ocssd=2.0' : device.kind
+    throw new UserError(`--device ${words}: Linux ${kernel} has no driver for it`)
   }
 }
 
@@ -203,7 +207,7 @@ export function formatDevice(spec: DeviceSpec): string {
         : spec.kind === 'null_blk'
           ? formatNullBlk(spec)
           : formatTarget(spec)
-  return [spec.kind, ...keys].join(',')
+  return [spec.kind === 'ocssd' ? 'nvme' : spec.kind, ...keys].join(',')
 }
 
 function formatTarget(spec: TargetSpec): string[] {

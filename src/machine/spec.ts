@@ -190,6 +190,8 @@ export interface OcssdGeometry12 {
   readonly pages: number
   /** 4 KiB sectors of each page. */
   readonly sectors: number
+  /** The device keeps a logical-to-physical table of its own (bit 0 of dom). */
+  readonly l2p: boolean
 }
 
 /** An open-channel device: the host manages the flash. */
@@ -253,7 +255,7 @@ export interface NullBlkFault {
   readonly times: number
 }
 
-/** A LightNVM target on an open-channel device. rrpc belongs to the 4.9 era and to revision 1.2. */
+/** A LightNVM target on an open-channel device. rrpc needs revision 1.2 with `l2p`, pblk any without. */
 export interface TargetSpec {
   readonly kind: 'pblk' | 'rrpc'
   /** The disk it makes, `pblk0` unless named. */

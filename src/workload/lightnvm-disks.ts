@@ -1,4 +1,4 @@
-// Disks of LightNVM for jobs: `--device ocssd,...` and the targets on it.
+// Disks of LightNVM for jobs: `--device nvme,ocssd=...` and the targets on it.
 //
 //   ocssdDisk      a disk whose controller has an open-channel device behind it, in virtual time
 //   targetDisk     a target's disk: its queue is planned as that of a bio-based null_blk disk, and becomes the target's
@@ -61,6 +61,7 @@ export function geometryOf({ geometry: g, timing }: OcssdSpec): OcssdGeometry {
       wsMin: g.sectors,
       wsOpt: g.sectors * g.planes,
       mwCunits: 0,
+      dom: g.l2p ? 1 : 0,
       cell,
     }
   const { groups, pus, chunks, clba, wsMin, wsOpt, mwCunits, maxoc, maxocpu } = g

@@ -312,7 +312,7 @@ function noteDevices(devices: readonly DeviceSpec[], clock: string, notes: Notes
   if (clock !== 'virtual') return
   for (const device of devices) {
     if ((device.kind === 'nvme' || device.kind === 'ocssd') && device.where !== null) {
-      notes.warn(`--device ${device.kind}: where=${device.where} has no meaning in virtual time`)
+      notes.warn(`--device nvme: where=${device.where} has no meaning in virtual time`)
     }
   }
 }

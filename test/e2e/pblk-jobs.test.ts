@@ -6,7 +6,7 @@ import { UserError } from '../../src/core/errors.js'
 import { execute, ios, job, succeed } from './run.js'
 
 /** 2 groups of 2 units, 40 chunks of 2 MiB each. */
-const SMALL = 'ocssd,groups=2,pus=2,chunks=40,clba=512'
+const SMALL = 'nvme,ocssd=2.0,groups=2,pus=2,chunks=40,clba=512'
 
 interface Setup {
   readonly device?: string
@@ -83,7 +83,7 @@ describe('jobs on /dev/pblk0', () => {
   })
 
   it('overwriting a full disk makes the collector work', async () => {
-    const device = 'ocssd,groups=1,pus=2,chunks=40,clba=64'
+    const device = 'nvme,ocssd=2.0,groups=1,pus=2,chunks=40,clba=64'
     const head = 'filename=/dev/pblk0\nbs=4k\nsize=60%'
     const lines = 'rw=randwrite\niodepth=16\nloops=2\nverify=crc32c\nverify_backlog=64\n'
     const result = await run(lines, { device, head, target: 'pblk,parent=nvme0n1,op=40' })
@@ -91,7 +91,7 @@ describe('jobs on /dev/pblk0', () => {
   })
 
   it('a device of revision 1.2', async () => {
-    const device = 'ocssd,version=1.2,channels=2,luns=2,planes=2,blocks=40,pages=64'
+    const device = 'nvme,ocssd=1.2,channels=2,luns=2,planes=2,blocks=40,pages=64'
     const result = await run('rw=randwrite\niodepth=8\nsize=4m\nverify=crc32c\n', { device })
     expect(ios(job(result, 'a')).slice(0, 2)).toEqual([1024, 1024])
   })
@@ -118,7 +118,7 @@ describe('jobs on /dev/pblk0', () => {
 
   it('without size= a job takes all that the target shows', async () => {
     const head = 'filename=/dev/pblk0\nbs=64k'
-    const device = 'ocssd,groups=1,pus=2,chunks=40,clba=64'
+    const device = 'nvme,ocssd=2.0,groups=1,pus=2,chunks=40,clba=64'
     const result = await run('rw=write\niodepth=4\n', {
       head,
       device,
@@ -150,7 +150,9 @@ describe('what cannot be is one line', () => {
   const job = 'rw=write\nnumber_ios=1\n'
 
   it('a device that is too small', async () => {
-    expect(await fails({ device: 'ocssd,groups=1,pus=1,chunks=4' }, job)).toMatch(/too small/)
+    expect(await fails({ device: 'nvme,ocssd=2.0,groups=1,pus=1,chunks=4' }, job)).toMatch(
+      /too small/,
+    )
   })
 
   it('spare space that frees no line', async () => {

@@ -99,7 +99,6 @@ const KEYS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>
   ocssd: {
     ...CONTROLLER,
     ...TIMING,
-    version: ['2.0', '1.2', '3'],
     groups: NUMBERS,
     pus: NUMBERS,
     chunks: NUMBERS,
@@ -115,6 +114,7 @@ const KEYS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>
     planes: ['1', '2', '3', '4'],
     blocks: NUMBERS,
     sectors: NUMBERS,
+    l2p: ON_OFF,
     oob: ['16', '0', '65'],
     endurance: NUMBERS,
     'write-fail': NUMBERS,
@@ -180,6 +180,8 @@ const MODELS: Readonly<Record<string, Readonly<Record<string, readonly string[]>
 }
 
 const KINDS = Object.keys(KEYS)
+/** Of open-channel devices. */
+const REVISIONS = ['2.0', '1.2', '3']
 const ANY = [...NUMBERS, ...SIZES, ...TIMES, ...ON_OFF]
 
 type Pair = readonly [key: string, value: string]
@@ -201,6 +203,7 @@ function device(random: Prng): { kind: string; pairs: Pair[] } {
     }
   }
   if (kind === 'pblk' || kind === 'rrpc') pairs.push(['parent', 'nvme0n1'])
+  if (kind === 'ocssd') pairs.push(['ocssd', value(random, REVISIONS)])
   add(KEYS[kind]!, 4)
   if (kind === 'nvme' && random.chance(70)) {
     const model = random.pick(Object.keys(MODELS))
@@ -208,7 +211,8 @@ function device(random: Prng): { kind: string; pairs: Pair[] } {
     if (model === 'empirical') pairs.push(['read', '50:80us/100:1ms'])
     add(random.chance(97) ? MODELS[model]! : MODELS['nand']!, 4)
   }
-  return { kind, pairs: random.chance(98) ? distinct(pairs) : pairs }
+  const word = kind === 'ocssd' ? 'nvme' : kind
+  return { kind: word, pairs: random.chance(98) ? distinct(pairs) : pairs }
 }
 
 /** Each key once, but for faults. */
@@ -314,7 +318,11 @@ function checkFile(texts: readonly string[], clean: string, file: string): void 
 function runCase(random: Prng, remember: (input: string) => void): void {
   const devices = Array.from({ length: 1 + random.below(3) }, () => device(random))
   if (random.chance(50)) {
-    devices.unshift({ kind: 'ocssd', pairs: random.chance(50) ? [['version', '1.2']] : [] })
+    const old: Pair[] = [
+      ['ocssd', '1.2'],
+      ['l2p', random.pick(ON_OFF)],
+    ]
+    devices.unshift({ kind: 'nvme', pairs: random.chance(50) ? old : [['ocssd', '2.0']] })
   }
   const texts = devices.map(({ kind, pairs }) =>
     [kind, ...pairs.map(pair => pair.join('='))].join(','),

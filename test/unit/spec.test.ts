@@ -214,7 +214,7 @@ describe('nvme', () => {
 
   it('lists the known keys when one is unknown', () => {
     expect(error('nvme,sise=4G')).toBe(
-      '--device nvme: unknown key sise; there are coalesce, depth, fault, lba, mem, model, poll-queues, queues, sched, size, stride, vwc, wait, where',
+      '--device nvme: unknown key sise; there are coalesce, depth, fault, lba, mem, model, ocssd, poll-queues, queues, sched, size, stride, vwc, wait, where',
     )
   })
 })
@@ -299,9 +299,9 @@ describe('null_blk', () => {
   })
 })
 
-describe('ocssd and targets', () => {
+describe('open-channel devices and targets', () => {
   it('have the reference geometries', () => {
-    const [d20, d12] = all('ocssd', 'ocssd,version=1.2')
+    const [d20, d12] = all('nvme,ocssd=2.0', 'nvme,ocssd=1.2')
     expect(d20).toMatchObject({
       kind: 'ocssd',
       name: 'nvme0n1',
@@ -318,6 +318,7 @@ describe('ocssd and targets', () => {
         blocks: 32,
         pages: 512,
         sectors: 4,
+        l2p: false,
       },
     })
     // ocssd-device 8: D20 and D12.
@@ -329,17 +330,17 @@ describe('ocssd and targets', () => {
   })
 
   it('refuse impossible geometries', () => {
-    expect(error('ocssd,ws-opt=6')).toContain('ws-opt=6 is not a multiple of ws-min=4')
-    expect(error('ocssd,clba=100')).toContain('clba=100 is not a multiple of ws-opt=8')
-    expect(error('ocssd,mw-cunits=4096')).toContain('is not below clba')
-    expect(error('ocssd,maxoc=2,maxocpu=3')).toContain('is above maxoc')
-    expect(error('ocssd,version=1.2,groups=2')).toContain('unknown key groups')
-    expect(error('ocssd,chunks=65536,clba=1048576')).toContain('at most 16T')
-    expect(error('ocssd,version=1.2,planes=3')).toContain('must be 1, 2 or 4')
+    expect(error('nvme,ocssd=2.0,ws-opt=6')).toContain('ws-opt=6 is not a multiple of ws-min=4')
+    expect(error('nvme,ocssd=2.0,clba=100')).toContain('clba=100 is not a multiple of ws-opt=8')
+    expect(error('nvme,ocssd=2.0,mw-cunits=4096')).toContain('is not below clba')
+    expect(error('nvme,ocssd=2.0,maxoc=2,maxocpu=3')).toContain('is above maxoc')
+    expect(error('nvme,ocssd=1.2,groups=2')).toContain('unknown key groups')
+    expect(error('nvme,ocssd=2.0,chunks=65536,clba=1048576')).toContain('at most 16T')
+    expect(error('nvme,ocssd=1.2,planes=3')).toContain('must be 1, 2 or 4')
   })
 
   it('targets need an open-channel parent of their own', () => {
-    expect(all('ocssd', 'pblk,parent=/dev/nvme0n1,luns=0-3,op=11,factory=0')[1]).toEqual({
+    expect(all('nvme,ocssd=2.0', 'pblk,parent=/dev/nvme0n1,luns=0-3,op=11,factory=0')[1]).toEqual({
       kind: 'pblk',
       name: 'pblk0',
       parent: 'nvme0n1',
@@ -348,35 +349,51 @@ describe('ocssd and targets', () => {
       factory: false,
     })
     expect(
-      all('ocssd', 'pblk,parent=nvme0n1,luns=0-3', 'pblk,parent=nvme0n1,luns=4-7,name=b')[2]!.name,
+      all(
+        'nvme,ocssd=2.0',
+        'pblk,parent=nvme0n1,luns=0-3',
+        'pblk,parent=nvme0n1,luns=4-7,name=b',
+      )[2]!.name,
     ).toBe('b')
     expect(error('pblk')).toContain('parent= is missing')
     expect(error('pblk,parent=nvme0n1')).toBe(
-      '--device pblk,parent=nvme0n1: no such device; add --device ocssd',
+      '--device pblk,parent=nvme0n1: no such device; add --device nvme,ocssd=2.0',
     )
-    expect(error('ocssd', 'pblk,parent=nvme9n1')).toContain('open-channel devices are nvme0n1')
+    expect(error('nvme,ocssd=2.0', 'pblk,parent=nvme9n1')).toContain(
+      'open-channel devices are nvme0n1',
+    )
     expect(error('nvme', 'pblk,parent=nvme0n1')).toContain('it is nvme; a target needs')
-    expect(error('ocssd', 'pblk,parent=nvme0n1,luns=0-16')).toContain('the device has 0-15')
-    expect(error('ocssd', 'pblk,parent=nvme0n1', 'pblk,parent=nvme0n1,luns=2-3')).toContain(
-      'luns 2-3 are shared with pblk0',
+    expect(error('nvme,ocssd=2.0', 'pblk,parent=nvme0n1,luns=0-16')).toContain(
+      'the device has 0-15',
     )
-    expect(error('ocssd', 'pblk,parent=nvme0n1,name=nvme0n1')).toContain(
+    expect(
+      error('nvme,ocssd=2.0', 'pblk,parent=nvme0n1', 'pblk,parent=nvme0n1,luns=2-3'),
+    ).toContain('luns 2-3 are shared with pblk0')
+    expect(error('nvme,ocssd=2.0', 'pblk,parent=nvme0n1,name=nvme0n1')).toContain(
       'the name nvme0n1 is taken',
     )
-    expect(error('ocssd', 'pblk,parent=nvme0n1,op=2')).toContain('from 3 to 80')
-    expect(error('ocssd', 'rrpc,parent=nvme0n1')).toContain('rrpc needs version=1.2')
-    expect(error('ocssd', 'rrpc,parent=nvme0n1,op=5')).toContain('unknown key op')
+    expect(error('nvme,ocssd=2.0', 'pblk,parent=nvme0n1,op=2')).toContain('from 3 to 80')
+    expect(error('nvme,ocssd=2.0', 'rrpc,parent=nvme0n1')).toContain(
+      'rrpc needs a device that keeps a table: nvme,ocssd=1.2,l2p=1',
+    )
+    expect(error('nvme,ocssd=1.2', 'rrpc,parent=nvme0n1')).toContain('nvme,ocssd=1.2,l2p=1')
+    expect(error('nvme,ocssd=1.2,l2p=1', 'pblk,parent=nvme0n1')).toContain('without l2p=1')
+    expect(error('nvme,ocssd=3')).toBe('--device nvme: ocssd=3: must be one of 2.0, 1.2')
+    expect(error('ocssd')).toContain("'ocssd' is not a device")
+    expect(error('nvme,ocssd=2.0,size=1G')).toContain('unknown key size')
+    expect(error('nvme,osscd=2.0')).toContain('ocssd')
+    expect(error('nvme,ocssd=2.0', 'rrpc,parent=nvme0n1,op=5')).toContain('unknown key op')
   })
 
   it('the kernels have their own drivers', () => {
-    const old = all('ocssd,version=1.2', 'rrpc,parent=nvme0n1')
+    const old = all('nvme,ocssd=1.2,l2p=1', 'rrpc,parent=nvme0n1')
     expect(() => checkKernel(old, '4.9')).not.toThrow()
-    expect(errorOf(() => checkKernel(old, '4.19'))).toContain('rrpc: Linux 4.19 has no driver')
-    const now = all('ocssd', 'pblk,parent=nvme0n1')
+    expect(() => checkKernel(old, '4.19')).not.toThrow()
+    const now = all('nvme,ocssd=2.0', 'pblk,parent=nvme0n1')
     expect(() => checkKernel(now, '4.19')).not.toThrow()
-    expect(errorOf(() => checkKernel(now, '4.9'))).toContain('ocssd,version=2.0: Linux 4.9')
+    expect(errorOf(() => checkKernel(now, '4.9'))).toContain('nvme,ocssd=2.0: Linux 4.9')
     expect(
-      errorOf(() => checkKernel(all('ocssd,version=1.2', 'pblk,parent=nvme0n1'), '4.9')),
+      errorOf(() => checkKernel(all('nvme,ocssd=1.2', 'pblk,parent=nvme0n1'), '4.9')),
     ).toContain('pblk: Linux 4.9')
   })
 })
@@ -431,7 +448,7 @@ describe('faults', () => {
 
 describe('lists', () => {
   it('number disks in their order', () => {
-    expect(all('nvme', 'null_blk', 'ocssd', 'nvme').map(spec => spec.name)).toEqual([
+    expect(all('nvme', 'null_blk', 'nvme,ocssd=2.0', 'nvme').map(spec => spec.name)).toEqual([
       'nvme0n1',
       'nullb0',
       'nvme1n1',
@@ -441,7 +458,7 @@ describe('lists', () => {
 
   it('refuse unknown kinds and texts that are none', () => {
     expect(error('nmve')).toBe(
-      "--device: 'nmve' is not a device; there are nvme, null_blk, ocssd, pblk, rrpc",
+      "--device: 'nmve' is not a device; there are nvme, null_blk, pblk, rrpc",
     )
     expect(error('')).toContain("'' is not a device")
     expect(error('nvme,=4')).toContain("'=4' is not key=value")
@@ -453,10 +470,10 @@ describe('lists', () => {
     const specs = all(
       'nvme,size=4G,model=lognormal,read=80us/20us,queues=4,poll-queues=1,fault=drop/nth:3',
       'nvme,model=nand,blocks=128,cell=slc,erase-time=2ms',
-      'ocssd,version=1.2,write-fail=5',
+      'nvme,ocssd=1.2,write-fail=5,l2p=1',
       'null_blk,irqmode=2,nr_devices=2,badblocks=1-2',
       'nvme,model=empirical,read=50:80us/100:1ms,where=thread,coalesce=4/0',
-      'pblk,parent=nvme2n1,luns=0-1,op=11',
+      'rrpc,parent=nvme2n1,luns=0-1',
     )
     expect(parseDevices(specs.map(formatDevice))).toEqual(specs)
   })

@@ -96,7 +96,7 @@ describe('openMachine, submit and poll', () => {
   })
 
   it('refuses devices that are not built', async () => {
-    await expect(openMachine({ devices: ['ocssd'] })).rejects.toThrow(/not built yet/)
+    await expect(openMachine({ devices: ['nvme,ocssd=2.0'] })).rejects.toThrow(/not built yet/)
     await expect(openMachine({ depth: 0 })).rejects.toThrow(/depth=0/)
   })
 

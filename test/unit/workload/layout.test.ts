@@ -48,7 +48,7 @@ describe('disks', () => {
   })
 
   it('an open-channel device is no target, what is on it is', () => {
-    const argv = ['--device=ocssd', '--device=pblk,parent=nvme0n1']
+    const argv = ['--device=nvme,ocssd=2.0', '--device=pblk,parent=nvme0n1']
     expect(places('[a]\nfilename=/dev/pblk0\nsize=1m\n', ...argv)).toEqual([[0, MIB]])
     expect(error('[a]\nfilename=/dev/nvme0n1\nsize=1m\n', ...argv)).toContain(
       'the machine has /dev/pblk0',
@@ -245,7 +245,7 @@ describe('plain files', () => {
 
   it('go to the first disk when there is no nvme0n1, and need a disk', () => {
     expect(files('[a]\nsize=1m\n', '--device=null_blk,gb=1')[0]![0]!.disk).toBe('/dev/nullb0')
-    expect(error('[a]\nsize=1m\n', '--device=ocssd')).toBe('the machine has no disk')
+    expect(error('[a]\nsize=1m\n', '--device=nvme,ocssd=2.0')).toBe('the machine has no disk')
   })
 })
 

@@ -254,11 +254,11 @@ describe('devices and machine', () => {
   })
 
   it('the kernel must have a driver for each device', () => {
-    expect(error('--device=ocssd', '--device=nvme,size=1G', '--kernel=4.9')).toBe(
-      '--device ocssd,version=2.0: Linux 4.9 has no driver for it',
+    expect(error('--device=nvme,ocssd=2.0', '--device=nvme,size=1G', '--kernel=4.9')).toBe(
+      '--device nvme,ocssd=2.0: Linux 4.9 has no driver for it',
     )
-    expect(error('--device=ocssd,version=1.2', '--device=rrpc,parent=nvme0n1')).toBe(
-      '--device rrpc: Linux 4.19 has no driver for it',
+    expect(error('--device=nvme,ocssd=1.2', '--device=pblk,parent=nvme0n1', '--kernel=4.9')).toBe(
+      '--device pblk: Linux 4.9 has no driver for it',
     )
   })
 
