@@ -56,7 +56,7 @@ try {
   const args = process.argv.slice(2)
   const named = args[0] !== undefined && !args[0].startsWith('-') && !args[0].endsWith('.fio')
   const base = built(commitOf(named ? args.shift() : undefined))
-  const cli = join(root, 'dist', 'src', 'cli.js')
+  const cli = join(root, 'dist', 'lib', 'cli.js')
   const command = [cli, 'gate', '--base', base, '--head', root, ...args]
   const { status } = spawnSync(process.execPath, command, { cwd: root, stdio: 'inherit' })
   process.exitCode = status ?? 70

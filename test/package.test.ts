@@ -56,7 +56,7 @@ function install({ filename }: Packed): void {
     join(modules, 'phasebit'),
     '--strip-components=1',
   ])
-  symlinkSync(join('..', 'phasebit', 'dist', 'src', 'cli.js'), join(modules, '.bin', 'phasebit'))
+  symlinkSync(join('..', 'phasebit', 'dist', 'lib', 'cli.js'), join(modules, '.bin', 'phasebit'))
   for (const name of ['piscina', '@napi-rs'])
     if (readdirSync(join(ROOT, 'node_modules')).includes(name))
       symlinkSync(join(ROOT, 'node_modules', name), join(modules, name))
@@ -85,11 +85,11 @@ describe('the tarball', () => {
       'CHANGELOG.md',
       'dist/core.release.wasm',
       'dist/core.hash',
-      'dist/src/cli.js',
-      'dist/src/index.js',
+      'dist/lib/cli.js',
+      'dist/lib/index.js',
+      'dist/lib/cpu.worker.js',
+      'dist/lib/gate-probe.js',
       'dist/src/index.d.ts',
-      'dist/src/workload/cpu.worker.js',
-      'dist/assembly/layout.js',
     ])
       expect(paths).toContain(path)
   })
@@ -97,7 +97,7 @@ describe('the tarball', () => {
   it('holds no sources, tests, maps, texts of the core or leftovers of tests', () => {
     const paths = packed.files.map(file => file.path)
     const known =
-      /^(package\.json|LICENSE|(README|ARCHITECTURE|CHANGELOG)\.md|examples\/.*|dist\/(src|assembly)\/.*(\.js|\.d\.ts)|dist\/core\.(release|trace)\.wasm|dist\/core\.hash|dist\/report\/uPlot\.(iife\.min\.js|min\.css))$/
+      /^(package\.json|LICENSE|(README|ARCHITECTURE|CHANGELOG)\.md|examples\/.*|dist\/lib\/[\w.-]+\.js|dist\/(src|assembly)\/.*\.d\.ts|dist\/core\.(release|trace)\.wasm|dist\/core\.hash|dist\/report\/uPlot\.(iife\.min\.js|min\.css))$/
     expect(paths.filter(path => !known.test(path))).toEqual([])
   })
 
@@ -133,7 +133,7 @@ describe('the installed package', () => {
       '--direct=1',
     ]
     const { status, stdout, stderr } = node(
-      join(modules, 'phasebit', 'dist', 'src', 'cli.js'),
+      join(modules, 'phasebit', 'dist', 'lib', 'cli.js'),
       ...['run', ...job, '--number_ios=64', '--output-format=json'],
     )
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
@@ -159,7 +159,7 @@ describe('the installed package', () => {
     const { status, stderr } = node(
       '--input-type=module',
       '-e',
-      "await import('phasebit/dist/src/core/view.js')",
+      "await import('phasebit/dist/lib/gate-probe.js')",
     )
     expect(status).toBe(1)
     expect(stderr).toContain('ERR_PACKAGE_PATH_NOT_EXPORTED')

@@ -8,6 +8,7 @@
 //
 // The rate is the sum of the workers' own rates, so that a worker that wakes late is not counted as slow.
 
+import { distUrl } from '../core/wasm.js'
 import { Worker } from 'node:worker_threads'
 import type { Probe, Spent } from './gate-probe.js'
 
@@ -53,7 +54,7 @@ export class AllThreads implements Probe {
   static async open(probe: string, name: string, count: number): Promise<AllThreads> {
     const control = new Int32Array(new SharedArrayBuffer(WORDS * 4))
     const results = new Float64Array(new SharedArrayBuffer(count * 16))
-    const file = new URL('./gate-seat.js', import.meta.url)
+    const file = distUrl('lib/gate-seat.js')
     const workers = Array.from({ length: count }, (_, index) => {
       const workerData: SeatData = { control, results, index, probe, name }
       return new Worker(file, { workerData })

@@ -1,12 +1,12 @@
 // Builds of phasebit, as --base and --head name them.
 //
-//   a folder     a checkout or an unpacked package, built: it has dist/src/cli.js
+//   a folder     a checkout or an unpacked package, built: the command that its package.json names is there
 //   a tarball    what `npm pack` makes; unpacked into a temporary folder
 //   a version    0.1.0 or phasebit@0.1.0, installed: looked for in node_modules of this folder and those above, under any name
 //                (npm install phasebit-base@npm:phasebit@0.1.0). Nothing is downloaded
 //
-// A build is used through two of its files: dist/src/cli.js, and dist/src/cli/gate-probe.js for what is measured within one
-// process. copyBuild makes a second one that shares no code with the first at run time, for base against base.
+// A build is used through two of its files: the command, and beside it (in older builds in the folder cli) gate-probe.js for what is
+// measured within one process. copyBuild makes a second one that shares no code with the first at run time, for base against base.
 
 import {
   appendFileSync,
@@ -82,11 +82,13 @@ export function findBuild(text: string, workshop: Workshop): Build {
   )
 }
 
-function manifest(root: string): { name: string; version: string } | null {
+function manifest(root: string): { name: string; version: string; bin: string } | null {
   try {
     const json: unknown = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     if (!isRecord(json)) return null
-    return { name: String(json['name']), version: String(json['version']) }
+    const { name, version, bin } = json
+    const command = isRecord(bin) ? String(bin[PACKAGE]) : ''
+    return { name: String(name), version: String(version), bin: command }
   } catch {
     return null
   }
@@ -99,17 +101,19 @@ function buildIn(label: string, folder: string): Build {
       `${label}: is no ${PACKAGE}: its package.json is missing or of something else`,
     )
   const root = realpathSync(folder)
-  const cli = join(root, 'dist', 'src', 'cli.js')
-  if (!existsSync(cli) || !existsSync(join(root, 'dist', 'core.release.wasm')))
+  const cli = join(root, about.bin)
+  if (about.bin === '' || !existsSync(cli) || !existsSync(join(root, 'dist', 'core.release.wasm')))
     throw new UserError(`${label}: is not built; run npm run build there`)
-  const probe = join(root, 'dist', 'src', 'cli', 'gate-probe.js')
+  const probe = ['gate-probe.js', 'cli/gate-probe.js']
+    .map(file => join(dirname(cli), file))
+    .find(existsSync)
   return {
     label,
     root,
     version: about.version,
     core: coreOf(root),
     cli,
-    probe: existsSync(probe) ? pathToFileURL(probe).href : null,
+    probe: probe === undefined ? null : pathToFileURL(probe).href,
   }
 }
 
@@ -159,7 +163,7 @@ export function copyBuild(build: Build, workshop: Workshop): Build {
   mkdirSync(join(root, 'dist'), { recursive: true })
   const dist = join(build.root, 'dist')
   cpSync(join(build.root, 'package.json'), join(root, 'package.json'))
-  for (const part of ['src', 'assembly', 'core.release.wasm', 'core.hash']) {
+  for (const part of ['lib', 'src', 'assembly', 'core.release.wasm', 'core.hash']) {
     const from = join(dist, part)
     if (existsSync(from)) cpSync(from, join(root, 'dist', part), { recursive: true })
   }

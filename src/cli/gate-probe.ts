@@ -1,6 +1,6 @@
 // The benchmarks that a build brings for the gate: the seam at which two builds meet in one process.
 //
-// The gate imports this file of each build by its path, dist/src/cli/gate-probe.js, and uses nothing else of them. What is
+// The gate imports this file of each build by its path, dist/lib/gate-probe.js, and uses nothing else of them. What is
 // exported here is therefore a promise to older and newer builds: PROBE_VERSION says which one.
 //
 //   PROBES       the benchmarks; two builds may be compared in one only when `does` is the same text in both

@@ -83,7 +83,7 @@ export function chosenProbes(
 
 // ------------------------------------------------------------------ processes
 
-const CHILD = fileURLToPath(distUrl('src/cli/gate-child.js'))
+const CHILD = fileURLToPath(distUrl('lib/gate-child.js'))
 
 /**
  * The engine compiles in the background, and on a busy host one build may wait for its fast code while the other already has

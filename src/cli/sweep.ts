@@ -144,7 +144,7 @@ function writeResults(
 
 // ------------------------------------------------------------------ running
 
-const CLI = fileURLToPath(distUrl('src/cli.js'))
+const CLI = fileURLToPath(distUrl('lib/cli.js'))
 
 /** How a run of a point ended. */
 type Ended = { readonly killed: string } | { readonly failed: string } | { readonly text: string }

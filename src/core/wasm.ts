@@ -172,11 +172,12 @@ export interface Core {
 }
 
 const here = new URL('.', import.meta.url)
-const built = here.pathname.endsWith('/dist/src/core/')
+const built = here.pathname.match(/\/dist\/(lib\/|src\/core\/)$/)?.[1]
+const dist = built === undefined ? '../../dist/' : built.replaceAll(/\w+(?=\/)/g, '..')
 
 /** A file of the build, by its path below dist/; the same from the built package and from the sources in a test. */
 export function distUrl(path: string): URL {
-  return new URL(`${built ? '../../' : '../../dist/'}${path}`, here)
+  return new URL(`${dist}${path}`, here)
 }
 
 /**

@@ -158,7 +158,7 @@ function threadedDevices(config: MachineConfig): number[] {
 /** Real time: the workers, which load their files while the machine is booted. */
 function spawnThreads(config: MachineConfig): Threads | undefined {
   if (config.clock === 'virtual') return undefined
-  const file = config.workerFile ?? distUrl('src/machine/cpu.worker.js')
+  const file = config.workerFile ?? distUrl('lib/bare-cpu.worker.js')
   return new Threads(config.cpus + threadedDevices(config).length, file)
 }
 

@@ -79,7 +79,7 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
     ...(kernel ? { kernel: heapBytes > 0 ? { heapBytes } : {} } : {}),
     jobs: needs.jobs,
     costs: plan.machine.costs,
-    workerFile: distUrl('src/workload/cpu.worker.js'),
+    workerFile: distUrl('lib/cpu.worker.js'),
   }
 }
 

@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
-const CLI = fileURLToPath(new URL('../../dist/src/cli.js', import.meta.url))
+const CLI = fileURLToPath(new URL('../../dist/lib/cli.js', import.meta.url))
 const JOB = [
   '[j]',
   'filename=/dev/nvme0n1',

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { vi } from 'vitest'
 import { main } from '../../src/cli/main.js'
 
-export const CLI: string = fileURLToPath(new URL('../../dist/src/cli.js', import.meta.url))
+export const CLI: string = fileURLToPath(new URL('../../dist/lib/cli.js', import.meta.url))
 export const ROOT: string = fileURLToPath(new URL('../..', import.meta.url))
 
 export const JOB: string = [

@@ -2,7 +2,7 @@
 //
 // A change that is meant is accepted by writing the baselines anew, in the same commit:
 //
-//   npm run build && node dist/src/cli.js gate test/golden/gate/*.fio --baseline test/golden/gate --update
+//   npm run build && node dist/lib/cli.js gate test/golden/gate/*.fio --baseline test/golden/gate --update
 
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,7 +14,7 @@ import { ROOT } from './gate-command.js'
 
 const FOLDER = join(ROOT, 'test', 'golden', 'gate')
 const UPDATE =
-  'if it is meant: npm run build && node dist/src/cli.js gate test/golden/gate/*.fio --baseline test/golden/gate --update'
+  'if it is meant: npm run build && node dist/lib/cli.js gate test/golden/gate/*.fio --baseline test/golden/gate --update'
 
 it.each(readdirSync(FOLDER).filter(name => name.endsWith('.fio')))('%s', async name => {
   const path = join(FOLDER, name)

@@ -57,7 +57,7 @@ export function manifestProblems(manifest: Manifest): string[] {
     want(!PRIVATE.includes(name.replace(/\/$/, '')), `files: ${name} publishes too much`)
   want(manifest.type === 'module', 'type is not module')
   want(manifest.engines?.node === '>=20.19', 'engines.node is not >=20.19')
-  want(manifest.bin?.['phasebit'] === './dist/src/cli.js', 'bin.phasebit is not ./dist/src/cli.js')
+  want(manifest.bin?.['phasebit'] === './dist/lib/cli.js', 'bin.phasebit is not ./dist/lib/cli.js')
   const main = (manifest.exports?.['.'] ?? {}) as Record<string, string>
   want(Object.keys(main)[0] === 'types', 'exports: types does not come first')
   for (const [name, range] of Object.entries(manifest.dependencies ?? {}))

@@ -251,9 +251,9 @@ describe('the package', () => {
   const good: Manifest = {
     type: 'module',
     engines: { node: '>=20.19' },
-    bin: { phasebit: './dist/src/cli.js' },
+    bin: { phasebit: './dist/lib/cli.js' },
     exports: { '.': { types: './a.d.ts', default: './a.js' } },
-    files: ['dist/src', 'README.md'],
+    files: ['dist/lib', 'README.md'],
     scripts: { test: 'vitest' },
     dependencies: { piscina: '^5.3.2' },
     devDependencies: { vitest: '4.1.12' },

@@ -124,8 +124,9 @@ describe('a build', () => {
     const path = write(
       'build.tgz',
       tar({
-        'package/package.json': '{"name": "phasebit", "version": "1.2.3"}',
-        'package/dist/src/cli.js': '',
+        'package/package.json':
+          '{"name": "phasebit", "version": "1.2.3", "bin": {"phasebit": "./dist/lib/cli.js"}}',
+        'package/dist/lib/cli.js': '',
         'package/dist/core.release.wasm': '',
       }),
     )
