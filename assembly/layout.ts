@@ -262,6 +262,7 @@ export const END_IO_JOB = 0 //      the bio is the head of an io_u
 export const END_IO_RING = 1 //     goes to the CPU's completion ring, for TypeScript
 export const END_IO_CHAIN = 2 //    part of a split bio: BIO_PRIVATE is the parent
 export const END_IO_HOST = 3 //     TypeScript is called at once (M_HOST)
+export const END_IO_NONE = 4 //     nobody's: it carries a request's pages, and goes back with the request
 
 // ---------------------------------------------------------------- blk_mq_ctx, one per CPU and disk
 export const CTX_CPU = 0 //              u32 I  CPU block

@@ -73,6 +73,25 @@ export function bio_alloc_bioset(blk: BlockLayer, options: bio_init_options): nu
   return leave(blk.k, t, bio)
 }
 
+/** A bio that only carries pages of a request; blk_rq_put_pages takes it back. */
+export function bio_of_pages(q: request_queue, opf: number, data: number, bytes: number): number {
+  const { blk } = q
+  const { view } = blk
+  const bio = take(blk)
+  view.words.fill(0, bio >>> 2, (bio + L.BIO_BYTES) >>> 2)
+  view.setU32(bio + L.BIO_OPF, opf)
+  view.setU32(bio + L.BIO_SIZE, bytes)
+  view.setU32(bio + L.BIO_DATA, data)
+  view.setU32(bio + L.BIO_END_IO, L.END_IO_NONE)
+  view.setU32(bio + L.BIO_DISK, q.at)
+  return bio
+}
+
+/** The bios of a request that has ended, from the first on. */
+export function bio_put_pages(blk: BlockLayer, first: number): void {
+  for (let bio = first; bio !== 0; bio = blk.view.u32(bio + L.BIO_NEXT)) blk.bios.bios.push(bio)
+}
+
 /** The same from the block layer's own set. */
 export function bio_alloc(blk: BlockLayer, options: bio_init_options): number {
   const t = enter(blk.k, 'bio_alloc')

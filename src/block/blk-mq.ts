@@ -90,9 +90,9 @@ function stopped(hctx: blk_mq_hw_ctx): boolean {
   return (hctx.q.blk.view.load(hctx.at + HC_STATE) & BLK_MQ_S_STOPPED) !== 0
 }
 
-/** Takes a whole list of {head, tail} words. */
-function splice(blk: BlockLayer, head: number, tail: number): rq_list {
-  const all: rq_list = []
+/** Takes a whole list of {head, tail} words, to the end of `all`. */
+function splice(blk: BlockLayer, head: number, tail: number, all: rq_list = []): rq_list {
+  if (blk.view.u32(head) === 0) return all
   for (let rq = blk.view.u32(head); rq; rq = blk.view.u32(rq + RQ_NEXT)) all.push(rq)
   blk.view.setU32(head, 0)
   blk.view.setU32(tail, 0)
@@ -126,7 +126,9 @@ export function kblockd_mod_delayed_work_on(
 // ---------------------------------------------------------------- running a hardware queue
 
 function ctx_pending(hctx: blk_mq_hw_ctx): boolean {
-  return hctx.ctxs.some(ctx => hctx.q.blk.view.u32(ctx + CTX_HEAD) !== 0)
+  const { view } = hctx.q.blk
+  for (const ctx of hctx.ctxs) if (view.u32(ctx + CTX_HEAD) !== 0) return true
+  return false
 }
 
 /** Whether requests wait: on hctx->dispatch, on software queues, in the scheduler. */
@@ -231,7 +233,8 @@ export function take_dispatch(hctx: blk_mq_hw_ctx): rq_list {
 export function blk_mq_flush_busy_ctxs(hctx: blk_mq_hw_ctx): rq_list {
   const { blk } = hctx.q
   const t = enter(blk.k, 'blk_mq_flush_busy_ctxs')
-  const all = hctx.ctxs.flatMap(ctx => splice(blk, ctx + CTX_HEAD, ctx + CTX_TAIL))
+  const all: rq_list = []
+  for (const ctx of hctx.ctxs) splice(blk, ctx + CTX_HEAD, ctx + CTX_TAIL, all)
   return leave(blk.k, t, all)
 }
 

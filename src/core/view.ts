@@ -49,8 +49,9 @@ export class View {
   /** @param value a whole number, 0 to 2^64 - 1 */
   setU64(address: number, value: number): void {
     const i = address >>> 2
-    this.words[i] = value % TWO_32
-    this.words[i + 1] = Math.floor(value / TWO_32)
+    const high = Math.floor(value / TWO_32)
+    this.words[i] = value - high * TWO_32
+    this.words[i + 1] = high
   }
 
   /** 2^64 - 1: the time that never comes. */

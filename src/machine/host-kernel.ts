@@ -45,6 +45,12 @@ const BIOS = 256
 const WAITERS = 64
 const WAITER_STRIDE = L.LINE
 const SCHED_TAGS_MAX = 256
+/** Arguments of a core's function that is called for every I/O, at most. */
+const SHORT_CALL = 4
+
+type CoreFn = (...args: number[]) => number
+/** What answers a call out of the core. */
+type Answerer = (a: number, b: number, c: number) => number
 
 /** Bytes that a kernel wants of the machine's memory (MachineConfig.extraBytes). */
 export function hostKernelBytes(cpus: number, hardwareQueues: number, heapBytes = 0): number {
@@ -256,15 +262,18 @@ export class HostKernel {
   #wrap(core: Core): Core {
     const wrapped: Record<string, unknown> = {}
     for (const [name, value] of Object.entries(core)) {
-      wrapped[name] =
-        typeof value === 'function'
-          ? (...args: number[]): number => this.#call(value as (...a: number[]) => number, args)
-          : value
+      wrapped[name] = typeof value === 'function' ? this.#door(value as CoreFn) : value
     }
     return wrapped as unknown as Core
   }
 
-  #call(fn: (...args: number[]) => number, args: number[]): number {
+  /** Nobody makes a list of arguments for the short calls of every I/O. */
+  #door(fn: CoreFn): CoreFn {
+    if (fn.length > SHORT_CALL) return (...args) => this.#call(() => fn(...args), 0, 0, 0, 0)
+    return (a, b, c, d) => this.#call(fn, a!, b!, c!, d!)
+  }
+
+  #call(fn: CoreFn, a: number, b: number, c: number, d: number): number {
     const { k } = this
     const view = this.#view
     const cpu = this.#options.cpus[k.cpu.id]!
@@ -280,7 +289,7 @@ export class HostKernel {
     }
     this.#inside++
     try {
-      return fn(...args)
+      return fn(a, b, c, d)
     } finally {
       this.#inside--
       if (plug instanceof blk_plug) plug.depth = view.u32(cpu + L.CPU_PLUG)
@@ -294,25 +303,35 @@ export class HostKernel {
 
   /** HB_*. */
   block_host = (cpu: number, what: number, a: number, b: number): number =>
-    this.#from(cpu >>> 0, () => block_host(this.blk, what, a, b))
+    this.#from(cpu >>> 0, this.#block_host, what, a, b)
+
+  readonly #block_host = (what: number, a: number, b: number): number =>
+    block_host(this.blk, what, a, b)
 
   /** make_request_fn of single queues. */
   make_request = (cpu: number, bio: number): number =>
-    this.#from(cpu >>> 0, () =>
-      this.lightnvm?.owns(bio >>> 0)
-        ? this.lightnvm.make_request(bio >>> 0)
-        : this.#single.make_request(cpu >>> 0, bio >>> 0),
-    )
+    this.#from(cpu >>> 0, this.#make_request, cpu, bio, 0)
+
+  readonly #make_request = (cpu: number, bio: number): number =>
+    this.lightnvm?.owns(bio >>> 0)
+      ? this.lightnvm.make_request(bio >>> 0)
+      : this.#single.make_request(cpu >>> 0, bio >>> 0)
 
   null_cmd = (cpu: number, nullb: number, rq: number, faults: number): number =>
-    this.#from(cpu >>> 0, () => {
-      const answer = this.#null.null_cmd(cpu, nullb, rq, faults)
-      // A timer that was set for the past fires at once: interrupts are not held off here.
-      if (hrtimer_get_next_event(this.k) <= this.k.now()) this.k.advance()
-      return answer
-    })
+    this.#from(
+      cpu >>> 0,
+      () => {
+        const answer = this.#null.null_cmd(cpu, nullb, rq, faults)
+        // A timer that was set for the past fires at once: interrupts are not held off here.
+        if (hrtimer_get_next_event(this.k) <= this.k.now()) this.k.advance()
+        return answer
+      },
+      0,
+      0,
+      0,
+    )
 
-  #from<T>(cpu: number, fn: () => T): T {
+  #from(cpu: number, fn: Answerer, a: number, b: number, c: number): number {
     const { k } = this
     const view = this.#view
     const at = k.cpus[view.u32(cpu + L.CPU_INDEX)]!
@@ -321,11 +340,11 @@ export class HostKernel {
     const inside = this.#inside
     this.#inside = Math.max(inside, 1)
     try {
-      if (id & L.TRACE_HARDIRQ || inside === 0) return this.#inIrq(at, depth, fn)
+      if (id & L.TRACE_HARDIRQ || inside === 0) return this.#inIrq(at, depth, fn, a, b, c)
       const before = k.ctx.depth
       k.ctx.depth = depth
       try {
-        return fn()
+        return fn(a, b, c)
       } finally {
         k.ctx.depth = before
       }
@@ -335,16 +354,19 @@ export class HostKernel {
   }
 
   /** The core serves an event of a CPU: its interrupt. */
-  #inIrq<T>(cpu: Cpu, depth: number, fn: () => T): T {
+  #inIrq(cpu: Cpu, depth: number, fn: Answerer, a: number, b: number, c: number): number {
     const { k } = this
+    const { cpu: cpu_before, ctx: ctx_before } = k
     const before = cpu.hardirq.depth
     cpu.in_hardirq++
+    k.cpu = cpu
+    k.ctx = cpu.hardirq
+    cpu.hardirq.depth = depth
     try {
-      return run_in_context(k, cpu, cpu.hardirq, () => {
-        cpu.hardirq.depth = depth
-        return fn()
-      })
+      return fn(a, b, c)
     } finally {
+      k.cpu = cpu_before
+      k.ctx = ctx_before
       cpu.hardirq.depth = before
       cpu.in_hardirq--
       this.#call_back(cpu)

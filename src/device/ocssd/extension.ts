@@ -36,16 +36,49 @@ const ONCS_TIMESTAMP = 0x40
 
 const INVALID = SC_INVALID_FIELD | DNR
 
-/** The addresses of a command; a status if its list cannot be reached. */
-function addresses(c: Command, s: ControllerServices, count: number): Float64Array | number {
-  const list = new Float64Array(count)
+/** The addresses of a command, to `list`. @returns a status: the list may be out of reach */
+function addresses(c: Command, s: ControllerServices, count: number, list: Float64Array): number {
   const at = c.u64(10)
   if (count === 1) list[0] = at
   else {
     if (at % 8 !== 0 || !s.dma.reaches(at, 8 * count)) return INVALID
     for (let i = 0; i < count; i++) list[i] = s.view.u64(at + 8 * i)
   }
-  return list
+  return 0
+}
+
+/** Where the pages of a command are, if its PRPs name them all without a second list page; nothing is made for it. */
+function whole_pages(
+  c: Command,
+  { dma, view }: ControllerServices,
+  count: number,
+  to: Float64Array,
+): boolean {
+  if (c.psdt !== 0 || dma.page !== SECTOR_BYTES) return false
+  const list = c.prp2
+  const in_list = count > 2
+  if (in_list && (list % 8 !== 0 || (list % dma.page) + 8 * (count - 1) > dma.page)) return false
+  if (in_list && !dma.reaches(list, 8 * (count - 1))) return false
+  for (let i = 0; i < count; i++) {
+    const at = i === 0 ? c.prp1 : in_list ? view.u64(list + 8 * (i - 1)) : list
+    if (at % SECTOR_BYTES !== 0 || !dma.reaches(at, SECTOR_BYTES)) return false
+    to[i] = at
+  }
+  return true
+}
+
+/** What decoding a command needs, made once: one command is decoded at a time. */
+class Scratch {
+  readonly addresses: Float64Array = new Float64Array(MAX_VECTOR)
+  readonly data: Float64Array = new Float64Array(MAX_VECTOR)
+  readonly command: { -readonly [K in keyof VectorCommand]: VectorCommand[K] } = {
+    count: 0,
+    addresses: this.addresses,
+    mem: new Uint32Array(0),
+    data: this.data,
+    oob: -1,
+    control: 0,
+  }
 }
 
 /** Memory of a command's sectors: their own places where they are whole pages, else a copy. */
@@ -78,34 +111,52 @@ function sectors(
   return { mem: new Uint32Array(copy.buffer), data: places, back }
 }
 
-/** A vector command with everything that it points to; a status if something cannot be reached. */
-function decode(
-  c: Command,
-  s: ControllerServices,
-): { readonly command: VectorCommand; readonly done: () => void } | number {
+/** Nothing is left to be done when the command was executed. */
+const NOTHING = (): void => {}
+
+/** Fills in `scratch.command`: what comes after it was executed, or a status if something cannot be reached. */
+function decode(c: Command, s: ControllerServices, scratch: Scratch): (() => void) | number {
   const count = (c.cdw(12) & 0xffff) + 1
   if (count > MAX_VECTOR) return INVALID
-  const list = addresses(c, s, count)
-  if (typeof list === 'number') return list
-  const control = c.cdw(12) >>> 16
+  const { command } = scratch
+  const wrong = addresses(c, s, count, scratch.addresses)
+  if (wrong !== 0) return wrong
+  command.count = count
+  command.control = c.cdw(12) >>> 16
   const moves = c.opcode !== OP_ERASE && c.opcode !== OP_COPY
-  const where = moves ? sectors(c, s, count, c.opcode === OP_WRITE) : null
-  if (typeof where === 'number') return where
+  if (moves && !whole_pages(c, s, count, scratch.data)) return decode_pieces(c, s, command)
   const mptr = moves ? c.mptr : 0
   if (mptr !== 0 && (mptr % 4 !== 0 || !s.dma.reaches(mptr, count * OOB_BYTES))) return INVALID
-  const mem = where?.mem ?? s.view.words
+  command.mem = s.view.words
+  command.data = scratch.data
+  command.oob = mptr === 0 ? -1 : mptr
+  return NOTHING
+}
+
+/** The same for sectors that are not whole pages, or come by an SGL. */
+function decode_pieces(
+  c: Command,
+  s: ControllerServices,
+  command: Scratch['command'],
+): (() => void) | number {
+  const { count } = command
+  const where = sectors(c, s, count, c.opcode === OP_WRITE)
+  if (typeof where === 'number') return where
+  const { mptr } = c
+  if (mptr !== 0 && (mptr % 4 !== 0 || !s.dma.reaches(mptr, count * OOB_BYTES))) return INVALID
+  const { mem, data, back } = where
   const own = mem === s.view.words
-  const oob = mptr === 0 ? -1 : own ? mptr : count * SECTOR_BYTES
   const oobAt = count * SECTOR_BYTES
   const bytes = s.view.bytes
   const inside = own ? null : new Uint8Array(mem.buffer, oobAt, count * OOB_BYTES)
   if (inside !== null && mptr !== 0) inside.set(bytes.subarray(mptr, mptr + inside.length))
-  const done = (): void => {
-    where?.back?.()
+  command.mem = mem
+  command.data = data
+  command.oob = mptr === 0 ? -1 : own ? mptr : oobAt
+  return () => {
+    back?.()
     if (inside !== null && mptr !== 0 && c.opcode === OP_READ) bytes.set(inside, mptr)
   }
-  const data = where?.data ?? []
-  return { command: { count, addresses: list, mem, data, oob, control }, done }
 }
 
 function ended(c: Command, s: ControllerServices, result: VectorResult, now: number): Answer {
@@ -115,10 +166,15 @@ function ended(c: Command, s: ControllerServices, result: VectorResult, now: num
   return 'pending'
 }
 
-function vector(device: OpenChannelDevice, c: Command, s: ControllerServices): Answer {
-  const decoded = decode(c, s)
-  if (typeof decoded === 'number') return { status: decoded }
-  const { command, done } = decoded
+function vector(
+  device: OpenChannelDevice,
+  scratch: Scratch,
+  c: Command,
+  s: ControllerServices,
+): Answer {
+  const done = decode(c, s, scratch)
+  if (typeof done === 'number') return { status: done }
+  const { command } = scratch
   const now = s.now()
   if (c.opcode === OP_COPY) return copied(device, c, s, command, now)
   const result =
@@ -152,8 +208,9 @@ function copied(
 function set_bad_blocks(device: OpenChannelDevice, c: Command, s: ControllerServices): Answer {
   const count = (c.cdw(12) & 0xffff) + 1
   if (count > MAX_VECTOR) return { status: INVALID }
-  const list = addresses(c, s, count)
-  if (typeof list === 'number') return { status: list }
+  const list = new Float64Array(count)
+  const wrong = addresses(c, s, count, list)
+  if (wrong !== 0) return { status: wrong }
   return { status: device.setBadBlocks(list, count, (c.cdw(12) >>> 16) & 0xff) }
 }
 
@@ -188,7 +245,8 @@ function identify_namespace(device: OpenChannelDevice, data: Uint8Array): void {
 
 /** What makes a controller one of an open-channel device. */
 export function openChannelExtension(device: OpenChannelDevice): Extension {
-  const io = (c: Command, s: ControllerServices): Answer => vector(device, c, s)
+  const scratch = new Scratch()
+  const io = (c: Command, s: ControllerServices): Answer => vector(device, scratch, c, s)
   const old = device.geometry.version === 12
   const admin = new Map([
     [

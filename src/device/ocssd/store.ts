@@ -7,7 +7,17 @@ import { OOB_BYTES, SECTOR_BYTES } from './geometry.js'
 
 const SECTOR_WORDS = SECTOR_BYTES / 4
 const OOB_WORDS = OOB_BYTES / 4
+/** The first slab's pages; each further one is twice as large, so that there are few of them. */
 const SLAB_PAGES = 64
+
+/** The slab of a page, and its first page. */
+function slab_of(page: number): number {
+  return 31 - Math.clz32(Math.floor(page / SLAB_PAGES) + 1)
+}
+
+function slab_start(slab: number): number {
+  return (2 ** slab - 1) * SLAB_PAGES
+}
 
 interface ChunkData {
   /** Page of the pool, or -1: `word` over and over. */
@@ -54,13 +64,16 @@ export class SectorStore {
     const page = this.#free.pop()
     if (page !== undefined) return page
     if ((this.#pages + 1) * SECTOR_BYTES > this.#budget) return -1
-    if (this.#pages % SLAB_PAGES === 0) this.#slabs.push(new Uint32Array(SLAB_PAGES * SECTOR_WORDS))
+    const { length } = this.#slabs
+    if (this.#pages === slab_start(length))
+      this.#slabs.push(new Uint32Array(SLAB_PAGES * 2 ** length * SECTOR_WORDS))
     return this.#pages++
   }
 
   #at(page: number): Uint32Array {
-    const from = (page % SLAB_PAGES) * SECTOR_WORDS
-    return this.#slabs[Math.floor(page / SLAB_PAGES)].subarray(from, from + SECTOR_WORDS)
+    const slab = slab_of(page)
+    const from = (page - slab_start(slab)) * SECTOR_WORDS
+    return this.#slabs[slab].subarray(from, from + SECTOR_WORDS)
   }
 
   /**

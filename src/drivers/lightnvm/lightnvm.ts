@@ -139,7 +139,7 @@ export function ppa_of(ch: number, lun: number, chk: number, sec: number): numbe
 }
 
 export function ppa_sec(ppa: number): number {
-  return ppa % CH
+  return ppa - Math.floor(ppa / CH) * CH
 }
 
 export function ppa_ch(ppa: number): number {
@@ -154,12 +154,17 @@ export function ppa_chk(ppa: number): number {
   return Math.floor(ppa / CHK)
 }
 
+/** Powers of two: `2 ** n` and `%` of large numbers are calls out of compiled code. */
+const POW2: Float64Array = Float64Array.from({ length: 65 }, (_, n) => 2 ** n)
+
 function put(value: number, field: addr_field): number {
-  return value * 2 ** field.offset
+  return value * POW2[field.offset]
 }
 
 function get(address: number, field: addr_field): number {
-  return Math.floor(address / 2 ** field.offset) % 2 ** field.len
+  const above = Math.floor(address / POW2[field.offset])
+  const size = POW2[field.len]
+  return above - Math.floor(above / size) * size
 }
 
 /** An address in the device's format. */
@@ -209,6 +214,10 @@ export class nvm_rq {
   readonly ppa_list: Float64Array = new Float64Array(NVM_MAX_VLBA)
   /** Byte addresses of the sectors. */
   readonly pages: Uint32Array = new Uint32Array(NVM_MAX_VLBA)
+  /** What a target remembers of each sector. */
+  readonly lbas: Float64Array = new Float64Array(NVM_MAX_VLBA)
+  /** The driver's: the first of the bios that carry the pages. */
+  bio = 0
   /** A block of the DMA pool: out-of-band data, and at DMA_PPA_OFFSET the list that the device fetches. 0: none. */
   dma = 0
   /** NVMe status, and the map of failed addresses. */

@@ -17,7 +17,15 @@ import { wake_up_process } from '../../kernel/task.js'
 import { down_timeout, up } from '../../kernel/semaphore.js'
 import { test_and_set_bit } from './bitmap.js'
 import { nvm_dev_dma_alloc, nvm_dev_dma_free, nvm_submit_io, nvm_submit_io_sync } from './core.js'
-import { NVM_IO_SCRAMBLE_ENABLE, NVM_IO_SUSPEND, NVM_OP_ERASE, nvm_rq, ppa_of } from './lightnvm.js'
+import {
+  NVM_IO_SCRAMBLE_ENABLE,
+  NVM_IO_SUSPEND,
+  NVM_OP_ERASE,
+  nvm_rq,
+  ppa_chk,
+  ppa_of,
+  ppa_sec,
+} from './lightnvm.js'
 import {
   ADDR_EMPTY,
   PBLK_COMMAND_TIMEOUT_MS,
@@ -184,9 +192,9 @@ export function pblk_up_rq(pblk: pblk, lun_bitmap: Uint8Array): void {
 export function pblk_note_done(pblk: pblk, rqd: nvm_rq): void {
   for (let i = 0; i < rqd.nr_ppas; i++) {
     const ppa = rqd.ppa_list[i]
-    const line = pblk.lines[Math.floor(ppa / 2 ** 37)]
+    const line = pblk.lines[ppa_chk(ppa)]
     const pos = pblk_ppa_to_pos(pblk, ppa)
-    const sec = (ppa % 2 ** 21) + 1
+    const sec = ppa_sec(ppa) + 1
     if (line.done[pos] < sec) line.done[pos] = sec
   }
 }

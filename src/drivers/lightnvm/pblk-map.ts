@@ -58,15 +58,17 @@ function* pblk_map_page_data(
   const paddr = pblk_alloc_page(pblk, line, n)
   line.inflight += n
   const { emeta } = line.meta!
+  // one write unit: its sectors follow each other on one LUN
+  const ppa = addr_to_gen_ppa(pblk, paddr, line.id)
+  const at = pblk_ppa_to_t(pblk, ppa)
   for (let i = 0; i < n; i++) {
-    const ppa = addr_to_gen_ppa(pblk, paddr + i, line.id)
-    rqd.ppa_list[from + i] = ppa
+    rqd.ppa_list[from + i] = ppa + i
     let lba = ADDR_EMPTY
     if (from + i < ctx.nr_valid) {
       line.ref++
       line.sec_to_update++
       const pos = pblk_rb_w_ctx(pblk, ctx.sentry + from + i)
-      pblk.rwb.ppa[pos] = pblk_ppa_to_t(pblk, ppa)
+      pblk.rwb.ppa[pos] = at + i
       lba = pblk.rwb.lba[pos]
       if (lba !== ADDR_EMPTY) line.nr_valid_lbas++
       else pblk.pad_wa++

@@ -57,8 +57,6 @@ import { pblk_rb_copy_to_bio } from './pblk-rb.js'
 interface r_private {
   readonly pblk: pblk
   readonly parts: bio_parts
-  /** What each sector of the request must say of itself. */
-  readonly lbas: Float64Array
 }
 
 const found = new Float64Array(PBLK_MAX_REQ_ADDRS)
@@ -99,10 +97,10 @@ function __pblk_end_io_read(pblk: pblk, rqd: nvm_rq, put: boolean): void {
 }
 
 function pblk_end_io_read(rqd: nvm_rq): void {
-  const { pblk, parts, lbas } = rqd.private as r_private
+  const { pblk, parts } = rqd.private as r_private
   const t = enter(pblk.k, 'pblk_end_io_read')
   if (rqd.error !== 0) pblk_log_read_err(pblk, rqd)
-  else pblk_read_check(pblk, rqd, lbas)
+  else pblk_read_check(pblk, rqd, rqd.lbas)
   end_part(parts, is_error(rqd) && !pblk.quirks ? BLK_STS_IOERR : 0)
   __pblk_end_io_read(pblk, rqd, true)
   pblk_io_over(pblk)
@@ -152,9 +150,8 @@ export function pblk_submit_read(
   pblk_acct(pblk)
   const rqd = pblk_alloc_rqd(pblk)
   pblk_alloc_dma(pblk, rqd)
-  const lbas = new Float64Array(n)
   rqd.opcode = NVM_OP_PREAD
-  rqd.nr_ppas = pblk_read_ppalist_rq(pblk, rqd, lbas, lba, n, data)
+  rqd.nr_ppas = pblk_read_ppalist_rq(pblk, rqd, rqd.lbas, lba, n, data)
   if (rqd.nr_ppas === 0) {
     __pblk_end_io_read(pblk, rqd, false)
     return leave(pblk.k, t, NVM_IO_DONE)
@@ -166,7 +163,7 @@ export function pblk_submit_read(
   } else trace_call(pblk.k, 'pblk_partial_read')
   rqd.flags = pblk_set_read_mode(pblk, rqd.nr_ppas)
   rqd.end_io = pblk_end_io_read
-  rqd.private = { pblk, parts, lbas } satisfies r_private
+  rqd.private = { pblk, parts } satisfies r_private
   if (pblk_submit_io(pblk, rqd) === 0) return leave(pblk.k, t, NVM_IO_OK)
   __pblk_end_io_read(pblk, rqd, true)
   return leave(pblk.k, t, NVM_IO_ERR)

@@ -477,8 +477,9 @@ export function get_lba(pblk: pblk, address: number): number {
 
 export function put_lba(pblk: pblk, address: number, lba: number): void {
   const { words } = pblk.memory
-  words[address >> 2] = lba === ADDR_EMPTY ? 0xffffffff : lba % 2 ** 32
-  words[(address >> 2) + 1] = lba === ADDR_EMPTY ? 0xffffffff : Math.floor(lba / 2 ** 32)
+  const high = lba === ADDR_EMPTY ? 0xffffffff : Math.floor(lba / 2 ** 32)
+  words[address >> 2] = lba === ADDR_EMPTY ? 0xffffffff : lba - high * 2 ** 32
+  words[(address >> 2) + 1] = high
 }
 
 /** Out-of-band data of sector `i` of a request: 8 bytes of nothing, then the lba. */

@@ -62,7 +62,7 @@ import {
 
 /** Writes a command into 64 bytes of memory. */
 export function nvme_write_command(view: View, at: number, cmd: nvme_command): void {
-  view.fill(at, SQE_BYTES, 0)
+  view.words.fill(0, at >>> 2, (at + SQE_BYTES) >>> 2)
   view.setU32(at, cmd.opcode | ((cmd.flags ?? 0) << 8))
   view.setU32(at + SQE_NSID, cmd.nsid ?? 0)
   view.setU32(at + SQE_CDW2, cmd.cdw2 ?? 0)
@@ -70,9 +70,12 @@ export function nvme_write_command(view: View, at: number, cmd: nvme_command): v
   view.setU64(at + SQE_MPTR, cmd.metadata ?? 0)
   view.setU64(at + SQE_PRP1, cmd.prp1 ?? 0)
   view.setU64(at + SQE_PRP2, cmd.prp2 ?? 0)
-  const { cdw10 = 0, cdw11 = 0, cdw12 = 0, cdw13 = 0, cdw14 = 0, cdw15 = 0 } = cmd
-  for (const [i, dword] of [cdw10, cdw11, cdw12, cdw13, cdw14, cdw15].entries())
-    view.setU32(at + SQE_CDW10 + 4 * i, dword)
+  view.setU32(at + SQE_CDW10, cmd.cdw10 ?? 0)
+  view.setU32(at + SQE_CDW10 + 4, cmd.cdw11 ?? 0)
+  view.setU32(at + SQE_CDW10 + 8, cmd.cdw12 ?? 0)
+  view.setU32(at + SQE_CDW10 + 12, cmd.cdw13 ?? 0)
+  view.setU32(at + SQE_CDW10 + 16, cmd.cdw14 ?? 0)
+  view.setU32(at + SQE_CDW10 + 20, cmd.cdw15 ?? 0)
 }
 
 /** The direction of a command's data, by its opcode (nvme_is_write; a fabrics command's is its type's). */

@@ -22,7 +22,7 @@ import {
   RQ_RESULT1,
 } from '../../../../assembly/layout.js'
 import { REQ_FAILFAST_DRIVER } from '../../../../assembly/nvme.js'
-import { bio_alloc_bioset } from '../../../block/bio.js'
+import { bio_of_pages, bio_put_pages } from '../../../block/bio.js'
 import { blk_execute_rq, blk_execute_rq_nowait } from '../../../block/blk-exec.js'
 import { this_cpu } from '../../../block/blk-mq.js'
 import type { request_queue } from '../../../block/blkdev.js'
@@ -78,10 +78,9 @@ interface ns_data {
 }
 
 const data_of = (dev: nvm_dev): ns_data => dev.private_data as ns_data
-const half = (value: number): [low: number, high: number] => [
-  value % 2 ** 32,
-  Math.floor(value / 2 ** 32),
-]
+const TWO_32 = 2 ** 32
+const high = (value: number): number => Math.floor(value / TWO_32)
+const low = (value: number): number => value - high(value) * TWO_32
 
 // ---------------------------------------------------------------- commands
 
@@ -93,17 +92,15 @@ function nvme_nvm_rqtocmd(dev: nvm_dev, rqd: nvm_rq): nvme_command {
     spba = rqd.dma + DMA_PPA_OFFSET
     const { words } = dev.memory
     for (let i = 0; i < rqd.nr_ppas; i++) {
-      const [low, high] = half(rqd.ppa_list[i])
-      words[(spba >> 2) + 2 * i] = low
-      words[(spba >> 2) + 2 * i + 1] = high
+      words[(spba >> 2) + 2 * i] = low(rqd.ppa_list[i])
+      words[(spba >> 2) + 2 * i + 1] = high(rqd.ppa_list[i])
     }
   }
-  const [cdw10, cdw11] = half(spba)
   return {
     opcode: rqd.opcode,
     nsid: ns.ns_id,
-    cdw10,
-    cdw11,
+    cdw10: low(spba),
+    cdw11: high(spba),
     cdw12: (rqd.nr_ppas - 1) | ((rqd.flags & 0xffff) << 16),
     metadata: rqd.opcode === NVM_OP_ERASE ? 0 : rqd.dma,
   }
@@ -116,35 +113,26 @@ function map_pages(q: request_queue, rq: number, rqd: nvm_rq): void {
   const t = enter(k, 'blk_init_request_from_bio')
   trace_call(k, 'blk_recount_segments')
   const opf = view.u32(rq + RQ_CMD_FLAGS)
-  let [last, segments] = [0, 0]
-  for (let i = 0; i < rqd.nr_ppas; ) {
+  const { nr_ppas, pages } = rqd
+  let last = 0
+  let segments = 0
+  for (let i = 0; i < nr_ppas; ) {
     let n = 1
-    while (i + n < rqd.nr_ppas && rqd.pages[i + n] === rqd.pages[i] + n * SECTOR_BYTES) n++
-    const at = { q, opf, sector: 0, bytes: n * SECTOR_BYTES, data: rqd.pages[i] }
-    const bio = silent(k, () =>
-      bio_alloc_bioset(blk, { ...at, end_io: one => void blk.bios.bios.push(one) }),
-    )
-    const submitted = this_cpu(blk) + CPU_SUBMITTED
-    view.setU64(submitted, view.u64(submitted) + 1)
-    if (last === 0) view.setU32(rq + RQ_BIO, bio)
+    while (i + n < nr_ppas && pages[i + n] === pages[i] + n * SECTOR_BYTES) n++
+    const bio = bio_of_pages(q, opf, pages[i], n * SECTOR_BYTES)
+    if (last === 0) rqd.bio = bio
     else view.setU32(last + BIO_NEXT, bio)
     last = bio
     segments++
     i += n
   }
+  const submitted = this_cpu(blk) + CPU_SUBMITTED
+  view.setU64(submitted, view.u64(submitted) + segments)
+  view.setU32(rq + RQ_BIO, rqd.bio)
   view.setU32(rq + RQ_BIOTAIL, last)
   view.setU32(rq + RQ_DATA_LEN, rqd.nr_ppas * SECTOR_BYTES)
   view.setU32(rq + RQ_NR_SEGS, segments)
   leave(k, t)
-}
-
-/** Calls a function whose steps Linux has elsewhere. */
-function silent<T>(k: request_queue['blk']['k'], fn: () => T): T {
-  const { on } = k.trace
-  k.trace.on = false
-  const result = fn()
-  k.trace.on = on
-  return result
 }
 
 /** What a fresh request still lacks. */
@@ -156,6 +144,8 @@ function dress(q: request_queue, rq: number, rqd: nvm_rq): void {
 
 function take_result(q: request_queue, rq: number, rqd: nvm_rq): void {
   const { view } = q.blk
+  bio_put_pages(q.blk, rqd.bio)
+  rqd.bio = 0
   rqd.ppa_status_low = view.u32(rq + RQ_RESULT)
   rqd.ppa_status_high = view.u32(rq + RQ_RESULT1)
   const end = nvme_req_end(view, rq)
@@ -225,7 +215,7 @@ function* nvme_nvm_get_bb_tbl(dev: nvm_dev, ppa: number): Sleep<Uint8Array | num
   const { ns } = data_of(dev)
   const { num_chk, num_pln } = dev.geo!
   const entries = num_chk * num_pln
-  const [cdw10, cdw11] = half(ppa)
+  const [cdw10, cdw11] = [low(ppa), high(ppa)]
   let table: Uint8Array | null = null
   const error = yield* with_buffer(ns.ctrl, BB_HEADER + entries, function* (at) {
     const cmd = { opcode: nvme_nvm_admin_get_bb_tbl, nsid: ns.ns_id, cdw10, cdw11 }
@@ -245,7 +235,8 @@ function* nvme_nvm_set_bb_tbl(dev: nvm_dev, ppas: readonly number[], type: numbe
   const { blk } = ns.ctrl
   return yield* with_buffer(ns.ctrl, 8 * ppas.length, function* (at) {
     for (const [i, ppa] of ppas.entries()) blk.view.setU64(at + 8 * i, ppa)
-    const [cdw10, cdw11] = half(ppas.length === 1 ? ppas[0] : at)
+    const spba = ppas.length === 1 ? ppas[0] : at
+    const [cdw10, cdw11] = [low(spba), high(spba)]
     const cdw12 = (ppas.length - 1) | (type << 16)
     const cmd = { opcode: nvme_nvm_admin_set_bb_tbl, nsid: ns.ns_id, cdw10, cdw11, cdw12 }
     return (yield* nvme_submit_sync_cmd(ns.ctrl.admin_q!, cmd)) === 0 ? 0 : -EIO
