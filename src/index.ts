@@ -4,6 +4,7 @@
 //   run       a plan (or the arguments of one) is run; the result is plain data
 //   formatReport   fio's texts of a result
 //   openMachine    a machine for a program: read, write, trim and flush, in virtual time
+//   openLightnvm   a machine with open-channel devices: targets are made and removed, attributes read
 //
 // Errors: UserError for anything wrong with what was asked for, before any I/O; OutputError when a log cannot be written
 // or a thread dies. Jobs that fail are no exception: the outcome lists them. Nothing is printed here, and signals are the
@@ -36,6 +37,15 @@ export {
   openMachine,
 } from './workload/open-machine.js'
 export { type Dump, formatDump } from './workload/dump.js'
+export {
+  type LnvmCreate,
+  type LnvmDevice,
+  type LnvmMachine,
+  type LnvmTarget,
+  type LnvmType,
+  openLightnvm,
+  type Version,
+} from './workload/lnvm-machine.js'
 export type { RunHooks, RunOutcome } from './workload/run.js'
 
 /** The name under which messages know a job file that came as text. */

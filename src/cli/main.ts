@@ -50,6 +50,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: async args => (await import('./nvme.js')).nvmeCommand(args),
     help: async () => (await import('./nvme-help.js')).nvmeHelp(),
   },
+  lnvm: {
+    summary: "open-channel devices and their targets, in nvme-cli's words",
+    run: async args => (await import('./lnvm.js')).lnvmCommand(args),
+    help: async () => (await import('./lnvm-help.js')).lnvmHelp(),
+  },
   serve: {
     summary: 'serve the disks of a machine to NVMe/TCP hosts',
     run: async args => (await import('./serve.js')).serveCommand(args),

@@ -185,7 +185,8 @@ export function targetHeap(spec: TargetSpec, parent: OcssdSpec): number {
 
 // ---------------------------------------------------------------- life
 
-function createWords(name: string, target: DiskTarget): Uint8Array {
+/** The argument of NVM_DEV_CREATE. */
+export function createWords(name: string, target: DiskTarget): Uint8Array {
   const [lun_begin, lun_end] = target.luns ?? [ALL_LUNS, ALL_LUNS]
   return encode_create({
     dev: target.parent,
@@ -200,8 +201,8 @@ function createWords(name: string, target: DiskTarget): Uint8Array {
   })
 }
 
-/** One call of the control node. 0 or a negative error. */
-async function control(machine: Machine, cmd: number, arg: Uint8Array): Promise<number> {
+/** One call of the control node: 0, 1 or a negative error. The answer is in `arg`. */
+export async function control(machine: Machine, cmd: number, arg: Uint8Array): Promise<number> {
   let error = 0
   await runTask(machine, 'nvmctl', 0, function* () {
     error = yield* nvm_ctl_ioctl(machine.host!.lightnvm!.lnvm, cmd, arg)

@@ -1,0 +1,170 @@
+// phasebit lnvm, and the same as an API: devices, their attributes, targets made and removed; what is refused, in one line.
+
+import { describe, expect, test } from 'vitest'
+import { lnvmCommand } from '../../src/cli/lnvm.js'
+import { UserError } from '../../src/core/errors.js'
+import { openLightnvm } from '../../src/workload/lnvm-machine.js'
+
+const SMALL = ['--device', 'nvme,ocssd=2.0,groups=2,pus=2,chunks=40,clba=512']
+
+/** What a word writes to standard output. */
+async function out(...args: string[]): Promise<string> {
+  let text = ''
+  const write = process.stdout.write
+  process.stdout.write = ((chunk: string, done: (error?: Error) => void) => {
+    text += chunk
+    done()
+    return true
+  }) as typeof process.stdout.write
+  try {
+    expect(await lnvmCommand(args)).toBe(0)
+  } finally {
+    process.stdout.write = write
+  }
+  return text
+}
+
+async function refused(...args: string[]): Promise<string> {
+  const error = await lnvmCommand(args).then(
+    () => null,
+    (e: unknown) => e,
+  )
+  expect(error).toBeInstanceOf(UserError)
+  expect((error as UserError).exitStatus).toBe(64)
+  expect((error as UserError).message).not.toContain('\n')
+  return (error as UserError).message
+}
+
+const create = (...args: string[]): string[] => [
+  ...['create', '-t', 'pblk', '-d', 'nvme0n1', '-n', 'p', ...args],
+  ...(args.includes('--device') ? [] : SMALL),
+]
+
+describe('phasebit lnvm', () => {
+  test('info and list, in the columns of nvme-cli', async () => {
+    const info = await out('info', ...SMALL)
+    expect(info).toContain('LightNVM (1,0,0). ')
+    expect(info).toContain('target type(s) registered.\nType\tVersion\n')
+    expect(info).toContain('pblk\t(1,0,0)\n')
+    expect(await out('list', ...SMALL)).toBe(
+      'Number of devices: 1\nDevice      \tBlock manager\tVersion\nnvme0n1     \tgennvm      \t(1,0,0)\n',
+    )
+    const two = await out('list', '-o', 'json', ...SMALL, '--device', 'nvme', ...SMALL)
+    expect(JSON.parse(two)).toEqual({
+      devices: ['nvme0n1', 'nvme2n1'].map(name => ({
+        name,
+        manager: 'gennvm',
+        version: [1, 0, 0],
+      })),
+      targets: [],
+    })
+  })
+
+  test('sysfs: the attributes of a device of each revision', async () => {
+    const now = JSON.parse(await out('sysfs', '/dev/nvme0n1', '-o', 'json', ...SMALL)) as object
+    expect(now).toEqual({
+      version: '2.0',
+      capabilities: '0',
+      read_typ: '70000',
+      read_max: '100000',
+      groups: '2',
+      punits: '2',
+      chunks: '40',
+      clba: '512',
+      ws_min: '4',
+      ws_opt: '8',
+      maxoc: '160',
+      maxocpu: '40',
+      mw_cunits: '24',
+      write_typ: '1900000',
+      write_max: '3500000',
+      reset_typ: '3000000',
+      reset_max: '3000000',
+    })
+    const old = await out('sysfs', 'nvme0n1', '--device', 'nvme,ocssd=1.2')
+    expect(old).toContain('multiplane_modes   : 0x00020202\n')
+    // Channel, LUN, plane, block, page, sector: offset and length of each.
+    expect(old).toContain('ppa_format         : 0x1300110202010c0503090002\n')
+  })
+
+  test('create: what was made; remove: what is left', async () => {
+    const made = await out(...create('-b', '0', '-e', '1', '-o', '40', '-f'))
+    expect(made).toMatch(/^Target\tType\tDevice\tLUNs\tBytes\np\tpblk\tnvme0n1\t0-1\t\d+\n$/)
+    const json = JSON.parse(await out(...create('--output-format=json', '--over-prov=40')))
+    expect(json).toMatchObject({ name: 'p', type: 'pblk', device: 'nvme0n1', luns: [0, 3] })
+    const pblk = [
+      '--device',
+      'pblk,parent=nvme0n1,luns=0-1',
+      '--device',
+      'pblk,parent=nvme0n1,luns=2-3',
+    ]
+    expect(await out('list', ...SMALL, ...pblk)).toMatch(/pblk0\tpblk.*0-1.*\npblk1\tpblk.*2-3/)
+    const left = await out('remove', '-n', 'pblk0', '-o', 'json', ...SMALL, ...pblk)
+    expect(JSON.parse(left)).toMatchObject({ removed: 'pblk0', targets: [{ name: 'pblk1' }] })
+  })
+
+  test('what a target may be', async () => {
+    expect(await refused(...create('-b', '3', '-e', '1'))).toBe(
+      'lnvm create: LUNs 3 to 1: nvme0n1 has 0 to 3',
+    )
+    expect(await refused(...create('-b', '0', '-e', '4'))).toContain('nvme0n1 has 0 to 3')
+    expect(await refused(...create('-b', '1'))).toContain('go together; nvme0n1 has 0 to 3')
+    expect(await refused(...create('-b', '1', '-e', '2'))).toContain('begin inside of a channel')
+    expect(await refused(...create('-b', '0', '-e', '2'))).toMatch(/unbalanced/i)
+    expect(await refused(...create('-o', '81'))).toContain('3 to 80 percent')
+    expect(await refused(...create('-o', '2'))).toContain('3 to 80 percent')
+    expect(await refused(...create('-t', 'pblc'))).toMatch(
+      /'pblc' is no target type; there are .*pblk/,
+    )
+    expect(await refused(...create('-d', 'nvme1n1'))).toContain('open-channel devices are nvme0n1')
+    expect(await refused(...create('-n', 'nvme0n1'))).toContain('the name nvme0n1 is taken')
+    expect(await refused(...create('-n', '9x'))).toContain('beginning with a letter')
+    const tiny = ['--device', 'nvme,ocssd=2.0,groups=1,pus=1,chunks=4']
+    expect(await refused(...create(...tiny))).toMatch(/too small/)
+    const taken = [...SMALL, '--device', 'pblk,parent=nvme0n1,luns=0-1']
+    expect(await refused(...create('-b', '1', '-e', '1', ...taken))).toBe(
+      'lnvm create: LUNs 1 to 1 are shared with pblk0, which has 0 to 1',
+    )
+    expect(await refused(...create('-n', 'pblk0', '-b', '2', '-e', '3', ...taken))).toContain(
+      'is taken',
+    )
+  })
+
+  test('words and options', async () => {
+    expect(await refused()).toContain('the words are list, info, sysfs, create, remove')
+    expect(await refused('creat')).toContain("unknown word 'creat'")
+    expect(await refused('list', '--devise=nvme')).toContain('--device')
+    expect(await refused('list', '-o', 'xml')).toContain("'xml' is none of normal, json")
+    expect(await refused('list', 'nvme0n1')).toContain('one word too many')
+    expect(await refused('sysfs')).toContain('which device?')
+    expect(await refused('sysfs', '/dev/nvme7n1', ...SMALL)).toContain(
+      'open-channel devices are nvme0n1',
+    )
+    expect(await refused('create', ...SMALL)).toContain('--target-type is needed')
+    expect(await refused('create', '-t')).toContain('needs a value')
+    expect(await refused(...create('-b', 'one'))).toContain("'one' is no number")
+    expect(await refused('remove', '-n', 'pblk0', ...SMALL)).toContain(
+      'no target pblk0; there is none',
+    )
+    expect(await refused('list', '--device', 'nvme')).toContain('needs an open-channel device')
+    expect(await refused('list', '--device', 'null_blk')).toContain('needs an open-channel device')
+    expect(await refused('list', '--device', 'nvme,ocssd=2.0,ws-opt=6')).toContain('not a multiple')
+  })
+})
+
+test('openLightnvm: targets last as long as the machine', async () => {
+  const m = await openLightnvm([SMALL[1]!])
+  const what = { type: 'pblk', device: '/dev/nvme0n1', op: 40 }
+  const a = await m.create({ ...what, name: 'a', begin: 0, end: 1 })
+  const b = await m.create({ ...what, name: 'b', begin: 2, end: 3 })
+  expect(a.bytes).toBe(b.bytes)
+  expect(m.targets.map(({ name, luns }) => [name, ...luns])).toEqual([
+    ['a', 0, 1],
+    ['b', 2, 3],
+  ])
+  await expect(m.create({ ...what, name: 'c' })).rejects.toThrow(/shared with a/)
+  await m.remove('a')
+  await m.create({ ...what, name: 'c', begin: 0, end: 1 })
+  await expect(m.remove('a')).rejects.toThrow('no target a; there are b, c')
+  await m.stop()
+})
