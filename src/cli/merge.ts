@@ -1,11 +1,12 @@
-// `phasebit merge`: the shards of a sweep, run on many machines, become one results file.
+// `phasebit merge`: the shards of a sweep, or of one run, made on many machines, become one results file.
 
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { UserError } from '../core/errors.js'
 import { OutFile } from '../workload/out-file.js'
 import { printOut } from './output.js'
+import { isRun, mergeRuns } from './merge-runs.js'
 import { mergeResults, readResults } from './sweep-results.js'
 
 /** Runs `phasebit merge ARGS...`; the result is the exit status. */
@@ -13,12 +14,29 @@ export async function mergeCommand(argv: readonly string[]): Promise<number> {
   const { values, positionals } = readOptions(argv)
   if (positionals.length === 0)
     throw new UserError('phasebit merge takes the results of shards (phasebit merge --help)')
-  const text = mergeResults(positionals.flatMap(resultFiles).map(readResults))
+  const text = mergeFiles(positionals.flatMap(resultFiles))
   if (values.output === undefined) return printOut(text)
   const file = new OutFile(values.output)
   file.write(text)
   file.commit()
   return 0
+}
+
+/** Results of runs are JSON documents (merge-runs.ts), those of sweeps are JSON lines. */
+function mergeFiles(paths: readonly string[]): string {
+  const runs = paths.flatMap(path => {
+    const json = documentIn(path)
+    return isRun(json) ? [{ path, json }] : []
+  })
+  return runs.length === paths.length ? mergeRuns(runs) : mergeResults(paths.map(readResults))
+}
+
+function documentIn(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch {
+    return null
+  }
 }
 
 function readOptions(argv: readonly string[]): ReturnType<typeof parse> {

@@ -25,6 +25,7 @@ const USAGE = [
   '  --section NAME              only this section of the files; repeatable',
   '  --max-runtime TIME          each job runs at most so long, ramp included',
   '  --max-io N                  each job ends after N measured I/Os',
+  '  --shard I/N                 jobs I, I+N, ... of the plan, for one of N machines; phasebit merge joins their JSON',
   '  --max-jobs N                refuse more jobs than this',
   '  --lat none|sampled|batch|every   how latencies are timed, default batch',
   '  --stages                    time the stages of each request',

@@ -37,5 +37,7 @@ const MERGE = [
   'Puts the shards of a sweep together: results.I-of-N.jsonl files, or folders that hold them. A shard that is missing or there',
   'twice, another sweep and another build are refused. Points that differ in their seed only are merged, histograms added.',
   '',
-  'exit status: 0 merged; 1 the output could not be written; 64 the shards do not make one sweep; 70 an internal error',
+  'The JSON results of `phasebit run --shard I/N` are put together likewise: all jobs in one result, in their order.',
+  '',
+  'exit status: 0 merged; 1 the output could not be written; 64 the shards do not make one whole; 70 an internal error',
 ]

@@ -11,6 +11,7 @@ import {
   type PhasebitFacts,
   type QueueFacts,
   type RunResult,
+  type ShardFacts,
 } from './result.js'
 import { stddev } from './stat.js'
 
@@ -28,6 +29,7 @@ export function phasebitJson(run: RunResult, plus = false): JsonObject {
     ['latency_mode', facts.latencyMode],
     ['completion', completionOf(facts.queues)],
     ['shortened', facts.shortened],
+    ['shard', facts.shard && shardJson(facts.shard)],
     ['queues', facts.queues.map(queueJson)],
     ['stages', stagesJson(facts, plus)],
     ['books', booksJson(facts.books)],
@@ -42,6 +44,10 @@ export function phasebitJson(run: RunResult, plus = false): JsonObject {
 export function completionOf(queues: readonly QueueFacts[]): string | undefined {
   const used = queues.filter(queue => queue.completed > 0)
   return used.length > 0 ? [...new Set(used.map(queue => queue.completion))].join(',') : undefined
+}
+
+function shardJson({ shard, count, jobs, of }: ShardFacts): JsonObject {
+  return object(['index', shard], ['count', count], ['jobs', [...jobs]], ['of', of])
 }
 
 function queueJson(queue: QueueFacts): JsonObject {

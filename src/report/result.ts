@@ -333,6 +333,16 @@ export interface Books {
   balanced: boolean
 }
 
+/** Which part of a run that was dealt out to several machines this is. */
+export interface ShardFacts {
+  /** From 1. */
+  readonly shard: number
+  readonly count: number
+  /** Numbers, from 0, of these jobs in the whole run, and how many it has. */
+  readonly jobs: readonly number[]
+  readonly of: number
+}
+
 /** What fio has no key for. Optional members are absent, never zero, when they were not measured. */
 export interface PhasebitFacts {
   /** Package version and hash of the WASM core. */
@@ -351,6 +361,8 @@ export interface PhasebitFacts {
   books: Books
   /** Why the run is shorter than the job files say, e.g. "--max-io 1000". */
   shortened?: string
+  /** Absent when the run is whole. */
+  shard?: ShardFacts
   /** Notes about options that were accepted without effect, in the order found. */
   notes: string[]
   /** Facts about the host; absent in virtual time. */

@@ -9,6 +9,7 @@
 
 import type { DebugView } from '../machine/debug-views.js'
 import type { DeviceSpec, MachineSpec } from '../machine/spec.js'
+import type { ShardFacts } from '../report/result.js'
 
 /** Read, write, trim. */
 export type Triple<T = number> = readonly [read: T, write: T, trim: T]
@@ -475,6 +476,8 @@ export interface RunPlan {
   readonly maxIo: number | null
   /** This process runs part `index` (1..count) of `count`. */
   readonly shard: { readonly index: number; readonly count: number } | null
+  /** Of a plan that is one shard of a run (shard.ts); absent = the run is whole. */
+  readonly dealt?: ShardFacts
 
   // --- what comes out
   readonly outputFormats: readonly OutputFormat[]

@@ -73,6 +73,7 @@ function facts(state: RunState, books: TakenBooks | null): PhasebitFacts {
     queues: queueFacts(machine),
     books: books ? withoutProblems(books) : runningBooks(machine),
     ...(shortened === '' ? {} : { shortened }),
+    ...(plan.dealt ? { shard: plan.dealt } : {}),
     notes: [...state.notes],
     ...(plan.clock === 'virtual' ? {} : { host: hostFacts() }),
     ...(stages ? { extra: { stages } } : {}),

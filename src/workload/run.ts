@@ -33,6 +33,7 @@ import { ProgressMeter } from './progress.js'
 import { RunTrace, runTraceBytes, TRACE_DRAIN_NS } from './run-trace.js'
 import { RunningJob } from './running-job.js'
 import { jobResult, type RunState, runResult } from './run-result.js'
+import { shardOf } from './shard.js'
 import { refuseUnbuilt } from './unbuilt.js'
 
 const PAGE = 4096
@@ -87,8 +88,9 @@ export interface RunOutcome {
  * Runs a plan.
  * @throws UserError before any I/O for what cannot work; OutputError when a file cannot be written or a thread dies
  */
-export async function executePlan(plan: RunPlan, hooks: RunHooks = {}): Promise<RunOutcome> {
-  refuseUnbuilt(plan)
+export async function executePlan(whole: RunPlan, hooks: RunHooks = {}): Promise<RunOutcome> {
+  refuseUnbuilt(whole)
+  const plan = shardOf(whole)
   checkDump(plan)
   const cores = plan.clock === 'real' ? availableParallelism() : null
   const placement = placeJobs(plan.jobs, plan.cpus, cores)

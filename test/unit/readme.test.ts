@@ -107,7 +107,7 @@ describe('README', () => {
     .flatMap(line => spans(line.split(/(?<!\\)\|/)[3] ?? ''))
 
   it('says what is refused', () => {
-    expect(refused.length).toBeGreaterThan(1)
+    expect(refused.length).toBeGreaterThan(0)
   })
 
   it.each(refused)('%s is refused', async span => {
