@@ -355,6 +355,7 @@ export const Q_MAX_ZEROES = 68 //        u32 I  sectors
 export const Q_INDEX = 72 //             u32 I  number of the disk
 export const Q_WATCH = 76 //             u32 A  1: TypeScript hears of each request that is freed (laptop mode, freeze)
 export const Q_FROZEN = 80 //            u32 A  new bios wait (FROZEN_WAIT), or fail (FROZEN_DYING)
+export const Q_PRINFO = 84 //            u32 I  dword 12 of reads and writes: what is done with protection information
 export const Q_TIMER_NEXT = 128 //       u32 A  first deadline (jiffies) for which the rolling timer need not move, valid if armed
 export const Q_TIMER_ARMED = 132 //      u32 A
 export const Q_STAT_STAMP = 192 //       u32 S  jiffies of the last round of its statistics

@@ -43,6 +43,9 @@ export const NVME_CMD_VERIFY = 0x0c
 export const NVME_RW_FUA = 0x40000000 // in CDW12
 export const NVME_RW_LR = 0x80000000 //  in CDW12: limited retry
 export const NVME_RW_PREFETCH = 7 //     in CDW13
+export const NVME_RW_PRINFO_PRACT = 0x20000000 //         in CDW12: the controller makes and takes off protection information
+export const NVME_RW_PRINFO_PRCHK_GUARD = 0x10000000 //   in CDW12: and checks its guard
+export const NVME_RW_PRINFO_PRCHK_REF = 0x04000000 //     in CDW12: and its reference tag
 export const NVME_DSMGMT_AD = 4 //       in CDW11
 export const DSM_RANGE_BYTES = 16 //     attributes u32, length in blocks u32, SLBA u64
 

@@ -13,12 +13,12 @@
 import {
   BIO_DATA, BIO_NEXT, BIO_SECTOR, BIO_SIZE, HC_DRIVER_DATA, NQ_DEPTH, NQ_PRP_BASE, NQ_PRP_FREE,
   NQ_PRP_LINKS, NQ_QID, NQ_SGL_THRESHOLD, NQ_SHARED, NQ_SQ, NQ_SUSPENDED, NQ_SQ_LOCK, NQ_SQ_TAIL, PAGE_SHIFT, PAGE_SIZE, Q_LBA_SHIFT,
-  Q_NSID, RQ_BIO, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_FLAGS, RQ_NR_SEGS, RQ_PRP_LIST, RQ_Q, RQ_SECTOR, RQ_SQE,
+  Q_NSID, Q_PRINFO, RQ_BIO, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_FLAGS, RQ_NR_SEGS, RQ_PRP_LIST, RQ_Q, RQ_SECTOR, RQ_SQE,
   RQ_TAG, SECTOR_SHIFT,
 } from './layout'
 import {
   BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, DSM_RANGE_BYTES, NVME_CMD_DSM, NVME_CMD_FLUSH,
-  NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES, NVME_DSMGMT_AD, NVME_RW_FUA, NVME_RW_LR, NVME_RW_PREFETCH, REQ_FAILFAST_DEV, REQ_FUA, REQ_RAHEAD,
+  NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES, NVME_DSMGMT_AD, NVME_RW_FUA, NVME_RW_LR, NVME_RW_PREFETCH, NVME_RW_PRINFO_PRCHK_REF, REQ_FAILFAST_DEV, REQ_FUA, REQ_RAHEAD,
   REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ,
   REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, RQF_SPECIAL_PAYLOAD, SQE_BYTES, SQE_CDW0, SQE_CDW10,
   SQE_CDW12, SQE_CDW14, SQE_CDW2, SQE_FLAGS_SGL, SQE_MPTR, SQE_PRP1, SQE_PRP2,
@@ -205,10 +205,12 @@ function rw_hints(opf: u32): u64 {
 function nvme_setup_rw(q: u32, rq: u32, sqe: u32, opcode: u32, opf: u32, len: u32): void {
   nvme_begin(q, rq, sqe, opcode)
   const shift = load<u32>(q, Q_LBA_SHIFT)
-  store<u64>(sqe, load<u64>(rq, RQ_SECTOR) >> (shift - SECTOR_SHIFT), SQE_CDW10)
+  const slba = load<u64>(rq, RQ_SECTOR) >> (shift - SECTOR_SHIFT)
+  const prinfo = load<u32>(q, Q_PRINFO)
+  store<u64>(sqe, slba, SQE_CDW10)
   const hints = opf & (REQ_FUA | REQ_FAILFAST_DEV | REQ_RAHEAD) ? rw_hints(opf) : 0
-  store<u64>(sqe, <u64>((len >> shift) - 1) | hints, SQE_CDW12) // and CDW13
-  store<u64>(sqe, 0, SQE_CDW14)
+  store<u64>(sqe, <u64>(((len >> shift) - 1) | prinfo) | hints, SQE_CDW12) // and CDW13
+  store<u64>(sqe, prinfo & NVME_RW_PRINFO_PRCHK_REF ? <u64><u32>slba : 0, SQE_CDW14) // reference tag
 }
 
 function nvme_setup_flush(q: u32, rq: u32, sqe: u32): void {
@@ -256,6 +258,8 @@ function nvme_setup_other(nq: u32, q: u32, rq: u32, sqe: u32, op: u32): u32 {
     store<u64>(sqe, 0, SQE_PRP1)
     store<u64>(sqe, 0, SQE_PRP2)
     nvme_setup_rw(q, rq, sqe, NVME_CMD_WRITE_ZEROES, 0, load<u32>(rq, RQ_DATA_LEN))
+    store<u16>(sqe, 0, SQE_CDW12 + 2)
+    store<u32>(sqe, 0, SQE_CDW14)
   } else if (op == REQ_OP_DRV_IN || op == REQ_OP_DRV_OUT) {
     return nvme_setup_passthrough(nq, rq, sqe) ? BLK_STS_OK : BLK_STS_RESOURCE
   } else return BLK_STS_IOERR

@@ -113,6 +113,7 @@ export function bootBlocks(view: View, core: Core, plan: MachinePlan): void {
   bootMachineBlock(view, plan)
   for (let i = 0; i < plan.config.cpus; i++) bootCpu(view, plan, i)
   plan.disks.forEach((disk, index) => {
+    if (disk.config.namespaceOf !== undefined) return
     bootDevice(view, plan, disk, index)
     if (disk.config.nand) bootNand(view, core, disk.config.nand, disk.config.sizeBytes, disk.nand)
     bootNamespace(view, plan, disk)
@@ -490,7 +491,7 @@ function bootOwners(view: View, plan: MachinePlan): void {
   const link = new Map<number, number>()
   let at = plan.hctxTable
   for (const disk of plan.disks) {
-    if (disk.admin) continue
+    if (disk.admin || disk.config.namespaceOf !== undefined) continue
     disk.queues.forEach((queue, i) => {
       const hctx = disk.hctxs + i * L.HC_SIZE
       view.setU32(at, hctx)

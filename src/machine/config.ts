@@ -6,6 +6,7 @@ import type { OcssdOptions } from '../device/ocssd/device.js'
 import type { SchedulerName } from '../block/schedulers.js'
 import type { View } from '../core/view.js'
 import type { ControllerConfig } from '../device/nvme/config.js'
+import type { ZonedConfig } from '../device/nvme/zoned.js'
 import type { KernelEra } from '../drivers/nvme/host/era.js'
 import type { Core, CoreTarget } from '../core/wasm.js'
 import type { TraceSink } from '../kernel/trace.js'
@@ -95,6 +96,8 @@ export interface DiskConfig {
   readonly prpPages?: number
   /** NVMe: a whole controller stands there, which the driver has to find and bring up (virtual time, with a kernel). */
   readonly controller?: DiskController
+  /** NVMe: a further namespace of this disk's controller; only its queue is its own. */
+  readonly namespaceOf?: string
   /** A target on an open-channel device: its queue is planned as that of a bio-based null_blk disk (see there). */
   readonly target?: DiskTarget
   /** What goes wrong on purpose, in order of precedence. */
@@ -107,6 +110,10 @@ export interface DiskController {
   readonly config: Partial<ControllerConfig>
   /** Namespaces that there may be. */
   readonly slots: number
+  /** Its namespaces are zoned. */
+  readonly zoned?: ZonedConfig
+  /** Controller memory buffer, bytes. */
+  readonly cmbBytes?: number
   /** An open-channel device stands behind it. */
   readonly ocssd?: OcssdOptions
   /** Module parameters: io_queue_depth, sgl_threshold (bytes), io_timeout and admin_timeout (s), max_host_mem_size_mb. */

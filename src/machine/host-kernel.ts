@@ -95,6 +95,7 @@ export interface HostDisk {
     readonly sched?: SchedulerName
     readonly nullBlk?: NullBlkConfig
     readonly controller?: { readonly ocssd?: object }
+    readonly namespaceOf?: string
     readonly target?: object
   }
 }
@@ -164,7 +165,8 @@ export class HostKernel {
     this.#reserve()
     this.#null = this.#nullBlk()
     this.#single = new SingleQueues(this.k, this.blk)
-    for (const disk of options.disks) if (!disk.config.controller) this.#init_queue(disk)
+    for (const disk of options.disks)
+      if (!disk.config.controller && disk.config.namespaceOf === undefined) this.#init_queue(disk)
     this.nvme = options.controllers
       ? new NvmeHost(this.k, this.blk, options.controllers, cpus, options.era ?? '4.19')
       : null

@@ -45,6 +45,7 @@ export interface ProbedDisk extends queue_memory {
   readonly dev: number
   readonly ns: number
   readonly bar: number
+  readonly cmb: number
   readonly stride: number
   readonly nrPrp: number
   readonly admin: (PlannedPair & { readonly irq: number; readonly irqStride: number }) | null
@@ -56,12 +57,14 @@ export interface ProbedDisk extends queue_memory {
     readonly mdtsBytes: number
     readonly wc: boolean
     readonly shadow: boolean
+    readonly namespaceOf?: string
     readonly controller?: Pick<
       nvme_memory,
       'io_queue_depth' | 'sgl_threshold' | 'io_timeout' | 'admin_timeout' | 'max_host_mem_mb'
     > & {
       readonly config: Partial<ControllerConfig>
       readonly slots: number
+      readonly cmbBytes?: number
       readonly ocssd?: OcssdOptions
     }
   }
@@ -120,15 +123,22 @@ export type ExtensionsOf = (index: number) => readonly Extension[]
 /** The controllers of a machine, by disk. */
 export class NvmeControllers {
   readonly all: readonly { readonly disk: ProbedDisk; readonly controller: NvmeController }[]
+  readonly #disks: readonly ProbedDisk[]
   readonly #view: View
   readonly #byDev: Map<number, NvmeController>
 
   constructor(ports: ControllerPorts, disks: readonly ProbedDisk[], extensions: ExtensionsOf) {
     this.#view = ports.view
+    this.#disks = disks
     this.all = disks.flatMap((disk, i) =>
       disk.admin === null ? [] : [{ disk, controller: makeController(ports, disk, extensions(i)) }],
     )
     this.#byDev = new Map(this.all.map(({ disk, controller }) => [disk.dev, controller]))
+  }
+
+  /** The disks of a controller's further namespaces. */
+  namespacesOf(disk: ProbedDisk): ProbedDisk[] {
+    return this.#disks.filter(one => one.config.namespaceOf === disk.config.name)
   }
 
   /** DV_*. */
@@ -167,6 +177,7 @@ function makeController(
       writeCache: config.wc,
       slots: controller!.slots,
       doorbellBuffer: config.shadow,
+      ...(disk.cmb ? { cmb: { at: disk.cmb, bytes: controller!.cmbBytes! } } : {}),
       ...controller!.config,
     },
     extensions,
@@ -175,25 +186,25 @@ function makeController(
 
 // ---------------------------------------------------------------- the host's side
 
-/** Blocks of the disk's queue and of its tags, for whoever comes first. */
-function plannedMemory(disk: ProbedDisk): planned_memory {
-  let used = false
+/** Blocks of the queues of the disk and its further namespaces, in their order, and of the tags. */
+function plannedMemory(disk: ProbedDisk, more: readonly queue_memory[]): planned_memory {
+  const all = [disk, ...more]
+  const used = new Set<queue_memory>()
   return {
     tags: i => disk.queues[i] ?? null,
     queue: (): queue_memory | null => {
-      if (used) return null
-      used = true
-      return disk
+      const free = all.find(one => !used.has(one)) ?? null
+      if (free) used.add(free)
+      return free
     },
     queue_free: q => {
-      if (q !== disk.q) return false
-      used = false
-      return true
+      const mine = all.find(one => one.q === q)
+      return mine !== undefined && used.delete(mine)
     },
   }
 }
 
-function memoryOf(disk: ProbedDisk): nvme_memory {
+function memoryOf(disk: ProbedDisk, more: readonly queue_memory[]): nvme_memory {
   const { admin, queues, config } = disk
   const { sgl_threshold, io_queue_depth, io_timeout, admin_timeout, max_host_mem_mb } =
     config.controller!
@@ -203,7 +214,7 @@ function memoryOf(disk: ProbedDisk): nvme_memory {
       { ...admin!, entries: ADMIN_ENTRIES, nrPrp: ADMIN_PRP },
       ...queues.map(q => ({ ...q, entries: config.depth, nrPrp: disk.nrPrp })),
     ],
-    planned: plannedMemory(disk),
+    planned: plannedMemory(disk, more),
     ...(sgl_threshold === undefined ? {} : { sgl_threshold }),
     ...(io_queue_depth === undefined ? {} : { io_queue_depth }),
     ...(io_timeout === undefined ? {} : { io_timeout }),
@@ -247,7 +258,7 @@ export class NvmeHost {
         irqs: admin!.irq,
         irq_stride: admin!.irqStride,
         cpus,
-        platform_data: memoryOf(disk),
+        platform_data: memoryOf(disk, controllers.namespacesOf(disk)),
         driver: null,
         drvdata: null,
         enabled: false,

@@ -73,6 +73,7 @@ import { threadCore } from './cpu.js'
 import type { NullbOptions } from '../drivers/block/null_blk.js'
 import { HostKernel, hostKernelBytes } from './host-kernel.js'
 import { DeviceTimers, NvmeControllers } from './host-nvme.js'
+import { Zoned } from '../device/nvme/zoned.js'
 import { openChannelOf } from './host-lightnvm.js'
 import { memoryReport, type QueueMemory } from './memory-report.js'
 import { nullBlkDisks } from './null-blk.js'
@@ -275,7 +276,8 @@ class BootedMachine implements Machine {
     const now = (): number => this.view.u64(M_BASE + M_NOW)
     const ports = { view: this.view, core: this.core, now, timers: this.#deviceTimers }
     return new NvmeControllers(ports, this.#plan.disks, i => {
-      const { ocssd } = this.#plan.disks[i]!.config.controller!
+      const { ocssd, zoned } = this.#plan.disks[i]!.config.controller!
+      if (zoned) return [new Zoned(zoned)]
       return ocssd === undefined ? [] : [openChannelOf(ocssd).extension]
     })
   }
@@ -583,9 +585,14 @@ class BootedMachine implements Machine {
 
   // ---------------------------------------------------------------- what happened
 
+  /** Disks with hardware queues of their own. */
+  #controllerDisks(): Disk[] {
+    return this.disks.filter(disk => disk.config.namespaceOf === undefined)
+  }
+
   books(): Books {
     const cpus = Array.from({ length: this.config.cpus }, (_, i) => cpuOf(this.#plan, i))
-    return takeBooks(this.view, cpus, this.disks)
+    return takeBooks(this.view, cpus, this.#controllerDisks())
   }
 
   cpuCounters(index: number): CpuCounters {
@@ -599,7 +606,7 @@ class BootedMachine implements Machine {
 
   queueFacts(): QueueFacts[] {
     const { view } = this
-    return this.disks.flatMap(disk =>
+    return this.#controllerDisks().flatMap(disk =>
       disk.queues.map(queue => ({
         disk: disk.config.name,
         qid: queue.index + 1,

@@ -45,5 +45,7 @@ function queueMemory(disk: DiskPlan, queue: QueuePlan, index: number, cpus: numb
 
 /** One line for each hardware queue of each disk. */
 export function memoryReport(disks: readonly DiskPlan[], cpus: number): QueueMemory[] {
-  return disks.flatMap(disk => disk.queues.map((queue, i) => queueMemory(disk, queue, i, cpus)))
+  return disks
+    .filter(disk => disk.config.namespaceOf === undefined)
+    .flatMap(disk => disk.queues.map((queue, i) => queueMemory(disk, queue, i, cpus)))
 }

@@ -132,6 +132,8 @@ export interface DiskPlan {
   readonly queues: readonly QueuePlan[]
   /** Queue 0 of a disk with a controller. */
   readonly admin: AdminPlan | null
+  /** Controller memory buffer; 0 = there is none. */
+  readonly cmb: number
 }
 
 /** Where everything is. */
@@ -203,7 +205,7 @@ function prpPagesOf(disk: DiskConfig, nrHw: number, nrTags: number): number {
 
 function eventCapacity(config: MachineConfig): number {
   if (config.clock !== 'virtual') return 0
-  const nvme = config.disks.filter(d => d.driver === 'nvme')
+  const nvme = config.disks.filter(d => d.driver === 'nvme' && d.namespaceOf === undefined)
   const queues = nvme.reduce((n, d) => n + queuesOf(d, config.cpus) + (d.controller ? 1 : 0), 0)
   // A CPU has one event, a queue a doorbell, a due and a coalescing event.
   return config.cpus + queues * 3
@@ -301,7 +303,8 @@ function mapOf(disk: DiskConfig, config: MachineConfig): number[] {
 }
 
 /** Content stays until it is overwritten. */
-function keepsData({ model, nand }: DiskConfig): boolean {
+function keepsData({ model, nand, namespaceOf }: DiskConfig): boolean {
+  if (namespaceOf !== undefined) return false
   return model !== 'null' && nand?.keepsData !== false
 }
 
@@ -329,6 +332,7 @@ function planDisk(
     memory.take(owner, name, bytes, align)
   const faults = disk.faults?.length ?? 0
   const empirical = disk.empirical?.length ?? 0
+  const cmbBytes = disk.controller?.cmbBytes ?? 0
   return {
     config: disk,
     nrHw,
@@ -350,12 +354,29 @@ function planDisk(
     nand: disk.nand ? take('flash', nandBytes(disk.nand, disk.sizeBytes)) : 0,
     faults: faults ? take('faults', faults * FLT_SIZE) : 0,
     bar: disk.nullBlk ? 0 : take('doorbells', DOORBELLS + doorbells, PAGE_SIZE),
+    cmb: cmbBytes ? take('controller memory buffer', cmbBytes, PAGE_SIZE) : 0,
     shadow: disk.shadow ? take('shadow doorbells', doorbells, PAGE_SIZE) : 0,
     eventIndex: disk.shadow ? take('event indices', doorbells, PAGE_SIZE) : 0,
     store: kept ? take('data store', ST_SIZE) : 0,
     dir: kept ? memory.take(`page directory of ${disk.name}`, 'directory', leaves * 4) : 0,
     leaves: kept ? leaves : 0,
     ...planQueues(memory, disk, map, set),
+  }
+}
+
+/** A further namespace of a controller: a request queue of its own, everything else is the controller's. */
+function planNamespace(memory: MemoryPlan, config: DiskConfig, whole: DiskPlan): DiskPlan {
+  const owner = `queues of ${config.name}`
+  const cpus = whole.map.length
+  const take = (name: string, bytes: number): number => memory.take(owner, name, bytes)
+  return {
+    ...whole,
+    config,
+    admin: null,
+    q: take('request_queue', Q_SIZE),
+    mqMap: take('mq_map', cpus * 4),
+    ctxs: take('software queues', cpus * CTX_SIZE),
+    hctxs: take('hardware queues', whole.nrHw * HC_SIZE),
   }
 }
 
@@ -380,7 +401,7 @@ export function planMachine(config: MachineConfig): MachinePlan {
   const take = (name: string, bytes: number, align?: number): number =>
     memory.take('CPUs', name, bytes, align)
   take('machine', M_SIZE)
-  const booted = config.disks.filter(d => !d.controller)
+  const booted = config.disks.filter(d => !d.controller && d.namespaceOf === undefined)
   const nrHctx = booted.reduce((n, d) => n + queuesOf(d, config.cpus), 0)
   const nrSplitBios = config.cpus > 64 ? 128 : 1024
   const cpus = take('CPU blocks', config.cpus * CPU_SIZE)
@@ -392,12 +413,18 @@ export function planMachine(config: MachineConfig): MachinePlan {
   const hctxTable = take('table of hardware queues', nrHctx * 4)
   const devs = take('devices', config.disks.length * DEV_SIZE)
   let set: readonly TagsPlan[] | undefined
-  const disks = config.disks.map((d, i) => {
+  const disks: DiskPlan[] = []
+  for (const [i, d] of config.disks.entries()) {
+    if (d.namespaceOf !== undefined) {
+      const whole = disks.find(disk => disk.config.name === d.namespaceOf)!
+      disks.push(planNamespace(memory, d, whole))
+      continue
+    }
     const shares = d.nullBlk?.sharedTags === true
     const disk = planDisk(memory, d, config, devs + i * DEV_SIZE, shares ? set : undefined)
     if (shares) set ??= disk.queues
-    return disk
-  })
+    disks.push(disk)
+  }
   const jobs = memory.take('jobs', 'job blocks', config.jobs * JOB_SIZE)
   const waiters = memory.take('jobs', 'waiters', config.jobs * WAITER_STRIDE)
   const extra = memory.take("jobs' buffers and tables", 'extra', config.extraBytes, PAGE_SIZE)

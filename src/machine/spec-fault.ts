@@ -4,7 +4,7 @@
 //   fault=delay:5ms/queue:1/lba:0-4095      every command of queue 1 on these blocks takes 5 ms longer
 //   fault=drop/admin:0x06                   no Identify is ever answered
 //
-// Actions: status:CODE delay:TIME drop duplicate corrupt stuck[:fatal] remove
+// Actions: status:CODE delay:TIME drop duplicate corrupt[:data|:cid|:phase] stuck[:fatal] remove
 // Matches: op:NAME|CODE admin:CODE queue:N lba:FIRST-LAST nth:N count:N
 
 import type { FaultAction, FaultMatch, FaultSpec } from './spec.js'
@@ -57,10 +57,16 @@ function parseAction(text: string): Result<FaultAction> {
     if (argument !== undefined && argument !== 'fatal') return 'stuck takes nothing or :fatal'
     return { kind, fatal: argument === 'fatal' }
   }
-  if (kind === 'drop' || kind === 'duplicate' || kind === 'corrupt' || kind === 'remove') {
+  if (kind === 'corrupt') {
+    const what = (['data', 'cid', 'phase'] as const).find(word => word === argument)
+    if (argument !== undefined && what === undefined)
+      return 'corrupt takes nothing, :data, :cid or :phase'
+    return what === undefined || what === 'data' ? { kind } : { kind, what }
+  }
+  if (kind === 'drop' || kind === 'duplicate' || kind === 'remove') {
     return argument === undefined ? { kind } : `${kind} takes no argument`
   }
-  return 'the action is one of status:CODE, delay:TIME, drop, duplicate, corrupt, stuck, remove'
+  return 'the action is one of status:CODE, delay:TIME, drop, duplicate, corrupt[:cid|:phase], stuck, remove'
 }
 
 type OpenMatch = { -readonly [K in keyof FaultMatch]: FaultMatch[K] }
@@ -114,5 +120,6 @@ function formatAction(action: FaultAction): string {
   if (action.kind === 'status') return `status:${action.status}`
   if (action.kind === 'delay') return `delay:${formatNs(action.ns)}`
   if (action.kind === 'stuck') return action.fatal ? 'stuck:fatal' : 'stuck'
+  if (action.kind === 'corrupt' && action.what !== undefined) return `corrupt:${action.what}`
   return action.kind
 }

@@ -1,7 +1,7 @@
 // `--device nvme,...` and `--device nvme,ocssd=REVISION,...`: the keys of a PCIe controller and of what is behind it.
 //
 //   both   queues poll-queues depth stride where wait coalesce mem fault (repeatable)
-//   nvme   size lba vwc sched model and the keys of the model (spec-media.ts)
+//   nvme   size lba vwc sched model and the keys of the model (spec-media.ts), what the controller offers (spec-features.ts)
 //   ocssd  2.0: groups pus chunks clba ws-min ws-opt mw-cunits maxoc maxocpu early-reset multi-reset
 //          1.2: channels luns planes blocks pages sectors l2p
 //          oob endurance write-fail reset-fail, cell and times
@@ -18,6 +18,7 @@ import type {
   OcssdGeometry20,
   OcssdSpec,
 } from './spec.js'
+import { formatFeatures, readFeatures } from './spec-features.js'
 import { formatFault, parseFault } from './spec-fault.js'
 import { formatMedia, formatTiming, nandCapacity, readMedia, readTiming } from './spec-media.js'
 import { formatNs, formatSize, type Keys, parseNs, parseWhole, show } from './spec-values.js'
@@ -97,7 +98,18 @@ export function readNvme(keys: Keys, name: string): NvmeSpec {
   if (media?.model === 'null' && controller.memBytes !== null) {
     keys.fail('mem contradicts model=null, which keeps no data')
   }
-  return { kind: 'nvme', name, sizeBytes, lbaBytes, media, writeCache, sched, ...controller }
+  const features = readFeatures(keys, { sizeBytes, lbaBytes })
+  return {
+    kind: 'nvme',
+    name,
+    sizeBytes,
+    lbaBytes,
+    media,
+    writeCache,
+    sched,
+    features,
+    ...controller,
+  }
 }
 
 /** Flash whose blocks are counted gives the size, or must at least hold it. */
@@ -195,7 +207,7 @@ export function formatNvme(spec: NvmeSpec): string[] {
   const keys = [`lba=${spec.lbaBytes}`, `vwc=${Number(spec.writeCache)}`, `sched=${spec.sched}`]
   if (spec.sizeBytes !== null) keys.push(`size=${formatSize(spec.sizeBytes)}`)
   if (spec.media !== null) keys.push(...formatMedia(spec.media))
-  return [...keys, ...formatController(spec)]
+  return [...keys, ...formatFeatures(spec.features), ...formatController(spec)]
 }
 
 /** The keys that readOcssd reads as this device. */

@@ -106,8 +106,8 @@ export type FaultAction =
   | { readonly kind: 'drop' }
   /** Complete twice. */
   | { readonly kind: 'duplicate' }
-  /** Flip a bit of the data. */
-  | { readonly kind: 'corrupt' }
+  /** Flip a bit of the data; or complete under another identifier, or with the old phase. */
+  | { readonly kind: 'corrupt'; readonly what?: 'data' | 'cid' | 'phase' }
   /** The controller stops answering (CSTS.CFS when `fatal`). */
   | { readonly kind: 'stuck'; readonly fatal: boolean }
   /** The device is pulled out. */
@@ -143,12 +143,48 @@ export interface ControllerSpec {
 /** I/O schedulers of multi-queue disks, as choices of a key. */
 export const SCHEDULER_NAMES: readonly SchedulerName[] = ['none', 'mq-deadline', 'kyber']
 
-/** An ordinary NVMe disk: one controller, one namespace. */
+/** Zones of every namespace of a controller; 0 open or active zones = no limit. */
+export interface ZonedFeature {
+  readonly zoneBytes: number
+  /** What of a zone can be written. */
+  readonly capacityBytes: number
+  readonly maxOpen: number
+  readonly maxActive: number
+}
+
+/** What a controller offers beside one plain namespace (spec-features.ts). Absent = not said. */
+export interface ControllerFeatures {
+  /** Equal parts of the disk, each a namespace. */
+  readonly namespaces?: number
+  /** Of the device beside its namespaces. */
+  readonly unallocatedBytes?: number
+  readonly metadataBytes?: 0 | 8 | 16 | 64
+  /** End-to-end protection: 0 none, 1 to 3 the type. */
+  readonly protection?: 0 | 1 | 2 | 3
+  readonly protectionFirst?: boolean
+  /** Metadata behind the data of each block. */
+  readonly extended?: boolean
+  readonly zoned?: ZonedFeature
+  readonly cmbBytes?: number
+  /** Host memory buffer, bytes: what it would like, and needs. */
+  readonly hmb?: { readonly preferred: number; readonly minimum: number }
+  readonly shadow?: boolean
+  readonly sgl?: boolean
+  readonly mdtsBytes?: number
+  /** Weighted round robin with urgent class. */
+  readonly weighted?: boolean
+  /** Commands in service at once, all queues together. */
+  readonly inflight?: number
+  /** CC.EN to CSTS.RDY. */
+  readonly readyNs?: number
+}
+
+/** An ordinary NVMe disk: one controller, one namespace or more. */
 export interface NvmeSpec extends ControllerSpec {
   readonly kind: 'nvme'
   /** `nvme0n1`, numbered in the order of the devices. */
   readonly name: string
-  /** Null = as large as the job files need. */
+  /** All namespaces together; null = as large as the job files need. */
   readonly sizeBytes: number | null
   readonly lbaBytes: number
   /** Null = `ram` in real time, `fixed` in virtual. */
@@ -156,6 +192,7 @@ export interface NvmeSpec extends ControllerSpec {
   /** Volatile write cache: whether flushes reach the device. */
   readonly writeCache: boolean
   readonly sched: SchedulerName
+  readonly features: ControllerFeatures
 }
 
 /** Geometry of an open-channel device, revision 2.0. */

@@ -12,7 +12,8 @@
 // of them; percentages are of the disk. With `filesize` each file has that size (a range is drawn from the seed).
 
 import { UserError } from '../core/errors.js'
-import type { DeviceSpec } from '../machine/spec.js'
+import { namespaceBytes, namespaceNames } from '../machine/spec-features.js'
+import type { DeviceSpec, NvmeSpec } from '../machine/spec.js'
 import { show } from '../machine/spec-values.js'
 import type { JobFile, JobSpec } from './job.js'
 import type { Notes } from './notes.js'
@@ -48,11 +49,20 @@ export function targetsOf(devices: readonly DeviceSpec[]): readonly Target[] {
     if (device.kind === 'ocssd') return []
     if (device.kind === 'nvme' || device.kind === 'null_blk') {
       const { sizeBytes } = device
-      const lbaBytes = device.kind === 'nvme' ? device.lbaBytes : device.bs
-      return [{ name, sizeBytes, grows: sizeBytes === null, lbaBytes }]
+      if (device.kind === 'nvme') return namespaceTargets(device)
+      return [{ name, sizeBytes, grows: sizeBytes === null, lbaBytes: device.bs }]
     }
     const sizeBytes = device.kind === 'pblk' ? targetBytes(device, parentOf(device, devices)) : null
     return [{ name, sizeBytes, grows: false, lbaBytes: 4096 }]
+  })
+}
+
+/** The disks of a controller: one for each namespace. */
+function namespaceTargets({ name, sizeBytes, lbaBytes, features }: NvmeSpec): Target[] {
+  const names = namespaceNames(name, features)
+  const each = sizeBytes === null ? null : namespaceBytes(sizeBytes, names.length)
+  return names.map(one => {
+    return { name: `/dev/${one}`, sizeBytes: each, grows: each === null, lbaBytes }
   })
 }
 

@@ -26,6 +26,7 @@ import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
 import { dumpNeedsKernel } from './dump.js'
 import type { RunPlan } from './job.js'
+import { diskController, isProbed, withNamespaces } from './controller-disks.js'
 import { ocssdDisk, parentOf, targetDisk, targetHeap } from './lightnvm-disks.js'
 
 const GIB = 2 ** 30
@@ -58,13 +59,12 @@ export function deviceTexts(plan: RunPlan): string[] {
  */
 export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig {
   const specs = plan.devices.length > 0 ? plan.devices : defaultDisks(plan)
-  const disks = specs.map(spec => planDisk(plan, spec, needs.nrCpus))
-  checkNeeds(plan, specs, disks)
+  const disks = specs.flatMap(spec => planDisks(plan, spec, needs.nrCpus))
+  checkNeeds(plan, disks)
   // in real time a kernel lives on one thread
   const one = plan.clock === 'virtual' || needs.nrCpus === 1
   const kernel = one && (disks.some(needsHostKernel) || dumpNeedsKernel(plan))
-  const probed = disks.filter(disk => disk.controller).length
-  const heapBytes = probed * CONTROLLER_HEAP + targetHeaps(plan.devices)
+  const heapBytes = controllerHeaps(disks) + targetHeaps(plan.devices)
   return {
     clock: plan.clock,
     cpus: needs.nrCpus,
@@ -86,11 +86,21 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
 /** Of the kernel's own memory for one controller: admin queue, commands, buffers of identify data. */
 const CONTROLLER_HEAP = 2 ** 20
 
-function planDisk(plan: RunPlan, spec: DeviceSpec, nrCpus: number): DiskConfig {
-  if (spec.kind === 'ocssd') return ocssdDisk(spec, plan.clock, nrCpus, plan.seed)
-  if (spec.kind === 'pblk') return targetDisk(spec, parentOf(spec, plan.devices))
+/** The kernel's memory for controllers, and what they want to borrow of it. */
+export function controllerHeaps(disks: readonly DiskConfig[]): number {
+  return disks.reduce((sum, { controller }) => {
+    if (controller === undefined) return sum
+    const borrowed = (controller.config.hostMemory?.preferred ?? 0) * 4096
+    return sum + CONTROLLER_HEAP + 2 * borrowed
+  }, 0)
+}
+
+/** The disks of a device: one, or one for each namespace. */
+function planDisks(plan: RunPlan, spec: DeviceSpec, nrCpus: number): DiskConfig[] {
+  if (spec.kind === 'ocssd') return [ocssdDisk(spec, plan.clock, nrCpus, plan.seed)]
+  if (spec.kind === 'pblk') return [targetDisk(spec, parentOf(spec, plan.devices))]
   const need = plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0
-  return diskConfig(builtOnly(spec), plan.clock, need, nrCpus)
+  return diskConfigs(builtOnly(spec), plan.clock, need, nrCpus)
 }
 
 function targetHeaps(devices: readonly DeviceSpec[]): number {
@@ -152,20 +162,21 @@ function diskName(path: string): string {
   return path.replace(/^\/dev\//, '')
 }
 
-function checkNeeds(
-  plan: RunPlan,
-  specs: readonly DeviceSpec[],
-  disks: readonly DiskConfig[],
-): void {
+function checkNeeds(plan: RunPlan, disks: readonly DiskConfig[]): void {
   for (const [path, bytes] of plan.diskNeeds) {
-    const at = specs.findIndex(s => s.name === diskName(path))
-    const spec = specs[at]
-    if (!spec) {
-      const have = specs.map(s => `/dev/${s.name}`).join(', ')
+    const disk = disks.find(({ name }) => name === diskName(path))
+    if (!disk) {
+      const have = disks.map(({ name }) => `/dev/${name}`).join(', ')
       throw new UserError(`${path}: there is no such disk; this machine has ${have}`)
     }
-    const made = 'sizeBytes' in spec ? spec.sizeBytes : disks[at]!.sizeBytes
-    const size = made ?? LARGEST_DISK
+    const namespace = disk.controller?.config.namespaces?.[0]
+    const size = Math.min(namespace?.bytes ?? disk.sizeBytes, LARGEST_DISK)
+    const format = namespace && disk.controller?.config.formats?.[namespace.format]
+    const metadata = format?.metadataBytes ?? 0
+    if (metadata > 0 && (metadata !== 8 || (namespace?.protection ?? 0) === 0))
+      throw new UserError(
+        `${path}: ms=${metadata}: Linux shows such a disk without capacity; jobs can use ms=8 with pi=`,
+      )
     if (bytes > size)
       throw new UserError(
         `${path}: the jobs reach byte ${bytes}, the disk ends at ${size} (${formatBytes(size)})`,
@@ -181,7 +192,18 @@ function defaultDisks(plan: RunPlan): BuiltSpec[] {
   return parseDevices([`nvme,size=${size}`, ...nullb]).map(builtOnly)
 }
 
-/** One disk, large enough for `need` bytes unless its size was said. @throws UserError for what is not built yet */
+/** One disk, large enough for `need` bytes unless its size was said; with its further namespaces behind it. */
+export function diskConfigs(
+  spec: BuiltSpec,
+  clock: RunPlan['clock'],
+  need: number,
+  nrCpus: number,
+): DiskConfig[] {
+  const disk = diskConfig(spec, clock, need, nrCpus)
+  return spec.kind === 'nvme' ? withNamespaces(spec, disk) : [disk]
+}
+
+/** The first of them. @throws UserError for what is not built yet */
 export function diskConfig(
   spec: BuiltSpec,
   clock: RunPlan['clock'],
@@ -198,7 +220,9 @@ function nvmeConfig(
   need: number,
   nrCpus: number,
 ): DiskConfig {
-  const sizeBytes = spec.sizeBytes ?? sizeFor(need)
+  const { features } = spec
+  const shown = spec.sizeBytes ?? sizeFor(need)
+  const sizeBytes = shown + (features.unallocatedBytes ?? 0)
   return {
     name: spec.name,
     driver: 'nvme',
@@ -215,33 +239,24 @@ function nvmeConfig(
     coalesceNs: spec.coalesce?.ns ?? 0,
     // a device on a thread of its own wants each doorbell on its own line unless told otherwise
     stride: spec.stride === 0 ? null : spec.stride,
-    shadow: false,
-    mdtsBytes: 0,
+    shadow: features.shadow ?? false,
+    mdtsBytes: features.mdtsBytes ?? 0,
     wc: spec.writeCache,
-    ...faultsOf(spec, clock),
+    ...faultsOf(spec, clock, shown),
   }
-}
-
-/** Namespaces that a controller of a job's machine may have. */
-const SLOTS = 1
-
-/** What a fault needs that the boot image has not: somebody who waits with a timeout, aborts, resets, removes. */
-function needsDriver({ match, action }: FaultSpec): boolean {
-  const plain = action.kind === 'status' || action.kind === 'delay' || action.kind === 'corrupt'
-  return !plain || match.admin === true || (match.count !== undefined && match.count !== 1)
 }
 
 /** Faults of the boot image's device; or a whole controller, which the driver finds and recovers (virtual time). */
 function faultsOf(
   spec: NvmeSpec,
   clock: RunPlan['clock'],
+  sizeBytes: number,
 ): Pick<DiskConfig, 'faults' | 'controller'> {
   const { faults, name } = spec
-  if (clock !== 'virtual' || !faults.some(needsDriver))
-    return { faults: faults.map(fault => faultConfig(name, fault)) }
+  if (!isProbed(spec, clock)) return { faults: faults.map(fault => faultConfig(name, fault)) }
   if (spec.pollQueues > 0 || (spec.wait ?? 'irq') !== 'irq')
-    throw new UserError(`${name}: a fault that needs recovery is not built yet for polled queues`)
-  return { controller: { config: { faults }, slots: SLOTS } }
+    throw new UserError(`${name}: a controller that is probed is not built yet for polled queues`)
+  return { controller: diskController(spec, sizeBytes, 0) }
 }
 
 function lbaShift({ name, lbaBytes }: NvmeSpec): 9 | 12 {

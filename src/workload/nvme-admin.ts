@@ -15,12 +15,14 @@ import type { Machine } from '../machine/booted.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine } from '../machine/machine.js'
 import { parseDevices } from '../machine/spec-parse.js'
-import { builtOnly, diskConfig } from './machine-config.js'
+import { diskController, withNamespaces } from './controller-disks.js'
+import { builtOnly, controllerHeaps, diskConfig } from './machine-config.js'
 import { rest, runTask } from './scenario-task.js'
 
 const HZ = 250
 const HEAP = 2 ** 22
-const SLOTS = 16
+/** Namespaces that may come beside those of the device text. */
+const SPARE = 15
 /** Largest buffer of one command, bytes. */
 export const MOST_BYTES: number = 2 ** 20
 
@@ -110,12 +112,17 @@ export class NvmeMachine {
  */
 export async function openNvme(devices: readonly string[], era: KernelEra): Promise<NvmeMachine> {
   const cpus = 2
-  const disks = parseDevices(devices.length > 0 ? devices : ['nvme,size=1G']).map(one => {
+  const disks = parseDevices(devices.length > 0 ? devices : ['nvme,size=1G']).flatMap(one => {
     const spec = builtOnly(one)
     if (spec.kind !== 'nvme') throw new UserError(`nvme: ${spec.name} is no NVMe disk`)
-    const disk = diskConfig({ ...spec, faults: [] }, 'virtual', 0, cpus)
-    return { ...disk, controller: { config: { faults: spec.faults }, slots: SLOTS } }
+    const { features } = spec
+    const disk = diskConfig({ ...spec, features: {}, faults: [] }, 'virtual', 0, cpus)
+    const sizeBytes = disk.sizeBytes + (features.unallocatedBytes ?? 0)
+    const controller = diskController(spec, disk.sizeBytes, SPARE)
+    const { shadow = false, mdtsBytes = 0 } = features
+    return withNamespaces(spec, { ...disk, sizeBytes, shadow, mdtsBytes, controller })
   })
+  const heapBytes = HEAP + controllerHeaps(disks)
   const machine = bootMachine({
     clock: 'virtual',
     cpus,
@@ -126,9 +133,9 @@ export async function openNvme(devices: readonly string[], era: KernelEra): Prom
     trace: false,
     memBytes: 2 ** 26,
     disks,
-    extraBytes: hostKernelBytes(cpus, cpus * disks.length, HEAP) + MOST_BYTES + 8192,
+    extraBytes: hostKernelBytes(cpus, cpus * disks.length, heapBytes) + MOST_BYTES + 8192,
     jobs: 0,
-    kernel: { heapBytes: HEAP, era },
+    kernel: { heapBytes, era },
   })
   await machine.start()
   await machine.probed()

@@ -77,6 +77,7 @@ describe('nvme', () => {
       media: null,
       writeCache: true,
       sched: 'none',
+      features: {},
       queues: null,
       pollQueues: 0,
       depth: 1024,
@@ -214,7 +215,7 @@ describe('nvme', () => {
 
   it('lists the known keys when one is unknown', () => {
     expect(error('nvme,sise=4G')).toBe(
-      '--device nvme: unknown key sise; there are coalesce, depth, fault, lba, mem, model, ocssd, poll-queues, queues, sched, size, stride, vwc, wait, where',
+      '--device nvme: unknown key sise; there are cmb, coalesce, depth, ext, fault, hmb, inflight, lba, max-active, max-open, mdts, mem, model, ms, namespaces, ocssd, pi, pil, poll-queues, queues, ready, sched, sgl, shadow, size, stride, unallocated, vwc, wait, where, wrr, zone-capacity, zone-size, zoned',
     )
   })
 })

@@ -6,7 +6,8 @@
 //   nvme_alloc_ns         queue, identify, identifiers, limits, disk
 //   nvme_ns_remove        disk and queue go
 //
-// Not modelled: multipath, metadata beyond what the limits say, streams.
+// Protection information is the controller's to make and to check (PRACT), as where a request carries no integrity data of
+// the block layer. Not modelled: multipath, metadata in requests, streams.
 
 import {
   Q_CAPACITY,
@@ -15,8 +16,15 @@ import {
   Q_MAX_DISCARD,
   Q_MAX_ZEROES,
   Q_NSID,
+  Q_PRINFO,
 } from '../../../../assembly/layout.js'
-import { QUEUE_FLAG_NONROT, QUEUE_FLAG_POLL } from '../../../../assembly/nvme.js'
+import {
+  NVME_RW_PRINFO_PRACT,
+  NVME_RW_PRINFO_PRCHK_GUARD,
+  NVME_RW_PRINFO_PRCHK_REF,
+  QUEUE_FLAG_NONROT,
+  QUEUE_FLAG_POLL,
+} from '../../../../assembly/nvme.js'
 import {
   blk_cleanup_queue,
   blk_mq_init_queue,
@@ -115,6 +123,17 @@ function nvme_config_discard(ns: nvme_ns): void {
     view.setU32(q.at + Q_MAX_ZEROES, MAX_DISCARD_SECTORS)
 }
 
+const nvme_ns_has_pi = (ns: nvme_ns): boolean => ns.pi_type !== 0 && ns.ms === PI_BYTES
+
+const PI_BYTES = 8
+
+/** What reads and writes say of protection information: type 3 has no reference tag to check. */
+function prinfo(pi_type: number): number {
+  if (pi_type === 0) return 0
+  const guard = NVME_RW_PRINFO_PRACT | NVME_RW_PRINFO_PRCHK_GUARD
+  return pi_type === 3 ? guard : guard | NVME_RW_PRINFO_PRCHK_REF
+}
+
 /** Block size and capacity; a format that the driver cannot use has no capacity. */
 function* nvme_update_disk_info(ns: nvme_ns, id: nvme_id): Sleep<void> {
   const { queue: q } = ns
@@ -124,8 +143,9 @@ function* nvme_update_disk_info(ns: nvme_ns, id: nvme_id): Sleep<void> {
   trace_call(k, 'blk_queue_physical_block_size')
   trace_call(k, 'blk_queue_io_min')
   view.setU32(q.at + Q_LBA_SHIFT, ns.lba_shift)
-  // A format with metadata needs a place for it, which requests here do not have.
-  const usable = ns.ms === 0
+  // Metadata that no controller takes off needs a place, which requests here do not have.
+  const usable = ns.ms === 0 || nvme_ns_has_pi(ns)
+  view.setU32(q.at + Q_PRINFO, ns.ms === 0 ? 0 : prinfo(ns.pi_type))
   const sectors = Number(id.u64(0)) * 2 ** (ns.lba_shift - DEFAULT_LBA_SHIFT)
   view.setU64(q.at + Q_CAPACITY, usable ? sectors : 0)
   nvme_config_discard(ns)
