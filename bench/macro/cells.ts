@@ -6,6 +6,7 @@ import { INLINE_CELLS } from './inline.js'
 import { PROGRAM_CELLS } from './program.js'
 import { THREAD_CELLS } from './threads.js'
 import { TYPESCRIPT_CELLS } from './typescript.js'
+import { TCP_CELLS } from './tcp.js'
 import { VIRTUAL_CELLS } from './virtual.js'
 
 export const CELLS: readonly Cell[] = [
@@ -13,6 +14,7 @@ export const CELLS: readonly Cell[] = [
   ...THREAD_CELLS,
   ...TYPESCRIPT_CELLS,
   ...PROGRAM_CELLS,
+  ...TCP_CELLS,
   ...VIRTUAL_CELLS,
   ...GROWTH_CELLS,
 ]

@@ -199,8 +199,22 @@ export function wake_tag_waiters(blk: BlockLayer): void {
 export function* submit_bio(q: request_queue, bio: number): Sleep<number> {
   const { blk } = q
   yield* wait_event(q.mq_freeze_wq, () => q.mq_freeze_depth === 0 || q.dying)
-  let cookie = blk.core.submit_bio(this_cpu(blk), bio)
-  if (cookie !== SUBMIT_AGAIN) return cookie
+  const cookie = blk.core.submit_bio(this_cpu(blk), bio)
+  return cookie === SUBMIT_AGAIN ? yield* wait_for_tag(q, bio) : cookie
+}
+
+/** submit_bio where there is nothing to sleep for, as a rule: then it returns nothing, else what is left to do. */
+export function submit_bio_now(q: request_queue, bio: number): Sleep<number> | undefined {
+  const { blk } = q
+  if (q.mq_freeze_depth > 0 && !q.dying) return submit_bio(q, bio)
+  const cookie = blk.core.submit_bio(this_cpu(blk), bio)
+  return cookie === SUBMIT_AGAIN ? wait_for_tag(q, bio) : undefined
+}
+
+/** The rest of a submission that found no tag. */
+function* wait_for_tag(q: request_queue, bio: number): Sleep<number> {
+  const { blk } = q
+  let cookie = SUBMIT_AGAIN
   const waiter = blk.bios.waiters.pop()
   if (waiter === undefined) throw new Error('too many tasks wait for a tag')
   while (cookie === SUBMIT_AGAIN) cookie = yield* wait_round(q, bio, waiter)

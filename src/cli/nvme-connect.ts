@@ -9,17 +9,16 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { UserError } from '../core/errors.js'
-import { parseDevices } from '../machine/spec-parse.js'
 import { formatReport } from '../report/report.js'
 import {
   type DiscoveryEntry,
   discover,
   fabricDisk,
+  fabricPlan,
   type FabricTarget,
   probeFabric,
 } from '../workload/connect.js'
 import { executePlan } from '../workload/run.js'
-import { parseRun } from '../workload/run-command.js'
 import { formatBytes } from '../workload/units.js'
 import { printErr, printOut } from './output.js'
 
@@ -168,28 +167,23 @@ async function runJobs(
   lbaShift: number,
   args: readonly string[],
 ): Promise<number> {
-  const lba = 2 ** lbaShift
-  const device = `nvme,size=${bytes},lba=${lba}`
-  const parsed = parseRun([...args, '--clock=virtual', `--device=${device}`], {
-    readFile: path => readFileSync(path),
-    env: process.env,
-    hostCpus: availableParallelism(),
-  })
-  // The machine plans a queue for each CPU; what stands behind them comes from outside.
-  const queues = Math.max(parsed.cpus ?? 1, 1)
-  const text = `null_blk,size=${bytes / 2 ** 20},bs=${lba},irqmode=2,submit_queues=${queues}`
-  const devices = parseDevices([text]).map(spec => ({ ...spec, name: 'nvme0n1' }))
-  const { result, failures } = await executePlan(
-    { ...parsed, devices },
+  const plan = fabricPlan(
+    args,
+    { bytes, lbaShift },
     {
-      attachment: fabricDisk(target),
-      onFailure: line => printErr(`phasebit: ${line}\n`),
-      onStart: (_, notes) => {
-        for (const note of notes) printErr(`phasebit: note: ${note}\n`)
-      },
+      readFile: path => readFileSync(path),
+      env: process.env,
+      hostCpus: availableParallelism(),
     },
   )
-  const { outputFormats: formats, terseVersion } = parsed
+  const { result, failures } = await executePlan(plan, {
+    attachment: fabricDisk(target),
+    onFailure: line => printErr(`phasebit: ${line}\n`),
+    onStart: (_, notes) => {
+      for (const note of notes) printErr(`phasebit: note: ${note}\n`)
+    },
+  })
+  const { outputFormats: formats, terseVersion } = plan
   await printOut(formatReport(result, { formats, terseVersion }))
   return failures.length === 0 ? 0 : 1
 }

@@ -31,10 +31,12 @@ export class LinkSocket {
     this.#received.unshift(rest)
   }
 
-  send(bytes: Uint8Array): void {
+  sendmsg(bytes: number, fill: (out: Uint8Array, at: number) => void): void {
     const { peer } = this
     if (peer === null || this.closed || this.silent || peer.silent) return
-    peer.#received.push(bytes)
+    const out = new Uint8Array(bytes)
+    fill(out, 0)
+    peer.#received.push(out)
     peer.sk_data_ready()
   }
 

@@ -17,7 +17,7 @@ import type {
   MediaModel,
   OperationTimes,
 } from './config.js'
-import { costsOf, writeCosts } from './costs.js'
+import { costsOf, PACED_COSTS, writeCosts } from './costs.js'
 import { bootNand } from './nand.js'
 import {
   type AdminPlan,
@@ -163,7 +163,7 @@ function bootMachineBlock(view: View, plan: MachinePlan): void {
   const jiffy = Math.floor(1e9 / config.hz)
   view.setU64(L.M_BASE + L.M_JIFFY_NS, jiffy)
   view.setU64(L.M_BASE + L.M_NEXT_JIFFY, jiffy)
-  writeCosts(view, costsOf(config.costs))
+  writeCosts(view, config.paced ? PACED_COSTS : costsOf(config.costs))
 }
 
 function bootCpu(view: View, plan: MachinePlan, index: number): void {

@@ -65,8 +65,10 @@ export interface Machine {
    * `untilNs`; `time` or `idle` when that was all, else there is more to do now.
    */
   turn(untilNs: number): 'more' | 'slow' | 'time' | 'idle'
-  /** Something came from outside of a machine that is paced: what it queued is run soon. */
+  /** Something came from outside of a machine that is paced: what it queued is run, if somebody is in run(). */
   poke(): void
+  /** Paced: called whenever everything that was due has been done. */
+  atRest(fn: () => void): void
   /** Makes a pending run() return 'event' soon. */
   interrupt(): void
   /** Called once for each job that became JOB_DONE, before run() returns. */

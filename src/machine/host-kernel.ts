@@ -124,6 +124,8 @@ export interface HostKernelOptions {
   readonly era?: KernelEra
   /** They are found when somebody says so. */
   readonly manual?: boolean
+  /** The machine keeps pace with the host's clock (paced.ts). */
+  readonly paced?: boolean
   /** Real time: the host's clock, ns. Absent = virtual time, the machine's own. */
   readonly now?: () => number
 }
@@ -375,8 +377,12 @@ export class HostKernel {
     }
   }
 
-  /** Somebody was woken: the core returns after this event, so that time does not go on before he runs. */
+  /**
+   * Somebody was woken: the core returns after this event, so that time does not go on before he runs. A paced machine's
+   * does not go on anyway, and what many events have woken is then run at once.
+   */
   #call_back(cpu: Cpu): void {
+    if (this.#options.paced) return
     const waits = this.k.rq_head !== null || this.blk.bios.sleeping.size > 0
     if (!waits && cpu.softirq_pending === 0) return
     this.#view.setU32(this.#options.cpus[cpu.id]! + L.CPU_SLOW, 1)
@@ -401,9 +407,13 @@ export class HostKernel {
 
   /** Real time: until when this thread may sleep, ns; now, when a task is ready. */
   deadline(): number {
+    return this.ready ? this.k.now() : this.k.nextDeadline()
+  }
+
+  /** A task is ready, or a softirq is pending. */
+  get ready(): boolean {
     const { k } = this
-    if (k.rq_head !== null || k.cpus.some(cpu => cpu.softirq_pending !== 0)) return k.now()
-    return k.nextDeadline()
+    return k.rq_head !== null || k.cpus.some(cpu => cpu.softirq_pending !== 0)
   }
 
   /** What was raised by tasks, or by the core in their name. */

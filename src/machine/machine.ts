@@ -77,6 +77,7 @@ import { Zoned } from '../device/nvme/zoned.js'
 import { openChannelOf } from './host-lightnvm.js'
 import { memoryReport, type QueueMemory } from './memory-report.js'
 import { nullBlkDisks } from './null-blk.js'
+import { PacedTime } from './paced.js'
 import { cpuOf, type DiskPlan, type MachinePlan, planMachine, WAITER_STRIDE } from './plan.js'
 import type { ThreadKernel } from './thread-kernel.js'
 import { hostCores, Threads } from './threads.js'
@@ -207,6 +208,7 @@ class BootedMachine implements Machine {
   readonly #origin: ClockOrigin
   readonly #module: WebAssembly.Module
   readonly #virtual: VirtualTime | undefined
+  readonly #paced: PacedTime | undefined
   readonly #threads: Threads | undefined
   readonly #threadKernel: ThreadKernel | null
   readonly #deviceTimers = new DeviceTimers(
@@ -218,8 +220,6 @@ class BootedMachine implements Machine {
   readonly #lastJob = new Map<number, number>()
   #allocated = 0
   #event = false
-  #poked = false
-  #paceOrigin: number | undefined
   #failure: Error | undefined
   #wake: (() => void) | undefined
   #stopped: Promise<void> | undefined
@@ -253,6 +253,7 @@ class BootedMachine implements Machine {
     this.host = config.kernel && virtual ? this.#hostKernel(config.kernel, nullBlk) : null
     this.#threadKernel = config.kernel && !virtual ? this.#planThreadKernel(nullBlk) : null
     this.#virtual = virtual ? this.#virtualTime() : undefined
+    this.#paced = this.#virtual && config.paced ? this.#pacedTime(this.#virtual) : undefined
     this.now = this.#virtual ? () => this.#virtual!.now() : clock
     this.notes = [...plan.notes, ...this.#crowdNotes()]
   }
@@ -295,6 +296,7 @@ class BootedMachine implements Machine {
       disks: this.disks,
       nullBlk,
       seed: this.config.seed,
+      paced: this.config.paced === true,
       alloc: (bytes, align) => this.alloc(bytes, align),
       ...(this.#controllers
         ? { controllers: this.#controllers, deviceTimers: this.#deviceTimers }
@@ -321,6 +323,12 @@ class BootedMachine implements Machine {
       (message, cpu) => this.#message(message, cpu),
       this.host,
     )
+  }
+
+  #pacedTime(virtual: VirtualTime): PacedTime {
+    const { host, view } = this
+    const cpus = Array.from({ length: this.config.cpus }, (_, i) => cpuOf(this.#plan, i))
+    return new PacedTime({ virtual, host, view, cpus, takeEvent: () => this.#takeEvent() })
   }
 
   #crowdNotes(): string[] {
@@ -443,37 +451,16 @@ class BootedMachine implements Machine {
     return end
   }
 
-  /** Never ahead of the host's clock; when nothing is to be done, it waits for a timer or a poke. */
-  async #runPaced(virtual: VirtualTime, untilNs: number): Promise<RunEnd> {
-    this.#paceOrigin ??= performance.now() * 1e6 - this.now()
-    const real = (): number => performance.now() * 1e6 - this.#paceOrigin!
-    let turned = performance.now()
-    while (!this.#stopped) {
-      this.#poked = false
-      const limit = (): number => Math.min(untilNs, Math.max(real(), this.now()))
-      virtual.slice(limit())
-      virtual.step()
-      const end = virtual.slice(limit())
-      if (this.#takeEvent()) return 'event'
-      if (this.now() >= untilNs) return 'time'
-      const over = end === 'time' || end === 'idle'
-      if (over && virtual.quiet && !this.#poked) {
-        const next = Math.min(untilNs, this.host?.k.nextDeadline() ?? Number.POSITIVE_INFINITY)
-        await this.#pause(Math.min(Math.max((next - real()) / 1e6, 0), MAX_TIMER_MS))
-      } else if (over || performance.now() - turned > TURN_MS) await turn()
-      else continue
-      turned = performance.now()
-    }
-    return 'idle'
+  poke(): void {
+    this.#paced?.poke()
   }
 
-  poke(): void {
-    this.#poked = true
-    this.#wake?.()
+  atRest(fn: () => void): void {
+    this.#paced?.atRest(fn)
   }
 
   async #runVirtual(virtual: VirtualTime, untilNs: number): Promise<RunEnd> {
-    if (this.config.paced) return this.#runPaced(virtual, untilNs)
+    if (this.#paced) return this.#paced.run(untilNs)
     let turned = performance.now()
     while (!this.#stopped) {
       if (this.#takeEvent()) return 'event'
@@ -526,6 +513,7 @@ class BootedMachine implements Machine {
   interrupt(): void {
     this.#event = true
     this.#wake?.()
+    this.#paced?.poke()
   }
 
   #jobDone(job: number): void {
@@ -572,6 +560,7 @@ class BootedMachine implements Machine {
       view.notify(word)
     }
     this.#wake?.()
+    this.#paced?.stop()
     await this.#threads?.stop()
   }
 

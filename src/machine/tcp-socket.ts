@@ -1,18 +1,77 @@
 // Real TCP sockets, as the drivers see sockets (src/drivers/nvme/socket.ts).
 //
+// What is sent in one turn of a machine (paced.ts) is put together in a buffer and handed to the host in pieces of up to
+// FLUSH_BYTES, the last when the machine has nothing more to do. The host takes a piece at once as a rule, and the buffer
+// is used again; a piece that it could not take keeps its buffer.
+//
 // Both directions are bounded: when RECEIVE_BYTES have come that nobody took, the host's socket is paused, and the peer's
 // window closes; when SEND_BYTES are on their way, sk_stream_is_writeable() says no until they are gone.
 
-import { createServer, type Server, Socket } from 'node:net'
+import { createServer, type Server, Socket, type SocketConstructorOpts } from 'node:net'
 import type { socket } from '../drivers/nvme/socket.js'
 import { OutputError } from '../core/errors.js'
 
 const RECEIVE_BYTES = 256 * 1024
 const SEND_BYTES = 256 * 1024
+const FLUSH_BYTES = 64 * 1024
+const BUFFER_BYTES = 256 * 1024
+/** Buffers that are kept for the next turn. */
+const SPARE = 4
 /** How long what was sent may take to be delivered after a shutdown, ms. */
 const LINGER_MS = 1000
 /** TCP keep-alive: a peer that has vanished is found out, ms. */
 const PROBE_MS = 15_000
+
+/** The host says that there is room again when all of so much is gone. */
+const CLIENT: SocketConstructorOpts & { readonly highWaterMark: number } = {
+  highWaterMark: SEND_BYTES,
+}
+
+/** The machine that sockets belong to. */
+interface Paced {
+  poke(): void
+  atRest(fn: () => void): void
+}
+
+/** The sockets of one machine. */
+export class TcpStack {
+  readonly #machine: Paced
+  readonly #unsent: TcpSocket[] = []
+  readonly #spare: Uint8Array[] = []
+
+  constructor(machine: Paced) {
+    this.#machine = machine
+    machine.atRest(() => this.flush())
+  }
+
+  /** A connection of the host becomes a socket of the machine. */
+  socket(host: Socket): TcpSocket {
+    return new TcpSocket(host, this)
+  }
+
+  /** What callbacks have queued is run. */
+  poke(): void {
+    this.#machine.poke()
+  }
+
+  /** A buffer to send from. */
+  buffer(): Uint8Array {
+    return this.#spare.pop() ?? new Uint8Array(BUFFER_BYTES)
+  }
+
+  giveBack(buffer: Uint8Array): void {
+    if (this.#spare.length < SPARE) this.#spare.push(buffer)
+  }
+
+  /** Something waits in a socket's buffer. */
+  unsent(sock: TcpSocket): void {
+    this.#unsent.push(sock)
+  }
+
+  flush(): void {
+    for (const sock of this.#unsent.splice(0)) sock.flush()
+  }
+}
 
 /** One connection. */
 export class TcpSocket implements socket {
@@ -21,15 +80,17 @@ export class TcpSocket implements socket {
   sk_data_ready: () => void = () => {}
   sk_write_space: () => void = () => {}
   sk_state_change: () => void = () => {}
-  readonly #poke: () => void
+  readonly #stack: TcpStack
   #chunks: Uint8Array[] = []
   #bytes = 0
   #paused = false
+  /** What is to be sent: a buffer, and how much of it is filled. */
+  #out: Uint8Array | null = null
+  #filled = 0
 
-  /** @param poke called after each callback, so that what it queued is run */
-  constructor(host: Socket, poke: () => void) {
+  constructor(host: Socket, stack: TcpStack) {
     this.host = host
-    this.#poke = poke
+    this.#stack = stack
     host.setNoDelay(true)
     host.setKeepAlive(true, PROBE_MS)
     host.on('data', chunk => this.#received(chunk))
@@ -41,7 +102,7 @@ export class TcpSocket implements socket {
 
   #call(fn: () => void): void {
     fn()
-    this.#poke()
+    this.#stack.poke()
   }
 
   #received(chunk: Buffer): void {
@@ -76,15 +137,43 @@ export class TcpSocket implements socket {
     this.#bytes += rest.length
   }
 
-  send(bytes: Uint8Array): void {
-    if (!this.host.destroyed && this.host.writable) this.host.write(bytes)
+  sendmsg(bytes: number, fill: (out: Uint8Array, at: number) => void): void {
+    if (this.host.destroyed || !this.host.writable) return
+    if (bytes > BUFFER_BYTES) {
+      this.flush()
+      const out = new Uint8Array(bytes)
+      fill(out, 0)
+      this.host.write(out)
+      return
+    }
+    if (this.#filled + bytes > BUFFER_BYTES) this.flush()
+    if (this.#out === null) {
+      this.#out = this.#stack.buffer()
+      this.#stack.unsent(this)
+    }
+    fill(this.#out, this.#filled)
+    this.#filled += bytes
+    if (this.#filled >= FLUSH_BYTES) this.flush()
+  }
+
+  /** Hands what was sent to the host. */
+  flush(): void {
+    const out = this.#out
+    if (out === null) return
+    this.#out = null
+    const filled = this.#filled
+    this.#filled = 0
+    if (this.host.destroyed || !this.host.writable) return
+    this.host.write(Buffer.from(out.buffer, 0, filled))
+    if (this.host.writableLength === 0) this.#stack.giveBack(out)
   }
 
   sk_stream_is_writeable(): boolean {
-    return this.host.writableLength < SEND_BYTES
+    return this.host.writableLength + this.#filled < SEND_BYTES
   }
 
   kernel_sock_shutdown(): void {
+    this.flush()
     this.host.end()
     this.#chunks = []
     this.#bytes = 0
@@ -113,7 +202,7 @@ export function listenTcp(
   port: number,
   accept: (connection: Socket) => void,
 ): Promise<TcpListener> {
-  const server = createServer(accept)
+  const server = createServer({ highWaterMark: SEND_BYTES }, accept)
   return new Promise((resolve, reject) => {
     server.once('error', error => reject(new OutputError(`${address}:${port}: ${error.message}`)))
     server.listen(port, address, () => resolve(listener(server, port)))
@@ -133,7 +222,7 @@ function listener(server: Server, asked: number): TcpListener {
  * @throws OutputError when nobody is there, or nobody answers in time
  */
 export function connectTcp(address: string, port: number, timeoutMs: number): Promise<Socket> {
-  const host = new Socket()
+  const host = new Socket(CLIENT)
   return new Promise((resolve, reject) => {
     const fail = (why: string): void => {
       host.destroy()

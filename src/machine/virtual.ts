@@ -7,9 +7,13 @@
 
 import {
   CPU_SIZE,
+  EV_TIME,
+  EVQ_COUNT,
+  EVQ_HEAP,
   JOB_DONE,
   JOB_STATE,
   M_BASE,
+  M_EVENTS,
   M_NOW,
   M_TRAP,
   RUN_IDLE,
@@ -46,8 +50,6 @@ export class VirtualTime {
   #deadline = FOR_EVER
   #handlers: SlowHandlers = {}
   #budget = FIRST_BUDGET
-  /** The last slice left no event of the core behind, however late. */
-  quiet = true
 
   constructor(
     view: View,
@@ -79,6 +81,13 @@ export class VirtualTime {
     return this.#view.u64(M_BASE + M_NOW)
   }
 
+  /** When the next event of the core is due, ns; infinity = there is none. */
+  nextEvent(): number {
+    const evq = this.#view.u32(M_BASE + M_EVENTS)
+    if (this.#view.u32(evq + EVQ_COUNT) === 0) return Number.POSITIVE_INFINITY
+    return this.#view.u64(this.#view.u32(evq + EVQ_HEAP) + EV_TIME)
+  }
+
   /** Runs what is due and ready in the kernel of the machine, if it has one. */
   step(): void {
     this.#deadline = this.#host?.step() ?? FOR_EVER
@@ -91,7 +100,6 @@ export class VirtualTime {
     const result = this.#call(Math.min(untilNs, deadline, FOR_EVER))
     const took = performance.now() - began
     const reason = result & RUN_REASON
-    this.quiet = reason === RUN_IDLE
     if (reason === RUN_MORE && !(result & RUN_SLOW)) this.#adapt(took)
     if (result & RUN_SLOW) {
       this.#service()

@@ -24,8 +24,11 @@ import { msleep } from '../kernel/timer-sleep.js'
 import { work_busy } from '../kernel/workqueue-control.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine, type Machine } from '../machine/machine.js'
-import { connectTcp, TcpSocket } from '../machine/tcp-socket.js'
+import { connectTcp, TcpStack } from '../machine/tcp-socket.js'
+import { parseDevices } from '../machine/spec-parse.js'
+import type { RunPlan } from './job.js'
 import type { Attachment } from './run.js'
+import { parseRun, type RunContext } from './run-command.js'
 
 const HEAP_BYTES = 16 * 2 ** 20
 const HZ = 250
@@ -80,12 +83,13 @@ export class FabricHost {
     if (core === null) throw new Error('nvme_core: no memory')
     this.nvme = core
     this.f = nvmf_init(core, defaultHost())
+    const stack = new TcpStack(machine)
     const tcp = nvme_tcp_init_module(
       this.f,
       (traddr, trsvcid, done) => {
         connectTcp(traddr, Number(trsvcid || PORT), SYN_TIMEOUT_MS)
           .then(
-            socket => done(new TcpSocket(socket, () => machine.poke())),
+            host => done(stack.socket(host)),
             (error: Error) => done(/ECONNREFUSED/.test(error.message) ? -ECONNREFUSED : -ETIMEDOUT),
           )
           .finally(() => machine.poke())
@@ -278,6 +282,25 @@ function plannedQueue(machine: Machine, q: number): planned_memory {
     },
     queue_free: at => at === q,
   }
+}
+
+/**
+ * A run whose disk /dev/nvme0n1 is a namespace of another machine; fabricDisk() connects it.
+ * @throws UserError, as parseRun
+ */
+export function fabricPlan(
+  args: readonly string[],
+  { bytes, lbaShift }: Pick<FabricNamespace, 'bytes' | 'lbaShift'>,
+  context: RunContext,
+): RunPlan {
+  const lba = 2 ** lbaShift
+  const device = `--device=nvme,size=${bytes},lba=${lba}`
+  const plan = parseRun([...args, '--clock=virtual', device], context)
+  // The machine plans a queue for each CPU; what stands behind them comes from outside.
+  const queues = Math.max(plan.cpus ?? 1, 1)
+  const text = `null_blk,size=${bytes / 2 ** 20},bs=${lba},irqmode=2,submit_queues=${queues}`
+  const devices = parseDevices([text]).map(spec => ({ ...spec, name: 'nvme0n1' }))
+  return { ...plan, devices }
 }
 
 /** Connects the first disk of a run's machine to the first namespace of a target. */

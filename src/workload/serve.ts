@@ -28,9 +28,8 @@ import type { socket } from '../drivers/nvme/socket.js'
 import { DiskImage } from '../machine/disk-image.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine, type Disk, type Machine } from '../machine/machine.js'
-import { PacedMachine } from '../machine/paced.js'
 import { DEFAULT_MACHINE, parseDevices } from '../machine/spec-parse.js'
-import { listenTcp, type TcpListener, TcpSocket } from '../machine/tcp-socket.js'
+import { listenTcp, type TcpListener, TcpStack } from '../machine/tcp-socket.js'
 import { builtOnly, diskConfig } from './machine-config.js'
 
 const POOL_BYTES = 64 * 2 ** 20
@@ -116,7 +115,7 @@ class ServedTarget implements Target {
   port: number
   readonly #options: ServeOptions
   readonly #machine: Machine
-  readonly #paced: PacedMachine
+  readonly #stack: TcpStack
   readonly #nvmet: nvmet
   readonly #subsys: nvmet_subsys
   readonly #images: readonly (DiskImage | null)[]
@@ -124,6 +123,7 @@ class ServedTarget implements Target {
   readonly #sockets = new Map<socket, Socket>()
   #tcp!: nvmet_tcp_port
   #listener: TcpListener | undefined
+  #closed = false
 
   constructor(options: ServeOptions) {
     this.#options = options
@@ -133,7 +133,7 @@ class ServedTarget implements Target {
     const poolBytes = options.poolBytes ?? POOL_BYTES
     this.#machine = boot(options, poolBytes)
     this.#images = openImages(this.#machine.disks, options.stores ?? [])
-    this.#paced = new PacedMachine(this.#machine, error => this.#failed(error))
+    this.#stack = new TcpStack(this.#machine)
     this.#pool = new sgl_pool(this.#machine.alloc(poolBytes, PAGE), poolBytes)
     this.#nvmet = new nvmet(this.#machine.host!.blk, {
       traffic_based_keep_alive: true,
@@ -202,15 +202,24 @@ class ServedTarget implements Target {
       },
       [this.#subsys],
     )
-    this.#paced.poke()
+    void this.#run()
+  }
+
+  /** Until close(). */
+  async #run(): Promise<void> {
+    try {
+      while (!this.#closed) await this.#machine.run()
+    } catch (error) {
+      this.#failed(error)
+    }
   }
 
   #accept(connection: Socket): void {
-    const sock = new TcpSocket(connection, () => this.#paced.poke())
+    const sock = this.#stack.socket(connection)
     this.#sockets.set(sock, connection)
     connection.once('close', () => this.#sockets.delete(sock))
     nvmet_tcp_alloc_queue(this.#tcp, sock)
-    this.#paced.poke()
+    this.#stack.poke()
   }
 
   /** What the files hold goes onto the disks. */
@@ -249,7 +258,7 @@ class ServedTarget implements Target {
   async close(): Promise<void> {
     for (const connection of this.#sockets.values()) connection.destroy()
     await this.#listener?.close()
-    this.#paced.stop()
+    this.#closed = true
     for (const image of this.#images) {
       image?.flush()
       image?.close()
@@ -276,6 +285,7 @@ function boot(options: ServeOptions, poolBytes: number): Machine {
     extraBytes: hostKernelBytes(1, specs.length) + poolBytes + 2 * PAGE,
     jobs: 0,
     kernel: {},
+    paced: true,
   })
 }
 

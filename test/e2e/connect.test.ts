@@ -7,10 +7,14 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parseConnect } from '../../src/cli/nvme-connect.js'
 import { OutputError, UserError } from '../../src/core/errors.js'
-import { parseDevices } from '../../src/machine/spec-parse.js'
-import { discover, fabricDisk, type FabricTarget, probeFabric } from '../../src/workload/connect.js'
+import {
+  discover,
+  fabricDisk,
+  fabricPlan,
+  type FabricTarget,
+  probeFabric,
+} from '../../src/workload/connect.js'
 import { executePlan, type RunOutcome } from '../../src/workload/run.js'
-import { parseRun } from '../../src/workload/run-command.js'
 import { openTarget, type Target } from '../../src/workload/serve.js'
 
 const NQN = 'nqn.2026-11.io.phasebit:e2e'
@@ -44,15 +48,9 @@ function place(options: readonly string[] = []): FabricTarget {
 /** Runs jobs on the connected disk. */
 function jobs(args: string, options: readonly string[] = []): Promise<RunOutcome> {
   const words = `--filename=/dev/nvme0n1 --ioengine=libaio --direct=1 ${args}`.split(' ')
-  const device = `--device=nvme,size=${SIZE}`
-  const plan = parseRun(['--name=a', ...words, '--clock=virtual', device], {
-    readFile: () => Buffer.alloc(0),
-    env: {},
-    hostCpus: 1,
-  })
-  const text = `null_blk,size=${SIZE / 2 ** 20},irqmode=2`
-  const devices = parseDevices([text]).map(spec => ({ ...spec, name: 'nvme0n1' }))
-  return executePlan({ ...plan, devices }, { attachment: fabricDisk(place(options)) })
+  const context = { readFile: () => Buffer.alloc(0), env: {}, hostCpus: 1 }
+  const plan = fabricPlan(['--name=a', ...words], { bytes: SIZE, lbaShift: 9 }, context)
+  return executePlan(plan, { attachment: fabricDisk(place(options)) })
 }
 
 describe('nvme discover and connect', () => {

@@ -133,6 +133,8 @@ export class nvme_tcp_reader {
   readonly #from: 'host' | 'controller'
   readonly #sink: pdu_sink
   readonly #header = new Uint8Array(IC_BYTES + NVME_TCP_DIGEST_LENGTH)
+  /** The first bytes of #header, by length. */
+  readonly #views = new Map<number, Uint8Array>()
   readonly #digest = new Uint8Array(NVME_TCP_DIGEST_LENGTH)
   #state = AT_COMMON
   /** Bytes of the present part that are there. */
@@ -183,10 +185,16 @@ export class nvme_tcp_reader {
   /** One part of a PDU; -1 when the sink waits. */
   #step(bytes: Uint8Array, at: number, to: number): number {
     switch (this.#state) {
-      case AT_COMMON:
-        return this.#collect(bytes, at, to, COMMON, () => this.#checkCommon())
-      case AT_HEADER:
-        return this.#collect(bytes, at, to, this.#headerBytes(), () => this.#checkHeader())
+      case AT_COMMON: {
+        const used = this.#collect(bytes, at, to, COMMON)
+        if (this.#have === COMMON) this.#checkCommon()
+        return used
+      }
+      case AT_HEADER: {
+        const used = this.#collect(bytes, at, to, this.#headerBytes())
+        if (this.#have === this.#headerBytes()) this.#checkHeader()
+        return used
+      }
       case HELD:
         return this.#ask() ? 0 : -1
       case AT_PADDING:
@@ -203,11 +211,10 @@ export class nvme_tcp_reader {
     return this.#kind.hlen + digest
   }
 
-  #collect(bytes: Uint8Array, at: number, to: number, want: number, done: () => void): number {
+  #collect(bytes: Uint8Array, at: number, to: number, want: number): number {
     const n = Math.min(want - this.#have, to - at)
     for (let i = 0; i < n; i++) this.#header[this.#have + i] = bytes[at + i]!
     this.#have += n
-    if (this.#have === want) done()
     return n
   }
 
@@ -279,7 +286,7 @@ export class nvme_tcp_reader {
 
   /** Offers the header to the sink; false when it waits. */
   #ask(): boolean {
-    const answer = this.#sink.header(this.#header.subarray(0, this.#kind.hlen), this.#data)
+    const answer = this.#sink.header(this.#whole(), this.#data)
     if (answer === 'wait') return false
     if (answer !== 'ok') {
       this.#fail(answer)
@@ -290,6 +297,17 @@ export class nvme_tcp_reader {
     this.#state = this.#padding > 0 ? AT_PADDING : AT_DATA
     if (this.#data === 0) this.#complete(true)
     return true
+  }
+
+  /** The header without its digest. */
+  #whole(): Uint8Array {
+    const { hlen } = this.#kind
+    let whole = this.#views.get(hlen)
+    if (whole === undefined) {
+      whole = this.#header.subarray(0, hlen)
+      this.#views.set(hlen, whole)
+    }
+    return whole
   }
 
   #skip(there: number): number {
@@ -324,8 +342,7 @@ export class nvme_tcp_reader {
   }
 
   #complete(digest: boolean): void {
-    const header = this.#header.subarray(0, this.#kind.hlen)
-    const answer = this.#sink.end(header, digest)
+    const answer = this.#sink.end(this.#whole(), digest)
     if (answer !== 'ok') {
       this.#fail(answer)
       return

@@ -8,8 +8,8 @@ export interface socket {
   /** Bytes that came, oldest first; null when there are none now. What is not used up goes back by unread(). */
   recv(): Uint8Array | null
   unread(rest: Uint8Array): void
-  /** Hands bytes over; they must not change afterwards. */
-  send(bytes: Uint8Array): void
+  /** Sends so many bytes, which `fill` writes at `at` of `out` before this returns. */
+  sendmsg(bytes: number, fill: (out: Uint8Array, at: number) => void): void
   /** Whether more may be sent now; sk_write_space is called when it becomes true again. */
   sk_stream_is_writeable(): boolean
   /** The peer has gone: nothing more comes once recv() is empty. */
@@ -21,4 +21,9 @@ export interface socket {
   sk_data_ready: () => void
   sk_write_space: () => void
   sk_state_change: () => void
+}
+
+/** Sends what is there already. */
+export function kernel_sendmsg(sock: socket, bytes: Uint8Array): void {
+  sock.sendmsg(bytes.length, (out, at) => out.set(bytes, at))
 }

@@ -37,8 +37,10 @@ export class ListSocket implements socket {
     this.received.unshift(rest)
   }
 
-  send(bytes: Uint8Array): void {
-    this.sent.push(bytes)
+  sendmsg(bytes: number, fill: (out: Uint8Array, at: number) => void): void {
+    const out = new Uint8Array(bytes)
+    fill(out, 0)
+    this.sent.push(out)
   }
 
   sk_stream_is_writeable(): boolean {

@@ -72,7 +72,7 @@ import {
   term_pdu,
   violation,
 } from '../nvme-tcp.js'
-import type { socket } from '../socket.js'
+import { kernel_sendmsg, type socket } from '../socket.js'
 import { ctrl_log } from './core-cmd.js'
 import { nvme_complete_async_event } from './core-event.js'
 import {
@@ -370,13 +370,14 @@ function nvme_tcp_try_send(queue: nvme_tcp_queue): boolean {
   let count = 0
   while (count < send_list.length && (count === 0 || bytes < SEND_BYTES))
     bytes += pdu_bytes(queue, send_list[count++]!)
-  const out = new Uint8Array(bytes)
-  let at = 0
-  for (const req of send_list.splice(0, count)) {
-    at = put_pdu(queue, req, out, at)
-    if (req.r2t !== null) send_list.push(req)
-  }
-  sock.send(out)
+  const list = send_list.splice(0, count)
+  sock.sendmsg(bytes, (out, from) => {
+    let at = from
+    for (const req of list) {
+      at = put_pdu(queue, req, out, at)
+      if (req.r2t !== null) send_list.push(req)
+    }
+  })
   return leave(queue.io_work.k, t, true)
 }
 
@@ -505,7 +506,7 @@ function nvme_tcp_try_recv(queue: nvme_tcp_queue): boolean {
       'err',
       `queue ${queue.qid}: receive failed: ${JSON.stringify(reader.failed)}`,
     )
-    sock.send(term_pdu(nvme_tcp_h2c_term, reader.failed, reader.header))
+    kernel_sendmsg(sock, term_pdu(nvme_tcp_h2c_term, reader.failed, reader.header))
     failed(queue)
   }
   return leave(queue.io_work.k, t, true)
@@ -585,7 +586,7 @@ function* nvme_tcp_alloc_queue(
     if (sock.closed && !queue.stopped) failed(queue)
     leave(k, s)
   }
-  sock.send(icreq_pdu({ pfv: 0, pda: 0, hdr_digest, data_digest, limit: 0 }))
+  kernel_sendmsg(sock, icreq_pdu({ pfv: 0, pda: 0, hdr_digest, data_digest, limit: 0 }))
   kick(queue)
   yield* wait_for_completion_timeout(queue.init, IC_TIMEOUT_S * k.hz)
   if (queue.maxh2cdata > 0) return leave(k, t, 0)

@@ -36,8 +36,9 @@ import {
   REQ_PREFLUSH,
   REQ_SYNC,
 } from '../../../../assembly/nvme.js'
-import { bio_init, bio_status, submit_bio } from '../../../block/bio.js'
+import { bio_init, bio_status, submit_bio, submit_bio_now } from '../../../block/bio.js'
 import type { Sleep } from '../../../kernel/core.js'
+import type { Kernel } from '../../../kernel/kernel.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { wait_event, wake_up } from '../../../kernel/wait.js'
 import { get16, get32, get64 } from '../bytes.js'
@@ -78,14 +79,15 @@ interface Bio {
   readonly data: number
 }
 
-/** Sends a bio to the namespace's disk; `done` gets its block status. */
-function* send(req: nvmet_req, bio: Bio, done: (status: number) => void): Sleep<void> {
+/** Makes a bio for the namespace's disk; `done` gets its block status. There is one free. */
+function make(req: nvmet_req, bio: Bio, done: (status: number) => void): number {
   const { blk, bio_wait } = req_target(req)
-  const q = req.ns!.bdev
-  if (blk.bios.bios.length === 0) yield* wait_event(bio_wait, () => blk.bios.bios.length > 0)
   const at = bio_init(blk, {
-    q,
-    ...bio,
+    q: req.ns!.bdev,
+    opf: bio.opf,
+    sector: bio.sector,
+    bytes: bio.bytes,
+    data: bio.data,
     end_io: address => {
       const t = enter(blk.k, 'nvmet_bio_done')
       const status = bio_status(blk, address)
@@ -100,7 +102,26 @@ function* send(req: nvmet_req, bio: Bio, done: (status: number) => void): Sleep<
     trace_call(blk.k, '__bio_add_page')
     leave(blk.k, a)
   }
-  yield* submit_bio(q, at)
+  return at
+}
+
+/** Sends a bio to the namespace's disk, and sleeps while there is none, or no tag. */
+function* send(req: nvmet_req, bio: Bio, done: (status: number) => void): Sleep<void> {
+  const { blk, bio_wait } = req_target(req)
+  if (blk.bios.bios.length === 0) yield* wait_event(bio_wait, () => blk.bios.bios.length > 0)
+  const q = req.ns!.bdev
+  yield* submit_bio(q, make(req, bio, done))
+}
+
+/** The same where there is nothing to sleep for, as a rule: then it returns nothing, else what is left to do. */
+function send_now(
+  req: nvmet_req,
+  bio: Bio,
+  done: (status: number) => void,
+): Sleep<unknown> | undefined {
+  const { blk } = req_target(req)
+  if (blk.bios.bios.length === 0) return send(req, bio, done)
+  return submit_bio_now(req.ns!.bdev, make(req, bio, done))
 }
 
 /** Byte offset and length of a Read, Write or Write Zeroes; null when it leaves the namespace. */
@@ -127,7 +148,7 @@ function persisted(req: nvmet_req, ns: nvmet_ns, offset: number, fua: boolean): 
   return errno ? NVME_SC_INTERNAL | DNR : 0
 }
 
-function* rw(req: nvmet_req, offset: number): Sleep<void> {
+function rw(req: nvmet_req, offset: number): Sleep<void> | undefined {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_bdev_execute_rw')
   const ns = req.ns!
@@ -143,12 +164,21 @@ function* rw(req: nvmet_req, offset: number): Sleep<void> {
     ns.read_bytes += bytes
   }
   const bio = { opf, sector: offset / 2 ** SECTOR_SHIFT, bytes, data: req.sg }
-  yield* send(req, bio, blkStatus => {
+  const sleep = send_now(req, bio, blkStatus => {
     const status = blk_to_nvme_status(blkStatus)
     nvmet_req_complete(req, status || (write ? persisted(req, ns, offset, fua) : 0))
   })
+  return sleep === undefined ? after_rw(k, t) : slow_rw(k, t, sleep)
+}
+
+function after_rw(k: Kernel, t: number): undefined {
   trace_call(k, 'blk_poll')
   leave(k, t)
+}
+
+function* slow_rw(k: Kernel, t: number, sleep: Sleep<unknown>): Sleep<void> {
+  yield* sleep
+  after_rw(k, t)
 }
 
 function nvmet_bdev_execute_rw(req: nvmet_req): Sleep<void> | undefined {

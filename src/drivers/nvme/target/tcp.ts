@@ -82,7 +82,7 @@ import {
   term_pdu,
   violation,
 } from '../nvme-tcp.js'
-import type { socket } from '../socket.js'
+import { kernel_sendmsg, type socket } from '../socket.js'
 import {
   __nvmet_req_complete,
   nvmet_async_events_free,
@@ -331,7 +331,7 @@ function* nvmet_tcp_release_queue_work(work: work_struct<nvmet_tcp_queue>): Slee
 /** The peer broke a rule: it is told which, and that was it. */
 function nvmet_tcp_fatal_error(queue: nvmet_tcp_queue, what: pdu_violation): void {
   const t = enter(queue.io_work.k, 'nvmet_tcp_fatal_error')
-  queue.sock.send(term_pdu(nvme_tcp_c2h_term, what, queue.reader.header))
+  kernel_sendmsg(queue.sock, term_pdu(nvme_tcp_c2h_term, what, queue.reader.header))
   const { ctrl } = queue.nvme_sq
   if (ctrl) nvmet_ctrl_fatal_error(ctrl)
   close(queue)
@@ -437,7 +437,7 @@ function nvmet_tcp_handle_icreq(queue: nvmet_tcp_queue, header: Uint8Array): 'ok
   queue.reader.hdr_digest = hdr_digest
   queue.reader.data_digest = data_digest
   const limit = queue.port.options.maxh2cdata
-  queue.sock.send(icresp_pdu({ pfv: 0, pda: 0, hdr_digest, data_digest, limit }))
+  kernel_sendmsg(queue.sock, icresp_pdu({ pfv: 0, pda: 0, hdr_digest, data_digest, limit }))
   return 'ok'
 }
 
@@ -669,16 +669,14 @@ function nvmet_tcp_try_send(queue: nvmet_tcp_queue): boolean {
   let count = 0
   while (count < resp_list.length && (count === 0 || bytes < SEND_BYTES))
     bytes += response_bytes(resp_list[count++]!)
-  const out = new Uint8Array(bytes)
-  let at = 0
-  for (const cmd of resp_list.splice(0, count)) {
-    if (cmd.r2t_due) at = put_next_r2t(cmd, out, at)
-    else {
-      at = put_response(cmd, out, at)
-      put_cmd(cmd)
+  const list = resp_list.splice(0, count)
+  sock.sendmsg(bytes, (out, from) => {
+    let at = from
+    for (const cmd of list) {
+      at = cmd.r2t_due ? put_next_r2t(cmd, out, at) : put_response(cmd, out, at)
+      if (cmd.state === RESPONSE) put_cmd(cmd)
     }
-  }
-  sock.send(out)
+  })
   return true
 }
 
