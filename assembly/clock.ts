@@ -1,7 +1,8 @@
 // The core has no clock: the host's monotonic one is imported and read at most once per batch. In
-// virtual time the CPU's own CPU_NOW is the clock, and work adds its cost to it.
+// virtual time the CPU's own CPU_NOW is the clock, and work adds its cost to it. A machine whose CPUs share one thread in
+// real time (CLOCK_SHARED) has the events of virtual time and the host's clock.
 
-import { CLOCK_REAL, CPU_CLOCK, CPU_NOW } from './layout'
+import { CLOCK_VIRTUAL, CPU_CLOCK, CPU_NOW } from './layout'
 
 // @ts-ignore: decorator
 @external("env", "now")
@@ -9,11 +10,11 @@ declare function host_now(): f64
 
 /** Reads the clock of a CPU and stamps CPU_NOW. */
 export function read_clock(cpu: u32): u64 {
-  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_REAL) store<u64>(cpu, <u64>host_now(), CPU_NOW)
+  if (load<u32>(cpu, CPU_CLOCK) != CLOCK_VIRTUAL) store<u64>(cpu, <u64>host_now(), CPU_NOW)
   return load<u64>(cpu, CPU_NOW)
 }
 
-/** The host's monotonic clock, ns (device threads; real time only). */
+/** The host's monotonic clock, ns (real time only). */
 export function now_ns(): u64 {
   return <u64>host_now()
 }
@@ -22,5 +23,5 @@ export function now_ns(): u64 {
 // @ts-ignore: decorator
 @inline
 export function spend(cpu: u32, ns: u32): void {
-  if (load<u32>(cpu, CPU_CLOCK) != CLOCK_REAL) store<u64>(cpu, load<u64>(cpu, CPU_NOW) + ns, CPU_NOW)
+  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL) store<u64>(cpu, load<u64>(cpu, CPU_NOW) + ns, CPU_NOW)
 }

@@ -7,7 +7,7 @@ import {
 import { now_ns } from './clock'
 import { dev_run_sq } from './device'
 import { dev_coalesce, dev_post_due, dev_sq_tail } from './post'
-import { wake_cpu } from './wake'
+import { wake_thread } from './wake'
 
 const BURST: u32 = 64
 /** Empty rounds before a call returns, so that the thread can be stopped or may sleep. */
@@ -16,7 +16,7 @@ const IDLE_ROUNDS: u32 = 500
 /** The interrupt of a vector: counted, and the CPU is woken if it sleeps. */
 function raise_irq(irq: u32): void {
   atomic.add<u32>(irq, 1, IRQ_WORD)
-  wake_cpu(load<u32>(irq, IRQ_CPU))
+  wake_thread(load<u32>(irq, IRQ_CPU))
 }
 
 /** One queue: what is new, what is due, and the interrupt for it. */

@@ -8,7 +8,7 @@
 // and the register is written only if the device asked to be told (nvme_dbbuf_update_and_check_event).
 
 import {
-  CLOCK_VIRTUAL, CPU_BELL, CPU_BELLS_SAVED, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DOORBELLS, CPU_NOW,
+  CLOCK_REAL, CPU_BELL, CPU_BELLS_SAVED, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DOORBELLS, CPU_NOW,
   DCQ_HELD, DEV_WAITING, DEV_WAKE, DEV_WHERE, DSQ_CQ, DSQ_DEV, DSQ_EVENT_SQ, EV_SQ, M_BASE, M_COST_DOORBELL, NQ_BELL_LISTED,
   NQ_BELL_NEXT, NQ_CQ_DB, NQ_CQ_HEAD, NQ_DSQ, NQ_EI_CQ, NQ_EI_SQ, NQ_LAST_SQ_TAIL, NQ_SHADOW_CQ,
   NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL,
@@ -50,8 +50,9 @@ export function nvme_write_sq_db(cpu: u32, nq: u32): void {
   }
   store<u32>(nq, tail, NQ_LAST_SQ_TAIL)
   const dsq = load<u32>(nq, NQ_DSQ)
-  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL) event_by(load<u64>(cpu, CPU_NOW), EV_SQ, dsq + DSQ_EVENT_SQ)
-  else wake_device(load<u32>(dsq, DSQ_DEV))
+  const dev = load<u32>(dsq, DSQ_DEV)
+  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_REAL || load<u32>(dev, DEV_WHERE)) wake_device(dev)
+  else event_by(load<u64>(cpu, CPU_NOW), EV_SQ, dsq + DSQ_EVENT_SQ)
 }
 
 /** A completion queue that was full has room: the device looks at its submission queue again. */
@@ -72,7 +73,7 @@ export function nvme_ring_cq_doorbell(cpu: u32, nq: u32): void {
   } else {
     store<u64>(cpu, load<u64>(cpu, CPU_BELLS_SAVED) + 1, CPU_BELLS_SAVED)
   }
-  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL) cq_has_moved(cpu, nq)
+  if (load<u32>(cpu, CPU_CLOCK) != CLOCK_REAL) cq_has_moved(cpu, nq)
 }
 
 /** Remembers that a queue of this CPU has entries to commit. */

@@ -25,7 +25,7 @@ export const SECTOR_SHIFT = 9
 
 // ---------------------------------------------------------------- machine: one, at PLAN_BASE
 export const M_BASE = 65536
-export const M_CLOCK = 0 //              u32 I  CLOCK_REAL or CLOCK_VIRTUAL
+export const M_CLOCK = 0 //              u32 I  CLOCK_*
 export const M_NR_CPUS = 4 //            u32 I
 export const M_CPUS = 8 //               u32 I  address of the CPU blocks, CPU_SIZE apart
 export const M_HZ = 12 //                u32 I
@@ -62,6 +62,8 @@ export const M_SIZE = 384
 
 export const CLOCK_REAL = 0
 export const CLOCK_VIRTUAL = 1
+/** The host's clock, and the events of virtual time: all CPUs of a machine with a kernel on one thread. */
+export const CLOCK_SHARED = 2
 
 export const LAT_NONE = 0
 export const LAT_SAMPLED = 1 // one I/O in 64

@@ -9,9 +9,11 @@
 // A CPU acts at its event's time and thereby reaches into its own future only; what it does to others
 // (doorbells, wake-ups) becomes an event at the time reached. A CPU that polls is not simulated look
 // by look: it is asleep until the entry is posted, and then charged the looks of the time between.
+//
+// CPUs that share a thread in real time live by the same events, on the host's clock (shared.ts).
 
 import {
-  CLOCK_VIRTUAL, CPU_BUSY_NS, CPU_CLOCK, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
+  CLOCK_REAL, CLOCK_VIRTUAL, CPU_BUSY_NS, CPU_CLOCK, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
   CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
   DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
   HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_IO, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
@@ -40,7 +42,7 @@ function add(counter: u32, n: u64): void {
 // ---------------------------------------------------------------- the device's side
 
 /** A queue whose completions a CPU shall look at: by interrupt, or because it polls. */
-function signal_host(dcq: u32, now: u64): void {
+export function signal_host(dcq: u32, now: u64): void {
   const nq = load<u32>(dcq, DCQ_NQ)
   if (!nq) return
   const cpu = load<u32>(dcq, DCQ_IEN) ? load<u32>(load<u32>(nq, NQ_IRQ), IRQ_CPU) : load<u32>(load<u32>(nq, NQ_HCTX), HC_OWNER)
@@ -155,7 +157,7 @@ function coalesce_over(dcq: u32, now: u64): void {
 /** Charges a polling CPU, which was idle until `from`, for the looks since it last did something. */
 function charge_polls(cpu: u32, idle_since: u64, from: u64): void {
   const cost = load<u32>(M_BASE, M_COST_POLL)
-  if (!cost || from <= idle_since) return
+  if (load<u32>(cpu, CPU_CLOCK) != CLOCK_VIRTUAL || from <= idle_since) return
   const looks = (from - idle_since + cost - 1) / cost
   add(cpu + CPU_SPINS, looks)
   // The last look ends a little later; cpu_step counts that as busy, here it is what was idle.
@@ -296,7 +298,7 @@ function cpu_step(cpu: u32, now: u64): void {
 
 // ---------------------------------------------------------------- the loop
 
-function set_now(now: u64): void {
+export function set_now(now: u64): void {
   store<u64>(M_BASE, now, M_NOW)
   if (now < load<u64>(M_BASE, M_NEXT_JIFFY)) return
   const jiffy = load<u64>(M_BASE, M_JIFFY_NS)
@@ -318,8 +320,28 @@ function dispatch(kind: u32, slot: u32, now: u64): u32 {
   return 0
 }
 
+/** In place of RUN_*: TypeScript has nothing to do. */
+export const GO_ON: i32 = -1
+
+/** Takes the first event off and handles it at `now`: GO_ON, or why the run ends here. */
+export function handle_event(evq: u32, now: u64): i32 {
+  const kind = event_kind(evq)
+  const slot = event_slot(evq)
+  event_pop(evq)
+  const cpu = dispatch(kind, slot, now)
+  if (load<u32>(M_BASE, M_RETURN)) {
+    store<u32>(M_BASE, 0, M_RETURN)
+    if (!cpu || !cpu_wants_host(cpu)) return RUN_MORE
+  }
+  if (!cpu || !cpu_wants_host(cpu)) return GO_ON
+  store<u32>(evq, cpu, EVQ_SERVED)
+  return RUN_MORE | RUN_SLOW
+}
+
 /** TypeScript was called for a CPU. I/Os that it ended there have no interrupt to say so. */
-function after_host(evq: u32, cpu: u32): void {
+export function after_host(evq: u32): void {
+  const cpu = load<u32>(evq, EVQ_SERVED)
+  if (!cpu) return
   store<u32>(evq, 0, EVQ_SERVED)
   for (let job = load<u32>(cpu, CPU_JOB); job; job = load<u32>(job, JOB_NEXT)) {
     if (!load<u32>(job, JOB_ENDED)) continue
@@ -335,32 +357,21 @@ function after_host(evq: u32, cpu: u32): void {
 export function virtual_run(budget: u32, until: f64): i32 {
   const evq = load<u32>(M_BASE, M_EVENTS)
   const limit: u64 = until >= 1.8e19 ? NEVER : <u64>until
-  const served = load<u32>(evq, EVQ_SERVED)
-  if (served) after_host(evq, served)
+  after_host(evq)
   for (let n: u32 = 0; n < budget; n++) {
     const now = event_time(evq)
     if (now > limit || now == NEVER) {
       if (limit != NEVER) set_now(limit)
       return now == NEVER ? RUN_IDLE : RUN_TIMER
     }
-    const kind = event_kind(evq)
-    const slot = event_slot(evq)
-    event_pop(evq)
     set_now(now)
-    const cpu = dispatch(kind, slot, now)
-    if (load<u32>(M_BASE, M_RETURN)) {
-      store<u32>(M_BASE, 0, M_RETURN)
-      if (!cpu || !cpu_wants_host(cpu)) return RUN_MORE
-    }
-    if (cpu && cpu_wants_host(cpu)) {
-      store<u32>(evq, cpu, EVQ_SERVED)
-      return RUN_MORE | RUN_SLOW
-    }
+    const end = handle_event(evq, now)
+    if (end != GO_ON) return end
   }
   return RUN_MORE
 }
 
 /** TypeScript gave a CPU something to do: it runs as soon as it is free. In real time its thread looks anyway. */
 export function virtual_kick(cpu: u32): void {
-  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL) event_cpu_at(cpu, 0)
+  if (load<u32>(cpu, CPU_CLOCK) != CLOCK_REAL) event_cpu_at(cpu, 0)
 }

@@ -30,6 +30,13 @@ export interface Core {
   /** Virtual clock: puts an event for this CPU at the present time. */
   virtual_kick(cpu: number): void
 
+  /** Real time, all CPUs on one thread: handles the events that the clock has reached. As virtual_run otherwise. */
+  shared_run(budget: number, untilNs: number): number
+  /** When the next event is due there, ns; Infinity = there is none. */
+  shared_deadline(): number
+  /** Turns what devices with threads of their own have posted into events. */
+  look_at_threads(now: number): void
+
   // --- a controller in TypeScript (src/device)
   /** Fetches what is new in a queue (DSQ_*) and posts what is due. */
   dev_step(dsq: number, now: number): void

@@ -17,6 +17,7 @@ import type {
   MediaModel,
   OperationTimes,
 } from './config.js'
+import { sharesThread } from './clock.js'
 import { costsOf, PACED_COSTS, writeCosts } from './costs.js'
 import { bootNand } from './nand.js'
 import {
@@ -82,19 +83,31 @@ const FAULT: Readonly<Record<FaultConfig['action'], number>> = {
   corrupt: L.FAULT_CORRUPT,
 }
 
+/** CLOCK_*. */
+function clockOf(config: MachineConfig): number {
+  if (config.clock === 'virtual') return L.CLOCK_VIRTUAL
+  return sharesThread(config) ? L.CLOCK_SHARED : L.CLOCK_REAL
+}
+
+/** Whether each CPU has a thread of its own. */
+function threaded(config: MachineConfig): boolean {
+  return clockOf(config) === L.CLOCK_REAL
+}
+
 /**
  * How the host learns of the completions of hardware queue `index`. A device in the submitting thread leaves nothing
- * to wait for; the last `pollQueues` queues have no interrupt.
+ * to wait for; the last `pollQueues` queues have no interrupt. CPUs that share a thread have no time to sleep in between.
  */
 export function waitOf(
   disk: DiskConfig,
-  clock: MachineConfig['clock'],
+  config: MachineConfig,
   index: number,
   nrHw: number,
 ): DiskQueue['wait'] {
   if (disk.target) return 'irq'
   if (disk.nullBlk) return disk.nullBlk.irqmode === L.NULL_IRQ_TIMER ? 'irq' : 'inline'
-  if (clock === 'real' && disk.where === 'inline') return 'inline'
+  if (threaded(config) && disk.where === 'inline') return 'inline'
+  if (disk.wait === 'hybrid' && sharesThread(config)) return 'poll'
   return index >= nrHw - disk.pollQueues && disk.wait === 'irq' ? 'poll' : disk.wait
 }
 
@@ -142,7 +155,7 @@ export function bootBlocks(view: View, core: Core, plan: MachinePlan): void {
 function bootMachineBlock(view: View, plan: MachinePlan): void {
   const { config } = plan
   fields(view, L.M_BASE, [
-    [L.M_CLOCK, config.clock === 'real' ? L.CLOCK_REAL : L.CLOCK_VIRTUAL],
+    [L.M_CLOCK, clockOf(config)],
     [L.M_NR_CPUS, config.cpus],
     [L.M_CPUS, plan.cpus],
     [L.M_HZ, config.hz],
@@ -174,7 +187,7 @@ function bootCpu(view: View, plan: MachinePlan, index: number): void {
   fields(view, cpu, [
     [L.CPU_INDEX, index],
     [L.CPU_LAT, LAT[config.lat]],
-    [L.CPU_CLOCK, config.clock === 'real' ? L.CLOCK_REAL : L.CLOCK_VIRTUAL],
+    [L.CPU_CLOCK, clockOf(config)],
     [L.CPU_STAGES, config.stages ? 1 : 0],
     [L.CPU_RING, ring],
     [L.CPU_BIO_FREE, bios],
@@ -190,7 +203,7 @@ function bootCpu(view: View, plan: MachinePlan, index: number): void {
 
 /** True when more than one thread executes commands of this device. */
 function manyThreads(plan: MachinePlan, disk: DiskPlan): boolean {
-  return plan.config.clock === 'real' && disk.config.where === 'inline' && disk.nrHw > 1
+  return threaded(plan.config) && disk.config.where === 'inline' && disk.nrHw > 1
 }
 
 function bootDevice(view: View, plan: MachinePlan, disk: DiskPlan, index: number): void {
@@ -295,7 +308,7 @@ function bootQueuePair(
 ): void {
   const { config } = disk
   const qid = index + 1
-  const wait = waitOf(config, plan.config.clock, index, disk.nrHw)
+  const wait = waitOf(config, plan.config, index, disk.nrHw)
   const [sqDb, cqDb] = doorbellsOf(disk, disk.bar + N.DOORBELLS, qid)
   const [shadowSq, shadowCq] = doorbellsOf(disk, disk.shadow, qid)
   const [eiSq, eiCq] = doorbellsOf(disk, disk.eventIndex, qid)

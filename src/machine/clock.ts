@@ -7,6 +7,16 @@
 
 const PAIRS = 9
 
+/**
+ * Whether all CPUs of a machine share one thread in real time: it has a kernel, whose objects cannot be shared by threads.
+ */
+export function sharesThread(config: {
+  readonly clock: 'real' | 'virtual'
+  readonly kernel?: object
+}): boolean {
+  return config.clock === 'real' && config.kernel !== undefined
+}
+
 /** What the threads of one machine agree on; plain data, sent to workers. */
 export interface ClockOrigin {
   /** performance.timeOrigin of the thread that booted, and what it adds to its performance.now() * 1e6. */

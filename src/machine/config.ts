@@ -58,7 +58,7 @@ export interface DiskConfig {
   readonly pollQueues: number
   /** NVMe: entries of each queue; gives depth - 1 tags. 2..65536, tags at most 10240. null_blk: tags. */
   readonly depth: number
-  /** I/O scheduler, in virtual time; absent = none. */
+  /** I/O scheduler; absent = none. */
   readonly sched?: SchedulerName
   readonly model: MediaModel
   /** Mean service time of the timed models. */
@@ -94,7 +94,7 @@ export interface DiskConfig {
    * Absent = enough for every tag, or, where that is over 256 MiB for the disk, an equal share of that.
    */
   readonly prpPages?: number
-  /** NVMe: a whole controller stands there, which the driver has to find and bring up (virtual time, with a kernel). */
+  /** NVMe: a whole controller stands there, which the driver of a kernel has to find and bring up. */
   readonly controller?: DiskController
   /** NVMe: a further namespace of this disk's controller; only its queue is its own. */
   readonly namespaceOf?: string
@@ -174,7 +174,7 @@ export interface MachineConfig {
   readonly siblings?: readonly number[]
   /** Real clock: built file whose default export is a thread's life; absent = this package's src/machine/cpu.worker.js. */
   readonly workerFile?: URL
-  /** An emulated kernel serves the block layer (host-kernel.ts; real clock: of one CPU). extraBytes has hostKernelBytes for it. */
+  /** An emulated kernel serves the block layer (host-kernel.ts; real clock: all CPUs share a thread then, shared-thread.ts). extraBytes has hostKernelBytes for it. */
   readonly kernel?: {
     readonly trace?: TraceSink
     /** Bytes of extraBytes for the kernel's own memory: queues made while it runs. Absent = none. */
@@ -355,6 +355,6 @@ export type RunEnd =
 export interface StartOptions {
   /** Another worker file than MachineConfig.workerFile; the threads load it only now. */
   readonly workerFile?: URL
-  /** Virtual time: handlers on the main thread. In real time the worker file brings its own. */
+  /** Handlers on the main thread: virtual time, and CPUs that share it. Threads have those of the worker file. */
   readonly handlers?: SlowHandlers
 }

@@ -60,10 +60,8 @@ import { type Core, type CoreImports, instantiateCore, trapText } from '../core/
 import type { NullbOptions } from '../drivers/block/null_blk.js'
 import { type ClockOrigin, jiffiesAt, realClock } from './clock.js'
 import type { SlowContext, SlowHandlers } from './config.js'
-import type { HostKernel } from './host-kernel.js'
 import { HybridSleep, isHybrid } from './hybrid.js'
 import { nullBlkImports } from './null-blk.js'
-import type { ThreadKernel } from './thread-kernel.js'
 import { ownThread } from './thread-time.js'
 import { jobsOf, serviceSlow, slowPending } from './slow.js'
 
@@ -78,8 +76,6 @@ export interface ThreadTask {
   /** The host has fewer cores than this machine has spinners. */
   readonly crowded: boolean
   readonly nullBlk: readonly NullbOptions[]
-  /** The kernel that runs on this CPU, if one does. */
-  readonly kernel: ThreadKernel | null
   readonly port: MessagePort
 }
 
@@ -140,16 +136,13 @@ export function threadCore(
  * @throws Error when the core stopped over a broken invariant, or a handler failed
  */
 export async function runThread(task: ThreadTask, handlers: SlowHandlers): Promise<void> {
-  const { kernel, port } = task
+  const { port } = task
   const view = new View(task.memory.buffer as unknown as SharedArrayBuffer)
   const now = realClock(task.origin)
-  // loaded only where there is one: most threads begin without
-  const seat = kernel ? new (await import('./thread-kernel.js')).KernelSeat() : null
-  const core = threadCore(task.module, task.memory, now, view, task.nullBlk, seat?.imports)
-  const host = seat ? seat.attach(kernel!, view, core, now) : null
+  const core = threadCore(task.module, task.memory, now, view, task.nullBlk)
   port.postMessage({ type: 'ready', thread: ownThread() } satisfies ThreadMessage)
   try {
-    if (task.kind === 'cpu') new CpuThread(task, view, core, now, handlers, host).run()
+    if (task.kind === 'cpu') new CpuThread(task, view, core, now, handlers).run()
     else new DeviceThread(task, view, core, now).run()
   } catch (error) {
     if (!(error instanceof WebAssembly.RuntimeError)) throw error
@@ -171,7 +164,6 @@ class CpuThread {
   readonly #crowded: boolean
   readonly #reported = new Set<number>()
   readonly #hybrid: HybridSleep | undefined
-  readonly #host: HostKernel | null
   /** null_blk commands may end here by timer. */
   readonly #nullTimers: boolean
   #budget = FIRST_BUDGET
@@ -181,16 +173,8 @@ class CpuThread {
   #finished = -1
   #jiffies = -1
 
-  constructor(
-    task: ThreadTask,
-    view: View,
-    core: Core,
-    now: () => number,
-    handlers: SlowHandlers,
-    host: HostKernel | null,
-  ) {
+  constructor(task: ThreadTask, view: View, core: Core, now: () => number, handlers: SlowHandlers) {
     const { index, port } = task
-    this.#host = host
     this.#view = view
     this.#core = core
     this.#now = now
@@ -210,9 +194,8 @@ class CpuThread {
 
   run(): void {
     while (!this.#view.load(M_BASE + M_STOP)) {
-      this.#host?.step()
       const reason = this.#call() & RUN_REASON
-      if (slowPending(this.#view, this.#cpu)) serviceSlow(this.#context, this.#handlers, this.#host)
+      if (slowPending(this.#view, this.#cpu)) serviceSlow(this.#context, this.#handlers)
       this.#reportDone()
       this.#spentBudget = reason === RUN_MORE
       if (reason === RUN_POLL) this.#restFromPolling()
@@ -287,8 +270,7 @@ class CpuThread {
     const view = this.#view
     const cpu = this.#cpu
     const own = this.#nullTimers ? this.#core.null_deadline(cpu) : Number.POSITIVE_INFINITY
-    const kernel = this.#host?.deadline() ?? Number.POSITIVE_INFINITY
-    const rest = Math.min(this.#core.cpu_deadline(cpu), own, kernel) - this.#now()
+    const rest = Math.min(this.#core.cpu_deadline(cpu), own) - this.#now()
     if (rest <= 0 || (rest < OVERSHOOT_NS && !this.#crowded)) return
     const timeout = Math.min(Math.max(rest - OVERSHOOT_NS, NAP_MS * 1e6) / 1e6, MAX_SLEEP_MS)
     const seen = view.load(cpu + CPU_WAKE)

@@ -1,15 +1,16 @@
-// A kernel for a machine in virtual time: the emulated kernel of src/kernel over the machine's clock, and the block
-// layer over its core. From then on the core calls TypeScript in the middle of its functions (M_HOST), and a run of the
-// clock is
+// A kernel for a machine: the emulated kernel of src/kernel over the machine's clock, and the block layer over its core.
+// From then on the core calls TypeScript in the middle of its functions (M_HOST), and a run of the clock is
 //
 //   step     timers that are due, tasks that are ready, until none is       (kernel.ts)
 //   slice    the core's events, up to the next jiffy or the kernel's next deadline
+//
+// In real time tasks that are ready for ever must not keep the core waiting: a step then ends after a moment.
 //
 // Who runs on a CPU is known on both sides: a call into the core takes number and depth of the context along, and the
 // task's plug; a call from the core runs in the context that the core was in, which is the caller's own, or the hard
 // interrupt of a CPU whose events the core serves.
 //
-// One kernel serves all CPUs on one thread. In real time a machine of one CPU may have one (thread-kernel.ts).
+// One kernel serves all CPUs on one thread, in both clocks: its objects are not shared memory (shared-thread.ts).
 
 import * as L from '../../assembly/layout.js'
 import { blk_plug, wake_tag_waiters } from '../block/bio.js'
@@ -35,8 +36,10 @@ import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
 import { do_softirq } from '../kernel/softirq.js'
 import { enter, leave, trace_call, type TraceSink } from '../kernel/trace.js'
+import type { DiskConfig, MachineConfig } from './config.js'
 import { HostLightnvm } from './host-lightnvm.js'
 import { type DeviceTimers, type NvmeControllers, NvmeHost } from './host-nvme.js'
+import { hasHostPart } from './null-blk.js'
 import type { NullBlkConfig } from './null-blk-config.js'
 import { SingleQueues } from './host-single-queue.js'
 import { Slab } from '../mm/slab.js'
@@ -45,6 +48,8 @@ const BIOS = 256
 const WAITERS = 64
 const WAITER_STRIDE = L.LINE
 const SCHED_TAGS_MAX = 256
+/** Longest step in real time. */
+const STEP_NS = 500_000
 /** Arguments of a core's function that is called for every I/O, at most. */
 const SHORT_CALL = 4
 
@@ -64,24 +69,19 @@ export function hostKernelBytes(cpus: number, hardwareQueues: number, heapBytes 
   )
 }
 
-/** What of a disk's configuration decides whether it needs a kernel. */
-export interface KernelWishes {
-  readonly nullBlk?: {
-    readonly queueMode: number
-    readonly mbps: number
-    readonly timeout: object | null
-  }
-  readonly sched?: SchedulerName
-  readonly controller?: object
-}
-
-/** Whether a disk needs a kernel: for a controller to be found, a scheduler, timeouts, a queue that is stopped and started, a single queue. */
-export function needsHostKernel({ nullBlk, sched, controller }: KernelWishes): boolean {
-  if (controller) return true
-  const driver =
-    nullBlk !== undefined &&
-    (nullBlk.mbps > 0 || nullBlk.timeout !== null || nullBlk.queueMode === L.NULL_Q_RQ)
-  return driver || (sched ?? 'none') !== 'none'
+/**
+ * Whether a disk needs a kernel: for a controller to be found, a scheduler, timeouts, a queue that is stopped and started, a
+ * single queue; in real time also for a driver with a part in TypeScript, when there are several CPUs.
+ */
+export function needsHostKernel(
+  disk: Pick<DiskConfig, 'nullBlk' | 'sched' | 'controller'>,
+  machine: Pick<MachineConfig, 'clock' | 'cpus'>,
+): boolean {
+  const { nullBlk, sched, controller } = disk
+  if (controller || (sched ?? 'none') !== 'none') return true
+  if (nullBlk === undefined) return false
+  if (nullBlk.mbps > 0 || nullBlk.timeout !== null || nullBlk.queueMode === L.NULL_Q_RQ) return true
+  return machine.clock === 'real' && machine.cpus > 1 && hasHostPart(disk)
 }
 
 /** What a kernel knows of a disk of its machine. */
@@ -396,18 +396,21 @@ export class HostKernel {
     const devices = this.#options.deviceTimers
     devices?.advance()
     k.advance()
+    const enough = this.#options.now ? k.now() + STEP_NS : Number.POSITIVE_INFINITY
     do {
       this.#softirqs()
       wake_tag_waiters(blk)
-    } while (k.runReady(64) || k.cpus.some(cpu => cpu.softirq_pending !== 0))
-    if (this.#options.now === undefined) this.#kick()
+    } while ((k.runReady(64) || k.cpus.some(cpu => cpu.softirq_pending !== 0)) && k.now() < enough)
+    this.#kick()
     const next = Math.min(k.nextDeadline(), devices?.next() ?? Number.POSITIVE_INFINITY)
     return this.#quiet ? next : Math.min(next, k.now() + k.tick_nsec)
   }
 
-  /** Real time: until when this thread may sleep, ns; now, when a task is ready. */
+  /** When there is something to do here, ns: at once when a task is ready; Infinity = never. */
   deadline(): number {
-    return this.ready ? this.k.now() : this.k.nextDeadline()
+    if (this.ready) return this.k.now()
+    const devices = this.#options.deviceTimers?.next() ?? Number.POSITIVE_INFINITY
+    return Math.min(this.k.nextDeadline(), devices)
   }
 
   /** A task is ready, or a softirq is pending. */

@@ -59,7 +59,7 @@ import { View } from '../core/view.js'
 import { type Core, type CoreImports, compileCore, distUrl } from '../core/wasm.js'
 import { type Books, takeBooks } from './books.js'
 import { bootBlocks, waitOf } from './boot.js'
-import { type ClockOrigin, clockOrigin, realClock } from './clock.js'
+import { type ClockOrigin, clockOrigin, realClock, sharesThread } from './clock.js'
 import type { Machine } from './booted.js'
 import type {
   CpuCounters,
@@ -71,7 +71,7 @@ import type {
 } from './config.js'
 import { threadCore } from './cpu.js'
 import type { NullbOptions } from '../drivers/block/null_blk.js'
-import { HostKernel, hostKernelBytes } from './host-kernel.js'
+import { HostKernel } from './host-kernel.js'
 import { DeviceTimers, NvmeControllers } from './host-nvme.js'
 import { Zoned } from '../device/nvme/zoned.js'
 import { openChannelOf } from './host-lightnvm.js'
@@ -79,7 +79,7 @@ import { memoryReport, type QueueMemory } from './memory-report.js'
 import { nullBlkDisks } from './null-blk.js'
 import { PacedTime } from './paced.js'
 import { cpuOf, type DiskPlan, type MachinePlan, planMachine, WAITER_STRIDE } from './plan.js'
-import type { ThreadKernel } from './thread-kernel.js'
+import { runShared, type SharedThread } from './shared-thread.js'
 import { hostCores, Threads } from './threads.js'
 import { validateConfig } from './validate.js'
 import { VirtualTime } from './virtual.js'
@@ -157,11 +157,17 @@ function threadedDevices(config: MachineConfig): number[] {
   return config.disks.flatMap((disk, i) => (disk.where === 'thread' ? [i] : []))
 }
 
+/** CPUs that have a thread of their own. */
+function cpuThreads(config: MachineConfig): number {
+  return sharesThread(config) ? 0 : config.cpus
+}
+
 /** Real time: the workers, which load their files while the machine is booted. */
 function spawnThreads(config: MachineConfig): Threads | undefined {
   if (config.clock === 'virtual') return undefined
   const file = config.workerFile ?? distUrl('lib/bare-cpu.worker.js')
-  return new Threads(config.cpus + threadedDevices(config).length, file)
+  const count = cpuThreads(config) + threadedDevices(config).length
+  return count > 0 ? new Threads(count, file) : undefined
 }
 
 function diskOf(plan: MachinePlan, disk: DiskPlan, index: number): Disk {
@@ -189,7 +195,7 @@ function diskOf(plan: MachinePlan, disk: DiskPlan, index: number): Disk {
       owner: queue.owner,
       cpus: queue.cpus,
       shared: queue.cpus.length > 1,
-      wait: waitOf(config, plan.config.clock, i, disk.nrHw),
+      wait: waitOf(config, plan.config, i, disk.nrHw),
     })),
   }
 }
@@ -210,9 +216,8 @@ class BootedMachine implements Machine {
   readonly #virtual: VirtualTime | undefined
   readonly #paced: PacedTime | undefined
   readonly #threads: Threads | undefined
-  readonly #threadKernel: ThreadKernel | null
   readonly #deviceTimers = new DeviceTimers(
-    () => this.view.u64(M_BASE + M_NOW),
+    () => this.now(),
     () => this.view.setU32(M_BASE + M_RETURN, 1),
   )
   readonly #controllers: NvmeControllers | null
@@ -248,21 +253,21 @@ class BootedMachine implements Machine {
     this.core = threadCore(module, memory, clock, this.view, nullBlk, this.#hostImports())
     bootBlocks(this.view, this.core, plan)
     this.disks = plan.disks.map((disk, i) => diskOf(plan, disk, i))
+    this.now = config.clock === 'virtual' ? () => this.view.u64(M_BASE + M_NOW) : clock
     this.#controllers = this.#makeControllers()
-    const virtual = config.clock === 'virtual'
-    this.host = config.kernel && virtual ? this.#hostKernel(config.kernel, nullBlk) : null
-    this.#threadKernel = config.kernel && !virtual ? this.#planThreadKernel(nullBlk) : null
-    this.#virtual = virtual ? this.#virtualTime() : undefined
-    this.#paced = this.#virtual && config.paced ? this.#pacedTime(this.#virtual) : undefined
-    this.now = this.#virtual ? () => this.#virtual!.now() : clock
-    this.notes = [...plan.notes, ...this.#crowdNotes()]
+    this.host = config.kernel ? this.#hostKernel(config.kernel, nullBlk) : null
+    const here = config.clock === 'virtual' || sharesThread(config)
+    this.#virtual = here ? this.#virtualTime() : undefined
+    const paced = config.clock === 'virtual' && config.paced === true
+    this.#paced = paced ? this.#pacedTime(this.#virtual!) : undefined
+    this.notes = [...plan.notes, ...this.#sharedNotes(), ...this.#crowdNotes()]
   }
 
   /** What the core calls while a kernel is attached. */
   #hostImports():
     | Pick<CoreImports, 'block_host' | 'null_cmd' | 'make_request' | 'device_host'>
     | undefined {
-    if (!this.config.kernel || this.config.clock === 'real') return undefined
+    if (!this.config.kernel) return undefined
     return {
       device_host: (what, dsq, sqe, arg) => this.#controllers!.device_host(what, dsq, sqe, arg),
       block_host: (cpu, what, a, b) => this.host!.block_host(cpu, what, a, b),
@@ -274,8 +279,8 @@ class BootedMachine implements Machine {
   /** Both sides of the wire are in the machine: the device's first. */
   #makeControllers(): NvmeControllers | null {
     if (!this.#plan.disks.some(disk => disk.admin !== null)) return null
-    const now = (): number => this.view.u64(M_BASE + M_NOW)
-    const ports = { view: this.view, core: this.core, now, timers: this.#deviceTimers }
+    const { view, core, now } = this
+    const ports = { view, core, now, timers: this.#deviceTimers }
     return new NvmeControllers(ports, this.#plan.disks, i => {
       const { ocssd, zoned } = this.#plan.disks[i]!.config.controller!
       if (zoned) return [new Zoned(zoned)]
@@ -301,17 +306,8 @@ class BootedMachine implements Machine {
       ...(this.#controllers
         ? { controllers: this.#controllers, deviceTimers: this.#deviceTimers }
         : {}),
+      ...(this.config.clock === 'real' ? { now: this.now } : {}),
     })
-  }
-
-  /** What the thread of the one CPU needs for a kernel of its own. */
-  #planThreadKernel(nullBlk: readonly NullbOptions[]): ThreadKernel {
-    const queues = this.disks.reduce((sum, disk) => sum + disk.nrHw, 0)
-    const bytes = hostKernelBytes(1, queues)
-    const { hz, seed } = this.config
-    const disks = this.disks.map(({ q, config }) => ({ q, config }))
-    const cpu = cpuOf(this.#plan, 0)
-    return { hz, seed, cpu, disks, nullBlk, at: this.alloc(bytes), bytes }
   }
 
   #virtualTime(): VirtualTime {
@@ -322,6 +318,7 @@ class BootedMachine implements Machine {
       job => this.#jobDone(job),
       (message, cpu) => this.#message(message, cpu),
       this.host,
+      this.config.clock === 'real' ? this.now : null,
     )
   }
 
@@ -331,15 +328,20 @@ class BootedMachine implements Machine {
     return new PacedTime({ virtual, host, view, cpus, takeEvent: () => this.#takeEvent() })
   }
 
+  #sharedNotes(): string[] {
+    const { cpus } = this.config
+    if (!sharesThread(this.config) || cpus === 1) return []
+    return [`the ${cpus} CPUs share one thread of this host, that of the emulated kernel`]
+  }
+
   #crowdNotes(): string[] {
     if (this.config.clock === 'virtual') return []
     const devices = threadedDevices(this.config).length
-    const wanted = this.config.cpus + devices
+    const wanted = Math.max(cpuThreads(this.config), 1) + devices
     const cores = hostCores()
     if (wanted <= cores) return []
-    const threads = devices
-      ? `${this.config.cpus} CPUs and ${devices} device threads`
-      : `${wanted} CPUs`
+    const cpus = sharesThread(this.config) ? 'the thread of all CPUs' : `${this.config.cpus} CPUs`
+    const threads = devices ? `${cpus} and ${devices} device threads` : cpus
     return [
       `${threads} share the ${cores} cores of this host: they take turns, and times say little`,
     ]
@@ -378,17 +380,14 @@ class BootedMachine implements Machine {
   // ---------------------------------------------------------------- running
 
   async start(options: StartOptions = {}): Promise<void> {
-    if (this.#virtual) {
-      this.#virtual.install(options.handlers ?? {})
-      return
-    }
+    this.#virtual?.install(options.handlers ?? {})
+    if (!this.#threads) return
     const setup = {
       module: this.#module,
       memory: this.memory,
       origin: this.#origin,
-      cpus: this.config.cpus,
+      cpus: cpuThreads(this.config),
       nullBlk: nullBlkDisks(this.#plan.disks),
-      kernel: this.#threadKernel,
       devices: threadedDevices(this.config),
     }
     const events = {
@@ -396,7 +395,7 @@ class BootedMachine implements Machine {
       message: (message: unknown, cpu: number) => this.#message(message, cpu),
       failed: (error: Error) => this.#fail(error),
     }
-    await this.#threads?.start(setup, events, options.workerFile)
+    await this.#threads.start(setup, events, options.workerFile)
     if (this.#failure) throw await this.#tornDown()
   }
 
@@ -444,11 +443,32 @@ class BootedMachine implements Machine {
 
   async run(untilNs: number = Number.POSITIVE_INFINITY): Promise<RunEnd> {
     if (this.#stopped && !this.#failure) return 'idle'
-    const end = this.#virtual
-      ? await this.#runVirtual(this.#virtual, untilNs)
-      : await this.#runReal(untilNs)
+    const end = await this.#run(untilNs)
     if (this.#failure) throw await this.#tornDown()
     return end
+  }
+
+  #run(untilNs: number): Promise<RunEnd> {
+    if (this.#virtual === undefined) return this.#runReal(untilNs)
+    if (this.config.clock === 'virtual') return this.#runVirtual(this.#virtual, untilNs)
+    return runShared(this.#shared(this.#virtual), untilNs)
+  }
+
+  #shared(time: VirtualTime): SharedThread {
+    const threaded = this.disks.filter(disk => disk.config.where === 'thread')
+    const polled = threaded.some(disk => disk.queues.some(queue => queue.wait !== 'irq'))
+    return {
+      view: this.view,
+      core: this.core,
+      host: this.host!,
+      time,
+      cpu: this.#plan.cpus,
+      devices: threaded.length === 0 ? 'none' : polled ? 'poll' : 'irq',
+      stopped: () => this.#stopped !== undefined,
+      takeEvent: () => this.#takeEvent(),
+      pause: ms => this.#pause(ms),
+      turn,
+    }
   }
 
   poke(): void {

@@ -1,5 +1,5 @@
-// The half of null_blk that is TypeScript's, on the thread that runs it: the main thread in virtual time, the thread of
-// CPU 0 in real time (such a disk then has no other CPU: a disk's state belongs to one thread).
+// The half of null_blk that is TypeScript's, on the thread that runs it: the main thread in virtual time and where a kernel
+// is, else the thread of CPU 0 (such a disk then has no other CPU: a disk's state belongs to one thread).
 
 import { NULL_Q_RQ, RQ_HCTX } from '../../assembly/layout.js'
 import type { View } from '../core/view.js'
@@ -7,11 +7,11 @@ import type { Core, CoreImports } from '../core/wasm.js'
 import { null_blk, type NullbOptions } from '../drivers/block/null_blk.js'
 import { NO_SINK, Trace, type TraceHost } from '../kernel/trace.js'
 import { nullBlkFeatures } from './boot-null-blk.js'
-import type { DiskConfig, MachineConfig } from './config.js'
+import type { DiskConfig } from './config.js'
 import type { DiskPlan } from './plan.js'
 
 /** Whether TypeScript has a part in the commands of a disk. */
-export function hasHostPart({ nullBlk }: DiskConfig): boolean {
+export function hasHostPart({ nullBlk }: Pick<DiskConfig, 'nullBlk'>): boolean {
   if (nullBlk === undefined) return false
   return nullBlk.queueMode === NULL_Q_RQ || nullBlkFeatures(nullBlk) !== 0
 }
@@ -56,27 +56,4 @@ export function nullBlkImports(
     },
   }
   return { null_cmd: new null_blk(untraced(now), view, layer, disks, seed, null).null_cmd }
-}
-
-/** What of a disk needs an emulated kernel. */
-function needsKernel({ nullBlk, sched }: DiskConfig): string | null {
-  if (sched !== undefined && sched !== 'none') return `sched=${sched}`
-  if (nullBlk === undefined) return null
-  if (nullBlk.queueMode === NULL_Q_RQ) return 'queue_mode=1'
-  if (nullBlk.mbps > 0) return `mbps=${nullBlk.mbps}`
-  return nullBlk.timeout === null ? null : 'timeout'
-}
-
-/** A reason why this machine cannot have this disk, or null. */
-export function nullBlkRefusal(disk: DiskConfig, config: MachineConfig): string | null {
-  const { nullBlk } = disk
-  if (!config.kernel) {
-    const what = needsKernel(disk)
-    if (what !== null)
-      return `${what}: in real time with one CPU only; take --cpus 1 or --clock virtual`
-  }
-  if (nullBlk === undefined || config.kernel) return null
-  if (hasHostPart(disk) && config.clock === 'real' && config.cpus > 1)
-    return 'memory_backed, badblocks, zoned and faults: in real time with one CPU only; take --cpus 1 or --clock virtual'
-  return null
 }

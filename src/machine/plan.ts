@@ -47,6 +47,7 @@ import { blk_mq_map_queues } from '../block/blk-mq-cpumap.js'
 import { irq_spread } from '../kernel/pci.js'
 import { nullb_to_queue } from '../drivers/block/null_blk-options.js'
 import { alignUp, MEMORY_LIMIT, MemoryPlan } from '../core/memory.js'
+import { sharesThread } from './clock.js'
 import type { DiskConfig, MachineConfig } from './config.js'
 import { ADMIN_ENTRIES, ADMIN_PRP } from './host-nvme.js'
 import { nandBytes } from './nand.js'
@@ -204,7 +205,7 @@ function prpPagesOf(disk: DiskConfig, nrHw: number, nrTags: number): number {
 }
 
 function eventCapacity(config: MachineConfig): number {
-  if (config.clock !== 'virtual') return 0
+  if (config.clock !== 'virtual' && !sharesThread(config)) return 0
   const nvme = config.disks.filter(d => d.driver === 'nvme' && d.namespaceOf === undefined)
   const queues = nvme.reduce((n, d) => n + queuesOf(d, config.cpus) + (d.controller ? 1 : 0), 0)
   // A CPU has one event, a queue a doorbell, a due and a coalescing event.

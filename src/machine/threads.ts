@@ -17,7 +17,6 @@ import { OutputError } from '../core/errors.js'
 import type { NullbOptions } from '../drivers/block/null_blk.js'
 import type { ClockOrigin } from './clock.js'
 import type { ThreadMessage, ThreadTask } from './cpu.js'
-import type { ThreadKernel } from './thread-kernel.js'
 import { threadTime } from './thread-time.js'
 
 /** How long threads have to end by themselves, ms: they look at M_STOP about every millisecond. */
@@ -35,11 +34,10 @@ export interface ThreadSetup {
   readonly module: WebAssembly.Module
   readonly memory: WebAssembly.Memory
   readonly origin: ClockOrigin
+  /** CPUs with a thread of their own. */
   readonly cpus: number
   /** null_blk disks in whose commands TypeScript has a part. */
   readonly nullBlk: readonly NullbOptions[]
-  /** The kernel of a machine with one CPU. */
-  readonly kernel: ThreadKernel | null
   /** Numbers of the devices with a thread of their own. */
   readonly devices: readonly number[]
 }
@@ -97,9 +95,7 @@ export class Threads {
     const { port1, port2 } = new MessageChannel()
     const { module, memory, origin, nullBlk } = setup
     const crowded = this.#crowded
-    const kernel = kind === 'cpu' ? setup.kernel : null
-    const what = { kind, index, module, memory, origin, crowded, nullBlk, kernel }
-    const task: ThreadTask = { ...what, port: port2 }
+    const task: ThreadTask = { kind, index, module, memory, origin, crowded, nullBlk, port: port2 }
     const name = kind === 'cpu' ? `CPU ${index}` : `the thread of device ${index}`
     return new Promise(resolve => {
       this.#resolveReady.push(resolve)

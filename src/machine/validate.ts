@@ -1,9 +1,10 @@
 // What a machine refuses before it takes any memory. Each message names the option as the user writes it.
 
 import { UserError } from '../core/errors.js'
+import { sharesThread } from './clock.js'
 import type { DiskConfig, MachineConfig } from './config.js'
 import { costsOf } from './costs.js'
-import { nullBlkRefusal } from './null-blk.js'
+import { needsHostKernel } from './host-kernel.js'
 
 /** CPUs of a machine in virtual time, where a CPU is no thread. */
 export const MAX_CPUS = 4096
@@ -36,8 +37,8 @@ function validateMedia(disk: DiskConfig, at: string): void {
 
 function validateDisk(disk: DiskConfig, config: MachineConfig): void {
   const at = `${disk.name}: `
-  const refusal = nullBlkRefusal(disk, config)
-  if (refusal !== null) throw new UserError(`${at}${refusal}`)
+  if (!config.kernel && needsHostKernel(disk, config))
+    throw new UserError(`${at}this disk needs a machine with a kernel`)
   inRange(`${at}lba shift`, disk.lbaShift, 9, 12)
   const lba = 2 ** disk.lbaShift
   if (!(disk.sizeBytes >= lba && disk.sizeBytes % lba === 0 && disk.sizeBytes <= 2 ** 53))
@@ -53,8 +54,12 @@ function validateDisk(disk: DiskConfig, config: MachineConfig): void {
   inRange(`${at}mdts`, disk.mdtsBytes, 0, 2 ** 31)
   if (disk.mdtsBytes !== 0 && disk.mdtsBytes < 4096)
     throw new UserError(`${at}mdts=${disk.mdtsBytes}: 0 or at least 4096 bytes are accepted`)
-  if (disk.controller && (disk.driver !== 'nvme' || !config.kernel || config.clock !== 'virtual'))
-    throw new UserError(`${at}a controller that is probed exists in virtual time only`)
+  if (disk.controller && disk.driver !== 'nvme')
+    throw new UserError(`${at}a controller that is probed is one of NVMe`)
+  if (disk.controller && disk.where === 'thread')
+    throw new UserError(
+      `${at}where=thread: a controller that the driver finds is on the thread of its kernel; take where=inline`,
+    )
   if (disk.where === 'thread' && config.clock === 'virtual')
     throw new UserError(`${at}where=thread exists in real time only; virtual time has no threads`)
   validateMedia(disk, at)
@@ -62,8 +67,9 @@ function validateDisk(disk: DiskConfig, config: MachineConfig): void {
 
 /** @throws UserError for anything that no machine can be made of */
 export function validateConfig(config: MachineConfig): void {
-  const most = config.clock === 'real' ? MAX_REAL_CPUS : MAX_CPUS
-  if (config.clock === 'real' && config.cpus > most && config.cpus <= MAX_CPUS)
+  const threads = config.clock === 'real' && !sharesThread(config)
+  const most = threads ? MAX_REAL_CPUS : MAX_CPUS
+  if (threads && config.cpus > most && config.cpus <= MAX_CPUS)
     throw new UserError(
       `cpus=${config.cpus}: in real time each CPU is a thread and at most ${most} are accepted; --clock virtual takes ${MAX_CPUS}`,
     )

@@ -4,6 +4,8 @@
 // that signals, timers and progress work. How long a slice is cannot be seen from inside: TypeScript acts only where the
 // core asks for it (RUN_SLOW), at the deadline it gave itself, or when everything is over; all three are moments of
 // virtual time.
+//
+// With a clock given, time is the host's and does not jump: a slice handles what the clock has reached (shared-thread.ts).
 
 import {
   CPU_SIZE,
@@ -47,6 +49,7 @@ export class VirtualTime {
   readonly #done: (job: number) => void
   readonly #reported = new Set<number>()
   readonly #host: HostKernel | null
+  readonly #clock: (() => number) | null
   #deadline = FOR_EVER
   #handlers: SlowHandlers = {}
   #budget = FIRST_BUDGET
@@ -58,8 +61,10 @@ export class VirtualTime {
     done: (job: number) => void,
     message: (message: unknown, cpu: number) => void,
     host: HostKernel | null = null,
+    clock: (() => number) | null = null,
   ) {
     this.#host = host
+    this.#clock = clock
     this.#view = view
     this.#core = core
     this.#done = done
@@ -78,7 +83,7 @@ export class VirtualTime {
   }
 
   now(): number {
-    return this.#view.u64(M_BASE + M_NOW)
+    return this.#clock ? this.#clock() : this.#view.u64(M_BASE + M_NOW)
   }
 
   /** When the next event of the core is due, ns; infinity = there is none. */
@@ -106,6 +111,7 @@ export class VirtualTime {
       return 'slow'
     }
     const pending = this.#host?.sliced(reason === RUN_IDLE) ?? false
+    if (this.#clock) return reason === RUN_MORE ? 'more' : 'time'
     if (reason === RUN_MORE) return 'more'
     if (pending && deadline <= untilNs) return 'more'
     if (pending || reason === RUN_TIMER) return deadline < untilNs ? 'more' : 'time'
@@ -114,6 +120,7 @@ export class VirtualTime {
 
   #call(untilNs: number): number {
     try {
+      if (this.#clock) return this.#core.shared_run(this.#budget, untilNs)
       return this.#core.virtual_run(this.#budget, untilNs)
     } catch (error) {
       if (!(error instanceof WebAssembly.RuntimeError)) throw error

@@ -25,6 +25,7 @@ export function phasebitJson(run: RunResult, plus = false): JsonObject {
     ['kernel', facts.kernel],
     ['seed', facts.seed],
     ['cpus', facts.cpus],
+    ['cpu_threads', facts.cpuThreads],
     ['devices', facts.devices],
     ['latency_mode', facts.latencyMode],
     ['completion', completionOf(facts.queues)],

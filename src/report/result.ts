@@ -352,6 +352,8 @@ export interface PhasebitFacts {
   kernel: string
   seed: string
   cpus: number
+  /** Threads of the host that the CPUs live on; absent in virtual time. */
+  cpuThreads?: number
   /** Device specs in full, with their defaults filled in. */
   devices: string[]
   /** --lat as it took effect. */

@@ -15,9 +15,9 @@ function needsDriver({ match, action }: FaultSpec): boolean {
   return !plain || match.admin === true || (match.count !== undefined && match.count !== 1)
 }
 
-/** Whether the driver has to find a controller, in a clock where it can. */
-export function isProbed(spec: NvmeSpec, clock: 'real' | 'virtual'): boolean {
-  return needsProbe(spec.features) || (clock === 'virtual' && spec.faults.some(needsDriver))
+/** Whether the driver has to find a controller. */
+export function isProbed(spec: NvmeSpec): boolean {
+  return needsProbe(spec.features) || spec.faults.some(needsDriver)
 }
 
 /** The LBA formats of a controller that has this one, and its number. */

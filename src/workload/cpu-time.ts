@@ -2,7 +2,8 @@
 //
 //   virtual clock   what the job's CPU was busy, shared equally among the jobs that ran there; all of it is the kernel's
 //   real clock      what the thread of the job's CPU used, shared equally among the jobs that ran there; all of it is the
-//                   user's. Where the host does not tell, what the process used, shared among all jobs that ran
+//                   user's. Where the CPUs share a thread, or the host does not tell, what the process used, shared among
+//                   all jobs that ran
 //   switches        emulated task switches and sleeps of the job's CPU, shared the same way
 //
 // Shares change when a job starts or ends: account() is called just before.
@@ -46,7 +47,7 @@ export class CpuTime {
       const { busyNs, switches, sleeps } = this.#machine.cpuCounters(cpu)
       const here = running.filter(i => this.#cpuOfJob[i] === cpu)
       for (const i of here) {
-        this.#jobs[i]!.sysNs += (busyNs - before.busyNs) / here.length
+        if (!real) this.#jobs[i]!.sysNs += (busyNs - before.busyNs) / here.length
         this.#jobs[i]!.switches += (switches + sleeps - before.switches) / here.length
       }
       before.busyNs = busyNs

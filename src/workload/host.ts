@@ -6,8 +6,6 @@
 //                 gets a message, and the job waits until it has been served; in virtual time this is the main thread
 
 import {
-  CLOCK_VIRTUAL,
-  CPU_CLOCK,
   HOST_CHECK,
   HOST_FILL,
   HOST_NONE,
@@ -78,7 +76,7 @@ function checkReads(context: SlowContext, job: number): void {
 
 function resume({ view, core, cpu }: SlowContext, job: number): void {
   resumeJob(view, job)
-  if (view.u32(cpu + CPU_CLOCK) === CLOCK_VIRTUAL) core.virtual_kick(cpu)
+  core.virtual_kick(cpu)
 }
 
 /** The job has what it waited for. The caller wakes its CPU. */

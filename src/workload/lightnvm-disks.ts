@@ -1,6 +1,6 @@
 // Disks of LightNVM for jobs: `--device nvme,ocssd=...` and the targets on it.
 //
-//   ocssdDisk      a disk whose controller has an open-channel device behind it, in virtual time
+//   ocssdDisk      a disk whose controller has an open-channel device behind it
 //   targetDisk     a target's disk: its queue is planned as that of a bio-based null_blk disk, and becomes the target's
 //                  when it is made, so that jobs find it where they look
 //   makeTargets    before the jobs: the control node's ioctl for each target, in order
@@ -85,14 +85,7 @@ function timesOf({ readNs, programNs, eraseNs, transferNs }: NandTiming): Partia
  * The disk of an open-channel device.
  * @throws UserError for what it cannot be
  */
-export function ocssdDisk(
-  spec: OcssdSpec,
-  clock: 'real' | 'virtual',
-  nrCpus: number,
-  seed: number,
-): DiskConfig {
-  if (clock === 'real')
-    throw new UserError(`${spec.name}: ocssd: in virtual time only; take --clock virtual`)
+export function ocssdDisk(spec: OcssdSpec, nrCpus: number, seed: number): DiskConfig {
   if (spec.pollQueues > 0 || (spec.wait ?? 'irq') !== 'irq')
     throw new UserError(`${spec.name}: ocssd: not built yet for polled queues`)
   if (spec.oobBytes !== OOB_BYTES)
@@ -118,7 +111,7 @@ export function ocssdDisk(
     model: 'fixed',
     serviceNs: 0,
     units: 1,
-    where: 'inline',
+    where: spec.where ?? 'inline',
     wait: 'irq',
     coalesceCount: spec.coalesce?.entries ?? 1,
     coalesceNs: spec.coalesce?.ns ?? 0,

@@ -274,7 +274,7 @@ function heapOf(specs: readonly DeviceSpec[]): number {
 export async function openLightnvm(devices: readonly string[] = []): Promise<LnvmMachine> {
   const specs = parseDevices(devices.length > 0 ? devices : [DEFAULT_DEVICE])
   const disks = specs.flatMap(spec => {
-    if (spec.kind === 'ocssd') return [ocssdDisk(spec, 'virtual', CPUS, 0)]
+    if (spec.kind === 'ocssd') return [ocssdDisk(spec, CPUS, 0)]
     if (spec.kind === 'pblk' || spec.kind === 'rrpc') return []
     return [{ ...diskConfig(builtOnly(spec), 'virtual', 0, CPUS), ...controllerOf(spec) }]
   })

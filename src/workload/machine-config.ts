@@ -61,9 +61,8 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
   const specs = plan.devices.length > 0 ? plan.devices : defaultDisks(plan)
   const disks = specs.flatMap(spec => planDisks(plan, spec, needs.nrCpus))
   checkNeeds(plan, disks)
-  // in real time a kernel lives on one thread
-  const one = plan.clock === 'virtual' || needs.nrCpus === 1
-  const kernel = one && (disks.some(needsHostKernel) || dumpNeedsKernel(plan))
+  const machine = { clock: plan.clock, cpus: needs.nrCpus }
+  const kernel = disks.some(disk => needsHostKernel(disk, machine)) || dumpNeedsKernel(plan)
   const heapBytes = controllerHeaps(disks) + targetHeaps(plan.devices)
   return {
     clock: plan.clock,
@@ -97,7 +96,7 @@ export function controllerHeaps(disks: readonly DiskConfig[]): number {
 
 /** The disks of a device: one, or one for each namespace. */
 function planDisks(plan: RunPlan, spec: DeviceSpec, nrCpus: number): DiskConfig[] {
-  if (spec.kind === 'ocssd') return [ocssdDisk(spec, plan.clock, nrCpus, plan.seed)]
+  if (spec.kind === 'ocssd') return [ocssdDisk(spec, nrCpus, plan.seed)]
   if (spec.kind === 'pblk') return [targetDisk(spec, parentOf(spec, plan.devices))]
   const need = plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0
   return diskConfigs(builtOnly(spec), plan.clock, need, nrCpus)
@@ -242,18 +241,14 @@ function nvmeConfig(
     shadow: features.shadow ?? false,
     mdtsBytes: features.mdtsBytes ?? 0,
     wc: spec.writeCache,
-    ...faultsOf(spec, clock, shown),
+    ...faultsOf(spec, shown),
   }
 }
 
-/** Faults of the boot image's device; or a whole controller, which the driver finds and recovers (virtual time). */
-function faultsOf(
-  spec: NvmeSpec,
-  clock: RunPlan['clock'],
-  sizeBytes: number,
-): Pick<DiskConfig, 'faults' | 'controller'> {
+/** Faults of the boot image's device; or a whole controller, which the driver finds and recovers. */
+function faultsOf(spec: NvmeSpec, sizeBytes: number): Pick<DiskConfig, 'faults' | 'controller'> {
   const { faults, name } = spec
-  if (!isProbed(spec, clock)) return { faults: faults.map(fault => faultConfig(name, fault)) }
+  if (!isProbed(spec)) return { faults: faults.map(fault => faultConfig(name, fault)) }
   if (spec.pollQueues > 0 || (spec.wait ?? 'irq') !== 'irq')
     throw new UserError(`${name}: a controller that is probed is not built yet for polled queues`)
   return { controller: diskController(spec, sizeBytes, 0) }

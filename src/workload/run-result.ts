@@ -4,6 +4,7 @@ import { JOB_FINISH_NS } from '../../assembly/layout.js'
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { distUrl } from '../core/wasm.js'
+import { sharesThread } from '../machine/clock.js'
 import type { Books as TakenBooks } from '../machine/config.js'
 import type { Machine } from '../machine/machine.js'
 import type { Books, Json, JobResult, PhasebitFacts, RunResult } from '../report/result.js'
@@ -68,6 +69,7 @@ function facts(state: RunState, books: TakenBooks | null): PhasebitFacts {
     kernel: plan.kernel,
     seed: String(plan.seed),
     cpus: machine.config.cpus,
+    ...cpuThreads(machine),
     devices: deviceTexts(plan),
     latencyMode: machine.config.lat,
     queues: queueFacts(machine),
@@ -78,6 +80,11 @@ function facts(state: RunState, books: TakenBooks | null): PhasebitFacts {
     ...(plan.clock === 'virtual' ? {} : { host: hostFacts() }),
     ...(stages ? { extra: { stages } } : {}),
   }
+}
+
+function cpuThreads({ config }: Machine): { cpuThreads?: number } {
+  if (config.clock === 'virtual') return {}
+  return { cpuThreads: sharesThread(config) ? 1 : config.cpus }
 }
 
 function withoutProblems(books: TakenBooks): Books {

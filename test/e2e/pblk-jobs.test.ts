@@ -138,6 +138,42 @@ describe('jobs on /dev/pblk0', () => {
   })
 })
 
+describe('jobs on /dev/pblk0 in real time', () => {
+  const real = async (lines: string, setup: Setup = {}) => {
+    const args = words(setup).map(arg => arg.replace('virtual', 'real'))
+    const result = await succeed(args, text(lines, setup.head))
+    const { books, cpuThreads } = result.phasebit
+    expect(books).toMatchObject({ balanced: true, failed: 0, tagsHeld: 0, ringEntries: 0 })
+    expect(cpuThreads).toBe(1)
+    return result
+  }
+
+  it('every I/O ends, on several CPUs', async () => {
+    const lines = 'rw=randrw\niodepth=16\nnumber_ios=300\nnumjobs=3\n'
+    const result = await real(lines, { cpus: 3 })
+    for (const one of result.jobs) {
+      const [reads, writes] = ios(one)
+      expect(reads + writes).toBe(300)
+    }
+  })
+
+  it('verification finds what was written, when it has left the buffer, too', async () => {
+    const result = await real('rw=randwrite\niodepth=16\nverify=crc32c\nfsync=128\n')
+    expect(ios(job(result, 'a')).slice(0, 2)).toEqual([2048, 2048])
+  })
+
+  it('what was written twice is collected', async () => {
+    const head = 'filename=/dev/pblk0\nbs=64k'
+    const setup = {
+      head,
+      device: 'nvme,ocssd=2.0,groups=1,pus=2,chunks=40,clba=64',
+      target: 'pblk,parent=nvme0n1,op=40',
+    }
+    const result = await real('rw=randwrite\niodepth=4\nloops=2\nnorandommap\n', setup)
+    expect(job(result, 'a').write.totalIos).toBeGreaterThan(100)
+  })
+})
+
 describe('what cannot be is one line', () => {
   const fails = async (setup: Setup, lines: string): Promise<string> => {
     const error = await run(lines, setup).then(
@@ -170,9 +206,9 @@ describe('what cannot be is one line', () => {
     expect(await fails({ target }, job)).toMatch(/begin inside of a channel/)
   })
 
-  it('real time', async () => {
-    const args = words({}).map(arg => arg.replace('virtual', 'real'))
-    await expect(async () => execute(args, text(job))).rejects.toThrow(/take --clock virtual/)
+  it('a device on a thread of its own', async () => {
+    const args = words({ device: `${SMALL},where=thread` }).map(a => a.replace('virtual', 'real'))
+    await expect(async () => execute(args, text(job))).rejects.toThrow(/take where=inline/)
   })
 
   it('a region past the end of the target', async () => {
