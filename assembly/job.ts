@@ -9,13 +9,13 @@
 // caller looks at other jobs, and in the end TypeScript sleeps. Each CPU runs its jobs in turn.
 
 import {
-  BIO_DATA, BIO_DISK, BIO_END_IO, BIO_OPF, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CPU_CLOCK, CPU_INDEX,
-  CPU_LAT, CPU_NOW, CPU_SEQ, CPU_SLOW, CPU_SWITCHES, FL_Q, CLOCK_VIRTUAL, CTX_HCTX, CTX_SIZE, DDIR_READ, DDIR_SYNC,
+  BIO_DATA, BIO_DISK, BIO_FLAGS, BIO_REMAINING, BIO_END_IO, BIO_OPF, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CPU_CLOCK, CPU_INDEX,
+  CPU_LAT, CPU_NOW, CPU_SEQ, CPU_SLOW, CPU_SUBMITTED, CPU_SWITCHES, FL_Q, HB_FILE_IO, CLOCK_VIRTUAL, CTX_HCTX, CTX_SIZE, DDIR_READ, DDIR_SYNC,
   DDIR_TRIM, DDIR_WRITE, END_IO_JOB, HC_TAGS, HC_WAIT_INDEX, HOST_CHECK, HOST_FILL, HOST_LOG,
   HOST_NONE, HOST_REPLAY, IOUF_MEASURED, IOUF_NOTED, IOUF_VERIFY, IOU_ACTIVE, IOU_AGAIN, IOU_BUF, IOU_FROZEN, IOU_DDIR, IOU_FILE,
   IOU_FLAGS, IOU_FRESH, IOU_ISSUE_NS, IOU_LEN, IOU_NEXT, IOU_NUMBER, IOU_OFFSET, IOU_START_NS,
   IOU_STATE, JF_FILL, JF_LAT_TARGET, JF_LOG, JF_MAX_LAT, JF_RATE, JF_REPLAY, JF_SYNC, JF_THINK,
-  JF_VERIFY, JF_BARRIER, JF_DISKS, JF_DRY, JF_END_SYNC, JF_FLOW, JF_HIPRI, JF_IGNORE, JF_OFFLOAD, JF_PRIO, JF_REAP_MAX, JF_SERIAL,
+  JF_VERIFY, JF_BARRIER, JF_DISKS, JF_DRY, JF_END_SYNC, JF_FLOW, JF_FILE, JF_HIPRI, JF_IGNORE, JF_OFFLOAD, JF_PRIO, JF_REAP_MAX, JF_SERIAL,
   JF_TRIM, FILES_IN_TURN, JG_FILE_N, JG_FILE_NOW, JG_FILE_ORDER, JG_FILE_TURN, JG_NEXT_DDIR, JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN, JG_ONLY, JG_RW,
   JOB_BATCH, JOB_BYTES, JOB_COMPLETES, JOB_CONTINUE, JOB_DEPTHS, JOB_DONE, JOB_DONE_HEAD,
   JOB_DONE_TAIL, JOB_DRAIN, JOB_ENDED, JOB_END_NS, JOB_ERROR, JOB_ERRORS, JOB_FEATURES,
@@ -30,7 +30,7 @@ import {
   JOB_WRITE_FLAGS, JOB_BARRIER, JOB_DIRTY, JOB_FLOW_SLEEP_NS, JOB_POLLING, IOUF_POLLED, JOB_REAP_MAX, JOB_SYNC_FILE, JOB_THINK_ENDS, JOB_THINK_IO_NS,
   JOB_THINK_SPIN_NS, JOB_THOUGHT_NS, JOB_WRITTEN, JV_FATAL, JV_KIND, JV_NEXT_NUMBER,
   LAT_BATCH, LAT_EVERY, LAT_NONE, LAT_SAMPLED, LOG_BYTES, LOG_DDIR, LOG_LAT, LOG_OFFSET, LOG_SIZE,
-  LOG_SLAT, LOG_TIME, M_BASE, M_COST_SWITCH, M_COST_SYSCALL, M_STOP, Q_CTXS, RW_READ, RW_TRIM, RW_TRIMWRITE, RW_WRITE, SECTOR_SHIFT,
+  LOG_SLAT, LOG_TIME, M_BASE, M_COST_COPY, M_COST_SWITCH, PAGE_SIZE, M_COST_SYSCALL, M_STOP, Q_CTXS, RW_READ, RW_TRIM, RW_TRIMWRITE, RW_WRITE, SECTOR_SHIFT,
   STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_LAT, STAT_SIZE, STAT_SLAT, TAGS_BITMAP, VERIFY_ANY, VERIFY_HOST, VERIFY_ZEROES, WT_WOKEN,
 } from './layout'
 import {
@@ -38,6 +38,7 @@ import {
 } from './nvme'
 import { read_clock, spend } from './clock'
 import { nvme_list_doorbell, nvme_ring_doorbells } from './doorbell'
+import { host } from './host'
 import { lat_record, lat_record_n, lat_reset } from './hist'
 import { pair } from './request'
 import { exp_interval } from './distribution'
@@ -414,11 +415,28 @@ function submit_failed(cpu: u32, job: u32, iou: u32, cookie: i32): bool {
   return true
 }
 
+/** Gives an io_u to the job's task, which reads and writes files (TypeScript). */
+function submit_file(cpu: u32, job: u32, iou: u32): void {
+  stamp_start(cpu, iou)
+  spend(cpu, ((load<u32>(iou, IOU_LEN) + PAGE_SIZE - 1) / PAGE_SIZE) * load<u32>(M_BASE, M_COST_COPY))
+  if (load<u32>(cpu, CPU_LAT) == LAT_EVERY) store<u64>(iou, read_clock(cpu), IOU_ISSUE_NS)
+  store<u32>(iou, 0, BIO_STATUS)
+  store<u32>(iou, 0, BIO_REMAINING)
+  store<u32>(iou, 0, BIO_FLAGS)
+  count_issue(job, iou)
+  bump(cpu + CPU_SUBMITTED)
+  host(cpu, HB_FILE_IO, job, iou)
+}
+
 /** Gives an io_u to the block layer; false: it is kept in JOB_RETRY and the job waits. */
 function submit(cpu: u32, job: u32, iou: u32): bool {
   if (!load<u32>(job, JOB_Q)) {
     count_issue(job, iou)
     end_at_once(job, iou)
+    return true
+  }
+  if (load<u32>(job, JOB_FEATURES) & JF_FILE) {
+    submit_file(cpu, job, iou)
     return true
   }
   const state = load<u32>(iou, IOU_STATE)
@@ -1016,6 +1034,7 @@ export function job_runnable(cpu: u32, job: u32): bool {
 function job_end(cpu: u32, job: u32): void {
   flow_leave(job)
   store<u64>(job, load<u64>(cpu, CPU_NOW), JOB_FINISH_NS)
+  if (load<u32>(job, JOB_FEATURES) & JF_FILE) host(cpu, HB_FILE_IO, job, 0)
   atomic.store<u32>(job, JOB_DONE, JOB_STATE)
   store<u32>(cpu, 1, CPU_SLOW)
 }

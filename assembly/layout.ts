@@ -50,6 +50,7 @@ export const M_COST_POLL = 88 //         u32 I  one look at an empty completion 
 export const M_COST_SYSCALL = 92 //      u32 I  entry and exit of one io_submit or read call
 export const M_TRAP = 96 //              u32 A  the broken invariant (BUG_*), 0 = none
 export const M_SEED = 100 //             u32 I  low half of the machine's seed
+export const M_COST_COPY = 108 //        u32 I  a page between the page cache and a program
 export const M_HOST = 104 //             u32 I  1: the block layer's TypeScript half answers at once (host.ts)
 export const M_STOP = 128 //             u32 A  nonzero: every run loop returns at once
 export const M_TRACE_SEQ = 192 //        u32 A  records written to all trace rings
@@ -718,6 +719,7 @@ export const HB_QUEUE_RQ = 18 //         (hctx, rq)     queue_rq of DRIVER_HOST:
 export const HB_COMPLETE_RQ = 19 //      (rq, status)   ... and its complete
 export const HB_COMPLETE_FAILED = 20 //  (rq, status)   nvme_complete_rq of a command that failed
 export const HB_NVME_CQE = 21 //         (nq, cqe)      an entry that names no request in flight: 1 = it meant something
+export const HB_FILE_IO = 22 //          (job, iou)     an io_u goes through the page cache; iou 0: the job closes its files
 export const HB_MERGE_BIO = 17 //       (hctx, bio)    __blk_mq_sched_bio_merge without a scheduler: 1 = merged
 
 // what device_host asks of a controller in TypeScript (dsq, address of the entry, argument)
@@ -889,6 +891,7 @@ export const JOB_FLOW_SLEEP_NS = 3520 // u64 I
 export const JOB_FLOW_IN = 3528 //       u32 S  1: its weight is in the flow
 export const JOB_PRIO_TOTAL = 3532 //    u32 I  1: latencies by priority are total ones, 0: completion's
 export const JOB_POLLING = 3536 //       u32 S  polled I/Os in flight
+export const JOB_OPEN = 3540 //           u32 S  files that its task has open (page cache)
 export const JOB_PL_OPS = 3584 //        2 PLO blocks: read, write
 export const JOB_SIZE = 3712
 
@@ -960,6 +963,9 @@ export const JF_TRIM = 65536 //   part of what was written is trimmed (trim_perc
 export const JF_PRIO = 131072 //  commands have priorities (cmdprio_*)
 export const JF_FLOW = 262144 //  turns are shared with other jobs (flow)
 export const JF_HIPRI = 1048576 // all or some I/Os are polled for
+export const JF_FILE = 2097152 //  I/Os go through the page cache ...
+export const JF_PAST_CACHE = 4194304 // ... or past it, on a disk that other jobs use through it
+export const JF_INVALIDATE = 8388608 // the cache forgets a file that is opened
 export const JF_REAP_MAX = 524288 // not all that ended is taken at once (iodepth_batch_complete_max)
 
 // statistics of one direction

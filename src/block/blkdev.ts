@@ -47,6 +47,8 @@ export interface BlockLayer {
   bdev: bdev_ops | null
   /** The NVMe driver's look at a completion entry that names no request in flight: whether it meant something. */
   nvme_handle_cqe: ((nq: number, cqe: number) => boolean) | null
+  /** An io_u of a job goes through the page cache; 0: the job closes its files. */
+  file_io: ((job: number, iou: number) => void) | null
   /** Called once for every request of a bio that is freed (laptop mode), while it is set. */
   laptop_io_completion: ((q: request_queue) => void) | null
 }

@@ -49,6 +49,7 @@ export function blk_dev_init(
     mm: null,
     bdev: null,
     nvme_handle_cqe: null,
+    file_io: null,
     laptop_io_completion: null,
   }
 }
@@ -145,6 +146,10 @@ const ANSWERS: Readonly<Record<number, Answer>> = {
     return 0
   },
   [L.HB_NVME_CQE]: (blk, nq, cqe) => blk.nvme_handle_cqe?.(nq, cqe) ?? false,
+  [L.HB_FILE_IO]: (blk, job, iou) => {
+    blk.file_io!(job, iou)
+    return 0
+  },
   [L.HB_MERGE_BIO]: (blk, ctx, bio) => {
     const hctx = blk.hctxs.get(blk.view.u32(ctx + L.CTX_HCTX))!
     return blk_mq_attempt_merge(hctx.q, ctx, bio)

@@ -10,6 +10,7 @@ import type { ZonedConfig } from '../device/nvme/zoned.js'
 import type { KernelEra } from '../drivers/nvme/host/era.js'
 import type { Core, CoreTarget } from '../core/wasm.js'
 import type { TraceSink } from '../kernel/trace.js'
+import type { Sysctls } from '../fs/sysctl.js'
 import type { NullBlkConfig } from './null-blk-config.js'
 
 /** How long a command takes on the media, and whether data is kept. */
@@ -136,6 +137,12 @@ export interface DiskTarget {
   readonly factory: boolean
 }
 
+/** Memory for pages of files, and what differs from the kernel's own settings. */
+export interface PageCacheConfig {
+  readonly bytes: number
+  readonly sysctls: Sysctls
+}
+
 /** One fault rule of a device. Absent members match every command. */
 export interface FaultConfig {
   readonly opcode?: number
@@ -182,6 +189,8 @@ export interface MachineConfig {
     readonly timer?: 'wheel' | 'exact'
     /** Whose driver finds the controllers; 4.19 unless said. */
     readonly era?: KernelEra
+    /** The page cache that jobs may use (extraBytes has pageCacheBytes for it). Absent = none. */
+    readonly pageCache?: PageCacheConfig
     /** Controllers are found when somebody says so (HostKernel.nvme), not while the machine boots. */
     readonly manual?: boolean
     /** Between a wake-up and the task's first instruction, ns; 0 unless said. */
@@ -202,6 +211,7 @@ export type CostKey =
   | 'ipi'
   | 'poll'
   | 'syscall'
+  | 'copy'
 
 /** Where the blocks of one disk are. */
 export interface Disk {

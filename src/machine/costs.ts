@@ -16,11 +16,13 @@
 //   switch    2500    io_schedule, the wake-up, two switches. With irq it makes 3.7 us: 3 to 5 us of CPU for each
 //                     interrupt-driven I/O were measured natively for this project, and Yang, Minturn and Hady ("When
 //                     Poll Is Better than Interrupt", FAST 2012) found the same order
+//   copy       400    a page of the page cache found and copied to or from a program, some 10 GB/s
 //   ipi       1000    a cross-CPU function call: sent, taken and acknowledged in about a microsecond within one socket
 
 import {
   M_BASE,
   M_COST_COMPLETE,
+  M_COST_COPY,
   M_COST_DOORBELL,
   M_COST_IPI,
   M_COST_IRQ,
@@ -45,6 +47,7 @@ export const DEFAULT_COSTS: Costs = {
   irq: 1200,
   switch: 2500,
   ipi: 1000,
+  copy: 400,
 }
 
 /**
@@ -76,6 +79,7 @@ const FIELDS: Readonly<Record<CostKey, number>> = {
   irq: M_COST_IRQ,
   switch: M_COST_SWITCH,
   ipi: M_COST_IPI,
+  copy: M_COST_COPY,
 }
 
 /**
@@ -88,6 +92,7 @@ export function costsOf(said: Readonly<Partial<Record<CostKey, number>>> = {}): 
     if (!Number.isInteger(ns) || ns < 0 || ns > MAX_COST_NS)
       throw new UserError(`cost ${name}=${ns}: whole nanoseconds from 0 to 1 s are accepted`)
   }
+  if (costs.copy === 0) throw new UserError('cost copy=0: a page must take at least 1 ns')
   if (costs.poll === 0) throw new UserError('cost poll=0: a poll must take at least 1 ns')
   if (costs.submit + costs.complete < MIN_IO_COST_NS)
     throw new UserError(

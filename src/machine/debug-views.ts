@@ -1,6 +1,6 @@
 // A look at a machine from outside, as files that Linux would show, at any moment of a run:
 //
-//   workqueues   every workqueue, pool, worker and pending work (show_workqueue_state); of a kernel on this thread
+//   workqueues   every workqueue, pool, worker and pending work (show_workqueue_state); of machines with a kernel
 //   stat         /sys/block/DISK/stat
 //   diskstats    /proc/diskstats
 //   hctx         /sys/kernel/debug/block/DISK: queues, tags, requests, schedulers

@@ -36,7 +36,8 @@ import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
 import { do_softirq } from '../kernel/softirq.js'
 import { enter, leave, trace_call, type TraceSink } from '../kernel/trace.js'
-import type { DiskConfig, MachineConfig } from './config.js'
+import type { DiskConfig, MachineConfig, PageCacheConfig } from './config.js'
+import { HostFiles } from './host-files.js'
 import { HostLightnvm } from './host-lightnvm.js'
 import { type DeviceTimers, type NvmeControllers, NvmeHost } from './host-nvme.js'
 import { hasHostPart } from './null-blk.js'
@@ -122,6 +123,9 @@ export interface HostKernelOptions {
   readonly controllers?: NvmeControllers
   readonly deviceTimers?: DeviceTimers
   readonly era?: KernelEra
+  /** A page cache for jobs, and how many jobs there are. */
+  readonly pageCache?: PageCacheConfig
+  readonly jobs?: number
   /** They are found when somebody says so. */
   readonly manual?: boolean
   /** The machine keeps pace with the host's clock (paced.ts). */
@@ -138,6 +142,8 @@ export class HostKernel {
   readonly nvme: NvmeHost | null
   /** LightNVM, on machines with open-channel devices. */
   readonly lightnvm: HostLightnvm | null
+  /** Buffered I/O of jobs, on machines with a page cache. */
+  readonly files: HostFiles | null
   readonly #view: View
   readonly #options: HostKernelOptions
   readonly #null: null_blk
@@ -169,6 +175,9 @@ export class HostKernel {
     this.#single = new SingleQueues(this.k, this.blk)
     for (const disk of options.disks)
       if (!disk.config.controller && disk.config.namespaceOf === undefined) this.#init_queue(disk)
+    this.files = options.pageCache
+      ? new HostFiles(this.blk, options.pageCache, options.jobs ?? 0, options.alloc)
+      : null
     this.nvme = options.controllers
       ? new NvmeHost(this.k, this.blk, options.controllers, cpus, options.era ?? '4.19')
       : null

@@ -302,6 +302,7 @@ class BootedMachine implements Machine {
       nullBlk,
       seed: this.config.seed,
       paced: this.config.paced === true,
+      jobs: this.config.jobs,
       alloc: (bytes, align) => this.alloc(bytes, align),
       ...(this.#controllers
         ? { controllers: this.#controllers, deviceTimers: this.#deviceTimers }

@@ -239,6 +239,7 @@ const COSTS: readonly CostKey[] = [
   'ipi',
   'poll',
   'syscall',
+  'copy',
 ]
 
 /**

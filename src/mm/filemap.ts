@@ -53,12 +53,17 @@ function frame(mm: mm_state): number {
   return mm.free_frames.pop() ?? 0
 }
 
+function any_evictable(mm: mm_state): boolean {
+  for (const p of mm.lru) if (evictable(p)) return true
+  return false
+}
+
 function* alloc_frame(mm: mm_state): Sleep<number> {
   for (;;) {
     const at = frame(mm)
     if (at) return at
     for (const bdi of mm.bdi_list) mm.ops.wakeup_flusher_threads_bdi(bdi, WB_REASON_FREE_MORE_MEM)
-    yield* wait_event(mm.throttled, () => [...mm.lru].some(evictable))
+    yield* wait_event(mm.throttled, () => any_evictable(mm))
   }
 }
 
@@ -217,7 +222,7 @@ export function* filemap_fdatawait_range(
   const { k } = mapping.mm
   const t = enter(k, 'filemap_fdatawait_range')
   const [first, last] = [Math.floor(range_start / PAGE_SIZE), Math.floor(range_end / PAGE_SIZE)]
-  for (const p of [...mapping.pages.values()])
+  for (const p of [...mapping.under_writeback])
     if (p.index >= first && p.index <= last) yield* wait_on_page_writeback(p)
   return leave(k, t, filemap_check_errors(mapping))
 }

@@ -113,6 +113,8 @@ export class address_space {
   readonly pages: Map<number, page> = new Map()
   /** Numbers of dirty pages. */
   readonly dirty: Set<number> = new Set()
+  /** Pages that are on their way to the disk. */
+  readonly under_writeback: Set<page> = new Set()
   /** Tasks that wait for a page to be unlocked or written. */
   readonly wait: wait_queue_head
   /** First error of a write since it was last asked for. */

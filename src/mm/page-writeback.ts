@@ -151,6 +151,7 @@ export function clear_page_dirty_for_io(p: page): boolean {
 
 export function set_page_writeback(p: page): void {
   p.writeback = true
+  p.mapping.under_writeback.add(p)
   p.mapping.mm.nr_writeback++
 }
 
@@ -158,6 +159,7 @@ export function set_page_writeback(p: page): void {
 export function end_page_writeback(p: page): void {
   const { mm } = p.mapping
   p.writeback = false
+  p.mapping.under_writeback.delete(p)
   mm.nr_writeback--
   wake_waiters(p)
 }

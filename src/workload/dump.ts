@@ -4,9 +4,8 @@
 //   --dump-file FILE     instead of standard error
 //
 // A dump is files with the paths that they have in Linux (src/machine/debug-views.ts). Workqueues belong to an emulated
-// kernel: in virtual time one is made for them, in real time it is on the threads of the CPUs, out of reach.
+// kernel: one is made for them.
 
-import { UserError } from '../core/errors.js'
 import type { Machine } from '../machine/booted.js'
 import {
   DEBUG_VIEWS,
@@ -43,14 +42,6 @@ export function parseDumpTimes(text: string): readonly number[] {
 /** Whether the machine of a plan needs a kernel for its dumps. */
 export function dumpNeedsKernel(plan: RunPlan): boolean {
   return plan.dump?.views.includes('workqueues') ?? false
-}
-
-/** @throws UserError for what cannot be shown */
-export function checkDump(plan: RunPlan): void {
-  if (plan.clock === 'real' && dumpNeedsKernel(plan))
-    throw new UserError(
-      '--dump workqueues: they can be seen with --clock virtual; stat, diskstats and hctx in real time as well',
-    )
 }
 
 /** The dumps of one run. */

@@ -9,6 +9,7 @@
 
 import { UserError } from '../core/errors.js'
 import { show } from '../machine/spec-values.js'
+import { SECTOR } from './generator-params.js'
 import type { JobSpec, Triple } from './job.js'
 import type { RawOption, RawSection } from './jobfile.js'
 import { type JobWishes, layOut, type Target, wishesOf } from './layout.js'
@@ -345,7 +346,8 @@ function checkBlocks(context: JobContext, job: JobSpec, targets: readonly Target
         `${context.where}: ${show(file.name)}: a region of ${formatBytes(file.size)} is smaller than one block of ${formatBytes(least)}`,
       )
     }
-    const lba = targets.find(target => target.name === file.disk)?.lbaBytes
+    // the page cache takes any sector
+    const lba = job.direct ? targets.find(target => target.name === file.disk)?.lbaBytes : SECTOR
     if (lba !== undefined) checkAlignment(context, job, file.disk, file.base, lba)
   }
 }
@@ -368,7 +370,7 @@ function checkAlignment(
     const split = job.bssplit[i]!.map(entry => entry.bytes)
     for (const bytes of [job.bsMin[i]!, job.bsMax[i]!, ...split]) whole('a block', bytes)
     if (job.random) whole('blockalign', job.blockAlign[i]!)
-    if (job.bsUnaligned && job.bsMin[i] !== job.bsMax[i]) {
+    if (job.direct && job.bsUnaligned && job.bsMin[i] !== job.bsMax[i]) {
       throw new UserError(`${settings.quote('bs_unaligned')}: direct I/O needs whole blocks`)
     }
   }

@@ -15,6 +15,9 @@ import {
   IOU_SIZE,
   FL_Q,
   JF_BARRIER,
+  JF_FILE,
+  JF_INVALIDATE,
+  JF_PAST_CACHE,
   JF_DISKS,
   JF_DRY,
   JF_END_SYNC,
@@ -119,6 +122,8 @@ export interface JobSite {
   readonly tables: number
   /** Its disks complete by interrupt, so that hipri makes a difference. */
   readonly interrupts?: boolean
+  /** It, or somebody else on its disks, uses the page cache. */
+  readonly files?: boolean
 }
 
 /** Writes everything about a job that does not depend on when it starts. */
@@ -167,6 +172,9 @@ function rareFeatures(spec: JobSpec, site: JobSite): number {
     [spec.flow > 0, JF_FLOW],
     [spec.iodepthBatchCompleteMax > 0, JF_REAP_MAX],
     [spec.replay !== null, JF_REPLAY],
+    [site.files === true, JF_FILE],
+    [site.files === true && spec.direct, JF_PAST_CACHE],
+    [site.files === true && spec.invalidate, JF_INVALIDATE],
     [spec.hipriPercentage > 0 && site.interrupts === true, JF_HIPRI],
   ]
   return bits.reduce((sum, [wanted, bit]) => sum | (wanted ? bit : 0), 0)

@@ -84,6 +84,7 @@ export function jobSpec(shared: SharedFields, own: OwnFields, place: PlaceFields
     loops: pattern.loops,
     numberIos: pattern.numberIos,
     direct: engine.direct,
+    invalidate: engine.invalidate,
     rw: pattern.rw,
     random: pattern.random,
     uses: pattern.uses,

@@ -7,6 +7,7 @@
 // Units, everywhere: sizes and offsets in bytes, times in nanoseconds, shares in percent (0 to 100), rates in bytes or
 // I/Os a second. Zero means "none" where the comment says so. Triples are read, write, trim in that order.
 
+import type { Sysctls } from '../fs/sysctl.js'
 import type { DebugView } from '../machine/debug-views.js'
 import type { DeviceSpec, MachineSpec } from '../machine/spec.js'
 import type { ShardFacts } from '../report/result.js'
@@ -290,7 +291,10 @@ export interface JobSpec {
   readonly loops: number
   /** End after this many I/Os; 0 = no limit. */
   readonly numberIos: number
+  /** False: through the page cache. */
   readonly direct: boolean
+  /** The page cache forgets a file that the job opens. */
+  readonly invalidate: boolean
 
   // --- what it does
   readonly rw: RwMode
@@ -492,4 +496,8 @@ export interface RunPlan {
   readonly trace: string | null
   readonly traceFormat: TraceFormat
   readonly dump: DumpPlan | null
+  /** What differs from the kernel's own settings. */
+  readonly sysctls: Sysctls
+  /** Memory of the page cache, if a job uses it. */
+  readonly pageCacheBytes: number
 }

@@ -10,7 +10,8 @@
 import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
 import { distUrl } from '../core/wasm.js'
-import type { DiskConfig, FaultConfig, MachineConfig } from '../machine/config.js'
+import type { DiskConfig, FaultConfig, MachineConfig, PageCacheConfig } from '../machine/config.js'
+import { pageCacheBytes } from '../machine/host-files.js'
 import { hostKernelBytes, needsHostKernel } from '../machine/host-kernel.js'
 import { SPARE_BLOCKS } from '../machine/nand.js'
 import type {
@@ -25,7 +26,7 @@ import type {
 import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
 import { dumpNeedsKernel } from './dump.js'
-import type { RunPlan } from './job.js'
+import type { JobSpec, RunPlan } from './job.js'
 import { diskController, isProbed, withNamespaces } from './controller-disks.js'
 import { ocssdDisk, parentOf, targetDisk, targetHeap } from './lightnvm-disks.js'
 
@@ -62,7 +63,10 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
   const disks = specs.flatMap(spec => planDisks(plan, spec, needs.nrCpus))
   checkNeeds(plan, disks)
   const machine = { clock: plan.clock, cpus: needs.nrCpus }
-  const kernel = disks.some(disk => needsHostKernel(disk, machine)) || dumpNeedsKernel(plan)
+  const pageCache = pageCacheOf(plan)
+  const wanted = pageCache !== undefined || dumpNeedsKernel(plan)
+  const kernel = wanted || disks.some(disk => needsHostKernel(disk, machine))
+  const cacheBytes = pageCache ? pageCacheBytes(pageCache, needs.jobs) : 0
   const heapBytes = controllerHeaps(disks) + targetHeaps(plan.devices)
   return {
     clock: plan.clock,
@@ -74,12 +78,30 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
     trace: plan.trace !== null,
     memBytes: memBytes(plan, specs),
     disks,
-    extraBytes: needs.extraBytes + (kernel ? kernelBytes(disks, needs.nrCpus) + heapBytes : 0),
-    ...(kernel ? { kernel: heapBytes > 0 ? { heapBytes } : {} } : {}),
+    extraBytes:
+      needs.extraBytes + (kernel ? kernelBytes(disks, needs.nrCpus) + heapBytes + cacheBytes : 0),
+    ...(kernel
+      ? {
+          kernel: {
+            ...(heapBytes > 0 ? { heapBytes } : {}),
+            ...(pageCache ? { pageCache } : {}),
+          },
+        }
+      : {}),
     jobs: needs.jobs,
     costs: plan.machine.costs,
     workerFile: distUrl('lib/cpu.worker.js'),
   }
+}
+
+/** Whether a job is to go through the page cache. */
+export function isBuffered(job: JobSpec): boolean {
+  return !job.direct && job.engineKind !== 'null'
+}
+
+function pageCacheOf(plan: RunPlan): PageCacheConfig | undefined {
+  if (!plan.jobs.some(isBuffered)) return undefined
+  return { bytes: plan.pageCacheBytes, sysctls: plan.sysctls }
 }
 
 /** Of the kernel's own memory for one controller: admin queue, commands, buffers of identify data. */

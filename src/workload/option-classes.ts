@@ -45,8 +45,8 @@ const NOTE_GROUPS: readonly Group[] = [
     bare: ['thread'],
   },
   {
-    reason: 'there is no page cache',
-    names: ['invalidate', 'pre_read', 'fadvise_hint', 'sync_file_range'],
+    reason: 'the page cache takes no advice',
+    names: ['pre_read', 'fadvise_hint', 'sync_file_range'],
   },
   {
     reason: 'buffers live in the memory of the emulated machine',

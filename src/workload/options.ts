@@ -82,6 +82,7 @@ export interface RunValues {
   readonly number_ios: number
   readonly direct: boolean
   readonly buffered: boolean
+  readonly invalidate: boolean
 
   readonly rw: RwValue
   readonly rw_sequencer: 'sequential' | 'identical'
@@ -382,6 +383,7 @@ export const RUN_OPTIONS: { readonly [K in RunName]: OptionDef<RunValues[K]> } =
   number_ios: whole(0, MAX),
   direct: bool(),
   buffered: bool(),
+  invalidate: bool(),
 
   rw: def('pattern', parseRw, ['readwrite']),
   rw_sequencer: choice(['sequential', 'identical']),

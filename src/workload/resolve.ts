@@ -177,6 +177,7 @@ export type EngineFields = Pick<
   | 'serializeOverlap'
   | 'hipriPercentage'
   | 'direct'
+  | 'invalidate'
 >
 
 const ASYNC_ENGINES: readonly string[] = ['libaio', 'posixaio', 'io_uring']
@@ -206,6 +207,7 @@ export function engineFields(job: JobContext): EngineFields {
     serializeOverlap: s.get('serialize_overlap') ?? false,
     hipriPercentage: hipri(job),
     direct: direct(job, engine),
+    invalidate: s.get('invalidate') ?? true,
   }
 }
 
@@ -237,20 +239,17 @@ function hipri(job: JobContext): number {
   return 0
 }
 
-/** Everything runs as direct I/O until there is a page cache; whoever asked for something else is told. */
+/** Whoever says nothing runs as direct I/O, and is told so. */
 function direct(job: JobContext, engine: string): boolean {
   const s = job.settings
   if (engine === 'null') return true
   const by = s.order('buffered') > s.order('direct') ? 'buffered' : 'direct'
   const wanted = by === 'direct' ? s.get('direct') : !s.get('buffered')
-  if (wanted === undefined) {
-    job.notes.once(
-      'direct unsaid',
-      'jobs that say neither direct nor buffered run as direct=1 (fio: buffered)',
-    )
-  } else if (!wanted) {
-    job.notes.once('direct off', `${s.quote(by)}: run as direct=1: there is no page cache yet`)
-  }
+  if (wanted !== undefined) return wanted
+  job.notes.once(
+    'direct unsaid',
+    'jobs that say neither direct nor buffered run as direct=1 (fio: buffered)',
+  )
   return true
 }
 

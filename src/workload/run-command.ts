@@ -8,6 +8,7 @@
 // files, each file after the first behind a wall.
 
 import { UserError } from '../core/errors.js'
+import { SYSCTL_RANGES, type SysctlName, SYSCTLS } from '../fs/sysctl.js'
 import { DEBUG_VIEWS } from '../machine/debug-views.js'
 import type { DeviceSpec, MachineSpec } from '../machine/spec.js'
 import { checkKernel, DEFAULT_MACHINE, parseDevices, parseMachine } from '../machine/spec-parse.js'
@@ -54,6 +55,11 @@ export interface RunContext {
 const VIRTUAL_CPUS = 4
 const PAGE_SIZE = 4096
 
+/** Memory of the page cache: what is accepted, and the default. */
+const MIN_CACHE = 2 ** 20
+const MAX_CACHE = 2 ** 30
+const DEFAULT_CACHE = 2 ** 28
+
 /** Options of the command that stand alone. */
 const FLAGS = ['showcmd', 'parse-only', 'warnings-fatal', 'readonly', 'stages', 'minimal'] as const
 
@@ -76,6 +82,7 @@ interface Said {
   lat?: LatMode
   trace?: string
   traceFormat?: TraceFormat
+  pageCache?: number
   dump?: DumpPlan['views']
   dumpAt?: DumpPlan['atNs']
   dumpFile?: string
@@ -87,6 +94,7 @@ interface Arguments {
   readonly flags: Set<string>
   readonly sections: string[]
   readonly devices: string[]
+  readonly sysctls: Partial<Record<SysctlName, number>>
   readonly said: Said
   readonly overrides: RawOption[]
   readonly jobs: { name: string; options: RawOption[] }[]
@@ -129,6 +137,8 @@ const VALUES: Readonly<Record<string, (args: Arguments, text: string) => void>> 
   shard: (a, text) => (a.said.shard = parseShard(text)),
   lat: (a, text) => (a.said.lat = oneOf(text, ['none', 'sampled', 'batch', 'every'])),
   trace: (a, text) => (a.said.trace = present(text)),
+  sysctl: (a, text) => Object.assign(a.sysctls, parseSysctl(text)),
+  'page-cache': (a, text) => (a.said.pageCache = whole(text, MIN_CACHE, MAX_CACHE)),
   dump: (a, text) => (a.said.dump = parseDumpViews(text)),
   'dump-at': (a, text) => (a.said.dumpAt = parseDumpTimes(text)),
   'dump-file': (a, text) => (a.said.dumpFile = present(text)),
@@ -143,6 +153,15 @@ function parseFormats(text: string): readonly OutputFormat[] {
     return word === 'minimal' ? 'terse' : word
   })
   return [...new Set(formats)]
+}
+
+/** `vm.laptop_mode=5`. */
+function parseSysctl(text: string): Partial<Record<SysctlName, number>> {
+  const [name, value] = text.split('=', 2)
+  const key = oneOf(name!.trim().replaceAll('/', '.'), SYSCTLS)
+  const [min, max] = SYSCTL_RANGES[key]
+  if (!/^\d+$/.test(value ?? '')) throw new BadValue(`must be ${key}=${min} to ${Math.floor(max)}`)
+  return { [key]: whole(value!, min, Math.floor(max)) }
 }
 
 function parseShard(text: string): NonNullable<RunPlan['shard']> {
@@ -176,6 +195,7 @@ function sortArguments(argv: readonly string[]): Arguments {
     flags: new Set(),
     sections: [],
     devices: [],
+    sysctls: {},
     said: {},
     overrides: [],
     jobs: [],
@@ -387,7 +407,7 @@ function dumpOf({ dump, dumpAt, dumpFile }: Said): DumpPlan | null {
 }
 
 /** How far to go, and what to write. */
-function outcome({ said, flags }: Arguments): Outcome {
+function outcome({ said, flags, sysctls }: Arguments): Outcome {
   if (said.traceFormat !== undefined && said.trace === undefined) {
     throw new UserError(`${COMMAND_LINE}: --trace-format needs --trace=FILE`)
   }
@@ -408,5 +428,7 @@ function outcome({ said, flags }: Arguments): Outcome {
     trace: said.trace ?? null,
     traceFormat: said.traceFormat ?? 'graph',
     dump: dumpOf(said),
+    sysctls,
+    pageCacheBytes: said.pageCache ?? DEFAULT_CACHE,
   }
 }

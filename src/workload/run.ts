@@ -9,6 +9,7 @@
 // The caller writes the report. Logs take their places when the run has ended well enough to have a result.
 
 import { availableParallelism } from 'node:os'
+import { SECTOR_SHIFT } from '../../assembly/layout.js'
 import { UserError } from '../core/errors.js'
 import type { MachineConfig, Books as TakenBooks } from '../machine/config.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
@@ -17,7 +18,7 @@ import { epochMs } from '../machine/wall-clock.js'
 import type { JobResult, RunResult } from '../report/result.js'
 import type { Progress } from '../report/status-line.js'
 import { type Placement, placeJobs } from './cpus.js'
-import { checkDump, type Dump, RunDumps } from './dump.js'
+import { type Dump, RunDumps } from './dump.js'
 import { Executor, type Periodic } from './executor.js'
 import { failureLine } from './failures.js'
 import { hostHandlers } from './host.js'
@@ -26,8 +27,9 @@ import { fillJob, type JobSite } from './job-block.js'
 import { type JobMemory, planJobMemory } from './job-memory.js'
 import { jobLimits } from './limits.js'
 import { LogFiles } from './log-files.js'
+import { filesClosed } from './files.js'
 import { makeTargets, removeTargets } from './lightnvm-disks.js'
-import { latencyNotes, machineConfig } from './machine-config.js'
+import { isBuffered, latencyNotes, machineConfig } from './machine-config.js'
 import { Phases } from './phases.js'
 import { ProgressMeter } from './progress.js'
 import { RunTrace, runTraceBytes, TRACE_DRAIN_NS } from './run-trace.js'
@@ -91,7 +93,6 @@ export interface RunOutcome {
 export async function executePlan(whole: RunPlan, hooks: RunHooks = {}): Promise<RunOutcome> {
   refuseUnbuilt(whole)
   const plan = shardOf(whole)
-  checkDump(plan)
   const cores = plan.clock === 'real' ? availableParallelism() : null
   const placement = placeJobs(plan.jobs, plan.cpus, cores)
   const memory = planJobMemory(plan.jobs)
@@ -175,6 +176,7 @@ class Run {
       if (signal?.aborted) interrupt()
       signal?.addEventListener('abort', interrupt)
       await this.#executor.run()
+      await filesClosed(this.#machine)
       this.#dumps?.end()
       await removeTargets(this.#machine)
     } finally {
@@ -240,7 +242,7 @@ function prepareJobs(
   if (tables !== 0) machine.core.checksum_tables(tables)
   return plan.jobs.map((spec, i) => {
     const cpu = placement.cpuOfJob[i]!
-    const site = siteOf(machine, spec, i, base, memory, tables)
+    const site = siteOf(plan, machine, spec, i, base, memory, tables)
     const limits = jobLimits(spec, plan)
     fillJob(view, spec, limits, site)
     machine.linkJob(site.job, cpu)
@@ -249,6 +251,7 @@ function prepareJobs(
 }
 
 function siteOf(
+  plan: RunPlan,
   machine: Machine,
   spec: JobSpec,
   index: number,
@@ -262,18 +265,28 @@ function siteOf(
     q: disks[0]?.q ?? 0,
     interrupts: disks.some(disk => disk?.queues.some(queue => queue.wait === 'irq')),
     queues: disks.map(disk => disk?.q ?? 0),
-    lbaBytes: Math.max(...disks.map(disk => 2 ** (disk?.config.lbaShift ?? 9))),
+    lbaBytes: spec.direct
+      ? Math.max(...disks.map(disk => 2 ** (disk?.config.lbaShift ?? SECTOR_SHIFT)))
+      : 2 ** SECTOR_SHIFT,
+    files: usesFiles(spec, plan),
     base,
     places: memory.jobs[index]!,
     tables,
   }
 }
 
+/** Whether a job, or another one on a disk of its own, goes through the page cache. */
+function usesFiles(spec: JobSpec, { jobs }: RunPlan): boolean {
+  const disks = new Set(spec.files.map(file => file.disk))
+  const meets = (other: JobSpec): boolean => other.files.some(file => disks.has(file.disk))
+  return spec.engineKind !== 'null' && jobs.some(other => isBuffered(other) && meets(other))
+}
+
 /** A disk of a job; undefined for engine null. */
 function diskOf(machine: Machine, spec: JobSpec, name: string): Disk | undefined {
   if (spec.engineKind === 'null' || name === '') return undefined
   const disk = machine.disk(name.replace(/^\/dev\//, ''))
-  const lba = 2 ** disk.config.lbaShift
+  const lba = spec.direct ? 2 ** disk.config.lbaShift : 2 ** SECTOR_SHIFT
   for (const d of [0, 1, 2] as const) {
     if (!spec.uses[d] || (spec.bsMin[d] % lba === 0 && spec.blockAlign[d] % lba === 0)) continue
     throw new UserError(

@@ -114,7 +114,6 @@ describe('phasebit run --dump', () => {
     [['--dump-at=1s'], /--dump-at needs --dump=/],
     [['--dump-file=x'], /--dump-file needs --dump=/],
     [['--dump=stat', '--dump-at=soon'], /'soon' is not a number/],
-    [['--dump=workqueues', '--clock=real'], /--clock virtual/],
   ])('refuses %j', async (args, message) => {
     const run = async () => execute(['j.fio', ...args], file('rw=read\n'))
     await expect(run()).rejects.toThrow(UserError)

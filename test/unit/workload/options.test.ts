@@ -13,7 +13,7 @@ const wrong = (names: readonly string[], wanted: string): string[] =>
 const RUN =
   words(`rw bs size filesize norandommap nrfiles io_size offset blocksize bssplit rwmixread loops number_ios
   random_distribution rwmixwrite blockalign bsrange nr_files offset_increment random_generator randrepeat ioengine iodepth
-  direct iodepth_batch_complete io_submit_mode iodepth_batch numjobs stonewall runtime time_based group_reporting name
+  invalidate direct iodepth_batch_complete io_submit_mode iodepth_batch numjobs stonewall runtime time_based group_reporting name
   startdelay new_group ramp_time wait_for description exitall exit_what timeout flow rate rate_iops flow_sleep
   latency_percentile latency_target latency_window rate_process ratemin thinktime ss ss_dur ss_ramp steadystate
   steadystate_check_interval steadystate_duration steadystate_ramp_time verify buffer_pattern continue_on_error ignore_error
@@ -33,7 +33,7 @@ const LATER =
 
 const NOTE =
   words(`create_on_open fallocate openfiles allow_file_create unlink create_serialize thread mem numa_cpu_nodes
-  numa_mem_policy threads invalidate buffer_compress_percentage dedupe_global dedupe_mode dedupe_percentage
+  numa_mem_policy threads buffer_compress_percentage dedupe_global dedupe_mode dedupe_percentage
   dedupe_working_set_percentage scramble_buffers nonvectored registerfiles sqthread_poll sqthread_poll_cpu error_dump`)
 
 const REFUSE =
@@ -194,9 +194,9 @@ describe('errors name file, line, option, reason and the nearest name', () => {
 
 describe('notes', () => {
   it('one for each NOTE option, however often it is written', () => {
-    expect(notesOf('thread', 'thread', 'invalidate=0')).toEqual([
+    expect(notesOf('thread', 'thread', 'fadvise_hint=0')).toEqual([
       'j.fio:7: thread has no effect: jobs are tasks of the emulated machine, not processes of this one',
-      'j.fio:9: invalidate has no effect: there is no page cache',
+      'j.fio:9: fadvise_hint has no effect: the page cache takes no advice',
     ])
   })
 
