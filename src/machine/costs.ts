@@ -63,6 +63,7 @@ export const PACED_COSTS: Costs = {
   irq: 0,
   switch: 0,
   ipi: 0,
+  copy: 1,
 }
 
 /** The least that submission and completion of one I/O together may cost, ns. */
