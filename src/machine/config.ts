@@ -123,6 +123,8 @@ export interface DiskController {
   readonly io_timeout?: number
   readonly admin_timeout?: number
   readonly max_host_mem_mb?: number
+  /** use_cmb_sqs: I/O submission queues go into the controller's memory buffer. */
+  readonly use_cmb_sqs?: boolean
 }
 
 /** A LightNVM target, as it is made. */

@@ -412,7 +412,10 @@ export class HostKernel {
     } while ((k.runReady(64) || k.cpus.some(cpu => cpu.softirq_pending !== 0)) && k.now() < enough)
     this.#kick()
     const next = Math.min(k.nextDeadline(), devices?.next() ?? Number.POSITIVE_INFINITY)
-    return this.#quiet ? next : Math.min(next, k.now() + k.tick_nsec)
+    // What has just been begun may arm a timer before it is over, which no deadline of now knows.
+    const quiet =
+      this.#quiet && this.#view.u32(this.#view.u32(L.M_BASE + L.M_EVENTS) + L.EVQ_COUNT) === 0
+    return quiet ? next : Math.min(next, k.now() + k.tick_nsec)
   }
 
   /** When there is something to do here, ns: at once when a task is ready; Infinity = never. */

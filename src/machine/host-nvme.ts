@@ -60,7 +60,12 @@ export interface ProbedDisk extends queue_memory {
     readonly namespaceOf?: string
     readonly controller?: Pick<
       nvme_memory,
-      'io_queue_depth' | 'sgl_threshold' | 'io_timeout' | 'admin_timeout' | 'max_host_mem_mb'
+      | 'io_queue_depth'
+      | 'sgl_threshold'
+      | 'io_timeout'
+      | 'admin_timeout'
+      | 'max_host_mem_mb'
+      | 'use_cmb_sqs'
     > & {
       readonly config: Partial<ControllerConfig>
       readonly slots: number
@@ -208,6 +213,7 @@ function memoryOf(disk: ProbedDisk, more: readonly queue_memory[]): nvme_memory 
   const { admin, queues, config } = disk
   const { sgl_threshold, io_queue_depth, io_timeout, admin_timeout, max_host_mem_mb } =
     config.controller!
+  const { use_cmb_sqs, cmbBytes } = config.controller!
   return {
     bar: disk.bar,
     queues: [
@@ -215,6 +221,8 @@ function memoryOf(disk: ProbedDisk, more: readonly queue_memory[]): nvme_memory 
       ...queues.map(q => ({ ...q, entries: config.depth, nrPrp: disk.nrPrp })),
     ],
     planned: plannedMemory(disk, more),
+    ...(cmbBytes === undefined ? {} : { cmb: { at: disk.cmb, bytes: cmbBytes } }),
+    ...(use_cmb_sqs === undefined ? {} : { use_cmb_sqs }),
     ...(sgl_threshold === undefined ? {} : { sgl_threshold }),
     ...(io_queue_depth === undefined ? {} : { io_queue_depth }),
     ...(io_timeout === undefined ? {} : { io_timeout }),

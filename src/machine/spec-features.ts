@@ -4,14 +4,16 @@
 //   ms=BYTES pi=TYPE pil=1 ext=1           metadata of each block, end-to-end protection in its last (pil: first) 8 bytes,
 //                                          behind the data (ext) or in a buffer of their own
 //   zoned=1 zone-size zone-capacity max-open max-active     the zoned command set
-//   cmb=SIZE hmb=SIZE[/LEAST]              a buffer in the controller; memory that it wants of the host
+//   cmb=SIZE cmb-sqs=0 hmb=SIZE[/LEAST]    a buffer in the controller, where submission queues go unless told;
+//                                          memory that it wants of the host
+//   crdt=T1/T2/T3                          delays before another try, as a status chooses one of them
 //   shadow=1 sgl=1 mdts=SIZE               doorbell buffers, SGLs, the largest transfer
 //   wrr=0 inflight=N ready=TIME            weighted round robin; commands in service at once; CC.EN to CSTS.RDY
 //
 // All but shadow and mdts need a controller that the driver finds (needsProbe).
 
 import type { ControllerFeatures, ZonedFeature } from './spec.js'
-import { formatNs, formatSize, type Keys, parseBytes } from './spec-values.js'
+import { formatNs, formatSize, type Keys, parseBytes, parseNs } from './spec-values.js'
 
 const MIB = 2 ** 20
 const MOST_NAMESPACES = 32
@@ -33,6 +35,8 @@ export function readFeatures(keys: Keys, { sizeBytes, lbaBytes }: Sizes): Contro
     ...some('extended', keys.bool('ext')),
     ...some('zoned', readZoned(keys, lbaBytes)),
     ...some('cmbBytes', keys.size('cmb', PAGE, 256 * MIB)),
+    ...some('cmbSqs', keys.bool('cmb-sqs')),
+    ...some('retryMs', keys.form('crdt', parseDelays, 'up to three times, 100ms to 6553500ms')),
     ...some('hmb', keys.form('hmb', parseHmb, 'SIZE or SIZE/LEAST, 4K to 64M, whole pages')),
     ...some('shadow', keys.bool('shadow')),
     ...some('sgl', keys.bool('sgl')),
@@ -63,6 +67,16 @@ function parseHmb(text: string): ControllerFeatures['hmb'] | undefined {
   return pages && fits ? { preferred, minimum } : undefined
 }
 
+/** Steps of CRDT. */
+const DELAY_MS = 100
+
+function parseDelays(text: string): [number, number, number] | undefined {
+  const ms = text.split('/').map(part => (parseNs(part) ?? Number.NaN) / 1e6)
+  const good = (n: number): boolean => n % DELAY_MS === 0 && n >= DELAY_MS && n <= 65535 * DELAY_MS
+  if (ms.length > 3 || !ms.every(good)) return undefined
+  return [ms[0]!, ms[1] ?? 0, ms[2] ?? 0]
+}
+
 function readZoned(keys: Keys, lbaBytes: number): ZonedFeature | undefined {
   const zoned = keys.bool('zoned') ?? false
   const said = ['zone-size', 'zone-capacity', 'max-open', 'max-active'].filter(key => keys.has(key))
@@ -91,6 +105,7 @@ function check(keys: Keys, f: ControllerFeatures, sizeBytes: number | null): voi
     keys.fail(`pi=${f.protection!} needs metadata to stand in: ms=8, 16 or 64`)
   if (f.protectionFirst === true && (f.protection ?? 0) === 0) keys.fail('pil needs pi=')
   if (f.extended === true && (f.metadataBytes ?? 0) === 0) keys.fail('ext needs ms=')
+  if (f.cmbSqs !== undefined && f.cmbBytes === undefined) keys.fail('cmb-sqs needs cmb=')
   if ((f.cmbBytes ?? 0) % PAGE !== 0) keys.fail('cmb is not a multiple of 4K')
   const mdts = f.mdtsBytes ?? PAGE
   if (2 ** Math.round(Math.log2(mdts / PAGE)) * PAGE !== mdts)
@@ -138,6 +153,14 @@ export function formatFeatures(f: ControllerFeatures): string[] {
     ['max-open', zoned?.maxOpen],
     ['max-active', zoned?.maxActive],
     ['cmb', size(f.cmbBytes)],
+    ['cmb-sqs', f.cmbSqs],
+    [
+      'crdt',
+      f.retryMs
+        ?.filter(ms => ms > 0)
+        .map(ms => `${ms}ms`)
+        .join('/'),
+    ],
     ['hmb', hmb && `${formatSize(hmb.preferred)}/${formatSize(hmb.minimum)}`],
     ['shadow', f.shadow],
     ['sgl', f.sgl],

@@ -171,6 +171,10 @@ export interface ControllerFeatures {
   readonly shadow?: boolean
   readonly sgl?: boolean
   readonly mdtsBytes?: number
+  /** I/O submission queues in the controller's memory buffer; they go there unless this says no. */
+  readonly cmbSqs?: boolean
+  /** Delays before another try, ms, as statuses choose them (CRD 1 to 3). */
+  readonly retryMs?: readonly [number, number, number]
   /** Weighted round robin with urgent class. */
   readonly weighted?: boolean
   /** Commands in service at once, all queues together. */

@@ -49,11 +49,17 @@ function configOf(spec: NvmeSpec, sizeBytes: number): Partial<ControllerConfig> 
     ...(f.hmb
       ? { hostMemory: { preferred: f.hmb.preferred / PAGE, minimum: f.hmb.minimum / PAGE } }
       : {}),
+    ...(f.retryMs ? { retryDelays: retryUnits(f.retryMs) } : {}),
     ...(f.sgl === true ? { sgls: 1 } : {}),
     ...(f.weighted === undefined ? {} : { weighted: f.weighted }),
     ...(f.inflight === undefined ? {} : { serviceSlots: f.inflight }),
     ...(f.readyNs === undefined ? {} : { readyNs: f.readyNs }),
   }
+}
+
+/** CRDT counts in steps of 100 ms. */
+function retryUnits([a, b, c]: readonly [number, number, number]): [number, number, number] {
+  return [a / 100, b / 100, c / 100]
 }
 
 function zonesOf({ zoned }: ControllerFeatures, lbaBytes: number): DiskController['zoned'] {
@@ -77,6 +83,7 @@ export function diskController(spec: NvmeSpec, sizeBytes: number, spare: number)
     slots: (f.namespaces ?? 1) + spare,
     ...(zoned === undefined ? {} : { zoned }),
     ...(f.cmbBytes === undefined ? {} : { cmbBytes: f.cmbBytes }),
+    ...(f.cmbSqs === undefined ? {} : { use_cmb_sqs: f.cmbSqs }),
   }
 }
 

@@ -43,9 +43,14 @@ import { alignUp } from '../core/memory.js'
 import { EIO, ENOSPC, EOPNOTSUPP } from '../kernel/errno.js'
 import { bootMachine, type Disk, type Machine, type SlowContext } from '../machine/machine.js'
 import { serviceSlow, slowPending } from '../machine/slow.js'
+import type { DiskConfig } from '../machine/config.js'
+import { hostKernelBytes } from '../machine/host-kernel.js'
+import type { DeviceSpec } from '../machine/spec.js'
+import { parseFault } from '../machine/spec-fault.js'
 import { DEFAULT_MACHINE, parseDevices } from '../machine/spec-parse.js'
 import { errorText } from './error-text.js'
-import { builtOnly, diskConfig } from './machine-config.js'
+import { diskController } from './controller-disks.js'
+import { builtOnly, controllerHeaps, diskConfigs } from './machine-config.js'
 
 /** What the machine is made of. */
 export interface OpenOptions {
@@ -60,6 +65,11 @@ export interface OpenOptions {
   /** Budget of all data, default 2 GiB. */
   readonly memBytes?: number
   readonly seed?: number
+  /**
+   * NVMe disks have whole controllers, which the driver finds and recovers: for addFault(). Devices whose keys need one
+   * have it anyway.
+   */
+  readonly probe?: boolean
 }
 
 /** One I/O. Offsets and lengths are bytes, multiples of the disk's block. */
@@ -99,6 +109,8 @@ const MAX_DEPTH = 1024
 const MAX_BYTES = 2 ** 20
 const SECTOR_SHIFT = 9
 const EVENTS_PER_CALL = 4096
+/** How far a machine with a kernel goes at once at most, ns. */
+const TURN_NS = 1e9
 /** submit_bio returns less than this when the bio has to be submitted again. */
 const FIRST_AGAIN = -1
 const NOTHING: Uint8Array = new Uint8Array(0)
@@ -135,7 +147,10 @@ export async function openMachine(options: OpenOptions = {}): Promise<OpenMachin
     whole('maxBytes', options.maxBytes ?? MAX_BYTES, 512, 2 ** 28),
     PAGE_SIZE,
   )
-  const specs = parseDevices(options.devices ?? ['nvme']).map(builtOnly)
+  const disks = parseDevices(options.devices ?? ['nvme']).flatMap(one => disksOf(one, options))
+  const probed = disks.some(disk => disk.controller)
+  const heapBytes = KERNEL_HEAP + controllerHeaps(disks)
+  const kernelBytes = probed ? hostKernelBytes(1, disks.length, heapBytes) + PAGE_SIZE : 0
   const machine = bootMachine({
     clock: 'virtual',
     cpus: 1,
@@ -145,12 +160,27 @@ export async function openMachine(options: OpenOptions = {}): Promise<OpenMachin
     stages: false,
     trace: false,
     memBytes: options.memBytes ?? DEFAULT_MACHINE.memBytes,
-    disks: specs.map(spec => diskConfig(spec, 'virtual', options.sizeBytes ?? 0, 1)),
-    extraBytes: depth * (maxBytes + LINE_PAIR) + PAGE_SIZE,
+    disks,
+    extraBytes: depth * (maxBytes + LINE_PAIR) + PAGE_SIZE + kernelBytes,
     jobs: 0,
+    ...(probed ? { kernel: { heapBytes } } : {}),
   })
-  await machine.start()
-  return new OpenMachine(machine, depth, maxBytes)
+  const open = new OpenMachine(machine, depth, maxBytes)
+  await machine.start({ handlers: { bio: (_, bio) => open.completed(bio) } })
+  await machine.probed()
+  return open
+}
+
+/** Of the kernel's own memory, where a machine has one. */
+const KERNEL_HEAP = 2 ** 20
+
+function disksOf(device: DeviceSpec, { sizeBytes = 0, probe = false }: OpenOptions): DiskConfig[] {
+  const spec = builtOnly(device)
+  const disks = diskConfigs(spec, 'virtual', sizeBytes, 1)
+  const [disk, ...rest] = disks
+  if (!probe || spec.kind !== 'nvme' || disk!.controller) return disks
+  const { faults: _, ...plain } = disk!
+  return [{ ...plain, controller: diskController(spec, plain.sizeBytes, 0) }, ...rest]
 }
 
 function whole(name: string, value: number, low: number, high: number): number {
@@ -201,7 +231,26 @@ export class OpenMachine {
 
   /** Bytes of a disk. */
   sizeBytes(disk?: string): number {
-    return this.#disk(disk).config.sizeBytes
+    return bytesOf(this.#disk(disk))
+  }
+
+  /**
+   * From now on something goes wrong: a fault as after `fault=`, such as `drop/op:read/nth:3`.
+   * @returns takes it back
+   * @throws UserError for a text that is no fault, a disk without a controller (see OpenOptions.probe)
+   */
+  addFault(text: string, disk?: string): () => void {
+    const fault = parseFault(text)
+    if (typeof fault === 'string') throw new UserError(`addFault: ${text}: ${fault}`)
+    const { config } = this.#disk(disk)
+    const name = config.namespaceOf ?? config.name
+    const all = this.#machine.host?.nvme?.controllers.all ?? []
+    const found = all.find(one => one.disk.config.name === name)
+    if (!found)
+      throw new UserError(
+        `addFault: ${config.name} has no controller; open it with { probe: true }`,
+      )
+    return found.controller.inject(fault)
   }
 
   /**
@@ -295,7 +344,8 @@ export class OpenMachine {
 
   #check(io: Io, disk: Disk): void {
     if (io.op === 'flush') return
-    const { sizeBytes, lbaShift, name } = disk.config
+    const { lbaShift, name } = disk.config
+    const sizeBytes = bytesOf(disk)
     const { offset } = io
     const length = io.op === 'write' ? io.data.length : io.length
     const block = 2 ** lbaShift
@@ -332,18 +382,30 @@ export class OpenMachine {
 
   /** Lets the machine handle some events, and takes what has completed. */
   #step(): void {
-    const { core, view } = this.#machine
+    const { core, view, host } = this.#machine
     const { cpu } = this.#context
     const before = this.#busy.size
+    if (host) {
+      this.#turn(before)
+      return
+    }
     // a flush waits for TypeScript as soon as it is submitted, a failed request when its completion is found
     if (slowPending(view, cpu)) {
-      serviceSlow(this.#context, { bio: (_, bio) => this.#complete(bio) })
+      serviceSlow(this.#context, { bio: (_, bio) => this.completed(bio) })
       core.virtual_kick(cpu)
     }
     const result = core.virtual_run(EVENTS_PER_CALL, Number.POSITIVE_INFINITY)
     this.#drainRing()
     if (result & RUN_SLOW) return
     if ((result & RUN_REASON) === RUN_IDLE && before > 0 && this.#busy.size === before)
+      throw new Error(`${before} I/Os are in flight, but nothing will ever happen again`)
+  }
+
+  /** The same on a machine with a kernel. */
+  #turn(before: number): void {
+    const end = this.#machine.turn(this.nowNs + TURN_NS)
+    this.#drainRing()
+    if (end === 'idle' && before > 0 && this.#busy.size === before)
       throw new Error(`${before} I/Os are in flight, but nothing will ever happen again`)
   }
 
@@ -355,11 +417,12 @@ export class OpenMachine {
       const head = view.u32(ring + RING_HEAD)
       if (head === view.u32(ring + RING_TAIL)) return
       view.setU32(ring + RING_HEAD, head + 1)
-      this.#complete(view.u32(base + (head & mask) * 4))
+      this.completed(view.u32(base + (head & mask) * 4))
     }
   }
 
-  #complete(bio: number): void {
+  /** A bio of one of its I/Os has ended: for the machine alone. */
+  completed(bio: number): void {
     const { view } = this.#machine
     const slot = this.#busy.get(bio)!
     this.#busy.delete(bio)
@@ -378,6 +441,11 @@ export class OpenMachine {
     if (waiting) waiting.resolve(completion)
     else this.#completed.push(completion)
   }
+}
+
+/** Bytes of a disk: of its namespace. */
+function bytesOf({ config }: Disk): number {
+  return config.controller?.config.namespaces?.[0]?.bytes ?? config.sizeBytes
 }
 
 /** blk_status_to_errno, as far as disks say it. */

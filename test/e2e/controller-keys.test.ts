@@ -3,6 +3,8 @@
 import { describe, expect, test } from 'vitest'
 import { nvmeCommand } from '../../src/cli/nvme.js'
 import { UserError } from '../../src/core/errors.js'
+import type { nvme_dev } from '../../src/drivers/nvme/host/pci-queue.js'
+import { openNvme } from '../../src/workload/nvme-admin.js'
 import { execute, job, succeed } from './run.js'
 
 /** A job on a disk of such a device. */
@@ -123,6 +125,43 @@ describe('keys of a controller', () => {
     expect((BigInt(plain.cap) >> 17n) & 1n).toBe(0n)
   })
 
+  test('cmb=: submission queues in the controller, as deep as they fit; cmb-sqs=0: in the host', async () => {
+    for (const [words, depth, inside] of [
+      ['cmb=1M,depth=256', 255, true],
+      ['cmb=16K,depth=256', 127, true],
+      ['cmb=4K,depth=256', 255, false],
+      ['cmb=1M,depth=256,cmb-sqs=0', 255, false],
+    ] as const) {
+      const m = await openNvme([`nvme,size=16M,${words}`], '4.19')
+      const { dev } = { dev: m.ctrls[0]!.priv as nvme_dev }
+      expect(dev.tagset!.queue_depth, words).toBe(depth)
+      const { at, bytes } = dev.memory.cmb!
+      for (const { sq } of dev.queues.slice(1))
+        expect(sq >= at && sq + (depth + 1) * 64 <= at + bytes, words).toBe(inside)
+      await m.stop()
+      const result = await run(
+        `size=16M,${words}`,
+        'rw=randwrite\nsize=1m\niodepth=64\nverify=crc32c\n',
+      )
+      expect(job(result, 'a').read.totalIos).toBe(256)
+    }
+  })
+
+  test('crdt=: another try waits as long as the status says', async () => {
+    for (const [status, ms] of [
+      ['0x0006', 0],
+      ['0x0806', 100],
+      ['0x1006', 2000],
+      ['0x1806', 300],
+    ] as const) {
+      const device = `size=16M,crdt=100ms/2s/300ms,fault=status:${status}/op:read/nth:9`
+      const { read } = job(await run(device, 'rw=randread\nsize=64k\n'), 'a')
+      expect(read.totalIos).toBe(16)
+      expect(read.runtimeNs / 1e6, status).toBeGreaterThanOrEqual(ms)
+      expect(read.runtimeNs / 1e6, status).toBeLessThan(ms + 20)
+    }
+  })
+
   test('hmb=: the driver lends it', async () => {
     const device = 'size=16M,hmb=1M/64K'
     const id = await ask<{ hmpre: number; hmmin: number }>(device, 'id-ctrl', '/dev/nvme0')
@@ -168,6 +207,8 @@ describe('keys of a controller', () => {
     ['size=16M,hmb=64K/1M', /hmb=64K\/1M: must be SIZE or SIZE\/LEAST/],
     ['size=16M,mdts=12K', /4K times a power of two/],
     ['size=16M,cmb=6000', /cmb is not a multiple/],
+    ['size=16M,cmb-sqs=1', /cmb-sqs needs cmb=/],
+    ['size=16M,crdt=5ms', /crdt=5ms: must be up to three times/],
     ['size=16M,inflight=0', /inflight=0: must be a whole number/],
     ['size=16M,fault=corrupt:tail', /corrupt takes nothing, :data, :cid or :phase/],
   ])('%s is refused', async (device, line) => {

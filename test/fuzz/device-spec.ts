@@ -107,6 +107,8 @@ const KEYS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>
     'max-open': NUMBERS,
     'max-active': NUMBERS,
     cmb: SIZES,
+    'cmb-sqs': ON_OFF,
+    crdt: ['100ms', '1s/2s/300ms', '5ms', '100ms/100ms/100ms/100ms'],
     hmb: ['1M', '1M/64K', '64K/1M', '5'],
     shadow: ON_OFF,
     sgl: ON_OFF,

@@ -105,6 +105,8 @@ export interface ControllerConfig {
   readonly hostMemory: { readonly preferred: number; readonly minimum: number }
   /** Keep alive granularity, 100 ms units; 0 = not supported. */
   readonly keepAlive: number
+  /** CRDT1 to CRDT3, 100 ms units; 0 = none. */
+  readonly retryDelays: readonly [number, number, number]
   /** SGLs: 0 none, 1 any alignment. */
   readonly sgls: 0 | 1
   readonly doorbellBuffer: boolean
@@ -155,6 +157,7 @@ export const DEFAULT_CONFIG: ControllerConfig = {
   errorEntries: 64,
   hostMemory: { preferred: 0, minimum: 0 },
   keepAlive: 0,
+  retryDelays: [0, 0, 0],
   sgls: 0,
   doorbellBuffer: true,
   controllerId: 0,

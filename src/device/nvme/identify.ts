@@ -39,6 +39,7 @@ export function identifyController(
   b.u16(78, c.controllerId).u32(80, c.version)
   b.u32(92, OAES)
   b.u8(111, 1)
+  for (const [i, units] of c.retryDelays.entries()) b.u16(128 + 2 * i, units)
   b.u16(256, OACS | (c.doorbellBuffer ? OACS_DOORBELL_BUFFER : 0))
   b.u8(258, c.abortLimit - 1).u8(259, c.eventLimit - 1)
   b.u8(260, FRMW)

@@ -125,3 +125,40 @@ describe('openMachine, submit and poll', () => {
     )
   })
 })
+
+describe('a machine with controllers', () => {
+  it('faults come and go while it runs; what they break is recovered', async () => {
+    const machine = await openMachine({ devices: ['nvme,size=16M'], probe: true })
+    const data = new Uint8Array(4096).fill(7)
+    await machine.write(0, data)
+    const bad = machine.addFault('status:0x4281/op:read')
+    await expect(machine.read(0, 4096)).rejects.toThrow(IoError)
+    bad()
+    expect(await machine.read(0, 4096)).toEqual(data)
+    const lost = machine.addFault('drop/op:read/nth:1')
+    const before = machine.nowNs
+    expect(await machine.read(0, 4096)).toEqual(data)
+    expect(machine.nowNs - before).toBeGreaterThan(29e9)
+    lost()
+    expect(machine.balanced).toBe(true)
+    await machine.close()
+  })
+
+  it('namespaces are disks', async () => {
+    const machine = await openMachine({ devices: ['nvme,size=8M,namespaces=2'] })
+    expect(machine.disks).toEqual(['nvme0n1', 'nvme0n2'])
+    expect(machine.sizeBytes('nvme0n2')).toBe(2 ** 22)
+    await machine.write(0, new Uint8Array(4096).fill(1), 'nvme0n1')
+    await machine.write(0, new Uint8Array(4096).fill(2), 'nvme0n2')
+    expect((await machine.read(0, 4096, 'nvme0n1'))[0]).toBe(1)
+    expect((await machine.read(0, 4096, 'nvme0n2'))[4095]).toBe(2)
+    await machine.close()
+  })
+
+  it('what is no fault, and a disk without a controller, are refused', async () => {
+    const machine = await openMachine({ devices: ['nvme,size=16M'] })
+    expect(() => machine.addFault('drop')).toThrow(/probe: true/)
+    expect(() => machine.addFault('explode')).toThrow(/the action is one of/)
+    await machine.close()
+  })
+})

@@ -199,6 +199,20 @@ function* nvme_configure_timestamp(ctrl: nvme_ctrl): Sleep<void> {
   if (ret) ctrl_log(ctrl, 'warn', `could not set timestamp (${ret})`)
 }
 
+/** A controller with retry delays is told that they are heeded (5.0 and later; see core.ts). */
+function* nvme_configure_acre(ctrl: nvme_ctrl): Sleep<void> {
+  if (ctrl.crdt[0] === 0) return
+  const ret = yield* with_buffer(ctrl, HOST_BEHAVIOR_BYTES, at => {
+    ctrl.blk.view.fill(at, HOST_BEHAVIOR_BYTES, 0)
+    ctrl.blk.view.setU32(at, 1)
+    return nvme_set_features(ctrl, NVME_FEAT_HOST_BEHAVIOR, 0, at, HOST_BEHAVIOR_BYTES)
+  })
+  if (ret) ctrl_log(ctrl, 'warn', `could not enable retry delays (${ret})`)
+}
+
+const NVME_FEAT_HOST_BEHAVIOR = 0x16
+const HOST_BEHAVIOR_BYTES = 512
+
 // ---------------------------------------------------------------- the whole
 
 function* identify(ctrl: nvme_ctrl, page_shift: number): Sleep<number> {
@@ -248,5 +262,6 @@ export function* nvme_init_identify(ctrl: nvme_ctrl): Sleep<number> {
   ctrl.identified = true
   nvme_configure_apst(ctrl)
   yield* nvme_configure_timestamp(ctrl)
+  yield* nvme_configure_acre(ctrl)
   return leave(k, t, 0)
 }

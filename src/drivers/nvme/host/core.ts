@@ -32,7 +32,11 @@ import {
   REQ_FAILFAST_TRANSPORT,
 } from '../../../../assembly/nvme.js'
 import type { BlkContext } from '../../../block/blk-flush.js'
-import { blk_mq_requeue_request, this_cpu } from '../../../block/blk-mq.js'
+import {
+  blk_mq_delay_kick_requeue_list,
+  blk_mq_requeue_request,
+  this_cpu,
+} from '../../../block/blk-mq.js'
 import type { request_queue } from '../../../block/blkdev.js'
 import { enter, leave, trace_event } from '../../../kernel/trace.js'
 
@@ -76,11 +80,28 @@ export function nvme_req_needs_retry(status: number, opf: number, retries: numbe
   return retries < nvme_max_retries
 }
 
+/**
+ * How long a command is to wait before it is tried again, ms: the controller's word, which kernels after 4.19 hear. Here
+ * they all do: only a controller that was given delays has any (CRDT).
+ */
+function retry_delay(q: request_queue, status: number): number {
+  const crd = (status & NVME_SC_CRD) >>> NVME_SC_CRD_SHIFT
+  if (crd === 0) return 0
+  const ns = q.queuedata as { readonly ctrl?: { readonly crdt: readonly number[] } } | null
+  return (ns?.ctrl?.crdt[crd - 1] ?? 0) * CRDT_MS
+}
+
+const NVME_SC_CRD = 0x1800
+const NVME_SC_CRD_SHIFT = 11
+const CRDT_MS = 100
+
 /** The request waits on the requeue list, and is tried again. */
-function nvme_retry_req(q: request_queue, rq: number): void {
+function nvme_retry_req(q: request_queue, rq: number, status: number): void {
   const { view } = q.blk
   view.setU32(rq + RQ_RETRIES, (view.u32(rq + RQ_RETRIES) & RQ_RETRIES_MASK) + 1)
-  blk_mq_requeue_request(q, rq, true)
+  const ms = retry_delay(q, status)
+  blk_mq_requeue_request(q, rq, ms === 0)
+  if (ms > 0) blk_mq_delay_kick_requeue_list(q, ms)
 }
 
 /** Decides about a command that ended with an NVMe status that is not success: another try, or its end. */
@@ -91,7 +112,7 @@ export function nvme_complete_rq(q: request_queue, rq: number, status: number): 
   if (k.trace.on)
     trace_event(k, 'nvme_complete_rq', { res: view.u32(rq + RQ_RESULT), retries, status })
   const again = nvme_req_needs_retry(status, view.u32(rq + RQ_CMD_FLAGS), retries)
-  if (again && !q.dying) nvme_retry_req(q, rq)
+  if (again && !q.dying) nvme_retry_req(q, rq, status)
   else core.blk_mq_end_request(this_cpu(q.blk), rq, nvme_error_status(status))
   leave(k, t)
 }

@@ -55,6 +55,10 @@ export interface nvme_memory {
   readonly queues: readonly nvme_queue_memory[]
   /** The first namespace's queue and the tags of the I/O queues. */
   readonly planned: planned_memory
+  /** BAR 2: the controller's memory buffer, as the host reaches it. */
+  readonly cmb?: { readonly at: number; readonly bytes: number }
+  /** I/O submission queues go there when they fit (use_cmb_sqs, on by default). */
+  readonly use_cmb_sqs?: boolean
   /** Mebibytes of a host memory buffer at most (max_host_mem_size_mb). */
   readonly max_host_mem_mb?: number
   /** Entries of an I/O queue (io_queue_depth). */
@@ -73,6 +77,8 @@ export interface nvme_queue {
   /** Its block (NQ_*). */
   readonly at: number
   readonly memory: nvme_queue_memory
+  /** Where the commands are: memory of the host, or the controller's. */
+  readonly sq: number
   q_depth: number
   /** -1 = suspended. */
   cq_vector: number
@@ -92,6 +98,8 @@ export interface nvme_dev {
   num_vecs: number
   q_depth: number
   db_stride: number
+  /** Memory of the controller for submission queues, 0 bytes = none. */
+  cmb: { at: number; bytes: number }
   /** Bytes of BAR 0 that are mapped. */
   bar_mapped_size: number
   subsystem: boolean
@@ -116,6 +124,32 @@ export function db_bar_size(dev: nvme_dev, nr_io_queues: number): number {
   return NVME_REG_DBS + (nr_io_queues + 1) * 8 * dev.db_stride
 }
 
+/** The place of a submission queue in the controller's memory; 0 = it is in the host's. */
+function nvme_alloc_sq_cmds(dev: nvme_dev, qid: number, depth: number): number {
+  if (qid === 0 || dev.cmb.bytes === 0) return 0
+  return dev.cmb.at + (qid - 1) * page_aligned(depth * SQE_BYTES)
+}
+
+const PAGE = 4096
+
+function page_aligned(bytes: number): number {
+  return Math.ceil(bytes / PAGE) * PAGE
+}
+
+/** A queue that would be shorter than this goes to the host's memory. */
+const CMB_LEAST_DEPTH = 64
+
+/**
+ * Submission queues that the controller's memory holds: as deep as they can be.
+ * @returns entries of each, 0 = not worth it
+ */
+export function nvme_cmb_qdepth(dev: nvme_dev, nr_io_queues: number): number {
+  if (page_aligned(dev.q_depth * SQE_BYTES) * nr_io_queues <= dev.cmb.bytes) return dev.q_depth
+  const each = Math.floor(dev.cmb.bytes / nr_io_queues / PAGE) * PAGE
+  const depth = each / SQE_BYTES
+  return depth < CMB_LEAST_DEPTH ? 0 : depth
+}
+
 /** Makes queue `qid` of so many entries. False: there is no memory. */
 export function nvme_alloc_queue(dev: nvme_dev, qid: number, depth: number): boolean {
   const { k } = dev.nvme
@@ -123,7 +157,8 @@ export function nvme_alloc_queue(dev: nvme_dev, qid: number, depth: number): boo
   if (dev.ctrl.queue_count > qid) return leave(k, t, true)
   const memory = dev.memory.queues[qid]
   if (memory === undefined || depth > memory.entries) return leave(k, t, false)
-  dev.queues[qid] = { dev, qid, at: memory.nq, memory, q_depth: depth, cq_vector: -1 }
+  const sq = nvme_alloc_sq_cmds(dev, qid, depth) || memory.sq
+  dev.queues[qid] = { dev, qid, at: memory.nq, memory, sq, q_depth: depth, cq_vector: -1 }
   write_queue(dev.queues[qid])
   dev.ctrl.queue_count++
   return leave(k, t, true)
@@ -134,7 +169,7 @@ function write_queue(nvmeq: nvme_queue): void {
   const { at, qid, memory } = nvmeq
   const { blk } = nvmeq.dev.nvme
   const { view, core, cpus } = blk
-  view.setU32(at + L.NQ_SQ, memory.sq)
+  view.setU32(at + L.NQ_SQ, nvmeq.sq)
   view.setU32(at + L.NQ_CQ, memory.cq)
   view.setU32(at + L.NQ_DEPTH, nvmeq.q_depth)
   view.setU32(at + L.NQ_QID, qid)
@@ -299,7 +334,7 @@ function* adapter_alloc_sq(dev: nvme_dev, nvmeq: nvme_queue): Sleep<number> {
   const flags = NVME_QUEUE_PHYS_CONTIG | (medium ? NVME_SQ_PRIO_MEDIUM : 0)
   return yield* nvme_submit_sync_cmd(dev.ctrl.admin_q!, {
     opcode: nvme_admin_create_sq,
-    prp1: nvmeq.memory.sq,
+    prp1: nvmeq.sq,
     cdw10: (nvmeq.qid | (size << 16)) >>> 0,
     cdw11: (flags | (nvmeq.qid << 16)) >>> 0,
   })

@@ -76,6 +76,8 @@ import {
   NVME_REG_AQA,
   NVME_REG_ASQ,
   NVME_REG_CAP,
+  NVME_REG_CMBLOC,
+  NVME_REG_CMBSZ,
   NVME_REG_CSTS,
   NVME_REG_VS,
   NVME_VS,
@@ -89,6 +91,7 @@ import {
   free_admin_irq,
   type nvme_dev,
   nvme_alloc_queue,
+  nvme_cmb_qdepth,
   nvme_create_queue,
   nvme_dbbuf_init,
   nvme_free_queues,
@@ -212,8 +215,26 @@ function nvme_pci_enable(dev: nvme_dev): number {
   dev.q_depth = Math.min(mqes + 1, memory.io_queue_depth ?? NVME_Q_DEPTH)
   dev.db_stride = 2 ** Number((dev.ctrl.cap >> 32n) & 0xfn)
   if (pdev.fn.vendor === 0x106b && pdev.fn.device === 0x2001) dev.q_depth = 2
+  nvme_map_cmb(dev)
   return leave(k, t, 0)
 }
+
+/** What CMBSZ and CMBLOC say, as far as BAR 2 goes; only a buffer that takes submission queues is used. */
+function nvme_map_cmb(dev: nvme_dev): void {
+  const { pdev, memory } = dev
+  const cmbsz = readl(pdev, NVME_REG_CMBSZ)
+  dev.cmb = { at: 0, bytes: 0 }
+  if (cmbsz === 0 || !(cmbsz & NVME_CMBSZ_SQS) || memory.use_cmb_sqs === false) return
+  const unit = 2 ** (12 + 4 * ((cmbsz >>> 8) & 0xf))
+  const cmbloc = readl(pdev, NVME_REG_CMBLOC)
+  const offset = (cmbloc >>> 12) * unit
+  const bar = memory.cmb
+  if (bar === undefined || (cmbloc & 7) !== CMB_BAR || offset > bar.bytes) return
+  dev.cmb = { at: bar.at + offset, bytes: Math.min((cmbsz >>> 12) * unit, bar.bytes - offset) }
+}
+
+const NVME_CMBSZ_SQS = 1
+const CMB_BAR = 2
 
 /** @returns 0 or -errno */
 function* nvme_pci_configure_admin_queue(dev: nvme_dev): Sleep<number> {
@@ -320,6 +341,11 @@ function* nvme_setup_io_queues(dev: nvme_dev): Sleep<number> {
   if (result < 0) return leave(k, t, result)
   if (count.n === 0) return leave(k, t, 0)
   let nr = Math.min(count.n, dev.memory.queues.length - 1)
+  if (dev.cmb.bytes > 0) {
+    const depth = nvme_cmb_qdepth(dev, nr)
+    if (depth > 0) dev.q_depth = depth
+    else dev.cmb = { at: 0, bytes: 0 }
+  }
   while (nvme_remap_bar(dev, db_bar_size(dev, nr)) !== 0)
     if (--nr === 0) return leave(k, t, -ENOMEM)
   const adminq = dev.queues[0]!

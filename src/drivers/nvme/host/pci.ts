@@ -180,6 +180,7 @@ function make_dev(nvme: nvme_core, pdev: pci_dev): nvme_dev {
     num_vecs: 0,
     q_depth: 0,
     db_stride: 1,
+    cmb: { at: 0, bytes: 0 },
     bar_mapped_size: 0,
     subsystem: false,
     remove_work: new work_struct<nvme_dev>(k, bare),
