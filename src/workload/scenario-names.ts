@@ -8,6 +8,7 @@
 //   nvme-polled-read                 a read on a queue without interrupts
 //   nullblk-mq-create, -destroy       the disk is made, removed
 //   nullblk-...-freeze, -switch       a read while the queue is frozen; the scheduler is attached, then a read
+//   ...-SCHED                         the scheduler may stand at the end of any name instead
 //   ...-Ncpu                          other than two CPUs
 //
 // `cache` is memory-backed with a write-back cache, `nocache` memory-backed without; `rq` is a single queue (queue_mode 1)
@@ -124,10 +125,6 @@ function plain(name: string, cpus: number, m: RegExpExecArray): NullBlkScenario 
   const irqmode = (m[3] ? Number(m[3]) : usual) as 0 | 1 | 2
   const sched = (m[4] ?? 'none') as ScenarioSched
   const op = m[5]!.replace(/\d+$/, '') as ScenarioOp
-  if (kind === 'rq' && (sched !== 'none' || op === 'freeze' || op === 'switch'))
-    throw new UserError(
-      `trace ${name}: a single queue has the scheduler noop, and cannot be frozen`,
-    )
   const count = op.startsWith('batch') ? batch(m[6] || m[7]) : 1
   return { ...BASE, name, cpus, kind, depth, irqmode, sched, op, count }
 }
@@ -139,16 +136,50 @@ function plain(name: string, cpus: number, m: RegExpExecArray): NullBlkScenario 
 export function parseScenario(name: string): NullBlkScenario {
   const cpus = Number(CPUS.exec(name)?.[1] ?? 2)
   const bare = name.replace(CPUS, '')
-  const scenario = parseBare(name, bare, cpus)
+  const scenario = parseBare(name, bare, cpus) ?? withScheduler(name, bare, cpus)
+  if (scenario === null)
+    throw new UserError(
+      `trace: unknown scenario '${name}'; names look like nullblk-mq-irq1-none-read, and phasebit trace --list shows them`,
+    )
+  checkKind(scenario)
+  // a bio-based disk has no scheduler, whatever is written to its attribute
+  const sched = scenario.kind === 'bio' ? 'none' : scenario.sched
   const { count, nth, depth } = scenario
   if (cpus < 1 || cpus > 64 || count < 1 || count > 128 || nth < 1 || nth > 1000 || depth === 0)
     throw new UserError(
       `trace ${name}: a number is out of range: 1 to 64 CPUs, 1 to 128 I/Os of a batch, a depth from 1`,
     )
-  return scenario
+  return { ...scenario, sched }
 }
 
-function parseBare(name: string, bare: string, cpus: number): NullBlkScenario {
+/** @throws UserError for what this kind of disk has not */
+function checkKind({ name, kind, sched, op }: NullBlkScenario): void {
+  if (kind === 'rq' && (sched !== 'none' || op === 'freeze' || op === 'switch'))
+    throw new UserError(
+      `trace ${name}: a single queue has the scheduler noop, and cannot be frozen`,
+    )
+}
+
+const TRAILING = /-(none|mq-deadline|kyber)$/
+
+/** A name with its scheduler at the end; null when it is none, or says its scheduler twice. */
+function withScheduler(name: string, bare: string, cpus: number): NullBlkScenario | null {
+  const sched = TRAILING.exec(bare)?.[1] as ScenarioSched | undefined
+  if (sched === undefined) return null
+  const rest = bare.replace(TRAILING, '')
+  const scenario = SAYS_SCHED.test(rest) ? null : parseBare(name, rest, cpus)
+  return scenario && !isLifeOp(scenario) && scenario.kind !== 'polled'
+    ? { ...scenario, sched }
+    : null
+}
+
+const SAYS_SCHED = /-(none|mq-deadline|kyber)-/
+
+function isLifeOp({ op }: NullBlkScenario): boolean {
+  return op === 'create' || op === 'destroy'
+}
+
+function parseBare(name: string, bare: string, cpus: number): NullBlkScenario | null {
   const p = PLAIN.exec(bare)
   if (p) return plain(name, cpus, p)
   if (bare === 'nvme-polled-read') return { ...BASE, name, cpus, kind: 'polled', irqmode: 0 }
@@ -183,7 +214,5 @@ function parseBare(name: string, bare: string, cpus: number): NullBlkScenario {
     const [laptop, sched] = [l[1] as LaptopStory, (l[2] ?? 'none') as ScenarioSched]
     return { ...BASE, name, cpus, kind: 'nocache', irqmode: 0, sched, laptop }
   }
-  throw new UserError(
-    `trace: unknown scenario '${name}'; names look like nullblk-mq-irq1-none-read, and phasebit trace --list shows them`,
-  )
+  return null
 }

@@ -18,6 +18,7 @@ import { blk_ioctl_discard } from '../block/blk-lib.js'
 import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
 import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
 import type { request_queue } from '../block/blkdev.js'
+import { kyber_sched } from '../block/kyber-iosched.js'
 import { mq_deadline } from '../block/mq-deadline.js'
 import type { KernelEra } from '../drivers/nvme/host/era.js'
 import { nvme_dev_ioctl, nvme_dev_open, nvme_sysfs_reset } from '../drivers/nvme/host/core-ioctl.js'
@@ -53,6 +54,7 @@ const HZ = 250
 const SWITCH_NS = 2.5e6
 const HEAP = 2 ** 22
 const FRAMES = 16
+const MAX_BATCH = 128
 
 const STORIES = [
   'module',
@@ -66,19 +68,23 @@ const STORIES = [
   'admin-getfeature',
   'idle-6s',
 ] as const
-const OPS = ['read', 'write', 'flush', 'dsync', 'discard', 'batchr', 'batchw'] as const
+const OPS = ['read', 'write', 'flush', 'wflush', 'dsync', 'discard', 'batchr', 'batchw'] as const
+const SCHEDS = ['none', 'mq-deadline', 'kyber'] as const
 type Story = (typeof STORIES)[number]
 type Op = (typeof OPS)[number]
+type Sched = (typeof SCHEDS)[number]
 
 const NAME = new RegExp(
-  `^nvmepci-(?:(${STORIES.join('|')})|(none|mq-deadline)-(${OPS.join('|')}))(?:-(\\d+)cpu)?(?:-(4\\.9))?$`,
+  `^nvmepci-(?:(${STORIES.join('|')})|(?:(${SCHEDS.join('|')})-)?(${OPS.join('|')})((?<=batch[rw])\\d{1,3})?)(?:-(${SCHEDS.join('|')}))?(?:-(\\d{1,2})cpu)?(?:-(4\\.9))?$`,
 )
 
 export interface NvmeScenario {
   readonly name: string
   readonly story: Story | null
-  readonly sched: 'none' | 'mq-deadline'
+  readonly sched: Sched
   readonly op: Op | null
+  /** I/Os of a batch; 1 otherwise. */
+  readonly count: number
   readonly cpus: number
   readonly era: KernelEra
 }
@@ -95,15 +101,22 @@ export const NVME_SCENARIOS: readonly string[] = [
 export function parseNvmeScenario(name: string): NvmeScenario | null {
   const m = NAME.exec(name)
   if (!m) return null
-  const cpus = Number(m[4] ?? 2)
-  if (cpus < 1 || cpus > 64) return null
+  const [, story, before, op, batch, behind, nrCpus, age] = m
+  const sched = (before ?? behind ?? 'none') as Sched
+  const era = (age ?? '4.19') as KernelEra
+  const cpus = Number(nrCpus ?? 2)
+  const count = op?.startsWith('batch') ? Number(batch ?? 4) : 1
+  if (cpus < 1 || cpus > 64 || count < 1 || count > MAX_BATCH) return null
+  // a scheduler is said once, and multi-queue disks had none in the old age
+  if ((before && behind) || (era === '4.9' && sched !== 'none')) return null
   return {
     name,
-    story: (m[1] as Story | undefined) ?? null,
-    sched: (m[2] as NvmeScenario['sched'] | undefined) ?? 'none',
-    op: (m[3] as Op | undefined) ?? null,
+    story: (story as Story | undefined) ?? null,
+    sched,
+    op: (op as Op | undefined) ?? null,
+    count,
     cpus,
-    era: (m[5] as KernelEra | undefined) ?? '4.19',
+    era,
   }
 }
 
@@ -151,8 +164,7 @@ function configWords(s: NvmeScenario): Record<string, string> {
   if (s.story === 'probe') return { how: 'bind', cpus }
   if (s.story === 'remove') return { how: 'unbind', cpus }
   if (s.op === null) return { cpus }
-  const count = s.op.startsWith('batch') ? '4' : '1'
-  return { op: s.op, count, sched: s.sched, cpus }
+  return { op: s.op, count: String(s.count), sched: s.sched, cpus }
 }
 
 // ---------------------------------------------------------------- what happens
@@ -237,9 +249,12 @@ class Acts {
     else if (op === 'read' || story !== null) yield* blkdev_read_iter(this.io(false, 0))
     else if (op === 'write') yield* blkdev_write_iter(this.io(true, 0))
     else if (op === 'dsync') yield* blkdev_write_iter(this.io(true, 0, { dsync: true }))
-    else if (op === 'flush') yield* blkdev_fsync(this.q)
+    else if (op === 'wflush') {
+      yield* blkdev_write_iter(this.io(true, 0))
+      yield* blkdev_fsync(this.q)
+    } else if (op === 'flush') yield* blkdev_fsync(this.q)
     else if (op === 'discard') yield* blk_ioctl_discard(this.q, 0, 65536)
-    else yield* this.#whole_batch(op === 'batchw', 4)
+    else yield* this.#whole_batch(op === 'batchw', this.#s.count)
   }
 
   /** Reads in flight while the controller is reset. */
@@ -271,7 +286,7 @@ async function prepare(machine: Machine, acts: Acts, s: NvmeScenario): Promise<v
     yield* acts.bind()
     yield* acts.settled()
   })
-  const types = s.sched === 'mq-deadline' ? mq_deadline : null
+  const types = s.sched === 'none' ? null : s.sched === 'kyber' ? kyber_sched : mq_deadline
   if (types) blk_mq_init_sched(acts.q, types, hctx => host.schedTags(hctx))
   await runTask(machine, 'sh', 0, function* () {
     yield* blkdev_read_iter(acts.io(false, 0))

@@ -1,0 +1,82 @@
+// Names of scenarios: any combination of the grammar runs and shows something, not only what was recorded.
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { UserError } from '../../src/core/errors.js'
+import { parseScenario } from '../../src/workload/scenario-names.js'
+import { scenarioOf } from '../../src/workload/scenarios.js'
+
+const SCHEDS = ['none', 'mq-deadline', 'kyber'] as const
+const scheduler = fc.constantFrom('', ...SCHEDS.map(sched => `-${sched}`))
+const cpus = fc.constantFrom('', '-1cpu', '-2cpu', '-4cpu')
+const op = fc.constantFrom(
+  ...['read', 'write', 'flush', 'wflush', 'dsync', 'batchr', 'batchr4', 'batchw4', 'batchw16'],
+)
+
+/** A scheduler in its place, at the end, or nowhere. */
+function withSched(before: string, after: string): fc.Arbitrary<string> {
+  return fc
+    .tuple(scheduler, fc.boolean())
+    .map(([sched, last]) => (last ? `${before}${after}${sched}` : `${before}${sched}${after}`))
+}
+
+const nullblk = fc
+  .tuple(
+    fc.constantFrom('mq', 'bio', 'cache', 'nocache'),
+    fc.constantFrom('', '-depth1', '-depth4'),
+    fc.constantFrom('', '-irq0', '-irq1', '-irq2'),
+    op,
+  )
+  .chain(([mode, depth, irq, what]) => withSched(`nullblk-${mode}${depth}${irq}`, `-${what}`))
+const fault = fc
+  .tuple(fc.integer({ min: 1, max: 8 }), fc.constantFrom(...SCHEDS))
+  .chain(([n, sched]) =>
+    fc.oneof(
+      fc.constant(`nullblk-requeue-${sched}-read${n}`),
+      fc.constant(`nullblk-fault-timeout-read${n}-${sched}`),
+    ),
+  )
+const nvme = fc.oneof(
+  op.chain(what => withSched('nvmepci', `-${what}`)),
+  fc
+    .tuple(
+      fc.constantFrom('probe', 'remove', 'reset', 'reset-during-io', 'timeout', 'admin-identify'),
+      scheduler,
+    )
+    .map(([story, sched]) => `nvmepci-${story}${sched}`),
+)
+
+describe('scenario names', () => {
+  it('run in any combination', async () => {
+    const names = fc.oneof({ weight: 3, arbitrary: nullblk }, fault, nvme)
+    await fc.assert(
+      fc.asyncProperty(names, cpus, async (name, nr) => {
+        const { records, drops } = await scenarioOf(`${name}${nr}`).run()
+        expect(drops).toBe(0)
+        expect(records.length).toBeGreaterThan(5)
+      }),
+      { numRuns: 60, seed: 3 },
+    )
+  })
+
+  it('mean the same with the scheduler at the end', () => {
+    const bare = ({ name: _, ...rest }: ReturnType<typeof parseScenario>) => rest
+    for (const sched of SCHEDS)
+      expect(bare(parseScenario(`nullblk-cache-irq2-dsync-${sched}-4cpu`))).toEqual(
+        bare(parseScenario(`nullblk-cache-irq2-${sched}-dsync-4cpu`)),
+      )
+    expect(parseScenario('nullblk-bio-kyber-read').sched).toBe('none')
+  })
+
+  it.each([
+    'nullblk-mq-none-read-kyber',
+    'nullblk-rq-read-kyber',
+    'nullblk-mq-create-kyber',
+    'nvmepci-none-read-kyber',
+    'nvmepci-read4',
+    'nvmepci-kyber-read-4.9',
+    'nvmepci-batchr0',
+    'nullblk-mq-bfq-read',
+  ])('%s is none', name => {
+    expect(() => scenarioOf(name)).toThrow(UserError)
+  })
+})
