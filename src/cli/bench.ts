@@ -2,6 +2,7 @@
 //
 //   poll-vs-irq   src/workload/poll-vs-irq.ts as a table, JSON and an HTML page
 //   mq-vs-sq      src/workload/mq-vs-sq.ts as a table and JSON
+//   write-amp     src/workload/write-amp.ts as a table, JSON and an HTML page
 //   micro         the microbenchmarks of a source tree (bench/micro), which the package does not carry
 
 import { spawn } from 'node:child_process'
@@ -11,6 +12,7 @@ import { parseArgs } from 'node:util'
 import { UserError } from '../core/errors.js'
 import { distUrl } from '../core/wasm.js'
 import { pollVsIrqHtml } from '../report/poll-vs-irq-html.js'
+import { writeAmpHtml } from '../report/write-amp-html.js'
 import { mqVsSq, type MqVsSqPoint } from '../workload/mq-vs-sq.js'
 import { OutFile } from '../workload/out-file.js'
 import {
@@ -22,6 +24,7 @@ import {
   type PollVsIrqGrid,
   type PollVsIrqPoint,
 } from '../workload/poll-vs-irq.js'
+import { AMP_LAYERS, writeAmp, type WriteAmpPoint } from '../workload/write-amp.js'
 import { printOut } from './output.js'
 
 /** What is swept unless the user says. Real time takes as long as it says; virtual time is cheap. */
@@ -52,6 +55,7 @@ interface Options {
 export async function benchCommand(argv: readonly string[]): Promise<number> {
   if (argv[0] === 'micro') return microbenchmarks(argv.slice(1))
   if (argv[0] === 'mq-vs-sq') return queues(argv.slice(1))
+  if (argv[0] === 'write-amp') return amplification(argv.slice(1))
   const { grid, json, html } = readOptions(argv)
   const files = [json, html].map(path => (path === undefined ? null : new OutFile(path)))
   try {
@@ -102,6 +106,57 @@ async function queues(argv: readonly string[]): Promise<number> {
   }
 }
 
+const AMP_HEAD =
+  'layer      writes  spare %   written     moved  amplification  FIFO all  FIFO in use\n'
+
+function ampRow(p: WriteAmpPoint): string {
+  return [
+    p.layer.padEnd(5),
+    p.distribution.padStart(11),
+    String(p.spare).padStart(8),
+    String(p.written).padStart(9),
+    String(p.moved).padStart(9),
+    p.amplification.toFixed(3).padStart(14),
+    p.nominal.toFixed(3).padStart(9),
+    p.inUse.toFixed(3).padStart(12),
+  ].join(' ')
+}
+
+async function amplification(argv: readonly string[]): Promise<number> {
+  const { values, positionals } = readArguments(argv)
+  const strange =
+    positionals[0] ??
+    Object.keys(values).find(name => !['spare', 'seed', 'json', 'html'].includes(name))
+  if (strange !== undefined)
+    throw new UserError(
+      `phasebit bench write-amp: ${strange}: --spare, --seed, --json and --html are accepted`,
+    )
+  const seed = numbers('seed', values.seed, 0, 2 ** 53 - 1)?.[0] ?? 1
+  const grid = {
+    layers: AMP_LAYERS,
+    spares: numbers('spare', values.spare, 20, 80) ?? [20, 30, 40, 50, 60, 70],
+    distributions: ['random', 'zipf:1.1'],
+    blocks: 96,
+    sectors: 128,
+    settle: 2,
+    measure: 1,
+    seed,
+  }
+  const [json, html] = [values.json, values.html].map(path => path && new OutFile(path))
+  try {
+    await printOut(AMP_HEAD)
+    const points = await writeAmp(grid, point => void printOut(`${ampRow(point)}\n`))
+    const document = { version: version(), seed, points }
+    if (json) json.write(`${JSON.stringify(document, null, 1)}\n`)
+    if (html) html.write(writeAmpHtml(document))
+    for (const file of [json, html]) if (file) file.commit()
+    return 0
+  } catch (error) {
+    for (const file of [json, html]) if (file) file.discard()
+    throw error
+  }
+}
+
 /** They run in a process of their own. */
 function microbenchmarks(argv: readonly string[]): Promise<number> {
   const program = fileURLToPath(distUrl('bench/run.js'))
@@ -140,6 +195,7 @@ function parse(argv: readonly string[]) {
       mode: { type: 'string' },
       ios: { type: 'string' },
       seed: { type: 'string' },
+      spare: { type: 'string' },
       json: { type: 'string' },
       html: { type: 'string' },
     },
@@ -158,7 +214,7 @@ function readOptions(argv: readonly string[]): Options {
   const { values, positionals } = readArguments(argv)
   if (positionals.length !== 1 || positionals[0] !== 'poll-vs-irq')
     throw new UserError(
-      `phasebit bench: ${positionals.length === 0 ? 'which one' : `no benchmark '${positionals.join(' ')}'`}; there are poll-vs-irq, mq-vs-sq and micro`,
+      `phasebit bench: ${positionals.length === 0 ? 'which one' : `no benchmark '${positionals.join(' ')}'`}; there are poll-vs-irq, mq-vs-sq, write-amp and micro`,
     )
   const clock = values.clock ?? 'virtual'
   if (clock !== 'real' && clock !== 'virtual')

@@ -53,6 +53,8 @@ export interface RunHooks {
   readonly onFailure?: (line: string) => void
   /** A look at the machine that the plan asked for (--dump). */
   readonly onDump?: (dump: Dump) => void
+  /** The jobs have ended; disks and targets are still there. */
+  readonly onEnd?: (machine: Machine) => void
   /** Ends the run early; it still has a result. */
   readonly signal?: AbortSignal
   /** Disks that are connected from outside before the jobs start. */
@@ -178,6 +180,7 @@ class Run {
       await this.#executor.run()
       await filesClosed(this.#machine)
       this.#dumps?.end()
+      this.#hooks.onEnd?.(this.#machine)
       await removeTargets(this.#machine)
     } finally {
       signal?.removeEventListener('abort', interrupt)

@@ -11,6 +11,9 @@
 // A line with entries of the ring that have not left it is no victim: the collector would pass over what only they mean, and
 // the line would be freed with it. In 4.19 it is one (quirks=4.19); here the entries leave the ring first.
 //
+// Four lines may be read at once. In 4.19 that is all: a line of few sectors is read soon, and the collector takes the next
+// one, until it has all lines in hand, whatever is still valid in them. Here four is the limit until a victim is free.
+//
 // A sector that cannot be read keeps its line: it is closed again (4.19 frees it, data and all).
 
 import { printk, type Sleep, TASK_INTERRUPTIBLE } from '../../kernel/core.js'
@@ -130,6 +133,14 @@ function* lba_list_of(pblk: pblk, line: pblk_line): Sleep<((paddr: number) => nu
   return list === null ? null : paddr => list[paddr]
 }
 
+/**
+ * Sectors of a collector's request. What the ring must keep for the device to read back leaves no room for more than
+ * rb_max_io at once: a request of 64 would wait for ever where a ring of 256 keeps 192 (quirks=4.19 keeps none).
+ */
+function pblk_gc_rq_secs(pblk: pblk): number {
+  return Math.min(pblk.max_write_pgs, pblk.rl.rb_max_io)
+}
+
 function new_gc_rq(pblk: pblk, line: pblk_line): pblk_gc_rq {
   return {
     line,
@@ -149,9 +160,10 @@ function* pblk_gc_line_prepare_ws(work: work_struct<line_ws>): Sleep<void> {
   if (list === null) line.gc_failed = true
   else {
     const invalid = line.invalid_bitmap!.slice()
+    const most = pblk_gc_rq_secs(pblk)
     for (let bit = -1; ; ) {
       const gc_rq = new_gc_rq(pblk, line)
-      while (gc_rq.nr_secs < pblk.max_write_pgs) {
+      while (gc_rq.nr_secs < most) {
         bit = find_next_zero_bit(invalid, pblk.lm.sec_per_line, bit + 1)
         if (bit >= line.emeta_ssec) break
         gc_rq.paddr_list[gc_rq.nr_secs] = bit
@@ -272,6 +284,11 @@ function pblk_gc_should_run(pblk: pblk): boolean {
   return pblk.rl.werr_lines > 0 || (pblk.gc.gc_active && need > free)
 }
 
+/** Enough victims: as many are being read, or (quirks=4.19 does not look) on their way to be free. */
+function hands_full({ gc, quirks }: pblk): boolean {
+  return (quirks ? gc.read_inflight_gc : gc.in_hand) >= PBLK_GC_L_QD
+}
+
 /** The line of a list with the fewest valid sectors. */
 function pblk_gc_get_victim_line(pblk: pblk, list: Set<pblk_line>): pblk_line | null {
   let victim: pblk_line | null = null
@@ -293,17 +310,19 @@ function victims_of(pblk: pblk, list: Set<pblk_line>): boolean {
     take_off(line)
     gc.r_list.push(line)
     gc.read_inflight_gc++
+    gc.in_hand++
+    line.victim = true
     pblk_gc_reader_kick(pblk)
     any = true
-    if (!pblk_gc_should_run(pblk) || gc.read_inflight_gc >= PBLK_GC_L_QD) return any
+    if (!pblk_gc_should_run(pblk) || hands_full(pblk)) return any
   }
 }
 
 /** Frees full lines, then picks victims if there is need. */
 function pblk_gc_run(pblk: pblk): void {
-  const { l_mg, gc, rl } = pblk
+  const { l_mg, rl } = pblk
   pblk_gc_free_full_lines(pblk)
-  if (!pblk_gc_should_run(pblk) || gc.read_inflight_gc >= PBLK_GC_L_QD) return
+  if (!pblk_gc_should_run(pblk) || hands_full(pblk)) return
   if (!pblk.quirks) pblk_rb_relieve(pblk)
   const lists = [l_mg.gc_werr_list, l_mg.gc_high_list, l_mg.gc_mid_list, l_mg.gc_low_list]
   for (const [group, list] of lists.entries()) {
@@ -339,6 +358,7 @@ export function pblk_gc_new(pblk: pblk): pblk_gc {
     gc_active: false,
     gc_forced: false,
     read_inflight_gc: 0,
+    in_hand: 0,
     r_list: [],
     w_list: [],
     w_entries: 0,
@@ -390,6 +410,8 @@ export function* pblk_gc_exit(pblk: pblk): Sleep<void> {
   for (const line of gc.r_list.splice(0)) {
     line.state = PBLK_LINESTATE_CLOSED
     gc.read_inflight_gc--
+    gc.in_hand--
+    line.victim = false
   }
   yield* flush_workqueue(gc.gc_reader_wq!)
   yield* flush_workqueue(gc.gc_line_reader_wq!)

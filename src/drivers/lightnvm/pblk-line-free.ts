@@ -15,6 +15,7 @@ import {
   type pblk,
   type pblk_line,
 } from './pblk.js'
+import { pblk_gc_kick } from './pblk-gc-start.js'
 import { move_to, pblk_line_gc_list, take_off } from './pblk-line-list.js'
 import { pblk_rl_free_lines_inc, pblk_rl_werr_line_out } from './pblk-rl.js'
 
@@ -42,6 +43,11 @@ function put_back(pblk: pblk, line: pblk_line): void {
 
 function __pblk_line_put(pblk: pblk, line: pblk_line): void {
   const t = enter(pblk.k, '__pblk_line_put')
+  if (line.victim) {
+    line.victim = false
+    pblk.gc.in_hand--
+    pblk_gc_kick(pblk)
+  }
   if (line.gc_failed && line.vsc > 0) put_back(pblk, line)
   else {
     line.state = PBLK_LINESTATE_FREE

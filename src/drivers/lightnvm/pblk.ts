@@ -155,6 +155,8 @@ export class pblk_line {
   /** The list of lbas, kept in memory where the media has none that is right. */
   lba_list: Float64Array | null = null
   gc_failed = false
+  /** The collector has it in hand. */
+  victim = false
   /** The set of `pblk_line_mgmt` that it is in. */
   list: Set<pblk_line> | null = null
 
@@ -255,8 +257,9 @@ export interface pblk_gc {
   gc_enabled: boolean
   gc_active: boolean
   gc_forced: boolean
-  /** Lines being read. */
+  /** Lines being read, and victims that are not free yet. */
   read_inflight_gc: number
+  in_hand: number
   readonly r_list: pblk_line[]
   readonly w_list: pblk_gc_rq[]
   w_entries: number
