@@ -108,14 +108,15 @@ export class HostLightnvm {
     let added = false
     const self = this
     return {
-      *add(capacity) {
+      *add(capacity, write_cache) {
         added = true
         trace_call(blk.k, 'blk_queue_max_hw_sectors')
         view.setU64(q.at + Q_CAPACITY, capacity)
         view.setU32(q.at + Q_MAX_SECTORS, MAX_SECTORS)
         view.setU32(q.at + Q_MAX_DISCARD, MAX_DISCARD_SECTORS)
         view.setU32(q.at + Q_LBA_SHIFT, 12)
-        view.store(q.at + Q_FLAGS, view.load(q.at + Q_FLAGS) | (1 << QUEUE_FLAG_WC))
+        const flags = view.load(q.at + Q_FLAGS) & ~(1 << QUEUE_FLAG_WC)
+        view.store(q.at + Q_FLAGS, flags | (Number(write_cache) << QUEUE_FLAG_WC))
         self.disks.set(name, q)
         yield* device_add_disk(q)
       },

@@ -5,6 +5,7 @@
 //   read     sectors that are not readable are "deallocated": zeros and success, or an error when the host asked for it.
 //            1.2: the first sector that was never written fails it and all that follow; OOB is returned before it.
 //   erase    2.0: reset in order, an error ends the command. 1.2: blocks over the planes of the plane mode.
+//   hybrid   1.2, optional: a write that says which logical sectors it is about (l2p.ts)
 //   copy     2.0, optional: a read and a write inside of the device
 //
 // State changes at once, so that the next command and the chunk log see it; the time at which a command is over comes from
@@ -21,6 +22,7 @@ import { CHUNK_RANDOM, DESCRIPTOR_BYTES } from './chunks.js'
 import { type FaultRates, MediaFaults } from './faults.js'
 import { AddressFormat, geometryProblem, identity, MAX_VECTOR, MCCAP_COPY } from './geometry.js'
 import type { OcssdGeometry, Place } from './geometry.js'
+import { L2pTable } from './l2p.js'
 import { type CellTimes, MediaTiming } from './media.js'
 import * as S from './status.js'
 import { fail, type VectorResult } from './status.js'
@@ -79,6 +81,8 @@ export class OpenChannelDevice {
   readonly blocks: Blocks
   readonly faults: MediaFaults
   readonly store: SectorStore
+  /** Of devices that keep one. */
+  readonly l2p: L2pTable
   /** Deallocated or Unwritten Logical Block Error Enable. */
   dulbe = false
   readonly #timing: MediaTiming
@@ -104,6 +108,7 @@ export class OpenChannelDevice {
     this.faults = new MediaFaults(options.geometry, options.seed ?? 0)
     this.faults.rates = options.rates ?? {}
     this.store = new SectorStore(options.geometry.clba, options.budget)
+    this.l2p = new L2pTable(options.geometry.clba)
     this.#timing = new MediaTiming(options.geometry, options.channel ?? true, options.times)
     this.#endurance = options.endurance ?? 0
     this.#dnr = options.dnr === false ? 0 : S.DNR
@@ -207,6 +212,34 @@ export class OpenChannelDevice {
       i += n
     }
     return result
+  }
+
+  /** Hybrid write (81h) of logical sectors from `lba` on. */
+  hybridWrite(command: VectorCommand, lba: number, now: number): VectorResult {
+    const result = this.write(command, now)
+    const failed = (i: number): boolean =>
+      (((i < 32 ? result.low : result.high) >>> (i & 31)) & 1) !== 0
+    const nothing = result.status !== S.SC_SUCCESS && result.low === 0 && result.high === 0
+    for (let i = 0; i < command.count && !nothing; i++)
+      if (!failed(i)) this.l2p.set(lba + i, this.#chunk[i], this.#sector[i])
+    return result
+  }
+
+  /** The answer to EAh: device addresses of `n` logical sectors from `slba` on, all ones for none. */
+  l2pTable(slba: number, n: number): Uint8Array {
+    const { clba, chunks, pus } = this.geometry
+    const bytes = new Uint8Array(8 * n).fill(0xff)
+    const view = new DataView(bytes.buffer)
+    for (let i = 0; i < n; i++) {
+      const at = this.l2p.find(slba + i)
+      if (at < 0) continue
+      const block = Math.floor(at / clba)
+      const lun = Math.floor(block / chunks)
+      const place = { group: Math.floor(lun / pus), pu: lun % pus, chunk: block % chunks }
+      const address = this.format.address({ ...place, sector: at % clba })
+      view.setBigUint64(8 * i, BigInt(address), true)
+    }
+    return bytes
   }
 
   /** A failed write's status, and what it does to the chunk. */
@@ -430,6 +463,7 @@ export class OpenChannelDevice {
     const worn = this.#endurance > 0 && this.blocks.erases[chunk] >= this.#endurance
     if (worn || this.faults.resetFails(chunk)) return S.SC_FAIL
     this.blocks.erase(chunk)
+    this.l2p.erase(chunk)
     this.store.clear(chunk)
     return S.SC_SUCCESS
   }
@@ -460,7 +494,11 @@ export class OpenChannelDevice {
       const kept = unit * this.faults.below(Math.floor(count / unit) + 1)
       if (kept >= count) continue
       if (this.geometry.version === 20) this.#cut(chunk, sector + kept)
-      else for (let s = sector + kept; s < sector + count; s++) this.blocks.unwrite(chunk, s)
+      else
+        for (let s = sector + count - 1; s >= sector + kept; s--) {
+          this.blocks.unwrite(chunk, s)
+          this.l2p.undo(chunk, s)
+        }
     }
   }
 

@@ -2,6 +2,7 @@
 //
 //   admin  E2h identity or geometry, F1h set and F2h get bad-block table (1.2), log page CAh (2.0)
 //   I/O    90h erase, 91h write, 92h read, 93h copy
+//   1.2 with a table of its own: 81h hybrid write, EAh get the table
 //
 //   command   metadata pointer 16, PRPs 24, address or list of addresses 40, length - 1 at 48 (u16), control 50 (u16)
 //
@@ -17,14 +18,20 @@ import { DNR, SC_INVALID_FIELD, type VectorResult } from './status.js'
 export const OCSSD_VENDOR = 0x1d1d
 export const OCSSD_DEVICE = 0x1f1f
 
+/** Bit of dom: the device keeps a table. */
+const DOM_L2P = 1
+const OP_HYBRID_WRITE = 0x81
 const OP_ERASE = 0x90
 const OP_WRITE = 0x91
 const OP_READ = 0x92
 const OP_COPY = 0x93
 const ADMIN_IDENTITY = 0xe2
+const ADMIN_GET_L2P = 0xea
 const ADMIN_SET_BB = 0xf1
 const ADMIN_GET_BB = 0xf2
 const LOG_CHUNKS = 0xca
+/** Entries of one answer to EAh. */
+const MAX_L2P = 32768
 /** Identify Namespace: where the first LBA format stands, and the byte that says "open channel". */
 const ID_NS_LBAF = 128
 const ID_NS_VS = 384
@@ -140,7 +147,7 @@ function decode_pieces(
   command: Scratch['command'],
 ): (() => void) | number {
   const { count } = command
-  const where = sectors(c, s, count, c.opcode === OP_WRITE)
+  const where = sectors(c, s, count, c.opcode === OP_WRITE || c.opcode === OP_HYBRID_WRITE)
   if (typeof where === 'number') return where
   const { mptr } = c
   if (mptr !== 0 && (mptr % 4 !== 0 || !s.dma.reaches(mptr, count * OOB_BYTES))) return INVALID
@@ -182,7 +189,9 @@ function vector(
       ? device.erase(command, now)
       : c.opcode === OP_WRITE
         ? device.write(command, now)
-        : device.read(command, now)
+        : c.opcode === OP_HYBRID_WRITE
+          ? device.hybridWrite(command, c.u64(14), now)
+          : device.read(command, now)
   done()
   return ended(c, s, result, now)
 }
@@ -217,6 +226,14 @@ function set_bad_blocks(device: OpenChannelDevice, c: Command, s: ControllerServ
 function get_bad_blocks(device: OpenChannelDevice, c: Command, s: ControllerServices): Answer {
   const table = device.badBlockTable(c.u64(10))
   return { status: table === null ? INVALID : s.dma.deliver(c, table) }
+}
+
+/** Logical sectors from dwords 10 and 11 on, as many as dword 12 says. */
+function get_l2p(device: OpenChannelDevice, c: Command, s: ControllerServices): Answer {
+  const [slba, n] = [c.u64(10), c.cdw(12)]
+  if (n < 1 || n > MAX_L2P || slba + n > namespaceSectors(device.geometry))
+    return { status: INVALID }
+  return { status: s.dma.deliver(c, device.l2pTable(slba, n)) }
 }
 
 /** Get Log Page answers parts of a page; this is the whole one. */
@@ -260,9 +277,12 @@ export function openChannelExtension(device: OpenChannelDevice): Extension {
     admin.set(ADMIN_SET_BB, (c, s) => set_bad_blocks(device, c, s))
     admin.set(ADMIN_GET_BB, (c, s) => get_bad_blocks(device, c, s))
   }
+  const table = old && (device.geometry.dom & DOM_L2P) !== 0
+  if (table) admin.set(ADMIN_GET_L2P, (c, s) => get_l2p(device, c, s))
+  const opcodes = [OP_ERASE, OP_WRITE, OP_READ, OP_COPY, ...(table ? [OP_HYBRID_WRITE] : [])]
   return {
     adminOpcodes: admin,
-    ioOpcodes: new Map([OP_ERASE, OP_WRITE, OP_READ, OP_COPY].map(op => [op, io])),
+    ioOpcodes: new Map(opcodes.map(op => [op, io])),
     logPages: old ? new Map() : new Map([[LOG_CHUNKS, () => chunk_log(device)]]),
     identifyController: identify_controller,
     identifyNamespace: (_nsid, data) => identify_namespace(device, data),

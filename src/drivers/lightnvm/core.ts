@@ -22,6 +22,7 @@ import * as I from './ioctl.js'
 import {
   dev_to_generic_addr,
   generic_to_dev_addr,
+  NVM_L2P_NONE,
   NVM_MAX_VLBA,
   NVM_TARGET_DEFAULT_OP,
   NVM_TARGET_FACTORY,
@@ -334,6 +335,37 @@ export function* nvm_get_tgt_bb_tbl(tgt: nvm_tgt_dev, ppa: number): Sleep<Uint8A
   return yield* tgt.parent.ops.get_bb_tbl(tgt.parent, to_dev(tgt, [ppa])[0])
 }
 
+/**
+ * The device's own table of logical sectors, in the target's addresses; NVM_L2P_NONE for a sector that is nowhere.
+ * @returns -EINVAL when it names a place that is not the target's
+ */
+export function* nvm_get_l2p_tbl(
+  tgt: nvm_tgt_dev,
+  slba: number,
+  n: number,
+): Sleep<Float64Array | number> {
+  const dev = tgt.parent
+  const t = enter(dev.k, 'nvm_get_l2p_tbl')
+  const table = yield* dev.ops.get_l2p_tbl(dev, slba, n)
+  if (typeof table === 'number') return leave(dev.k, t, table)
+  for (let i = 0; i < n; i++) {
+    if (table[i] === NVM_L2P_NONE) continue
+    const ppa = dev_to_generic_addr(dev.geo!, table[i])
+    if (!nvm_owns(tgt, ppa)) return leave(dev.k, t, -EINVAL)
+    table[i] = nvm_map_to_tgt(dev, ppa)
+  }
+  return leave(dev.k, t, table)
+}
+
+/** Whether a device's address is in one of the target's LUNs. */
+function nvm_owns({ parent, map, geo }: nvm_tgt_dev, ppa: number): boolean {
+  const ch = map.findIndex((one, i) => one.ch_off + i === ppa_ch(ppa))
+  if (ch < 0 || ppa_chk(ppa) >= geo.num_chk || ppa_sec(ppa) >= geo.clba) return false
+  const offs = parent.rmap[ppa_ch(ppa)].lun_offs
+  const lun = ppa_lun(ppa)
+  return lun < offs.length && offs[lun] >= 0 && lun - offs[lun] < map[ch].lun_offs.length
+}
+
 /** One byte for each block: that of its first bad plane, else of plane 0. */
 export function nvm_bb_tbl_fold(geo: nvm_geo, table: Uint8Array): Uint8Array | number {
   const { num_chk, pln_mode } = geo
@@ -419,7 +451,7 @@ function* make_target(
     return data
   }
   held.data = data
-  yield* disk.add(type.capacity(data))
+  yield* disk.add(type.capacity(data), type.write_through !== true)
   const target = { name: create.tgtname, type, dev: tgt_dev, disk, private_data: data }
   if ((type.sysfs_init?.(data) ?? 0) !== 0) {
     yield* disk.remove()

@@ -29,6 +29,8 @@ export const NVM_IO_REQUEUE = 1
 export const NVM_IO_DONE = 2
 export const NVM_IO_ERR = 3
 
+/** A write that says which logical sector it is about, for devices that keep a table. */
+export const NVM_OP_HBWRITE = 0x81
 export const NVM_OP_ERASE = 0x90
 export const NVM_OP_PWRITE = 0x91
 export const NVM_OP_PREAD = 0x92
@@ -43,6 +45,7 @@ export const NVM_BLK_T_BAD = 1
 export const NVM_BLK_T_GRWN_BAD = 2
 
 /** rqd.error: NVMe statuses. */
+export const NVM_RSP_ERR_FAILWRITE = 0x40ff
 export const NVM_RSP_ERR_EMPTYPAGE = 0x42ff
 export const NVM_RSP_ERR_FAILECC = 0x4281
 export const NVM_RSP_ERR_FAILCRC = 0x4004
@@ -216,6 +219,8 @@ export class nvm_rq {
   readonly pages: Uint32Array = new Uint32Array(NVM_MAX_VLBA)
   /** What a target remembers of each sector. */
   readonly lbas: Float64Array = new Float64Array(NVM_MAX_VLBA)
+  /** Logical sector of the device that a hybrid write begins with. */
+  slba = 0
   /** The driver's: the first of the bios that carry the pages. */
   bio = 0
   /** A block of the DMA pool: out-of-band data, and at DMA_PPA_OFFSET the list that the device fetches. 0: none. */
@@ -243,6 +248,8 @@ export interface nvm_dev_ops {
   set_bb_tbl(dev: nvm_dev, ppas: readonly number[], type: number): Sleep<number>
   /** Descriptors (32 bytes each) of `n` chunks from that of `ppa` on; the device's address. */
   get_chk_meta(dev: nvm_dev, ppa: number, n: number): Sleep<Uint8Array | number>
+  /** Device addresses of `n` logical sectors from `slba` on (NVM_L2P_NONE: none), of a device that keeps a table. */
+  get_l2p_tbl(dev: nvm_dev, slba: number, n: number): Sleep<Float64Array | number>
   submit_io(dev: nvm_dev, rqd: nvm_rq): number
   submit_io_sync(dev: nvm_dev, rqd: nvm_rq): Sleep<number>
   create_dma_pool(dev: nvm_dev, name: string): boolean
@@ -251,6 +258,9 @@ export interface nvm_dev_ops {
   dev_dma_alloc(dev: nvm_dev): number
   dev_dma_free(dev: nvm_dev, address: number): void
 }
+
+/** Of get_l2p_tbl: a sector that is nowhere. */
+export const NVM_L2P_NONE = -1
 
 /** Where the reverse map has what a target calls a channel or LUN; -1: not a target's. */
 export interface nvm_ch_map {
@@ -268,6 +278,8 @@ export class nvm_dev {
   lun_map: Uint8Array = new Uint8Array(0)
   rmap: nvm_ch_map[] = []
   readonly targets: nvm_target[] = []
+  /** Logical sectors that targets have, in order of their beginnings (area.ts). */
+  readonly areas: nvm_area[] = []
   readonly private_data: unknown
 
   constructor(
@@ -283,6 +295,12 @@ export class nvm_dev {
     this.memory = memory
     this.private_data = private_data
   }
+}
+
+/** A target's part of the device's logical sectors. */
+export interface nvm_area {
+  readonly begin: number
+  readonly sectors: number
 }
 
 export interface nvm_lun {
@@ -320,6 +338,8 @@ export interface nvm_tgt_type<T = unknown> {
   make_rq(private_data: T, bio: tgt_bio): number
   /** In 512 bytes. */
   capacity(private_data: T): number
+  /** What has ended is on the media: flushes stop at the block layer. */
+  readonly write_through?: boolean
   /** The target's data or a negative error. */
   init(dev: nvm_tgt_dev, name: string, flags: number): Sleep<T | number>
   exit(private_data: T, graceful: boolean): Sleep<void>
@@ -329,8 +349,8 @@ export interface nvm_tgt_type<T = unknown> {
 
 /** A target's disk, as the block layer has it. */
 export interface tgt_disk {
-  /** device_add_disk: it can be opened from now on. `capacity` in 512 bytes. */
-  add(capacity: number): Sleep<void>
+  /** device_add_disk: it can be opened from now on. `capacity` in 512 bytes; `write_cache`: flushes come. */
+  add(capacity: number, write_cache: boolean): Sleep<void>
   /** del_gendisk, and the queue's end. */
   remove(): Sleep<void>
 }

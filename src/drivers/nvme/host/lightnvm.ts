@@ -33,7 +33,9 @@ import { type lightnvm, nvm_end_io, nvm_register, nvm_unregister } from '../../l
 import {
   DMA_BLOCK_BYTES,
   DMA_PPA_OFFSET,
+  NVM_L2P_NONE,
   NVM_OP_ERASE,
+  NVM_OP_HBWRITE,
   nvm_dev,
   type nvm_dev_ops,
   type nvm_memory,
@@ -60,12 +62,13 @@ import {
 } from './nvme.js'
 
 const nvme_nvm_admin_identity = 0xe2
+const nvme_nvm_admin_get_l2p_tbl = 0xea
 const nvme_nvm_admin_set_bb_tbl = 0xf1
 const nvme_nvm_admin_get_bb_tbl = 0xf2
 const NVME_NVM_LOG_REPORT_CHUNK = 0xca
 const CHUNK_DESCRIPTOR = 32
 const BB_HEADER = 64
-/** Bytes of one Get Log Page for chunks. */
+/** Bytes of one Get Log Page for chunks, and of one answer about the device's table. */
 const MAX_LOG_BYTES = 262144
 
 /** What of a device belongs to its namespace. */
@@ -103,6 +106,7 @@ function nvme_nvm_rqtocmd(dev: nvm_dev, rqd: nvm_rq): nvme_command {
     cdw11: high(spba),
     cdw12: (rqd.nr_ppas - 1) | ((rqd.flags & 0xffff) << 16),
     metadata: rqd.opcode === NVM_OP_ERASE ? 0 : rqd.dma,
+    ...(rqd.opcode === NVM_OP_HBWRITE ? { cdw14: low(rqd.slba), cdw15: high(rqd.slba) } : null),
   }
 }
 
@@ -268,6 +272,35 @@ function* nvme_nvm_get_chk_meta(dev: nvm_dev, ppa: number, n: number): Sleep<Uin
   return leave(dev.k, t, error === 0 ? all : -EIO)
 }
 
+/** Reads the device's table, as many entries at once as an answer has room for. */
+function* nvme_nvm_get_l2p_tbl(
+  dev: nvm_dev,
+  slba: number,
+  n: number,
+): Sleep<Float64Array | number> {
+  const { ns } = data_of(dev)
+  const { view } = ns.ctrl.blk
+  const t = enter(dev.k, 'nvme_nvm_get_l2p_tbl')
+  const table = new Float64Array(n)
+  let error = 0
+  for (let done = 0; done < n && error === 0; ) {
+    const count = Math.min(n - done, MAX_LOG_BYTES / 8)
+    const from = slba + done
+    error = yield* with_buffer(ns.ctrl, 8 * count, function* (at) {
+      const where = { cdw10: low(from), cdw11: high(from), cdw12: count }
+      const cmd = { opcode: nvme_nvm_admin_get_l2p_tbl, nsid: ns.ns_id, ...where }
+      if ((yield* nvme_submit_sync_cmd(ns.ctrl.admin_q!, cmd, at, 8 * count)) !== 0) return -EIO
+      for (let i = 0; i < count; i++) {
+        const none = view.u32(at + 8 * i + 4) === 0xffffffff
+        table[done + i] = none ? NVM_L2P_NONE : view.u64(at + 8 * i)
+      }
+      return 0
+    })
+    done += count
+  }
+  return leave(dev.k, t, error === 0 ? table : error)
+}
+
 function nvme_nvm_destroy_dma_pool(dev: nvm_dev): void {
   const t = enter(dev.k, 'nvme_nvm_destroy_dma_pool')
   for (const at of data_of(dev).pool.splice(0)) dev.memory.free(at, DMA_BLOCK_BYTES)
@@ -290,6 +323,7 @@ const nvme_nvm_dev_ops: nvm_dev_ops = {
   get_bb_tbl: nvme_nvm_get_bb_tbl,
   set_bb_tbl: nvme_nvm_set_bb_tbl,
   get_chk_meta: nvme_nvm_get_chk_meta,
+  get_l2p_tbl: nvme_nvm_get_l2p_tbl,
   submit_io: nvme_nvm_submit_io,
   submit_io_sync: nvme_nvm_submit_io_sync,
   create_dma_pool(dev) {

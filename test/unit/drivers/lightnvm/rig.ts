@@ -19,7 +19,9 @@ import {
 } from '../../../../src/drivers/lightnvm/core.js'
 import type { nvm_ioctl_create } from '../../../../src/drivers/lightnvm/ioctl.js'
 import {
+  NVM_L2P_NONE,
   NVM_OP_ERASE,
+  NVM_OP_HBWRITE,
   NVM_OP_PWRITE,
   nvm_dev,
   type nvm_dev_ops,
@@ -28,6 +30,8 @@ import {
 } from '../../../../src/drivers/lightnvm/lightnvm.js'
 import type { pblk, pblk_options } from '../../../../src/drivers/lightnvm/pblk.js'
 import { tt_pblk } from '../../../../src/drivers/lightnvm/pblk-init.js'
+import type { rrpc, rrpc_options } from '../../../../src/drivers/lightnvm/rrpc.js'
+import { tt_rrpc } from '../../../../src/drivers/lightnvm/rrpc-init.js'
 import { nvme_nvm_read_identity } from '../../../../src/drivers/nvme/host/lightnvm-geo.js'
 import { completion, complete, wait_for_completion } from '../../../../src/kernel/completion.js'
 import type { KernelCore, Sleep } from '../../../../src/kernel/core.js'
@@ -94,6 +98,7 @@ export interface Io {
 
 export interface LnvmRigOptions extends OcssdOptions {
   readonly pblk?: pblk_options
+  readonly rrpc?: rrpc_options
   readonly memory?: number
   /** Time that a command takes beside the media, ns. */
   readonly wire?: number
@@ -108,7 +113,7 @@ export class LnvmRig {
   readonly lnvm: lightnvm
   readonly dev: nvm_dev
   /** Commands as the device saw them. */
-  readonly log: { op: number; addresses: number[]; status: number }[] = []
+  readonly log: { op: number; addresses: number[]; status: number; at: number; due: number }[] = []
   readonly #options: LnvmRigOptions
   make_rq: ((bio: never) => number) | null = null
   dead = false
@@ -125,6 +130,7 @@ export class LnvmRig {
       return { add: () => at_once(k, () => {}), remove: () => at_once(k, () => {}) }
     })
     nvm_register_tgt_type(this.lnvm, tt_pblk(options.pblk))
+    nvm_register_tgt_type(this.lnvm, tt_rrpc(options.rrpc))
     this.dev = new nvm_dev(this.vk.k, 'nvme0n1', this.#ops(), this.mem)
   }
 
@@ -150,6 +156,14 @@ export class LnvmRig {
           const { pus, chunks } = device.geometry
           const first = (place.group * pus + place.pu) * chunks + place.chunk
           return device.chunkLog(first * 32, n * 32) ?? -EINVAL
+        }),
+      get_l2p_tbl: (_dev, slba, n) =>
+        at_once(k, () => {
+          const view = new DataView(device.l2pTable(slba, n).buffer)
+          return Float64Array.from({ length: n }, (_, i) => {
+            const entry = view.getBigUint64(8 * i, true)
+            return entry === 2n ** 64n - 1n ? NVM_L2P_NONE : Number(entry)
+          })
         }),
       submit_io: (_dev, rqd) => this.#submit(rqd, () => nvm_end_io(rqd)),
       submit_io_sync: (_dev, rqd) => this.#sync(rqd),
@@ -183,6 +197,7 @@ export class LnvmRig {
     const command = this.#command(rqd)
     const now = this.vk.ns
     if (rqd.opcode === NVM_OP_ERASE) return this.device.erase(command, now)
+    if (rqd.opcode === NVM_OP_HBWRITE) return this.device.hybridWrite(command, rqd.slba, now)
     if (rqd.opcode === NVM_OP_PWRITE) return this.device.write(command, now)
     return this.device.read(command, now)
   }
@@ -191,7 +206,7 @@ export class LnvmRig {
     if (this.#options.submitError?.()) return -5
     const { status, low, high, due } = this.#execute(rqd)
     const addresses = Array.from(rqd.ppa_list.subarray(0, rqd.nr_ppas))
-    this.log.push({ op: rqd.opcode, addresses, status })
+    this.log.push({ op: rqd.opcode, addresses, status, at: this.vk.ns, due })
     const timer = new hrtimer(this.vk.k, null)
     hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS)
     timer.function = () => {
@@ -232,6 +247,10 @@ export class LnvmRig {
 
   get pblk(): pblk {
     return this.dev.targets[0].private_data as pblk
+  }
+
+  get rrpc(): rrpc {
+    return this.dev.targets[0].private_data as rrpc
   }
 
   /** Gives a bio to the disk. */
