@@ -138,7 +138,7 @@ export function bootBlocks(view: View, core: Core, plan: MachinePlan): void {
     bootSoftwareQueues(view, plan, disk)
     if (disk.nullb) bootNullBlk(view, plan, disk, index)
     disk.queues.forEach((queue, i) => {
-      if (!disk.nullb) bootQueuePair(view, core, plan, disk, queue, i)
+      if (disk.config.driver === 'nvme') bootQueuePair(view, core, plan, disk, queue, i)
       // a tag set that several disks share is the first one's
       if (view.u32(queue.tags + L.TAGS_NR) === 0)
         bootTags(view, core, plan, disk, queue, i, index * 65536 + i)
@@ -439,6 +439,13 @@ function hctxFlags(plan: MachinePlan, disk: DiskPlan): number {
   )
 }
 
+/** Who serves a hardware queue. A target's has nothing to serve. */
+const DRIVER: Readonly<Record<DiskConfig['driver'], number>> = {
+  nvme: L.DRIVER_NVME,
+  null_blk: L.DRIVER_NULL_BLK,
+  lightnvm: L.DRIVER_HOST,
+}
+
 function bootHctx(
   view: View,
   plan: MachinePlan,
@@ -450,7 +457,7 @@ function bootHctx(
     [L.HC_INDEX, index],
     [L.HC_Q, disk.q],
     [L.HC_TAGS, queue.tags],
-    [L.HC_DRIVER, disk.nullb ? L.DRIVER_NULL_BLK : L.DRIVER_NVME],
+    [L.HC_DRIVER, DRIVER[disk.config.driver]],
     [L.HC_DRIVER_DATA, disk.nullb || queue.nq],
     [L.HC_OWNER, cpuOf(plan, queue.owner)],
     [L.HC_FLAGS, hctxFlags(plan, disk)],

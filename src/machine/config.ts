@@ -48,7 +48,7 @@ export interface OperationTimes {
 export interface DiskConfig {
   /** Such as `nvme0n1`. */
   readonly name: string
-  readonly driver: 'nvme' | 'null_blk'
+  readonly driver: 'nvme' | 'null_blk' | 'lightnvm'
   /** Of a null_blk disk; its queues, depth and wait stand below, and its model is `null`. */
   readonly nullBlk?: NullBlkConfig
   readonly sizeBytes: number
@@ -99,7 +99,7 @@ export interface DiskConfig {
   readonly controller?: DiskController
   /** NVMe: a further namespace of this disk's controller; only its queue is its own. */
   readonly namespaceOf?: string
-  /** A target on an open-channel device: its queue is planned as that of a bio-based null_blk disk (see there). */
+  /** lightnvm: a target on an open-channel device. It has bios and no requests; its queue is there from boot, so that jobs find it. */
   readonly target?: DiskTarget
   /** What goes wrong on purpose, in order of precedence. */
   readonly faults?: readonly FaultConfig[]
@@ -137,6 +137,8 @@ export interface DiskTarget {
   /** Percent; null = the target's own. */
   readonly op: number | null
   readonly factory: boolean
+  /** Behaves as its kernels do where that is wrong. */
+  readonly quirks: boolean
 }
 
 /** Memory for pages of files, and what differs from the kernel's own settings. */

@@ -23,7 +23,7 @@ export interface DebugFile {
   readonly text: string
 }
 
-/** BLOCK_EXT_MAJOR, which nvme uses; and the first of those that drivers without a number of their own get. */
+/** BLOCK_EXT_MAJOR, which nvme and targets use; and the first of those that drivers without a number of their own get. */
 const EXT_MAJOR = 259
 const DYNAMIC_MAJOR = 252
 
@@ -47,7 +47,7 @@ function hctxFiles(machine: Machine, disk: Disk): DebugFile[] {
 function diskstats(machine: Machine): string {
   const minors = new Map<number, number>()
   const lines = machine.disks.map(({ q, config: { name, driver } }) => {
-    const major = driver === 'nvme' ? EXT_MAJOR : DYNAMIC_MAJOR
+    const major = driver === 'null_blk' ? DYNAMIC_MAJOR : EXT_MAJOR
     const minor = minors.get(major) ?? 0
     minors.set(major, minor + 1)
     return diskstats_show(major, minor, name, part_stat_read(machine.view, q, machine.config.cpus))

@@ -97,7 +97,7 @@ export interface HostDisk {
     readonly nullBlk?: NullBlkConfig
     readonly controller?: { readonly ocssd?: object }
     readonly namespaceOf?: string
-    readonly target?: object
+    readonly target?: { readonly quirks: boolean }
   }
 }
 
@@ -185,7 +185,9 @@ export class HostKernel {
       options.disks.filter(d => d.config.target).map(({ q, config }) => [config.name, q]),
     )
     const channels = options.disks.some(disk => disk.config.controller?.ocssd !== undefined)
-    this.lightnvm = channels ? new HostLightnvm(this.blk, targets, { seed: options.seed }) : null
+    const quirks = options.disks.filter(d => d.config.target?.quirks).map(d => d.config.name)
+    const ways = { seed: options.seed, quirks: new Set(quirks) }
+    this.lightnvm = channels ? new HostLightnvm(this.blk, targets, ways) : null
     if (this.nvme && this.lightnvm) this.nvme.before = nvme => this.lightnvm!.attach(nvme)
     if (!options.manual) this.nvme?.load()
     view.store(L.M_BASE + L.M_HOST, 1)
@@ -231,6 +233,7 @@ export class HostKernel {
         complete_failed: nvme_complete_rq,
         commit_rqs: () => blk.core.nvme_ring_doorbells(blk.cpus[this.k.cpu.id]!),
       }
+    if (disk.config.driver === 'lightnvm') return { name: 'lightnvm' }
     const { k } = this
     return {
       name: 'null_blk',

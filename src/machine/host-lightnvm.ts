@@ -33,8 +33,8 @@ import { OpenChannelDevice, type OcssdOptions } from '../device/ocssd/device.js'
 import { openChannelExtension } from '../device/ocssd/extension.js'
 import { lightnvm, nvm_register_tgt_type } from '../drivers/lightnvm/core.js'
 import type { nvm_memory, tgt_bio, tgt_disk } from '../drivers/lightnvm/lightnvm.js'
-import type { pblk_options } from '../drivers/lightnvm/pblk.js'
 import { tt_pblk } from '../drivers/lightnvm/pblk-init.js'
+import { tt_rrpc } from '../drivers/lightnvm/rrpc-init.js'
 import { nvme_nvm_init } from '../drivers/nvme/host/lightnvm.js'
 import type { nvme_core } from '../drivers/nvme/host/nvme.js'
 import { trace_call } from '../kernel/trace.js'
@@ -69,6 +69,13 @@ function memoryOf(blk: BlockLayer): nvm_memory {
   }
 }
 
+/** How targets are made. */
+export interface LightnvmWays {
+  readonly seed?: number
+  /** Targets by name that behave as their kernels do where that is wrong. pblk: all of a machine, or none. */
+  readonly quirks?: ReadonlySet<string>
+}
+
 export class HostLightnvm {
   readonly lnvm: lightnvm
   readonly #blk: BlockLayer
@@ -81,12 +88,13 @@ export class HostLightnvm {
   constructor(
     blk: BlockLayer,
     planned: ReadonlyMap<string, number> = new Map(),
-    pblk: pblk_options = {},
+    { seed = 0, quirks = new Set() }: LightnvmWays = {},
   ) {
     this.#blk = blk
     this.#planned = planned
     this.lnvm = new lightnvm(blk.k, (_dev, name, make_rq) => this.#disk(name, make_rq))
-    nvm_register_tgt_type(this.lnvm, tt_pblk(pblk))
+    nvm_register_tgt_type(this.lnvm, tt_pblk({ seed, quirks: quirks.size > 0 }))
+    nvm_register_tgt_type(this.lnvm, tt_rrpc({ quirks: name => quirks.has(name) }))
   }
 
   /** The NVMe driver is there, and has not looked for controllers yet. */

@@ -354,7 +354,7 @@ function planDisk(
     operations: disk.operations ? take('times by operation', operationBytes(disk)) : 0,
     nand: disk.nand ? take('flash', nandBytes(disk.nand, disk.sizeBytes)) : 0,
     faults: faults ? take('faults', faults * FLT_SIZE) : 0,
-    bar: disk.nullBlk ? 0 : take('doorbells', DOORBELLS + doorbells, PAGE_SIZE),
+    bar: disk.driver !== 'nvme' ? 0 : take('doorbells', DOORBELLS + doorbells, PAGE_SIZE),
     cmb: cmbBytes ? take('controller memory buffer', cmbBytes, PAGE_SIZE) : 0,
     shadow: disk.shadow ? take('shadow doorbells', doorbells, PAGE_SIZE) : 0,
     eventIndex: disk.shadow ? take('event indices', doorbells, PAGE_SIZE) : 0,

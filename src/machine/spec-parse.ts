@@ -118,6 +118,7 @@ function readTarget(kind: 'pblk' | 'rrpc', keys: Keys, names: Names): TargetSpec
     luns: keys.form('luns', parseLuns, 'FIRST-LAST') ?? null,
     op: op ?? null,
     factory: factory ?? true,
+    quirks: keys.choice('quirks', ['4.19']) === '4.19',
   }
 }
 
@@ -215,6 +216,7 @@ function formatTarget(spec: TargetSpec): string[] {
   if (spec.luns !== null) keys.push(`luns=${spec.luns.join('-')}`)
   if (spec.op !== null) keys.push(`op=${spec.op}`)
   if (spec.kind === 'pblk') keys.push(`factory=${Number(spec.factory)}`)
+  if (spec.quirks) keys.push('quirks=4.19')
   return keys
 }
 

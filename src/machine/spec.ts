@@ -309,6 +309,8 @@ export interface TargetSpec {
   readonly op: number | null
   /** Create from scratch instead of recovering what is there. */
   readonly factory: boolean
+  /** The mistakes of its kernels as well. */
+  readonly quirks: boolean
 }
 
 /** One device of the machine. `/dev/` + `name` is its path. */

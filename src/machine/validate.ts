@@ -47,7 +47,7 @@ function validateDisk(disk: DiskConfig, config: MachineConfig): void {
     )
   inRange(`${at}queues`, disk.queues, 1, 65535)
   inRange(`${at}poll-queues`, disk.pollQueues, 0, disk.queues)
-  inRange(`${at}depth`, disk.depth, disk.nullBlk ? 1 : 2, 65536)
+  inRange(`${at}depth`, disk.depth, disk.driver === 'nvme' ? 2 : 1, 65536)
   if (disk.stride !== null) inRange(`${at}stride`, disk.stride, 0, 15)
   inRange(`${at}coalesce entries`, disk.coalesceCount, 1, 65536)
   inRange(`${at}coalesce time in ns`, disk.coalesceNs, 0, 3.6e12)

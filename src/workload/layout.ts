@@ -52,7 +52,7 @@ export function targetsOf(devices: readonly DeviceSpec[]): readonly Target[] {
       if (device.kind === 'nvme') return namespaceTargets(device)
       return [{ name, sizeBytes, grows: sizeBytes === null, lbaBytes: device.bs }]
     }
-    const sizeBytes = device.kind === 'pblk' ? targetBytes(device, parentOf(device, devices)) : null
+    const sizeBytes = targetBytes(device, parentOf(device, devices))
     return [{ name, sizeBytes, grows: false, lbaBytes: 4096 }]
   })
 }

@@ -1,8 +1,7 @@
 // Disks of LightNVM for jobs: `--device nvme,ocssd=...` and the targets on it.
 //
 //   ocssdDisk      a disk whose controller has an open-channel device behind it
-//   targetDisk     a target's disk: its queue is planned as that of a bio-based null_blk disk, and becomes the target's
-//                  when it is made, so that jobs find it where they look
+//   targetDisk     a target's disk: its queue is there from boot, so that jobs find it, and is the target's when it is made
 //   makeTargets    before the jobs: the control node's ioctl for each target, in order
 //   removeTargets  after them: what is in buffers goes to the media, so that nothing is under way when all is counted
 
@@ -26,10 +25,13 @@ import {
 } from '../drivers/lightnvm/ioctl.js'
 import { NVM_TARGET_DEFAULT_OP, NVM_TARGET_FACTORY } from '../drivers/lightnvm/lightnvm.js'
 import { pblk_good_capacity } from '../drivers/lightnvm/pblk-geometry.js'
+import {
+  rrpc_geometry_problem,
+  rrpc_pages,
+  rrpc_size_problem,
+} from '../drivers/lightnvm/rrpc-init.js'
 import type { Machine } from '../machine/booted.js'
-import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { ocssdLuns } from '../machine/spec-nvme.js'
-import { parseDevices } from '../machine/spec-parse.js'
 import type { NandTiming, OcssdSpec, TargetSpec } from '../machine/spec.js'
 import { runTask } from './scenario-task.js'
 
@@ -135,11 +137,16 @@ function lunsOf(spec: TargetSpec, parent: OcssdSpec): number {
  * @throws UserError when the device is too small
  */
 export function targetBytes(spec: TargetSpec, parent: OcssdSpec): number {
-  const { wsOpt, clba, chunks } = geometryOf(parent)
+  const { wsOpt, clba, chunks, dom } = geometryOf(parent)
   const all_luns = lunsOf(spec, parent)
   const op = spec.op ?? NVM_TARGET_DEFAULT_OP
   const shape = { csecs: SECTOR_BYTES, ws_opt: wsOpt, all_luns, clba, num_chk: chunks, op }
-  const sectors = pblk_good_capacity(shape)
+  if (spec.kind === 'rrpc') {
+    const small = spec.quirks ? null : rrpc_size_problem(shape)
+    const problem = rrpc_geometry_problem(shape, dom) ?? small
+    if (problem !== null) throw new UserError(`${spec.name}: ${spec.parent}: ${problem}`)
+  }
+  const sectors = spec.kind === 'rrpc' ? rrpc_pages(shape) : pblk_good_capacity(shape)
   if (sectors > 0) return sectors * SECTOR_BYTES
   throw new UserError(
     `${spec.name}: ${spec.parent} is too small: of ${all_luns * chunks} chunks, spare space and metadata leave none`,
@@ -155,15 +162,27 @@ export function parentOf(
 }
 
 export function targetDisk(spec: TargetSpec, parent: OcssdSpec): DiskConfig {
-  const words = 'null_blk,size=1,queue_mode=0,irqmode=0,bs=4096,submit_queues=1'
-  const [place] = parseDevices([words])
-  if (place?.kind !== 'null_blk') throw new Error('a null_blk text is no null_blk')
-  const { kind: type, name, luns, op, factory } = spec
+  const { kind: type, name, luns, op, factory, quirks } = spec
   return {
-    ...nullBlkConfig(place, 0),
     name,
+    driver: 'lightnvm',
     sizeBytes: targetBytes(spec, parent),
-    target: { type, parent: spec.parent, luns, op, factory },
+    lbaShift: 12,
+    queues: 1,
+    pollQueues: 0,
+    depth: 1,
+    model: 'null',
+    serviceNs: 0,
+    units: 1,
+    where: 'inline',
+    wait: 'irq',
+    coalesceCount: 1,
+    coalesceNs: 0,
+    stride: null,
+    shadow: false,
+    mdtsBytes: 0,
+    wc: type === 'pblk',
+    target: { type, parent: spec.parent, luns, op, factory, quirks },
   }
 }
 

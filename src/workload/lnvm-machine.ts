@@ -256,7 +256,8 @@ function createArg(dev: string, { type, name, begin, end, op, factory }: LnvmCre
 
 /** A target of the whole device, for the memory that one takes. */
 function wholeTarget(parent: string): TargetSpec {
-  return { kind: 'pblk', name: parent, parent, luns: null, op: null, factory: true }
+  const rest = { luns: null, op: null, factory: true, quirks: false }
+  return { kind: 'pblk', name: parent, parent, ...rest }
 }
 
 function heapOf(specs: readonly DeviceSpec[]): number {

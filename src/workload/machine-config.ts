@@ -119,14 +119,17 @@ export function controllerHeaps(disks: readonly DiskConfig[]): number {
 /** The disks of a device: one, or one for each namespace. */
 function planDisks(plan: RunPlan, spec: DeviceSpec, nrCpus: number): DiskConfig[] {
   if (spec.kind === 'ocssd') return [ocssdDisk(spec, nrCpus, plan.seed)]
-  if (spec.kind === 'pblk') return [targetDisk(spec, parentOf(spec, plan.devices))]
+  if (spec.kind === 'pblk' || spec.kind === 'rrpc')
+    return [targetDisk(spec, parentOf(spec, plan.devices))]
   const need = plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0
   return diskConfigs(builtOnly(spec), plan.clock, need, nrCpus)
 }
 
 function targetHeaps(devices: readonly DeviceSpec[]): number {
   return devices.reduce(
-    (sum, one) => sum + (one.kind === 'pblk' ? targetHeap(one, parentOf(one, devices)) : 0),
+    (sum, one) =>
+      sum +
+      (one.kind === 'pblk' || one.kind === 'rrpc' ? targetHeap(one, parentOf(one, devices)) : 0),
     0,
   )
 }

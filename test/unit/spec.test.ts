@@ -348,6 +348,7 @@ describe('open-channel devices and targets', () => {
       luns: [0, 3],
       op: 11,
       factory: false,
+      quirks: false,
     })
     expect(
       all(
@@ -474,7 +475,7 @@ describe('lists', () => {
       'nvme,ocssd=1.2,write-fail=5,l2p=1',
       'null_blk,irqmode=2,nr_devices=2,badblocks=1-2',
       'nvme,model=empirical,read=50:80us/100:1ms,where=thread,coalesce=4/0',
-      'rrpc,parent=nvme2n1,luns=0-1',
+      'rrpc,parent=nvme2n1,luns=0-1,quirks=4.19',
     )
     expect(parseDevices(specs.map(formatDevice))).toEqual(specs)
   })

@@ -14,6 +14,7 @@ import { block_prio_find_max, rrpc_blocks_need } from '../../../../src/drivers/l
 import { rrpc_pages } from '../../../../src/drivers/lightnvm/rrpc-init.js'
 import { rrpc_user_limit } from '../../../../src/drivers/lightnvm/rrpc-map.js'
 import { EINVAL } from '../../../../src/kernel/errno.js'
+import { TINY } from '../../device/ocssd/rig.js'
 import { LnvmRig, type LnvmRigOptions } from './rig.js'
 
 const DATA = 12 * 2 ** 20
@@ -299,6 +300,23 @@ describe('rrpc: the collector', () => {
     expect(lun.prio_list.every(one => one.nr_invalid_pages === 0)).toBe(true)
     expect(get(rig, 4)).toBe(5004)
   })
+})
+
+it('ftl-rrpc 10.12: pblk writes vectors of up to 16 sectors, several at once', () => {
+  const rig = new LnvmRig({ geometry: TINY })
+  rig.register()
+  expect(rig.create()).toBe(0)
+  const ios = Array.from({ length: 400 }, (_, i) => rig.write((i * 37) % 500, 1, DATA))
+  for (const io of ios) expect(rig.wait(io)).toBe(0)
+  expect(rig.wait(rig.flush())).toBe(0)
+  const writes = rig.log.filter(({ op }) => op === 0x91)
+  const lengths = writes.map(({ addresses }) => addresses.length)
+  expect([Math.min(...lengths) % 4, Math.max(...lengths) <= 16]).toEqual([0, true])
+  const most = Math.max(
+    ...writes.map(({ at }) => writes.filter(one => one.at <= at && at < one.due).length),
+  )
+  expect(most).toBeGreaterThan(1)
+  expect(most).toBeLessThanOrEqual(8)
 })
 
 describe('rrpc: failures', () => {
