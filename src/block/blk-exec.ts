@@ -28,7 +28,7 @@ import { completion, complete, wait_for_completion_io } from '../kernel/completi
 import { type Sleep, TASK_UNINTERRUPTIBLE } from '../kernel/core.js'
 import { ENODEV, EWOULDBLOCK, EXDEV } from '../kernel/errno.js'
 import { io_schedule, set_current_state } from '../kernel/task.js'
-import { enter, leave } from '../kernel/trace.js'
+import { enter, leave, trace_call } from '../kernel/trace.js'
 import { wait_event } from '../kernel/wait.js'
 import { this_cpu } from './blk-mq.js'
 import { blk_mq_sched_insert_request } from './blk-mq-sched.js'
@@ -86,7 +86,9 @@ export function blk_mq_alloc_request_hctx(
   if (hctx === undefined || cpu === undefined) return leave(k, t, -EXDEV)
   if (q.dying) return leave(k, t, -ENODEV)
   if (q.mq_freeze_depth > 0) return leave(k, t, -EWOULDBLOCK)
+  trace_call(k, 'blk_queue_enter')
   const rq = blk_mq_get_request(q, opf, flags, cpu)
+  trace_call(k, 'blk_queue_exit')
   return leave(k, t, rq === 0 ? -EWOULDBLOCK : rq)
 }
 

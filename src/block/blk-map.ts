@@ -84,12 +84,17 @@ export function blk_rq_map_kern(q: request_queue, rq: number, data: number, byte
   leave(k, t)
 }
 
+/** Whether a program's buffer is used as it is; else its data are copied. */
+function aligned(data: number, bytes: number): boolean {
+  return data % DMA_ALIGNMENT === 0 && bytes % DMA_ALIGNMENT === 0
+}
+
 /** The same for a program's buffer. @returns its bio, for blk_rq_unmap_user */
 export function blk_rq_map_user(q: request_queue, rq: number, data: number, bytes: number): number {
   const { k } = q.blk
   const t = enter(k, 'blk_rq_map_user')
   const v = enter(k, 'blk_rq_map_user_iov')
-  const c = enter(k, 'bio_copy_user_iov')
+  const c = aligned(data, bytes) ? enter(k, 'bio_map_user_iov') : enter(k, 'bio_copy_user_iov')
   const bio = add_bio(q, rq, data, bytes, () => {})
   leave(k, c)
   blk_rq_append_bio(q, rq, bio, bytes)
@@ -101,9 +106,13 @@ export function blk_rq_map_user(q: request_queue, rq: number, data: number, byte
 export function blk_rq_unmap_user(q: request_queue, bio: number): void {
   const { k } = q.blk
   const t = enter(k, 'blk_rq_unmap_user')
-  const u = enter(k, 'bio_uncopy_user')
+  const { view } = q.blk
+  const direct = aligned(view.u32(bio + L.BIO_DATA), view.u32(bio + L.BIO_SIZE))
+  const u = direct ? enter(k, 'bio_unmap_user') : enter(k, 'bio_uncopy_user')
   trace_call(k, 'bio_put')
-  bio_put(q.blk, bio)
+  if (direct) trace_call(k, 'bio_put')
+  else bio_put(q.blk, bio)
   leave(k, u)
+  if (direct) bio_put(q.blk, bio)
   leave(k, t)
 }

@@ -34,6 +34,7 @@ import { blk_mq_quiesce_queue, blk_mq_run_work_fn, requeue_work_of } from './blk
 import { blk_mq_map_queues } from './blk-mq-cpumap.js'
 import {
   blk_freeze_queue_start,
+  blk_mq_freeze_queue,
   blk_mq_freeze_queue_wait,
   blk_mq_unfreeze_queue,
   blk_set_queue_dying,
@@ -149,12 +150,20 @@ function __blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: number): boolean {
   return leave(k, t, true)
 }
 
+function blk_mq_free_rqs(set: blk_mq_tag_set): void {
+  const { k } = set.blk
+  const t = enter(k, 'blk_mq_free_rqs')
+  if (set.ops.exit_request)
+    for (let tag = 0; tag < set.queue_depth; tag++) set.ops.exit_request(set)
+  leave(k, t)
+}
+
 /** The tags of hardware queues from `first` on are given back. */
 function blk_mq_free_rq_maps(set: blk_mq_tag_set, first: number): void {
   const { k } = set.blk
   for (const [i, memory] of (set.tag_memory ?? []).entries()) {
     if (i < first) continue
-    trace_call(k, 'blk_mq_free_rqs')
+    blk_mq_free_rqs(set)
     trace_call(k, 'blk_mq_free_tags')
     if (set.memory?.tags(i)?.tags !== memory.tags) blk_mq_free_tags(set.blk, memory)
   }
@@ -245,6 +254,7 @@ function blk_alloc_queue_node(set: blk_mq_tag_set, at: number, name: string): re
     mq_freeze_wq: new wait_queue_head(k, 'frozen queue'),
     mq_freeze_depth: 0,
     quiesced: false,
+    init_done: set.at !== undefined,
     dying: false,
     queuedata: null,
     flush_rqs: [] as number[],
@@ -329,6 +339,8 @@ function blk_mq_exit_hctx(hctx: blk_mq_hw_ctx): void {
   const { q } = hctx
   const { k } = q.blk
   const t = enter(k, 'blk_mq_exit_hctx')
+  const set = q.tag_set as blk_mq_tag_set
+  if (set.at === undefined) q.ops.exit_request?.(set)
   q.ops.exit_hctx?.(hctx, hctx.queue_num)
   trace_call(k, 'blk_free_flush_queue')
   q.blk.hctxs.delete(hctx.at)
@@ -527,16 +539,24 @@ function* blk_sync_queue(q: request_queue): Sleep<void> {
   leave(q.blk.k, t)
 }
 
-/** Its hardware queues go, and its place in the tag set. */
-function blk_mq_free_queue(q: request_queue): void {
+/** Its place in the tag set goes. Who is left alone there shares no more, and is stopped while it learns that. */
+function* blk_mq_del_queue_tag_set(q: request_queue): Sleep<void> {
+  const set = q.tag_set as blk_mq_tag_set
+  if (!set.tag_list) return
+  set.tag_list = set.tag_list.filter(other => other !== q)
+  const [other] = set.tag_list
+  if (set.tag_list.length !== 1 || other === undefined) return
+  yield* blk_mq_freeze_queue(other)
+  update_shared(set)
+  blk_mq_unfreeze_queue(other)
+}
+
+/** Its place in the tag set and its hardware queues go. */
+function* blk_mq_free_queue(q: request_queue): Sleep<void> {
   const { blk } = q
   const t = enter(blk.k, 'blk_mq_free_queue')
-  const set = q.tag_set as blk_mq_tag_set
+  yield* blk_mq_del_queue_tag_set(q)
   for (const hctx of q.queue_hw_ctx) blk_mq_exit_hctx(hctx)
-  if (set.tag_list) {
-    set.tag_list = set.tag_list.filter(other => other !== q)
-    update_shared(set)
-  }
   leave(blk.k, t)
 }
 
@@ -549,12 +569,12 @@ export function* blk_cleanup_queue(q: request_queue): Sleep<void> {
   blk_freeze_queue_start(q)
   yield* blk_mq_freeze_queue_wait(q)
   leave(blk.k, f)
-  blk_mq_quiesce_queue(q)
+  if (q.init_done) blk_mq_quiesce_queue(q)
   if (q.bdi !== null) del_timer_sync(q.bdi.laptop_mode_wb_timer)
   yield* blk_sync_queue(q)
   blk_mq_exit_sched(q)
   if (q.bdi !== null) trace_call(blk.k, 'bdi_put')
-  blk_mq_free_queue(q)
+  yield* blk_mq_free_queue(q)
   blk.queues.delete(q.at)
   leave(blk.k, t)
 }
@@ -586,14 +606,20 @@ function* __blk_release_queue(work: work_struct<request_queue>): Sleep<void> {
   leave(k, t)
 }
 
-/** The driver's reference, the last one: a work ends what is left of the queue. */
-export function blk_put_queue(q: request_queue): void {
+/** The last reference is gone: a work ends what is left of the queue. */
+export function blk_release_queue(q: request_queue): void {
   const { k } = q.blk
-  const t = enter(k, 'blk_put_queue')
-  const r = enter(k, 'blk_release_queue')
+  const t = enter(k, 'blk_release_queue')
   const release = new work_struct<request_queue>(k, q)
   INIT_WORK(release, __blk_release_queue)
   schedule_work(k, release)
-  leave(k, r)
+  leave(k, t)
+}
+
+/** A disk's reference, the last one. */
+export function blk_put_queue(q: request_queue): void {
+  const { k } = q.blk
+  const t = enter(k, 'blk_put_queue')
+  blk_release_queue(q)
   leave(k, t)
 }

@@ -47,7 +47,7 @@ import {
   RQF_SOFTBARRIER,
 } from '../../assembly/nvme.js'
 import { msecs_to_jiffies } from '../kernel/time.js'
-import { enter, leave } from '../kernel/trace.js'
+import { enter, leave, trace_call } from '../kernel/trace.js'
 import { cancel_delayed_work, mod_delayed_work_on } from '../kernel/workqueue-cancel.js'
 import { queue_work } from '../kernel/workqueue-queue.js'
 import {
@@ -511,6 +511,7 @@ export function blk_mq_start_stopped_hw_queues(q: request_queue, async: boolean)
 export function blk_mq_quiesce_queue(q: request_queue): void {
   const t = enter(q.blk.k, 'blk_mq_quiesce_queue')
   q.quiesced = true
+  trace_call(q.blk.k, 'blk_queue_flag_set')
   for (const hctx of q.queue_hw_ctx) set_bits(q.blk, hctx.at + HC_GATE, GATE_QUIESCED)
   leave(q.blk.k, t)
 }
@@ -518,6 +519,7 @@ export function blk_mq_quiesce_queue(q: request_queue): void {
 export function blk_mq_unquiesce_queue(q: request_queue): void {
   const t = enter(q.blk.k, 'blk_mq_unquiesce_queue')
   q.quiesced = false
+  trace_call(q.blk.k, 'blk_queue_flag_clear')
   for (const hctx of q.queue_hw_ctx) clear_bits(q.blk, hctx.at + HC_GATE, GATE_QUIESCED)
   blk_mq_run_hw_queues(q, true)
   leave(q.blk.k, t)

@@ -82,7 +82,8 @@ export interface blk_mq_ops {
   readonly open?: (q: request_queue) => void
   /** Its first open: whether it is what it was. */
   readonly revalidate_disk?: (q: request_queue) => Sleep<number>
-  readonly release?: (q: request_queue) => void
+  /** True: nobody else has the disk, whose driver has let go of it. */
+  readonly release?: (q: request_queue) => Sleep<boolean> | undefined
   /** @returns BLK_EH_DONE or BLK_EH_RESET_TIMER; it may sleep */
   readonly timeout?: (q: request_queue, rq: number) => number | Sleep<number>
   /** DRIVER_HOST: gives a request to the driver. @returns a blk_status_t */
@@ -92,6 +93,8 @@ export interface blk_mq_ops {
   /** NVMe: a command ended with an NVMe status that is not success; the driver retries or ends its request. */
   readonly complete_failed?: (q: request_queue, rq: number, status: number) => void
   /** A request slot was made, of hardware queue `hctx_idx`. */
+  /** Of all requests that init_request had. */
+  readonly exit_request?: (set: tag_set_facts) => void
   readonly init_request?: (set: tag_set_facts, rq: number, hctx_idx: number) => void
   /** Fills the map of CPUs to hardware queues. */
   readonly map_queues?: (set: tag_set_facts) => void
@@ -150,6 +153,8 @@ export interface request_queue {
   readonly mq_freeze_wq: wait_queue_head
   mq_freeze_depth: number
   quiesced: boolean
+  /** A disk: it stands in sysfs, or stood there since boot. */
+  init_done: boolean
   dying: boolean
   /** The driver's own (a namespace). */
   queuedata: unknown

@@ -21,6 +21,7 @@ function __blk_mq_register_dev(q: request_queue): void {
 function blk_register_queue(q: request_queue): void {
   const { k } = q.blk
   const t = enter(k, 'blk_register_queue')
+  q.init_done = true
   trace_call(k, 'blk_queue_bypass_end')
   __blk_mq_register_dev(q)
   leave(k, t)

@@ -5,13 +5,22 @@
 //   connect    a pair of sockets, or -ECONNREFUSED
 //   cut        the wire is gone: nothing arrives any more, and nobody is told (half-open)
 //   reset      the wire is gone, and both ends know
+//   tamper     what arrives is not what was sent: digests, and a peer that breaks the rules
 //
 // Faults are asked for by who drives the machine; bytes are never reordered, as TCP promises.
 
 import { ECONNREFUSED } from '../kernel/errno.js'
 
+/** Which end of a connection: who connected, or who listened. */
+export type LinkEnd = 'connector' | 'listener'
+
+/** What arrives at an end in place of what was sent to it. */
+export type LinkTamper = (bytes: Uint8Array, at: LinkEnd) => Uint8Array
+
 /** One end of a connection. */
 export class LinkSocket {
+  readonly #network: LinkNetwork
+  readonly #end: LinkEnd
   closed = false
   peer: LinkSocket | null = null
   /** Nothing arrives, nobody knows. */
@@ -22,6 +31,11 @@ export class LinkSocket {
   sk_write_space: () => void = () => {}
   sk_state_change: () => void = () => {}
   readonly #received: Uint8Array[] = []
+
+  constructor(network: LinkNetwork, end: LinkEnd) {
+    this.#network = network
+    this.#end = end
+  }
 
   recv(): Uint8Array | null {
     return this.#received.shift() ?? null
@@ -36,8 +50,15 @@ export class LinkSocket {
     if (peer === null || this.closed || this.silent || peer.silent) return
     const out = new Uint8Array(bytes)
     fill(out, 0)
-    peer.#received.push(out)
-    peer.sk_data_ready()
+    peer.#arrive(out)
+  }
+
+  #arrive(bytes: Uint8Array): void {
+    const { tamper } = this.#network
+    const arrived = tamper === null ? bytes : tamper(bytes, this.#end)
+    if (arrived.length === 0) return
+    this.#received.push(arrived)
+    this.sk_data_ready()
   }
 
   sk_stream_is_writeable(): boolean {
@@ -69,6 +90,7 @@ export class LinkNetwork {
   readonly #listeners: Map<string, (sock: LinkSocket) => void> = new Map()
   /** Connections that are open: the ends of those who connected. */
   readonly connections: Set<LinkSocket> = new Set()
+  tamper: LinkTamper | null = null
 
   listen(address: string, accept: (sock: LinkSocket) => void): void {
     this.#listeners.set(address, accept)
@@ -83,7 +105,8 @@ export class LinkNetwork {
   connect(address: string): LinkSocket | number {
     const accept = this.#listeners.get(address)
     if (accept === undefined) return -ECONNREFUSED
-    const [here, there] = [new LinkSocket(), new LinkSocket()]
+    const here = new LinkSocket(this, 'connector')
+    const there = new LinkSocket(this, 'listener')
     here.peer = there
     there.peer = here
     this.connections.add(here)

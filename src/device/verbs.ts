@@ -192,7 +192,6 @@ export class VerbsId {
     this.#flush()
     if (peer?.established) {
       peer.established = false
-      peer.#flush()
       peer.#event('DISCONNECTED')
     }
     this.#event('DISCONNECTED')

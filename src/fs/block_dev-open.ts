@@ -1,12 +1,13 @@
 // Opening and closing a block device: fs/block_dev.c of Linux 4.19.
 //
 //   blkdev_open, blkdev_close   what a program does; the last close writes nothing back, because direct I/O leaves nothing
-//                               behind
+//                               behind; a disk that was removed meanwhile goes with it
 //   register_disk               the first open of a new disk: its partition table is looked for in the first page, through
 //                               the page cache, which forgets the page again
 //
 // There is one inode for each disk and nothing to look up. No disk has partitions.
 
+import { blk_put_queue } from '../block/blk-mq-init.js'
 import type { request_queue } from '../block/blkdev.js'
 import type { Sleep } from '../kernel/core.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
@@ -50,7 +51,9 @@ function* __blkdev_put(q: request_queue, last: inode | null): Sleep<void> {
     yield* filemap_write_and_wait(last.i_mapping)
     truncate_inode_pages(last.i_mapping, () => trace_call(k, 'blkdev_releasepage'))
   }
-  q.ops.release?.(q)
+  const release = q.ops.release?.(q)
+  const gone = release ? yield* release : false
+  if (gone) blk_put_queue(q)
   if (last !== null) {
     trace_call(k, 'bdi_put')
     trace_call(k, 'bd_forget')

@@ -239,7 +239,10 @@ export class HostKernel {
       name: 'null_blk',
       timeout: (q, rq) => this.#null_timeout_rq(q, rq),
       open: () => trace_call(k, 'null_open'),
-      release: () => trace_call(k, 'null_release'),
+      release: () => {
+        trace_call(k, 'null_release')
+        return undefined
+      },
     }
   }
 

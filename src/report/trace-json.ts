@@ -93,6 +93,12 @@ function fold(
 /** Tracepoints that recordings leave out. */
 const NOT_RECORDED = new Set(['timer_cancel', 'hrtimer_cancel'])
 
+/** Nor do they have the ends of delayed works' timers: the works begin there. */
+function isRecorded({ name, fields }: TraceRecord): boolean {
+  if (NOT_RECORDED.has(name)) return false
+  return name !== 'timer_expire_entry' || fields['function'] !== 'delayed_work_timer_fn'
+}
+
 /** Fields that mean something in one run only. */
 const LEFT_OUT = new Set(['sector', 'dev'])
 
@@ -107,7 +113,7 @@ export function traceJson(about: TraceDocument, records: readonly TraceRecord[])
   let context = ''
   for (const record of records) {
     if (record.kind === 'event') {
-      if (NOT_RECORDED.has(record.name)) continue
+      if (!isRecorded(record)) continue
       events.push({ event: record.name, fields: known(record.fields), at: steps.length - 1 })
       continue
     }

@@ -109,7 +109,7 @@ export class FabricStage {
         bdev: this.machine.host!.queue(disk),
         bytes: disk.config.sizeBytes,
         uuid: new Uint8Array(16).fill(1),
-        nguid: new Uint8Array(16).fill(2),
+        nguid: new Uint8Array(16),
         persist: null,
       }),
     )

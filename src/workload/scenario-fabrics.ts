@@ -1,22 +1,25 @@
 // Trace scenarios of NVMe over fabrics: host and target in one kernel, a null_blk disk behind the target.
 //
 //   nvme{loop|rdma|fc|tcp}-{connect|disconnect|read|write|flush|batchr|batchw|reset|keepalive|target-lost-reconnect}
+//   nvme{rdma|fc|tcp}-ERROR: what goes wrong, of scenario-fabric-errors.ts
 //   nvmefc-{ports|remoteport-lost|remoteport-back} beside these, without keepalive and target-lost-reconnect
 //   -Ncpu behind a name: other than two CPUs; -4.9 (rdma, fc): the workqueues of that age
 //
 // The TCP ones follow 5.10, on 4.19's core: the functions between are 4.19's.
 
+import { nvme_delete_ctrl } from '../drivers/nvme/host/core-state.js'
 import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
 import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
 import type { request_queue } from '../block/blkdev.js'
 import { mq_deadline } from '../block/mq-deadline.js'
 import { nvme_sysfs_reset } from '../drivers/nvme/host/core-ioctl.js'
-import { nvme_delete_ctrl } from '../drivers/nvme/host/core-ctrl.js'
+
 import { nvmf_dev_write } from '../drivers/nvme/host/fabrics.js'
 import type { KernelEra } from '../drivers/nvme/host/era.js'
 import type { nvme_ctrl } from '../drivers/nvme/host/nvme.js'
 import { nvme_ns_identify, nvme_sysfs_delete, nvme_sysfs_show } from '../drivers/nvme/host/sysfs.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
+import { blkdev_close, blkdev_open } from '../fs/block_dev-open.js'
 import { page_cache_init } from '../fs/page-cache.js'
 import type { Sleep } from '../kernel/core.js'
 import { msleep } from '../kernel/timer-sleep.js'
@@ -27,6 +30,13 @@ import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine } from '../machine/machine.js'
 import { parseDevices } from '../machine/spec-parse.js'
 import { TraceRings, traceBytes } from '../machine/trace-ring.js'
+import {
+  ERROR_STORIES,
+  errorOptions,
+  hasErrorStory,
+  isErrorStory,
+  playError,
+} from './scenario-fabric-errors.js'
 import {
   FABRIC_BYTES,
   FABRIC_HEAP,
@@ -55,6 +65,7 @@ const STORIES = [
   'ports',
   'remoteport-lost',
   'remoteport-back',
+  ...ERROR_STORIES,
 ] as const
 const FC_STORIES = ['ports', 'remoteport-lost', 'remoteport-back']
 const FC_LACKS = ['keepalive', 'target-lost-reconnect']
@@ -77,6 +88,7 @@ export interface FabricScenario {
 
 /** Loop has no wire that could be lost; FC's is lost with its port. */
 function exists(transport: string, story: string): boolean {
+  if (isErrorStory(story)) return hasErrorStory(transport, story)
   if (transport === 'fc') return !FC_LACKS.includes(story)
   if (FC_STORIES.includes(story)) return false
   return transport !== 'loop' || story !== 'target-lost-reconnect'
@@ -90,7 +102,9 @@ export const FABRIC_SCENARIOS: readonly string[] = [
       .map(story => `nvme${transport}-${story}`),
   ),
   ...['rdma', 'fc'].flatMap(transport =>
-    STORIES.filter(story => exists(transport, story)).map(story => `nvme${transport}-${story}-4.9`),
+    STORIES.filter(story => exists(transport, story) && !isErrorStory(story)).map(
+      story => `nvme${transport}-${story}-4.9`,
+    ),
   ),
 ]
 
@@ -103,6 +117,7 @@ export function parseFabricScenario(name: string): FabricScenario | null {
   if (cpus < 1 || cpus > 64 || (era === '4.9' && transport !== 'rdma' && transport !== 'fc'))
     return null
   if (m[2] !== undefined && !exists(transport, m[2])) return null
+  if (era === '4.9' && isErrorStory(m[2] ?? null)) return null
   const story = (m[2] as Story | undefined) ?? null
   return { name, transport, story, op: (m[3] as Op | undefined) ?? null, cpus, era }
 }
@@ -130,6 +145,9 @@ function machineOf(s: FabricScenario): MachineConfig {
   }
 }
 
+/** What is lost has been connected for a while. */
+const SETTLED_MS = 4000
+
 /** Stories in which a controller is tried again soon. */
 const LOSSES: readonly (Story | null)[] = [
   'target-lost-reconnect',
@@ -142,6 +160,10 @@ function configWords(s: FabricScenario): Record<string, string> {
   if (s.story === 'target-lost-reconnect') return { reconnect_delay: '1', kato: '5', cpus }
   if (s.op === null) return { cpus }
   return { op: s.op, count: s.op.startsWith('batch') ? '4' : '1', cpus }
+}
+
+function usualOptions(story: Story | null): string {
+  return LOSSES.includes(story) ? ',reconnect_delay=1' : ''
 }
 
 // ---------------------------------------------------------------- what happens
@@ -174,7 +196,7 @@ class Acts {
 
   *connect(): Sleep<void> {
     const { transport, story } = this.#s
-    const lost = LOSSES.includes(story) ? ',reconnect_delay=1' : ''
+    const lost = isErrorStory(story) ? errorOptions(story) : usualOptions(story)
     const ctrl = yield* nvmf_dev_write(
       this.#stage.f,
       `${FABRIC_TEXTS[transport]},queue_size=32${lost}`,
@@ -182,14 +204,17 @@ class Acts {
     if (typeof ctrl === 'number') throw new Error(`connect: ${ctrl}: ${this.#stage.f.why}`)
   }
 
-  /** What nvme-cli does: it looks for the controller, asks its disk who it is, and has it deleted. */
+  /** What nvme-cli does: it looks for the controller, asks its disk who it is, and has it deleted; then it ends. */
   *disconnect(): Sleep<void> {
     const { ctrl } = this
     nvme_sysfs_show(ctrl)
+    const { q } = this
+    yield* blkdev_open(q)
     yield* nvme_ns_identify(ctrl.namespaces[0]!, this.#data)
     const { rdma, fc } = this.#stage
     const old = this.#s.transport === 'fc' ? fc : rdma
     yield* nvme_sysfs_delete(ctrl, this.#s.era === '4.9' ? one => old.del(one) : nvme_delete_ctrl)
+    yield* blkdev_close(q)
   }
 
   *#batch(write: boolean): Sleep<void> {
@@ -232,14 +257,14 @@ class Acts {
 
 async function prepare(machine: Machine, acts: Acts, s: FabricScenario): Promise<void> {
   const { k } = machine.host!
-  if (s.story === 'connect' || s.story === 'ports') return
+  if (s.story === 'connect' || s.story === 'ports' || s.story === 'refused') return
   await runTask(machine, 'sh', 0, function* () {
     yield* acts.connect()
     yield* acts.settled()
     yield* blkdev_read_iter(acts.io(false, 0))
     yield* msleep(k, 100)
     yield* blkdev_read_iter(acts.io(false, 0))
-    yield* msleep(k, 100)
+    yield* msleep(k, LOSSES.includes(s.story) ? SETTLED_MS : 100)
   })
 }
 
@@ -255,6 +280,18 @@ async function play(
   else if (s.story === 'reset') await runTask(machine, 'init', cpu, () => acts.reset())
   else if (s.story === 'keepalive') await rest(machine, (KATO_S + 1) * 1e9)
   else if (s.story === 'ports') return
+  else if (isErrorStory(s.story))
+    await playError(s.story, {
+      stage,
+      transport: s.transport,
+      ctrl: () => acts.ctrl,
+      read: () => blkdev_read_iter(acts.io(false, 1)),
+      task: body =>
+        runTask(machine, 'init', cpu, function* () {
+          yield* body()
+        }),
+      rest: ns => rest(machine, ns),
+    })
   else if (s.story === 'remoteport-lost' || s.story === 'remoteport-back')
     await loseRemotePort(machine, stage, s)
   else if (s.story === 'target-lost-reconnect') {

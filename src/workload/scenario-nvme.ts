@@ -231,7 +231,7 @@ class Acts {
   *#admin(cmd: nvme_command, bytes: number): Sleep<void> {
     const ctrl = this.nvme.ctrl(0)!
     nvme_dev_open(ctrl)
-    const passthru = { cmd, addr: this.#data, data_len: bytes }
+    const passthru = { cmd, addr: this.#data + 2, data_len: bytes }
     yield* nvme_dev_ioctl(ctrl, { op: 'admin', passthru, result: { u32: 0, u64: 0n } })
   }
 

@@ -5,6 +5,7 @@ import type { Fuzz } from './fuzzer.js'
 import { fuzz as jobfile } from './jobfile.js'
 import { fuzz as nvmeController } from './nvme-controller.js'
 import { fuzz as nvmeDriver } from './nvme-driver.js'
+import { host as nvmeTcpHost } from './nvme-tcp-host.js'
 import { codec as nvmeTcpCodec, target as nvmeTcpTarget } from './nvme-tcp.js'
 
 /** By name, in the order they run. */
@@ -15,4 +16,5 @@ export const FUZZERS: Readonly<Record<string, Fuzz>> = {
   'nvme-driver': nvmeDriver,
   'nvme-tcp-codec': nvmeTcpCodec,
   'nvme-tcp-target': nvmeTcpTarget,
+  'nvme-tcp-host': nvmeTcpHost,
 }

@@ -2,13 +2,13 @@
 // that can happen to a connection, drawn from a seed.
 //
 //   reads and writes of random places and sizes, each task in a region of its own, against a model of what must be there;
-//   meanwhile the wire breaks, goes silent, the target goes away for a while, the controller is reset or deleted
+//   meanwhile the wire breaks, goes silent in one or both directions, turns a bit (digests find it), the target goes away for
+//   a while, the controller is reset or deleted, also while it reconnects
 //
 // In the end: every I/O has ended once, what was written is there, the controller is live or gone, no tag is lost, the
 // target holds nothing of a host that has gone.
 
-import { nvme_delete_ctrl } from '../../src/drivers/nvme/host/core-ctrl.js'
-import { nvme_reset_ctrl } from '../../src/drivers/nvme/host/core-state.js'
+import { nvme_delete_ctrl, nvme_reset_ctrl } from '../../src/drivers/nvme/host/core-state.js'
 import type { nvme_ctrl } from '../../src/drivers/nvme/host/nvme.js'
 import type { Sleep } from '../../src/kernel/core.js'
 import { msleep } from '../../src/kernel/timer-sleep.js'
@@ -51,6 +51,7 @@ class Simulation {
   readonly #transport: string
   readonly #events: string[] = []
   readonly #ctrl: nvme_ctrl
+  readonly #digests: boolean
   #ios = 0
   #failed = 0
   #running = 0
@@ -69,7 +70,9 @@ class Simulation {
       this.#transport === 'loop'
         ? ''
         : `,reconnect_delay=1,ctrl_loss_tmo=${this.#random.pick([3, 600])}`
-    this.#ctrl = this.#rig.connect(`${texts[this.#transport]}${more},queue_size=16`)
+    this.#digests = this.#transport === 'tcp' && this.#random.chance(50)
+    const digests = this.#digests ? ',hdr_digest,data_digest' : ''
+    this.#ctrl = this.#rig.connect(`${texts[this.#transport]}${more}${digests},queue_size=16`)
   }
 
   /** One task: a model of its region, and I/O until it has done enough or the disk is gone. */
@@ -123,12 +126,44 @@ class Simulation {
     }
   }
 
+  /** Bytes that come to one end are lost for a while: it takes the other for dead, or not. */
+  #deaf(): void {
+    const { network } = this.#rig
+    const end = this.#random.pick(['connector', 'listener'] as const)
+    let lost = this.#random.below(20)
+    network.tamper = (bytes, at) => {
+      if (at !== end) return bytes
+      if (--lost <= 0) {
+        network.tamper = null
+        network.reset()
+      }
+      return new Uint8Array(0)
+    }
+  }
+
+  /** A bit is turned on the way. */
+  #turn(): void {
+    const { network } = this.#rig
+    let wait = this.#random.below(6)
+    network.tamper = bytes => {
+      if (wait-- > 0) return bytes
+      network.tamper = null
+      const turned = bytes.slice()
+      turned[this.#random.below(bytes.length)]! ^= 1 << this.#random.below(8)
+      return turned
+    }
+  }
+
   #trouble(): void {
     const rig = this.#rig
     const what = this.#random.pick([
       'reset wire',
       'silence',
+      'deaf',
+      'turned bit',
       'target away',
+      'away and reset',
+      'away and delete',
       'reset',
       'reset',
       'delete',
@@ -141,8 +176,15 @@ class Simulation {
       fcloop_delete_remote_port(rig.link, FC_TARGET)
       fcloop_create_remote_port(rig.link, FC_REMOTE)
     } else if (what === 'silence') rig.network.cut()
+    else if (what === 'deaf') this.#deaf()
+    else if (what === 'turned bit' && this.#digests) this.#turn()
     else if (what === 'target away') rig.lose()
-    else if (what === 'reset') nvme_reset_ctrl(this.#ctrl)
+    else if (what === 'away and reset' || what === 'away and delete') {
+      rig.lose()
+      rig.pass(this.#random.below(1500) / 1000)
+      if (what === 'away and reset') nvme_reset_ctrl(this.#ctrl)
+      else if (this.#random.chance(30)) nvme_delete_ctrl(this.#ctrl)
+    } else if (what === 'reset') nvme_reset_ctrl(this.#ctrl)
     else if (what === 'delete' && this.#random.chance(30)) nvme_delete_ctrl(this.#ctrl)
   }
 
@@ -158,6 +200,7 @@ class Simulation {
       this.#trouble()
     }
     rig.pass(this.#random.below(4))
+    rig.network.tamper = null
     rig.back()
     for (let n = 0; n < 200 && this.#running > 0; n++) rig.pass(2)
     check(this.#running === 0, `I/O has not ended: ${rig.log().slice(-5).join('; ')}`)

@@ -3,7 +3,8 @@
 
 import { LinkNetwork } from '../../../src/device/tcp-link.js'
 import { VerbsFabric } from '../../../src/device/verbs.js'
-import { nvme_core_init, nvme_delete_ctrl } from '../../../src/drivers/nvme/host/core-ctrl.js'
+import { nvme_core_init } from '../../../src/drivers/nvme/host/core-ctrl.js'
+import { nvme_delete_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
 import { type KernelEra, NVME_ERAS } from '../../../src/drivers/nvme/host/era.js'
 import {
   nvmf_dev_write,

@@ -1,8 +1,8 @@
 // NVMe over Fibre Channel over fcloop, both ends in one kernel, in both eras.
 
 import { describe, expect, it } from 'vitest'
-import { nvme_delete_ctrl } from '../../../src/drivers/nvme/host/core-ctrl.js'
-import { nvme_reset_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
+
+import { nvme_delete_ctrl, nvme_reset_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
 import type { KernelEra } from '../../../src/drivers/nvme/host/era.js'
 import { nvmf_dev_write } from '../../../src/drivers/nvme/host/fabrics.js'
 import { nvme_fc_set_remoteport_devloss } from '../../../src/drivers/nvme/host/fc-ports.js'

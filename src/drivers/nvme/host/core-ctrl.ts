@@ -3,7 +3,7 @@
 //   nvme_core_init          the module's workqueues
 //   nvme_init_ctrl          a new controller: number, works
 //   nvme_start_ctrl         it is live: namespaces are looked for, events asked for
-//   nvme_stop_ctrl, nvme_uninit_ctrl, nvme_put_ctrl
+//   nvme_stop_ctrl, nvme_uninit_ctrl
 //   nvme_disable_ctrl, nvme_enable_ctrl, nvme_shutdown_ctrl   by its registers, with their waits
 //   nvme_stop_queues, nvme_kill_queues, nvme_start_freeze ... what happens to the queues of all namespaces
 
@@ -26,7 +26,7 @@ import {
 } from '../../../block/blk-mq-freeze.js'
 import type { BlockLayer, request_queue } from '../../../block/blkdev.js'
 import type { Sleep } from '../../../kernel/core.js'
-import { EBUSY, ENODEV } from '../../../kernel/errno.js'
+import { ENODEV } from '../../../kernel/errno.js'
 import { msleep } from '../../../kernel/timer-sleep.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { alloc_workqueue } from '../../../kernel/workqueue-alloc.js'
@@ -51,8 +51,8 @@ import {
   nvme_start_keep_alive,
   nvme_stop_keep_alive,
 } from './core-event.js'
+import { nvme_put_ctrl } from './core-ref.js'
 import { nvme_queue_scan, nvme_scan_work } from './core-scan.js'
-import { nvme_change_ctrl_state } from './core-state.js'
 import type { nvme_era } from './era.js'
 import {
   NVME_CC_AMS_RR,
@@ -117,7 +117,7 @@ function* nvme_do_delete_ctrl(ctrl: nvme_ctrl, remove: (c: nvme_ctrl) => Sleep<v
   yield* remove(ctrl)
   if (ctrl.ops.delete_ctrl) yield* ctrl.ops.delete_ctrl(ctrl)
   nvme_uninit_ctrl(ctrl)
-  nvme_put_ctrl(ctrl)
+  yield* nvme_put_ctrl(ctrl)
 }
 
 /** The delete_work of transports that delete by it; `remove` takes the namespaces away. */
@@ -130,15 +130,6 @@ export function nvme_delete_ctrl_work_of(
     yield* nvme_do_delete_ctrl(work.container, remove)
     leave(k, t)
   }
-}
-
-/** Asks for the end of a controller. @returns 0 or -EBUSY */
-export function nvme_delete_ctrl(ctrl: nvme_ctrl): number {
-  const { k } = ctrl
-  const t = enter(k, 'nvme_delete_ctrl')
-  if (!nvme_change_ctrl_state(ctrl, 'DELETING')) return leave(k, t, -EBUSY)
-  const queued = queue_work(ctrl.nvme.nvme_delete_wq, ctrl.delete_work)
-  return leave(k, t, queued ? 0 : -EBUSY)
 }
 
 // ---------------------------------------------------------------- beginning and end
@@ -254,33 +245,6 @@ export function nvme_uninit_ctrl(ctrl: nvme_ctrl): void {
   const t = enter(k, 'nvme_uninit_ctrl')
   const at = nvme.ctrls.indexOf(ctrl)
   if (at >= 0) nvme.ctrls.splice(at, 1)
-  leave(k, t)
-}
-
-export function nvme_get_ctrl(ctrl: nvme_ctrl): void {
-  ctrl.refs++
-}
-
-/** Drops a reference; the last one ends the controller. */
-export function nvme_put_ctrl(ctrl: nvme_ctrl): void {
-  if (--ctrl.refs > 0) return
-  const { k, nvme } = ctrl
-  const t = enter(k, 'nvme_free_ctrl')
-  nvme.instances.delete(ctrl.instance)
-  ctrl.ops.free_ctrl(ctrl)
-  if (ctrl.identified) nvme_put_subsystem(ctrl)
-  leave(k, t)
-}
-
-function nvme_put_subsystem(ctrl: nvme_ctrl): void {
-  const { k, nvme } = ctrl
-  const t = enter(k, 'nvme_put_subsystem')
-  const left = (nvme.subsystems.get(ctrl.subnqn) ?? 1) - 1
-  if (left > 0) nvme.subsystems.set(ctrl.subnqn, left)
-  else {
-    nvme.subsystems.delete(ctrl.subnqn)
-    trace_call(k, 'nvme_release_subsystem')
-  }
   leave(k, t)
 }
 

@@ -32,6 +32,7 @@ import {
   type blk_mq_tag_set,
 } from '../../../block/blk-mq-init.js'
 import { blk_mq_freeze_queue, blk_mq_unfreeze_queue } from '../../../block/blk-mq-freeze.js'
+import type { request_queue } from '../../../block/blkdev.js'
 import { del_gendisk, device_add_disk } from '../../../block/genhd.js'
 import type { Sleep } from '../../../kernel/core.js'
 import { EIO, ENODEV } from '../../../kernel/errno.js'
@@ -50,6 +51,7 @@ import {
   with_buffer,
 } from './core-cmd.js'
 import { nvme_id, nvme_set_queue_limits } from './core-identify.js'
+import { nvme_get_ctrl, nvme_put_ctrl } from './core-ref.js'
 import {
   NVME_CTRL_ONCS_DSM,
   NVME_ID_CNS_NS_DESC_LIST,
@@ -236,6 +238,7 @@ function new_ns(ctrl: nvme_ctrl, nsid: number): nvme_ns | null {
     ndev: null,
     added: false,
     removing: false,
+    kref: 1,
     dead: false,
   }
   queue.queuedata = ns
@@ -293,6 +296,7 @@ function* nvme_alloc_ns(ctrl: nvme_ctrl, nsid: number): Sleep<void> {
     return leave(k, t)
   }
   yield* __nvme_revalidate_disk(ns, id)
+  nvme_get_ctrl(ctrl)
   ctrl.namespaces.push(ns)
   ctrl.namespaces.sort((a, b) => a.ns_id - b.ns_id)
   yield* device_add_disk(ns.queue)
@@ -328,15 +332,40 @@ export function* nvme_ns_remove(ns: nvme_ns): Sleep<void> {
   leave(k, t)
 }
 
-function* nvme_put_ns(ns: nvme_ns): Sleep<void> {
-  const { k, nvme } = ns.ctrl
-  const t = enter(k, 'nvme_put_ns')
-  const f = enter(k, 'nvme_free_ns')
+/** The last reference is gone. `open`: a file of it is being closed, which puts the queue. */
+function* nvme_free_ns(ns: nvme_ns, open: boolean): Sleep<void> {
+  const { ctrl } = ns
+  const { k, nvme } = ctrl
+  const t = enter(k, 'nvme_free_ns')
   if (ns.ndev && nvme.lightnvm !== null) yield* nvme.lightnvm.nvme_nvm_unregister(ns)
-  blk_put_queue(ns.queue)
-  leave(k, f)
+  if (!open) blk_put_queue(ns.queue)
   trace_call(k, 'nvme_put_subsystem')
+  yield* nvme_put_ctrl(ctrl)
   leave(k, t)
+}
+
+function* nvme_put_ns(ns: nvme_ns, open: boolean = false): Sleep<void> {
+  const { k } = ns.ctrl
+  const t = enter(k, 'nvme_put_ns')
+  if (--ns.kref === 0) yield* nvme_free_ns(ns, open)
+  leave(k, t)
+}
+
+// ---------------------------------------------------------------- files
+
+/** A file of a namespace keeps it, and its controller, until it is closed. */
+export function nvme_open(q: request_queue): void {
+  const ns = q.queuedata as nvme_ns
+  trace_call(q.blk.k, 'nvme_open')
+  ns.kref++
+}
+
+export function* nvme_release(q: request_queue): Sleep<boolean> {
+  const ns = q.queuedata as nvme_ns
+  const { k } = q.blk
+  const t = enter(k, 'nvme_release')
+  yield* nvme_put_ns(ns, true)
+  return leave(k, t, ns.kref === 0)
 }
 
 export function* nvme_remove_namespaces(

@@ -38,7 +38,16 @@ export function nvme_reset_ctrl(ctrl: nvme_ctrl): number {
   return leave(k, t, queued ? 0 : -EBUSY)
 }
 
-/** ... and waits for it. @returns -ENETRESET when the controller did not come up again */
+/** Asks for the end of a controller. @returns 0 or -EBUSY */
+export function nvme_delete_ctrl(ctrl: nvme_ctrl): number {
+  const { k } = ctrl
+  const t = enter(k, 'nvme_delete_ctrl')
+  if (!change_ctrl_state(ctrl, 'DELETING')) return leave(k, t, -EBUSY)
+  const queued = queue_work(ctrl.nvme.nvme_delete_wq, ctrl.delete_work)
+  return leave(k, t, queued ? 0 : -EBUSY)
+}
+
+/** As nvme_reset_ctrl, and waits for it. @returns -ENETRESET when the controller did not come up again */
 export function* nvme_reset_ctrl_sync(ctrl: nvme_ctrl): Sleep<number> {
   const ret = nvme_reset_ctrl(ctrl)
   if (ret !== 0) return ret

@@ -21,7 +21,7 @@ import {
   blk_mq_free_tag_set,
   blk_mq_init_queue,
   blk_mq_update_nr_hw_queues,
-  blk_put_queue,
+  blk_release_queue,
   type blk_mq_tag_set,
   type planned_memory,
 } from '../../../block/blk-mq-init.js'
@@ -34,10 +34,9 @@ import {
   type request_queue,
 } from '../../../block/blkdev.js'
 import type { Sleep } from '../../../kernel/core.js'
-import { EINVAL, EIO } from '../../../kernel/errno.js'
+import { EINVAL, EIO, ENOMEM } from '../../../kernel/errno.js'
 import { enter, leave } from '../../../kernel/trace.js'
 import { cancel_delayed_work_sync, cancel_work_sync } from '../../../kernel/workqueue-cancel.js'
-import { flush_work } from '../../../kernel/workqueue-flush.js'
 import {
   INIT_DELAYED_WORK,
   INIT_WORK,
@@ -49,19 +48,16 @@ import {
   type work_struct,
   work_struct as work,
 } from '../../../kernel/workqueue-structs.js'
-import type { workqueue_struct } from '../../../kernel/workqueue-structs.js'
+import type { WorkFn, workqueue_struct } from '../../../kernel/workqueue-structs.js'
 import { ctrl_log, nvme_set_queue_count } from './core-cmd.js'
 import {
   nvme_alloc_ctrl,
   nvme_cancel_request,
-  nvme_delete_ctrl,
   nvme_delete_ctrl_work_of,
   nvme_disable_ctrl,
   nvme_enable_ctrl,
-  nvme_get_ctrl,
   nvme_init_ctrl,
   nvme_kill_queues,
-  nvme_put_ctrl,
   nvme_shutdown_ctrl,
   nvme_start_ctrl,
   nvme_start_queues,
@@ -69,10 +65,16 @@ import {
   nvme_stop_queues,
   nvme_uninit_ctrl,
 } from './core-ctrl.js'
+import { nvme_get_ctrl, nvme_put_ctrl } from './core-ref.js'
 import { nvme_stop_keep_alive } from './core-event.js'
 import { nvme_init_identify } from './core-identify.js'
-import { nvme_remove_namespaces } from './core-scan.js'
-import { nvme_change_ctrl_state } from './core-state.js'
+import {
+  nvme_open,
+  nvme_release,
+  nvme_remove_namespaces,
+  nvme_revalidate_disk,
+} from './core-scan.js'
+import { nvme_change_ctrl_state, nvme_delete_ctrl } from './core-state.js'
 import {
   nvmf_connect_admin_queue,
   nvmf_connect_io_queue,
@@ -85,7 +87,7 @@ import {
   type nvmf_module,
 } from './fabrics.js'
 import type { nvmf_ctrl_options } from './fabrics-options.js'
-import { NVME_F_FABRICS, NVME_REG_CAP, type nvme_ctrl } from './nvme.js'
+import { NVME_F_FABRICS, NVME_REG_CAP, type nvme_ctrl, type nvme_ns } from './nvme.js'
 
 /** Entries of the admin queue, and the tags that are left of it for the block layer. */
 export const NVMF_AQ_DEPTH = 32
@@ -154,6 +156,8 @@ export interface nvmf_lower {
   /** Queues of it that this machine can have. */
   max_queues(): number
   /** The controller is gone. */
+  /** Other than nvmf_free_queues. */
+  free_ctrl?(c: nvmf_life): Sleep<void>
   freed(c: nvmf_life): void
   /** Where a request's private part is made and goes; else it is only named. */
   init_request?(c: nvmf_life): void
@@ -199,9 +203,10 @@ export class nvmf_life {
     this.ctrl = nvme_alloc_ctrl(f.nvme, ctrl_ops(this), this)
     this.err_work = new work<nvmf_life>(k, this)
     this.reconnect_work = new delayed_work<nvmf_life>(k, this)
-    INIT_DELAYED_WORK(this.reconnect_work, nvmf_reconnect_ctrl_work)
-    INIT_WORK(this.err_work, nvmf_error_recovery_work)
-    INIT_WORK(this.ctrl.reset_work, nvmf_reset_ctrl_work)
+    const { names } = lower
+    INIT_DELAYED_WORK(this.reconnect_work, named(names.reconnect_ctrl_work, reconnect_ctrl_work))
+    INIT_WORK(this.err_work, named(names.error_recovery_work, error_recovery_work))
+    INIT_WORK(this.ctrl.reset_work, named(names.reset_ctrl_work, reset_ctrl_work))
     INIT_WORK(
       this.ctrl.delete_work,
       nvme_delete_ctrl_work_of(one => nvme_remove_namespaces(one, nvme_kill_queues)),
@@ -211,6 +216,11 @@ export class nvmf_life {
     this.ctrl.kato = opts.kato
     this.ctrl.opts = opts
   }
+}
+
+/** A work's function under the name that Linux has for it in this transport: traces show it. */
+function named<T>(name: string, body: (item: work_struct<T>) => Sleep<void>): WorkFn<T> {
+  return { [name]: (item: work_struct<T>) => body(item) }[name]!
 }
 
 function life_of(ctrl: nvme_ctrl): nvmf_life {
@@ -240,7 +250,7 @@ function ctrl_ops(c: nvmf_life): nvme_ctrl['ops'] {
       leave(ctrl.k, t)
     },
     delete_ctrl: ctrl => (c.lower.delete_ctrl ? c.lower.delete_ctrl(c) : nvmf_life_delete(ctrl)),
-    ...(c.lower.delete_ctrl ? {} : { stop_ctrl: nvmf_life_stop }),
+    ...(c.lower.delete_ctrl || c.lower.local ? {} : { stop_ctrl: nvmf_life_stop }),
     get_address: ctrl => nvmf_get_address(ctrl, life_of(ctrl).opts),
     ...(c.lower.reset ? { reset_ctrl: () => c.lower.reset!(c) } : {}),
   }
@@ -275,8 +285,20 @@ function mq_ops(c: nvmf_life, admin: boolean): blk_mq_ops {
       if (c.lower.init_request) c.lower.init_request(c)
       else note(c, names.init_request)
     },
+    exit_request: () => {
+      if (c.lower.exit_request) c.lower.exit_request(c)
+      else note(c, names.exit_request)
+    },
     timeout: (q, rq) => nvmf_timeout(c, q, rq),
+    ...(admin ? {} : DISK_OPS),
   }
+}
+
+/** What a namespace is as a disk. */
+const DISK_OPS = {
+  open: nvme_open,
+  release: nvme_release,
+  revalidate_disk: (q: request_queue) => nvme_revalidate_disk(q.queuedata as nvme_ns),
 }
 
 /** @returns 0 or -errno */
@@ -312,10 +334,6 @@ export function nvmf_alloc_tagset(c: nvmf_life, admin: boolean): number {
 export function nvmf_free_tagset(c: nvmf_life, admin: boolean): void {
   const set = admin ? c.admin_tag_set : c.tag_set
   if (set === null) return
-  for (let n = set.queue_depth * set.nr_hw_queues; n > 0; n--) {
-    if (c.lower.exit_request) c.lower.exit_request(c)
-    else note(c, c.lower.names.exit_request)
-  }
   blk_mq_free_tag_set(set)
   if (admin) {
     c.admin_tag_set = null
@@ -351,7 +369,7 @@ function memory_of(c: nvmf_life): { memory?: planned_memory } {
 export function* nvmf_drop_queue(q: request_queue | null): Sleep<void> {
   if (q === null) return
   yield* blk_cleanup_queue(q)
-  blk_put_queue(q)
+  blk_release_queue(q)
 }
 
 /** The result of what may have slept. */
@@ -436,9 +454,13 @@ function* io_queues(c: nvmf_life): Sleep<number> {
   const count = { n: Math.min(opts.nr_io_queues, ctrl.k.cpus.length, lower.max_queues()) }
   const error = yield* nvme_set_queue_count(ctrl, count)
   if (error) return error
+  // 4.19 goes on without I/O queues, and I/O that waits then waits for ever; later kernels give up this attempt.
+  if (count.n === 0) {
+    ctrl_log(ctrl, 'err', 'unable to set any I/O queues')
+    return -ENOMEM
+  }
   ctrl.queue_count = count.n + 1
   c.nr_io_queues = count.n
-  if (count.n === 0) return 0
   ctrl_log(ctrl, 'info', `creating ${count.n} I/O queues.`)
   for (let qid = 1; qid <= count.n; qid++) {
     const failed = yield* slept(lower.alloc_queue(c, qid, ctrl.sqsize + 1))
@@ -474,7 +496,7 @@ function* configure_io_queues(c: nvmf_life, fresh: boolean): Sleep<number> {
   const { ctrl, lower } = c
   const t = begin(c, lower.names.configure_io_queues)
   let error = yield* alloc_io_queues(c)
-  if (error || c.nr_io_queues === 0) return leave(ctrl.k, t, error)
+  if (error) return leave(ctrl.k, t, error)
   const again = !fresh && c.tag_set !== null
   if (!again) {
     error = nvmf_alloc_tagset(c, false)
@@ -588,7 +610,7 @@ export function* nvmf_life_create(c: nvmf_life): Sleep<nvme_ctrl | number> {
   if (failed) {
     c.f.why = ctrl.k.dmesg.at(-1)?.text ?? ''
     nvme_uninit_ctrl(ctrl)
-    nvme_put_ctrl(ctrl)
+    yield* nvme_put_ctrl(ctrl)
     return leave(ctrl.k, t, failed > 0 ? -EIO : failed)
   }
   ctrl_log(ctrl, 'info', `new ctrl: NQN "${c.opts.subsysnqn}", addr ${c.opts.traddr}`)
@@ -607,7 +629,7 @@ export function nvmf_error_recovery(c: nvmf_life): void {
   leave(ctrl.k, t)
 }
 
-function* nvmf_error_recovery_work(item: work_struct<nvmf_life>): Sleep<void> {
+function* error_recovery_work(item: work_struct<nvmf_life>): Sleep<void> {
   const c = item.container
   const { ctrl, lower } = c
   const t = begin(c, lower.names.error_recovery_work)
@@ -637,7 +659,7 @@ function reconnect_or_remove(c: nvmf_life): void {
   leave(ctrl.k, t)
 }
 
-function* nvmf_reconnect_ctrl_work(item: work_struct<nvmf_life>): Sleep<void> {
+function* reconnect_ctrl_work(item: work_struct<nvmf_life>): Sleep<void> {
   const c = item.container
   const { ctrl, lower } = c
   const t = begin(c, lower.names.reconnect_ctrl_work)
@@ -653,7 +675,7 @@ function* nvmf_reconnect_ctrl_work(item: work_struct<nvmf_life>): Sleep<void> {
   leave(ctrl.k, t)
 }
 
-function* nvmf_reset_ctrl_work(item: work_struct<nvme_ctrl>): Sleep<void> {
+function* reset_ctrl_work(item: work_struct<nvme_ctrl>): Sleep<void> {
   const c = life_of(item.container)
   const { ctrl, lower } = c
   const t = begin(c, lower.names.reset_ctrl_work)
@@ -690,8 +712,7 @@ function* nvmf_timeout(c: nvmf_life, q: request_queue, rq: number): Sleep<number
 function* nvmf_life_stop(ctrl: nvme_ctrl): Sleep<void> {
   const c = life_of(ctrl)
   const t = begin(c, c.lower.names.stop_ctrl)
-  if (ctrl.state === 'DELETING') yield* flush_work(c.err_work)
-  else yield* cancel_work_sync(c.err_work)
+  yield* cancel_work_sync(c.err_work)
   yield* cancel_delayed_work_sync(c.reconnect_work)
   leave(ctrl.k, t)
 }
@@ -700,20 +721,27 @@ function* nvmf_life_delete(ctrl: nvme_ctrl): Sleep<void> {
   const c = life_of(ctrl)
   const t = begin(c, c.lower.names.delete_ctrl)
   yield* shutdown_ctrl(c, true)
-  // After a failed reconnect there may be queues without a connection.
-  yield* nvmf_drop_queue(ctrl.connect_q)
-  yield* nvmf_drop_queue(ctrl.admin_q)
-  ctrl.connect_q = null
-  ctrl.admin_q = null
-  nvmf_free_tagset(c, false)
-  nvmf_free_tagset(c, true)
   leave(ctrl.k, t)
 }
 
-function nvmf_life_free(ctrl: nvme_ctrl): void {
+/** The last reference is gone: what deletion left goes, too. */
+function* nvmf_life_free(ctrl: nvme_ctrl): Sleep<void> {
   const c = life_of(ctrl)
   const t = begin(c, c.lower.names.free_ctrl)
+  if (c.lower.free_ctrl) yield* c.lower.free_ctrl(c)
+  else yield* nvmf_free_queues(c)
   nvmf_free_options(ctrl)
   c.lower.freed(c)
   leave(ctrl.k, t)
+}
+
+/** Queues and tags that are left: loop's and FC's at all events, the others' after a failed reconnect. */
+export function* nvmf_free_queues(c: nvmf_life): Sleep<void> {
+  const { ctrl } = c
+  yield* nvmf_drop_queue(ctrl.connect_q)
+  ctrl.connect_q = null
+  nvmf_free_tagset(c, false)
+  yield* nvmf_drop_queue(ctrl.admin_q)
+  ctrl.admin_q = null
+  nvmf_free_tagset(c, true)
 }

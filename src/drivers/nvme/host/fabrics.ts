@@ -42,7 +42,7 @@ import {
   nvme_fabrics_type_property_set,
 } from '../nvme.js'
 import { __nvme_submit_sync_cmd, ctrl_log, with_buffer } from './core-cmd.js'
-import { nvme_put_ctrl } from './core-ctrl.js'
+import { nvme_put_ctrl } from './core-ref.js'
 import { type nvmf_ctrl_options, type nvmf_host, nvmf_parse_options } from './fabrics-options.js'
 import {
   NVME_KATO_GRACE_S,
@@ -143,7 +143,7 @@ export function* nvmf_dev_write(f: nvmf_module, text: string): Sleep<nvme_ctrl |
   trace_call(k, 'nvmf_dev_show')
   const r = enter(k, 'nvmf_dev_release')
   // The open file was a user of the controller.
-  if (typeof ctrl !== 'number') nvme_put_ctrl(ctrl)
+  if (typeof ctrl !== 'number') yield* nvme_put_ctrl(ctrl)
   leave(k, r)
   return ctrl
 }

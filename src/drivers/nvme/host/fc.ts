@@ -80,20 +80,18 @@ import {
 } from '../nvme.js'
 import { ctrl_log, nvme_set_queue_count } from './core-cmd.js'
 import {
-  nvme_delete_ctrl,
   nvme_enable_ctrl,
-  nvme_get_ctrl,
   nvme_init_ctrl,
-  nvme_put_ctrl,
   nvme_start_ctrl,
   nvme_start_queues,
   nvme_stop_ctrl,
   nvme_stop_queues,
   nvme_uninit_ctrl,
 } from './core-ctrl.js'
+import { nvme_get_ctrl, nvme_put_ctrl } from './core-ref.js'
 import { nvme_complete_async_event, nvme_stop_keep_alive } from './core-event.js'
 import { nvme_init_identify } from './core-identify.js'
-import { nvme_change_ctrl_state, nvme_reset_ctrl } from './core-state.js'
+import { nvme_change_ctrl_state, nvme_delete_ctrl, nvme_reset_ctrl } from './core-state.js'
 import {
   nvmf_check_duplicate,
   nvmf_check_ready,
@@ -503,9 +501,12 @@ function* io_queues(c: nvme_fc_ctrl): Sleep<number> {
     ctrl_log(ctrl, 'info', `set_queue_count failed: ${failed}`)
     return failed
   }
+  if (count.n === 0) {
+    ctrl_log(ctrl, 'err', 'unable to set any I/O queues')
+    return -ENOMEM
+  }
   ctrl.queue_count = count.n + 1
   life.nr_io_queues = count.n
-  if (count.n === 0) return 0
   const fresh = life.tag_set === null
   let error = 0
   if (fresh) {
@@ -684,24 +685,30 @@ function* nvme_fc_delete_ctrl(c: nvme_fc_ctrl): Sleep<void> {
   yield* cancel_work_sync(life.err_work)
   yield* cancel_delayed_work_sync(life.reconnect_work)
   yield* nvme_fc_delete_association(c)
-  yield* free_queues(life)
   leave(life.ctrl.k, t)
 }
 
-function* free_queues(life: nvmf_life): Sleep<void> {
-  yield* nvmf_drop_queue(life.ctrl.connect_q)
-  life.ctrl.connect_q = null
+/** The last reference is gone. */
+function* nvme_fc_ctrl_put(c: nvme_fc_ctrl): Sleep<void> {
+  const { life, rport } = c
+  const { ctrl } = life
+  const t = enter(ctrl.k, 'nvme_fc_ctrl_put')
+  yield* nvmf_drop_queue(ctrl.connect_q)
+  ctrl.connect_q = null
   nvmf_free_tagset(life, false)
-  yield* nvmf_drop_queue(life.ctrl.admin_q)
-  life.ctrl.admin_q = null
+  if (ctrl.admin_q) blk_mq_unquiesce_queue(ctrl.admin_q)
+  yield* nvmf_drop_queue(ctrl.admin_q)
+  ctrl.admin_q = null
   nvmf_free_tagset(life, true)
+  rport.ctrls.delete(c)
+  nvme_fc_rport_put(rport)
+  leave(ctrl.k, t)
 }
 
 // ---------------------------------------------------------------- the module
 
 function lower_of(c: nvme_fc_ctrl): nvmf_lower {
-  const { m, lport, rport } = c
-  const { k } = m.f.nvme
+  const { m, lport } = c
   return {
     names: names_of(m.wq !== null),
     driver: 'fc',
@@ -723,10 +730,8 @@ function lower_of(c: nvme_fc_ctrl): nvmf_lower {
       return BLK_EH_RESET_TIMER
     },
     delete_ctrl: () => nvme_fc_delete_ctrl(c),
+    free_ctrl: () => nvme_fc_ctrl_put(c),
     freed: () => {
-      trace_call(k, 'nvme_fc_ctrl_put')
-      rport.ctrls.delete(c)
-      nvme_fc_rport_put(rport)
       m.ctrls.splice(m.ctrls.indexOf(c), 1)
     },
     ...(m.wq === null ? {} : { reset: () => -EIO }),
@@ -797,9 +802,8 @@ function* begin(c: nvme_fc_ctrl): Sleep<nvme_ctrl | number> {
   } else if (error === 0) error = yield* nvme_fc_create_association(c)
   if (error) {
     m.f.why = ctrl.k.dmesg.at(-1)?.text ?? ''
-    yield* free_queues(life)
     nvme_uninit_ctrl(ctrl)
-    nvme_put_ctrl(ctrl)
+    yield* nvme_put_ctrl(ctrl)
     return error > 0 ? -EIO : error
   }
   ctrl_log(ctrl, 'info', `new ctrl: NQN "${life.opts.subsysnqn}"`)

@@ -154,7 +154,7 @@ export interface nvme_ctrl_ops {
   /** A negative bigint is an error. */
   reg_read64(ctrl: nvme_ctrl, off: number): Sleep<bigint>
   /** The last reference is gone. */
-  free_ctrl(ctrl: nvme_ctrl): void
+  free_ctrl(ctrl: nvme_ctrl): Sleep<void> | void
   submit_async_event(ctrl: nvme_ctrl): void
   delete_ctrl?(ctrl: nvme_ctrl): Sleep<void>
   /** Eras in which a reset is not a state: asks for one. @returns 0 or -errno */
@@ -313,5 +313,7 @@ export interface nvme_ns {
   /** The disk has been added and not removed. */
   added: boolean
   removing: boolean
+  /** Its controller's reference, and one for each open file. */
+  kref: number
   dead: boolean
 }

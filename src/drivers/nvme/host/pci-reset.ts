@@ -54,16 +54,15 @@ import { ctrl_log, nvme_set_queue_count } from './core-cmd.js'
 import {
   nvme_disable_ctrl,
   nvme_enable_ctrl,
-  nvme_get_ctrl,
   nvme_kill_queues,
-  nvme_put_ctrl,
   nvme_start_ctrl,
   nvme_start_queues,
   nvme_unfreeze,
   nvme_wait_freeze,
 } from './core-ctrl.js'
+import { nvme_get_ctrl, nvme_put_ctrl } from './core-ref.js'
 import { nvme_init_identify } from './core-identify.js'
-import { nvme_remove_namespaces } from './core-scan.js'
+import { nvme_open, nvme_release, nvme_remove_namespaces } from './core-scan.js'
 import { nvme_change_ctrl_state } from './core-state.js'
 import {
   ADMIN_TIMEOUT_S,
@@ -152,12 +151,8 @@ function ops_of(dev: nvme_dev, admin: boolean): blk_mq_ops {
     },
     exit_hctx: hctx => unwire(dev, hctx),
     map_queues: set => nvme_pci_map_queues(dev, set),
-    open: () => trace_call(k, 'nvme_open'),
-    release: () => {
-      const t = enter(k, 'nvme_release')
-      trace_call(k, 'nvme_put_ns')
-      leave(k, t)
-    },
+    open: nvme_open,
+    release: nvme_release,
     revalidate_disk: q => dev.nvme_revalidate(q),
   }
 }
@@ -415,7 +410,7 @@ export function* nvme_remove_dead_ctrl(dev: nvme_dev, status: number): Sleep<voi
   nvme_get_ctrl(ctrl)
   yield* nvme_dev_disable(dev, false)
   nvme_kill_queues(ctrl)
-  if (!queue_work(nvme.nvme_wq, dev.remove_work)) nvme_put_ctrl(ctrl)
+  if (!queue_work(nvme.nvme_wq, dev.remove_work)) yield* nvme_put_ctrl(ctrl)
   leave(k, t)
 }
 

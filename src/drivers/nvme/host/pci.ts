@@ -41,13 +41,12 @@ import type { BlockLayer, request_queue } from '../../../block/blkdev.js'
 import {
   nvme_alloc_ctrl,
   nvme_core_init,
-  nvme_get_ctrl,
   nvme_init_ctrl,
   nvme_kill_queues,
-  nvme_put_ctrl,
   nvme_stop_ctrl,
   nvme_uninit_ctrl,
 } from './core-ctrl.js'
+import { nvme_get_ctrl, nvme_put_ctrl } from './core-ref.js'
 import { nvme_remove_namespaces, nvme_revalidate_disk } from './core-scan.js'
 import type { nvme_era } from './era.js'
 import { nvme_change_ctrl_state, nvme_reset_ctrl } from './core-state.js'
@@ -204,7 +203,7 @@ function* nvme_async_probe(work: work_struct<nvme_dev>): Sleep<void> {
   const t = enter(k, 'nvme_async_probe')
   yield* flush_work(dev.ctrl.reset_work)
   yield* flush_work(dev.ctrl.scan_work)
-  nvme_put_ctrl(dev.ctrl)
+  yield* nvme_put_ctrl(dev.ctrl)
   leave(k, t)
 }
 
@@ -241,7 +240,7 @@ function* nvme_remove_dead_ctrl_work(work: work_struct<nvme_dev>): Sleep<void> {
   const { k } = dev.nvme
   const t = enter(k, 'nvme_remove_dead_ctrl_work')
   if (dev.pdev.drvdata !== null) yield* device_release_driver(dev.pdev)
-  nvme_put_ctrl(dev.ctrl)
+  yield* nvme_put_ctrl(dev.ctrl)
   leave(k, t)
 }
 
@@ -267,7 +266,7 @@ function* nvme_remove(pdev: pci_dev): Sleep<void> {
   nvme_free_queues(dev, 0)
   nvme_uninit_ctrl(ctrl)
   pci_release_mem_regions(pdev)
-  nvme_put_ctrl(ctrl)
+  yield* nvme_put_ctrl(ctrl)
   leave(k, t)
 }
 

@@ -59,9 +59,9 @@ import {
   type rdma_fabric,
 } from '../verbs.js'
 import { ctrl_log } from './core-cmd.js'
-import { nvme_delete_ctrl } from './core-ctrl.js'
+
 import { nvme_complete_async_event } from './core-event.js'
-import { nvme_change_ctrl_state } from './core-state.js'
+import { nvme_change_ctrl_state, nvme_delete_ctrl } from './core-state.js'
 import {
   nvmf_check_duplicate,
   nvmf_check_ready,
@@ -241,7 +241,6 @@ function nvme_rdma_create_qp(_m: nvme_rdma_module, queue: nvme_rdma_queue): void
 function nvme_rdma_destroy_queue_ib(queue: nvme_rdma_queue): void {
   const { k } = queue.life.ctrl
   const t = enter(k, 'nvme_rdma_destroy_queue_ib')
-  for (let n = 0; n < queue.size; n++) trace_call(k, 'nvme_rdma_free_qe')
   trace_call(k, 'nvme_rdma_dev_put')
   leave(k, t)
 }

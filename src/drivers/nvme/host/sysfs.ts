@@ -28,10 +28,13 @@ export function nvme_sysfs_show(ctrl: nvme_ctrl): void {
   trace_call(k, 'nvme_sysfs_show_state')
 }
 
-/** A program asks a disk who it is; `data` is the address of 4096 bytes. */
+/** A program asks a disk who it is, once it knows its number; `data` is the address of 4096 bytes. */
 export function* nvme_ns_identify(ns: nvme_ns, data: number): Sleep<void> {
   const { ctrl } = ns
   const { k } = ctrl
+  const n = enter(k, 'blkdev_ioctl')
+  trace_call(k, 'nvme_ioctl')
+  leave(k, n)
   for (const cns of [NVME_ID_CNS_NS, NVME_ID_CNS_NS_DESC_LIST]) {
     const t = enter(k, 'blkdev_ioctl')
     const i = enter(k, 'nvme_ioctl')

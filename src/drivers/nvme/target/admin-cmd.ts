@@ -67,11 +67,11 @@ import {
 import {
   IDENTIFY_BYTES,
   identify_ctrl,
-  identify_desclist,
+  ns_identifiers,
   identify_ns,
   identify_nslist,
 } from './identify.js'
-import { NVMET_ASYNC_EVENTS, type nvmet_ctrl, type nvmet_req } from './nvmet.js'
+import { NVMET_ASYNC_EVENTS, type nvmet_ctrl, type nvmet_ns, type nvmet_req } from './nvmet.js'
 
 const DNR = NVME_SC_DNR
 const HOST_ID_BYTES = 16
@@ -201,14 +201,41 @@ function nvmet_execute_identify_ctrl(req: nvmet_req): undefined {
   return undefined
 }
 
+/** The namespace that a command asks about, if it is there. */
+function namespace_of(req: nvmet_req): nvmet_ns | null {
+  const { k } = req_target(req).blk
+  trace_call(k, 'nvmet_find_namespace')
+  const ns = req.sq.ctrl!.subsys.namespaces.get(get32(req.cmd, CMD_NSID))
+  if (!ns?.enabled) return null
+  trace_call(k, 'nvmet_put_namespace')
+  return ns
+}
+
+/** Writes the descriptors of a namespace, and zeros behind them; a status. */
+function put_identifiers(req: nvmet_req, ns: nvmet_ns): number {
+  const { k } = req_target(req).blk
+  let at = 0
+  for (const bytes of ns_identifiers(ns)) {
+    const t = enter(k, 'nvmet_copy_ns_identifier')
+    const status =
+      nvmet_copy_to_sgl(req, at, bytes.subarray(0, 4)) ||
+      nvmet_copy_to_sgl(req, at + 4, bytes.subarray(4))
+    leave(k, t)
+    if (status) return status
+    at += bytes.length
+  }
+  return nvmet_zero_sgl(req, at, IDENTIFY_BYTES - at)
+}
+
 function nvmet_execute_identify_ns(req: nvmet_req): undefined {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_identify_ns')
   const nsid = get32(req.cmd, CMD_NSID)
-  const ns = req.sq.ctrl!.subsys.namespaces.get(nsid)
   if (!nvmet_check_data_len(req)) return leave(k, t, undefined)
-  if (nsid === ALL_NAMESPACES || nsid === 0) answer_identify(req, NVME_SC_INVALID_NS | DNR)
-  else answer_identify(req, ns?.enabled ? identify_ns(ns) : new Uint8Array(IDENTIFY_BYTES))
+  const bad = nsid === ALL_NAMESPACES || nsid === 0
+  const ns = bad ? null : namespace_of(req)
+  if (bad) answer_identify(req, NVME_SC_INVALID_NS | DNR)
+  else answer_identify(req, ns ? identify_ns(ns) : new Uint8Array(IDENTIFY_BYTES))
   leave(k, t)
   return undefined
 }
@@ -228,10 +255,9 @@ function nvmet_execute_identify_nslist(req: nvmet_req): undefined {
 function nvmet_execute_identify_desclist(req: nvmet_req): undefined {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_identify_desclist')
-  const ns = req.sq.ctrl!.subsys.namespaces.get(get32(req.cmd, CMD_NSID))
   if (nvmet_check_data_len(req)) {
-    if (ns?.enabled) for (let n = 0; n < 2; n++) trace_call(k, 'nvmet_copy_ns_identifier')
-    answer_identify(req, ns?.enabled ? identify_desclist(ns) : NVME_SC_INVALID_NS | DNR)
+    const ns = namespace_of(req)
+    nvmet_req_complete(req, ns ? put_identifiers(req, ns) : NVME_SC_INVALID_NS | DNR)
   }
   leave(k, t)
   return undefined

@@ -103,20 +103,15 @@ export function identify_ns(ns: nvmet_ns): Uint8Array {
 const NIDT_NGUID = 2
 const NIDT_UUID = 3
 
-/** Namespace identification descriptors. */
-export function identify_desclist(ns: nvmet_ns): Uint8Array {
-  const list = new Uint8Array(IDENTIFY_BYTES)
-  let at = 0
-  for (const [type, value] of [
+/** Namespace identification descriptors; an identifier of zeros is none. */
+export function ns_identifiers(ns: nvmet_ns): Uint8Array[] {
+  const all = [
     [NIDT_UUID, ns.uuid],
     [NIDT_NGUID, ns.nguid],
-  ] as const) {
-    list[at] = type
-    list[at + 1] = value.length
-    list.set(value, at + 4)
-    at += 4 + value.length
-  }
-  return list
+  ] as const
+  return all
+    .filter(([, value]) => value.some(byte => byte !== 0))
+    .map(([type, value]) => Uint8Array.of(type, value.length, 0, 0, ...value))
 }
 
 /** Active namespaces above `min`, ascending. */

@@ -3,6 +3,7 @@
 //
 // A transfer of several pieces goes through a buffer of its own, because a request of the target has one piece.
 
+import { nvme_delete_ctrl } from '../host/core-state.js'
 import * as L from '../../../../assembly/layout.js'
 import { BLK_STS_OK, BLK_STS_RESOURCE } from '../../../../assembly/nvme.js'
 import { this_cpu } from '../../../block/blk-mq.js'
@@ -23,7 +24,7 @@ import {
   nvme_is_write,
   RSP_STATUS,
 } from '../nvme.js'
-import { nvme_delete_ctrl } from '../host/core-ctrl.js'
+
 import { nvme_complete_async_event } from '../host/core-event.js'
 import {
   nvmf_check_ready,

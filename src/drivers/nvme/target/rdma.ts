@@ -195,7 +195,9 @@ function __nvmet_rdma_queue_disconnect(queue: nvmet_rdma_queue): void {
   const t = enter(k, '__nvmet_rdma_queue_disconnect')
   if (!queue.gone) {
     queue.gone = true
+    const d = enter(k, 'rdma_disconnect')
     queue.cm_id.rdma_disconnect()
+    leave(k, d)
     schedule_work(k, queue.release_work)
   }
   leave(k, t)
@@ -206,9 +208,11 @@ function* nvmet_rdma_release_queue_work(work: work_struct<nvmet_rdma_queue>): Sl
   const { port, nvme_sq } = queue
   const t = enter(work.k, 'nvmet_rdma_release_queue_work')
   if (nvme_sq.ctrl && nvme_sq.qid === 0) queue.inflight -= nvmet_async_events_free(nvme_sq.ctrl)
-  yield* queue.cm_id.ib_drain_qp()
   yield* wait_event(queue.idle, () => queue.inflight <= 0)
   nvmet_sq_destroy(port.target, nvme_sq)
+  const d = enter(work.k, 'ib_drain_qp')
+  yield* queue.cm_id.ib_drain_qp()
+  leave(work.k, d)
   for (let n = 0; n < nvme_sq.size; n++) trace_call(work.k, 'nvmet_rdma_free_cmd')
   const f = enter(work.k, 'nvmet_rdma_free_rsps')
   for (const _ of queue.free) trace_call(work.k, 'nvmet_rdma_free_rsp')
@@ -237,7 +241,10 @@ function nvmet_rdma_recv_done(
   status: ib_wc_status,
   message: Uint8Array | null,
 ): Sleep<void> | undefined {
-  if (status !== 'SUCCESS' || message === null || queue.gone) return undefined
+  if (status !== 'SUCCESS' || message === null || queue.gone) {
+    trace_call(queue.port.target.blk.k, 'nvmet_rdma_recv_done')
+    return undefined
+  }
   const rsp = queue.free.pop() ?? new nvmet_rdma_rsp(queue)
   return handle(queue, rsp, message)
 }

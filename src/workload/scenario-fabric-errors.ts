@@ -1,0 +1,137 @@
+// Stories of errors between a fabrics host and its target, for traces: a connected controller, something goes wrong, and
+// what becomes of it. The host tries again after a second.
+//
+//   link-lost                  every connection breaks, the target is still there       LIVE again
+//   refused                    nobody listens                                           no controller
+//   half-open                  nothing arrives any more, and nobody is told             found by keep-alive, LIVE again
+//   keepalive-expiry           the host sends none: the target ends the association     LIVE again
+//   digest-error               one read's data are wrong                                LIVE again, the read is good
+//   delete-while-reconnecting  the target is away, and the controller is deleted        gone
+//   reset-while-reconnecting   ... and a reset is asked for, which is refused           LIVE when the target is back
+//   reconnect-limit            it stays away: attempts are used up                      gone
+//
+// Loop has no wire. Over FC the link is its port; what only a byte stream can do is TCP's.
+
+import { nvme_sysfs_reset } from '../drivers/nvme/host/core-ioctl.js'
+import { nvme_delete_ctrl } from '../drivers/nvme/host/core-state.js'
+import { nvmf_dev_write } from '../drivers/nvme/host/fabrics.js'
+import type { nvme_ctrl } from '../drivers/nvme/host/nvme.js'
+import { nvme_sysfs_delete } from '../drivers/nvme/host/sysfs.js'
+import { nvme_tcp_c2h_data } from '../drivers/nvme/nvme-tcp.js'
+import type { Sleep } from '../kernel/core.js'
+import { FABRIC_TEXTS, type FabricStage, type FabricTransport } from './fabric-stage.js'
+
+export const ERROR_STORIES = [
+  'link-lost',
+  'refused',
+  'half-open',
+  'keepalive-expiry',
+  'digest-error',
+  'delete-while-reconnecting',
+  'reset-while-reconnecting',
+  'reconnect-limit',
+] as const
+
+export type ErrorStory = (typeof ERROR_STORIES)[number]
+
+/** Only a byte stream can be half there. */
+const TCP_ONLY: readonly ErrorStory[] = ['half-open', 'keepalive-expiry', 'digest-error']
+
+/** What a story needs beside the usual options of its connection. */
+const OPTIONS: Readonly<Partial<Record<ErrorStory, string>>> = {
+  'keepalive-expiry': ',keep_alive_tmo=0',
+  'digest-error': ',hdr_digest,data_digest',
+  'reconnect-limit': ',ctrl_loss_tmo=3',
+}
+
+export function isErrorStory(story: string | null): story is ErrorStory {
+  return story !== null && (ERROR_STORIES as readonly string[]).includes(story)
+}
+
+export function hasErrorStory(transport: string, story: ErrorStory): boolean {
+  return transport !== 'loop' && (transport === 'tcp' || !TCP_ONLY.includes(story))
+}
+
+/** More options of the connection. */
+export function errorOptions(story: ErrorStory): string {
+  return `,reconnect_delay=1${OPTIONS[story] ?? ''}`
+}
+
+/** What a story is played with. */
+export interface ErrorActs {
+  readonly stage: FabricStage
+  readonly transport: FabricTransport
+  readonly ctrl: () => nvme_ctrl
+  /** A read of a block. */
+  read(): Sleep<number>
+  /** Runs a task to its end. */
+  task(body: () => Sleep<unknown>): Promise<void>
+  rest(ns: number): Promise<void>
+}
+
+/** The target's next data arrive with a bit turned. */
+function turnOneBit({ network }: FabricStage): void {
+  network.tamper = (bytes, end) => {
+    if (end !== 'connector' || bytes[0] !== nvme_tcp_c2h_data) return bytes
+    network.tamper = null
+    const turned = bytes.slice()
+    turned[60]! ^= 1
+    return turned
+  }
+}
+
+function breakLink({ stage, transport }: ErrorActs): void {
+  if (transport === 'fc') {
+    stage.losePort()
+    stage.findPort()
+  } else stage.cut()
+}
+
+const PLAYS: Readonly<Record<ErrorStory, (acts: ErrorActs) => Promise<void>>> = {
+  'link-lost': async acts => {
+    breakLink(acts)
+    await acts.rest(2e9)
+  },
+  refused: async acts => {
+    const { stage, transport } = acts
+    stage.lose()
+    await acts.task(function* () {
+      const ctrl = yield* nvmf_dev_write(stage.f, FABRIC_TEXTS[transport])
+      if (typeof ctrl !== 'number') throw new Error('somebody was there')
+    })
+  },
+  'half-open': async acts => {
+    acts.stage.network.cut()
+    await acts.rest(90e9)
+  },
+  'keepalive-expiry': acts => acts.rest(13e9),
+  'digest-error': async acts => {
+    turnOneBit(acts.stage)
+    await acts.task(function* () {
+      const status = yield* acts.read()
+      if (status !== 0) throw new Error(`the read failed: ${status}`)
+    })
+  },
+  'delete-while-reconnecting': async acts => {
+    acts.stage.lose()
+    await acts.rest(500e6)
+    await acts.task(() => nvme_sysfs_delete(acts.ctrl(), nvme_delete_ctrl))
+  },
+  'reset-while-reconnecting': async acts => {
+    const { stage } = acts
+    stage.lose()
+    await acts.rest(500e6)
+    await acts.task(() => nvme_sysfs_reset(acts.ctrl()))
+    stage.listen()
+    await acts.rest(3e9)
+  },
+  'reconnect-limit': async acts => {
+    acts.stage.lose()
+    await acts.rest(8e9)
+  },
+}
+
+/** Plays a story. */
+export function playError(story: ErrorStory, acts: ErrorActs): Promise<void> {
+  return PLAYS[story](acts)
+}

@@ -1,0 +1,59 @@
+// Every story of an error, by its trace: which states the controller goes through, and what Linux's functions do about it.
+
+import { describe, expect, it } from 'vitest'
+import { ERROR_STORIES, hasErrorStory } from '../../../src/workload/scenario-fabric-errors.js'
+import { scenarioOf } from '../../../src/workload/scenarios.js'
+import type { TraceRecord } from '../../../src/report/trace-json.js'
+
+/** Where a story ends: the last states that the controller took. */
+const ENDS: Readonly<Record<string, readonly string[]>> = {
+  'link-lost': ['CONNECTING', 'LIVE'],
+  refused: [],
+  'half-open': ['RESETTING', 'CONNECTING', 'LIVE'],
+  'keepalive-expiry': ['RESETTING', 'CONNECTING', 'LIVE'],
+  'digest-error': ['RESETTING', 'CONNECTING', 'LIVE'],
+  'delete-while-reconnecting': ['CONNECTING'],
+  'reset-while-reconnecting': ['CONNECTING', 'LIVE'],
+  'reconnect-limit': ['CONNECTING'],
+}
+
+/** Functions that a story must have entered, whatever the transport; -: must not. */
+const ENTERED: Readonly<Record<string, readonly string[]>> = {
+  'link-lost': ['nvme_start_ctrl'],
+  refused: ['-nvme_start_ctrl'],
+  'half-open': ['nvme_tcp_error_recovery', 'nvme_tcp_reconnect_ctrl_work', 'nvme_start_ctrl'],
+  'keepalive-expiry': ['nvmet_keep_alive_timer', 'nvmet_ctrl_fatal_error', 'nvme_start_ctrl'],
+  'digest-error': ['nvme_tcp_error_recovery_work', 'nvme_start_ctrl', 'blkdev_bio_end_io_simple'],
+  'delete-while-reconnecting': ['nvme_delete_ctrl_work', 'nvme_free_ctrl', '-nvme_start_ctrl'],
+  'reset-while-reconnecting': ['nvme_reset_ctrl', 'nvme_start_ctrl'],
+  'reconnect-limit': ['nvmf_should_reconnect', 'nvme_delete_ctrl_work', 'nvme_free_ctrl'],
+}
+
+/** States that the controller took, in their order; those of a connection in NEW are left out. */
+function states(records: readonly TraceRecord[]): string[] {
+  const taken: string[] = []
+  let asked = ''
+  for (const { name, fields } of records) {
+    if (name === 'nvme_ctrl_state') asked = String(fields['asked'])
+    if (name === 'nvme_ctrl_state_result' && fields['changed'] === true) taken.push(asked)
+  }
+  return taken
+}
+
+describe.each(['tcp', 'rdma', 'fc'])('errors over %s', transport => {
+  it.each(ERROR_STORIES.filter(story => hasErrorStory(transport, story)))('%s', async story => {
+    const { records, drops } = await scenarioOf(`nvme${transport}-${story}`).run()
+    expect(drops).toBe(0)
+    const end = ENDS[story]!
+    expect(
+      states(records)
+        .slice(-end.length || records.length)
+        .slice(0, end.length),
+    ).toEqual(end)
+    const names = new Set(records.filter(one => one.kind === 'enter').map(one => one.name))
+    for (const wanted of ENTERED[story]!) {
+      if (wanted.startsWith('-')) expect(names).not.toContain(wanted.slice(1))
+      else expect(names).toContain(wanted)
+    }
+  })
+})
