@@ -23,7 +23,6 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { UserError } from '../core/errors.js'
 import { isRecord, type JsonRecord, parseJson, readText } from '../gate/json-file.js'
 import type { RunPlan } from '../workload/job.js'
-import { refuseUnbuilt } from '../workload/unbuilt.js'
 import { parseRun } from '../workload/run-command.js'
 import { didYouMean } from '../workload/suggest.js'
 
@@ -202,7 +201,6 @@ function planOf(path: string, overrides: Overrides, args: readonly string[]): Ru
       env: process.env,
       hostCpus: availableParallelism(),
     })
-    refuseUnbuilt(plan)
     return plan
   } catch (error) {
     if (!(error instanceof UserError)) throw error

@@ -191,6 +191,10 @@ function checkLuns(target: TargetSpec, parent: OcssdSpec, others: readonly Targe
 export function checkKernel(devices: readonly DeviceSpec[], kernel: '4.19' | '4.9'): void {
   if (kernel === '4.19') return
   for (const device of devices) {
+    if ('sched' in device && device.sched !== 'none')
+      throw new UserError(
+        `--device ${device.name}: sched=${device.sched}: Linux ${kernel} has no scheduler for several queues; none is accepted`,
+      )
     const new20 = device.kind === 'ocssd' && device.geometry.version === '2.0'
     if (device.kind !== 'pblk' && !new20) continue
     const words = new20 ? 'nvme,ocssd=2.0' : device.kind

@@ -27,6 +27,7 @@ import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
 import { dumpNeedsKernel } from './dump.js'
 import type { JobSpec, RunPlan } from './job.js'
+import type { KernelEra } from '../drivers/nvme/host/era.js'
 import { diskController, isProbed, withNamespaces } from './controller-disks.js'
 import { ocssdDisk, parentOf, targetDisk, targetHeap } from './lightnvm-disks.js'
 
@@ -85,6 +86,7 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
           kernel: {
             ...(heapBytes > 0 ? { heapBytes } : {}),
             ...(pageCache ? { pageCache } : {}),
+            ...(plan.kernel === '4.19' ? {} : { era: plan.kernel }),
           },
         }
       : {}),
@@ -122,7 +124,7 @@ function planDisks(plan: RunPlan, spec: DeviceSpec, nrCpus: number): DiskConfig[
   if (spec.kind === 'pblk' || spec.kind === 'rrpc')
     return [targetDisk(spec, parentOf(spec, plan.devices))]
   const need = plan.diskNeeds.get(`/dev/${spec.name}`) ?? 0
-  return diskConfigs(builtOnly(spec), plan.clock, need, nrCpus)
+  return diskConfigs(builtOnly(spec), plan.clock, need, nrCpus, plan.kernel)
 }
 
 function targetHeaps(devices: readonly DeviceSpec[]): number {
@@ -222,8 +224,9 @@ export function diskConfigs(
   clock: RunPlan['clock'],
   need: number,
   nrCpus: number,
+  era: KernelEra = '4.19',
 ): DiskConfig[] {
-  const disk = diskConfig(spec, clock, need, nrCpus)
+  const disk = diskConfig(spec, clock, need, nrCpus, era)
   return spec.kind === 'nvme' ? withNamespaces(spec, disk) : [disk]
 }
 
@@ -233,9 +236,10 @@ export function diskConfig(
   clock: RunPlan['clock'],
   need: number,
   nrCpus: number,
+  era: KernelEra = '4.19',
 ): DiskConfig {
   if (spec.kind === 'null_blk') return nullBlkConfig(spec, sizeFor(need))
-  return nvmeConfig(spec, clock, need, nrCpus)
+  return nvmeConfig(spec, clock, need, nrCpus, era)
 }
 
 function nvmeConfig(
@@ -243,6 +247,7 @@ function nvmeConfig(
   clock: RunPlan['clock'],
   need: number,
   nrCpus: number,
+  era: KernelEra,
 ): DiskConfig {
   const { features } = spec
   const shown = spec.sizeBytes ?? sizeFor(need)
@@ -266,14 +271,20 @@ function nvmeConfig(
     shadow: features.shadow ?? false,
     mdtsBytes: features.mdtsBytes ?? 0,
     wc: spec.writeCache,
-    ...faultsOf(spec, shown),
+    ...faultsOf(spec, shown, era),
   }
 }
 
 /** Faults of the boot image's device; or a whole controller, which the driver finds and recovers. */
-function faultsOf(spec: NvmeSpec, sizeBytes: number): Pick<DiskConfig, 'faults' | 'controller'> {
+function faultsOf(
+  spec: NvmeSpec,
+  sizeBytes: number,
+  era: KernelEra,
+): Pick<DiskConfig, 'faults' | 'controller'> {
   const { faults, name } = spec
-  if (!isProbed(spec)) return { faults: faults.map(fault => faultConfig(name, fault)) }
+  // the boot image is what the reference's driver leaves behind; another age's is seen at work
+  if (era === '4.19' && !isProbed(spec))
+    return { faults: faults.map(fault => faultConfig(name, fault)) }
   if (spec.pollQueues > 0 || (spec.wait ?? 'irq') !== 'irq')
     throw new UserError(`${name}: a controller that is probed is not built yet for polled queues`)
   return { controller: diskController(spec, sizeBytes, 0) }
