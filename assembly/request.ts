@@ -434,8 +434,12 @@ function blk_update_request(cpu: u32, rq: u32, status: u32): void {
     store<u32>(bio, 0, BIO_NEXT)
     if (status != BLK_STS_OK) store<u32>(bio, status, BIO_STATUS)
     if (isDefined(TRACE_BUILD)) store<u32>(bio, 0, BIO_FLAGS)
-    entered(cpu, FN_bio_advance)
-    bio_endio(cpu, bio)
+    // Pages that do not follow each other are bios of their own here; in Linux they are one.
+    if (next && load<u32>(bio, BIO_END_IO) == END_IO_NONE) bio_end(cpu, bio)
+    else {
+      entered(cpu, FN_bio_advance)
+      bio_endio(cpu, bio)
+    }
     bio = next
   }
   leave(cpu, t)

@@ -73,9 +73,8 @@ export function bio_alloc_bioset(blk: BlockLayer, options: bio_init_options): nu
   return leave(blk.k, t, bio)
 }
 
-/** A bio that only carries pages of a request; blk_rq_put_pages takes it back. */
-export function bio_of_pages(q: request_queue, opf: number, data: number, bytes: number): number {
-  const { blk } = q
+/** A bio that only carries pages of a request, and is for no disk; bio_put_pages takes it back. */
+export function bio_of_pages(blk: BlockLayer, opf: number, data: number, bytes: number): number {
   const { view } = blk
   const bio = take(blk)
   view.words.fill(0, bio >>> 2, (bio + L.BIO_BYTES) >>> 2)
@@ -83,7 +82,6 @@ export function bio_of_pages(q: request_queue, opf: number, data: number, bytes:
   view.setU32(bio + L.BIO_SIZE, bytes)
   view.setU32(bio + L.BIO_DATA, data)
   view.setU32(bio + L.BIO_END_IO, L.END_IO_NONE)
-  view.setU32(bio + L.BIO_DISK, q.at)
   return bio
 }
 

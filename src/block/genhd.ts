@@ -4,8 +4,9 @@
 //   del_gendisk       the file and the backing device go, the queue leaves sysfs; then the driver ends the queue
 //
 // There is no sysfs here: what registers there is only recorded. No disk has partitions; the table is read all the same,
-// which is the first I/O of every disk, where there is a page cache to read it with.
+// which is the first I/O of every disk that has a size, where there is a page cache to read it with.
 
+import { Q_CAPACITY } from '../../assembly/layout.js'
 import type { Sleep } from '../kernel/core.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
 import { bdi_register_owner, bdi_unregister } from '../mm/backing-dev.js'
@@ -33,7 +34,8 @@ function* __device_add_disk(q: request_queue): Sleep<void> {
   const t = enter(k, '__device_add_disk')
   trace_call(k, 'blk_alloc_devt')
   if (bdi !== null) bdi_register_owner(bdi)
-  if (blk.bdev !== null) yield* blk.bdev.register_disk(q)
+  const sized = blk.view.u64(q.at + Q_CAPACITY) !== 0
+  if (blk.bdev !== null && sized) yield* blk.bdev.register_disk(q)
   blk_register_queue(q)
   trace_call(k, 'blk_get_queue')
   leave(k, t)

@@ -12,7 +12,7 @@ import type { Kernel } from '../kernel/kernel.js'
 import { msecs_to_jiffies } from '../kernel/time.js'
 import { timer_setup } from '../kernel/timer.js'
 import { timer_list } from '../kernel/timer-wheel.js'
-import { enter, leave } from '../kernel/trace.js'
+import { enter, leave, trace_call } from '../kernel/trace.js'
 import { wait_queue_head } from '../kernel/wait.js'
 import {
   alloc_workqueue,
@@ -140,6 +140,10 @@ export function* bdi_unregister(bdi: backing_dev_info): Sleep<void> {
   const t = enter(mm.k, 'bdi_unregister')
   const at = mm.bdi_list.indexOf(bdi)
   if (at >= 0) mm.bdi_list.splice(at, 1)
+  // bdi_remove_from_list waits for readers of the list by a work of RCU; here nobody reads it without having it
+  const r = enter(mm.k, 'queue_work_on')
+  trace_call(mm.k, '__queue_work')
+  leave(mm.k, r)
   yield* wb_shutdown(bdi.wb)
   leave(mm.k, t)
 }

@@ -110,7 +110,9 @@ export function parsePblkScenario(name: string): PblkScenario | null {
 function machineOf(s: PblkScenario): MachineConfig {
   const [spec] = parseDevices(['nvme,size=64M,depth=1024,model=fixed'])
   const disk = diskConfig(builtOnly(spec!), 'virtual', 0, s.cpus)
-  const config = { adminNs: 200_000, vendor: OCSSD_VENDOR, device: OCSSD_DEVICE }
+  // the recorded drive is of revision 1.2, and has no list of a namespace's names
+  const version = 0x00010200
+  const config = { adminNs: 200_000, vendor: OCSSD_VENDOR, device: OCSSD_DEVICE, version }
   return {
     clock: 'virtual',
     cpus: s.cpus,

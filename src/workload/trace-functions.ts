@@ -883,6 +883,7 @@ export const HOST_FUNCTIONS: readonly string[] = [
   'pblk_bio_add_pages',
   'pblk_bio_free_pages',
   'pblk_bio_map_addr',
+  'pblk_bio_map_addr_endio',
   'pblk_blk_erase_async',
   'pblk_blk_erase_sync',
   'pblk_calc_secs',

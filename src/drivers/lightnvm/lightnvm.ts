@@ -221,6 +221,8 @@ export class nvm_rq {
   readonly lbas: Float64Array = new Float64Array(NVM_MAX_VLBA)
   /** Logical sector of the device that a hybrid write begins with. */
   slba = 0
+  /** Called when the pages have moved, before the command is over. */
+  bio_end_io: (() => void) | null = null
   /** The driver's: the first of the bios that carry the pages. */
   bio = 0
   /** A block of the DMA pool: out-of-band data, and at DMA_PPA_OFFSET the list that the device fetches. 0: none. */

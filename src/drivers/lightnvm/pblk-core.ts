@@ -66,6 +66,7 @@ export function pblk_free_rqd(pblk: pblk, rqd: nvm_rq): void {
   if (rqd.dma !== 0) nvm_dev_dma_free(pblk.dev.parent, rqd.dma)
   rqd.dma = 0
   rqd.end_io = null
+  rqd.bio_end_io = null
   rqd.private = null
   pblk.rqds.push(rqd)
   leave(pblk.k, t)

@@ -6,6 +6,7 @@
 
 import { printk, type Sleep } from '../../kernel/core.js'
 import { enter, leave, trace_call } from '../../kernel/trace.js'
+import { nvm_dev_dma_alloc } from './core.js'
 import { NVM_OP_PWRITE, type nvm_rq, ppa_of } from './lightnvm.js'
 import {
   ADDR_EMPTY,
@@ -45,15 +46,26 @@ function pblk_end_io_recov(rqd: nvm_rq): void {
   leave(pblk.k, t)
 }
 
+/** The pages of a buffer of the kernel's own have moved. */
+function pblk_bio_map_addr_endio(pblk: pblk): void {
+  const t = enter(pblk.k, 'pblk_bio_map_addr_endio')
+  const b = enter(pblk.k, 'bio_put')
+  trace_call(pblk.k, 'bio_free')
+  leave(pblk.k, b)
+  leave(pblk.k, t)
+}
+
 /** One unit of padding in a line. */
 function* pad_unit(pblk: pblk, line: pblk_line): Sleep<void> {
   const n = pblk.min_write_pgs
-  const rqd = pblk_alloc_rqd(pblk)
-  pblk_alloc_dma(pblk, rqd)
+  const dma = nvm_dev_dma_alloc(pblk.dev.parent)
   const b = enter(pblk.k, 'pblk_bio_map_addr')
   trace_call(pblk.k, 'bio_alloc_bioset')
   for (let i = 0; i < n; i++) trace_call(pblk.k, 'bio_add_pc_page')
   leave(pblk.k, b)
+  const rqd = pblk_alloc_rqd(pblk)
+  rqd.dma = dma
+  rqd.bio_end_io = () => pblk_bio_map_addr_endio(pblk)
   rqd.opcode = NVM_OP_PWRITE
   rqd.flags = pblk_set_write_mode(pblk)
   rqd.nr_ppas = n

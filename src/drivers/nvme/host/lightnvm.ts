@@ -11,8 +11,10 @@
 // Vector ioctls of programs are in lightnvm-ioctl.ts.
 
 import {
+  BIO_END_IO,
   BIO_NEXT,
   CPU_SUBMITTED,
+  END_IO_HOST,
   RQ_BIO,
   RQ_BIOTAIL,
   RQ_CMD_FLAGS,
@@ -123,12 +125,17 @@ function map_pages(q: request_queue, rq: number, rqd: nvm_rq): void {
   for (let i = 0; i < nr_ppas; ) {
     let n = 1
     while (i + n < nr_ppas && pages[i + n] === pages[i] + n * SECTOR_BYTES) n++
-    const bio = bio_of_pages(q, opf, pages[i], n * SECTOR_BYTES)
+    const bio = bio_of_pages(blk, opf, pages[i], n * SECTOR_BYTES)
     if (last === 0) rqd.bio = bio
     else view.setU32(last + BIO_NEXT, bio)
     last = bio
     segments++
     i += n
+  }
+  const { bio_end_io } = rqd
+  if (bio_end_io !== null) {
+    view.setU32(last + BIO_END_IO, END_IO_HOST)
+    blk.bios.end_io.set(last, bio_end_io)
   }
   const submitted = this_cpu(blk) + CPU_SUBMITTED
   view.setU64(submitted, view.u64(submitted) + segments)
