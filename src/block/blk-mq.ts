@@ -510,7 +510,6 @@ export function blk_mq_start_stopped_hw_queues(q: request_queue, async: boolean)
  */
 export function blk_mq_quiesce_queue(q: request_queue): void {
   const t = enter(q.blk.k, 'blk_mq_quiesce_queue')
-  trace_call(q.blk.k, 'blk_queue_flag_set')
   q.quiesced = true
   trace_call(q.blk.k, 'blk_queue_flag_set')
   for (const hctx of q.queue_hw_ctx) set_bits(q.blk, hctx.at + HC_GATE, GATE_QUIESCED)
@@ -519,7 +518,6 @@ export function blk_mq_quiesce_queue(q: request_queue): void {
 
 export function blk_mq_unquiesce_queue(q: request_queue): void {
   const t = enter(q.blk.k, 'blk_mq_unquiesce_queue')
-  trace_call(q.blk.k, 'blk_queue_flag_clear')
   q.quiesced = false
   trace_call(q.blk.k, 'blk_queue_flag_clear')
   for (const hctx of q.queue_hw_ctx) clear_bits(q.blk, hctx.at + HC_GATE, GATE_QUIESCED)
