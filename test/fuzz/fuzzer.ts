@@ -15,6 +15,9 @@ export class FuzzFailure extends Error {
   override readonly name: string = 'FuzzFailure'
 }
 
+/** Keeps a case's input, for the message of a failure. */
+export type Remember = (input: string) => void
+
 /** Longest time of one case, in ms: far beyond any case that ends, even on a busy machine. */
 const HANG_MS = 10_000
 
@@ -24,16 +27,17 @@ const HANG_MS = 10_000
  */
 export function fuzzer(
   name: string,
-  runCase: (random: Prng, remember: (input: string) => void) => void,
+  runCase: (random: Prng, remember: Remember, seed: number, i: number) => void,
   now: () => number = () => performance.now(),
 ): Fuzz {
   const one = (seed: number, i: number): void => {
     let input = ''
     const start = now()
     try {
-      runCase(caseStream(seed, i), text => {
+      const remember = (text: string): void => {
         input = text
-      })
+      }
+      runCase(caseStream(seed, i), remember, seed, i)
     } catch (error) {
       if (!(error instanceof UserError)) throw failure(name, seed, i, input, error)
       checkMessage(name, seed, i, input, error.message)
@@ -56,6 +60,43 @@ export function fuzzer(
     }
     return { cases }
   }
+}
+
+/** Cases that follow each other on one machine: each is a step, a line says what it does. */
+export interface Story {
+  step(random: Prng, say: (line: string) => void): void
+  /** After the last step: what must hold in the end. */
+  end(): void
+}
+
+/** Apart from the streams of the cases. */
+const STORY_SEED = 0x5f356495
+
+/**
+ * A fuzzer whose cases are the steps of stories of `length` steps each. A case in the middle of a story is repeated by the
+ * steps before it, which its number tells.
+ */
+export function storyFuzzer(name: string, length: number, begin: (random: Prng) => Story): Fuzz {
+  let open: { story: Story; seed: number; next: number; said: string } | null = null
+  return fuzzer(name, (_, remember, seed, i) => {
+    const first = i - (i % length)
+    let at = open
+    // Until a step has ended well, nobody else goes on with its story.
+    open = null
+    if (at?.seed !== seed || at.next !== i) {
+      const story = begin(caseStream(seed ^ STORY_SEED, first / length))
+      at = { story, seed, next: first, said: '' }
+    }
+    const here = at
+    const { story } = here
+    const say = (line: string): void => {
+      here.said += `${line}\n`
+      remember(here.said)
+    }
+    for (; here.next <= i; here.next++) story.step(caseStream(seed, here.next), say)
+    if (here.next % length === 0) story.end()
+    else open = here
+  })
 }
 
 function failure(

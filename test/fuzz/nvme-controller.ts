@@ -3,7 +3,7 @@
 
 import { Zoned } from '../../src/device/nvme/zoned.js'
 import { blocks, PAGE, Rig } from '../unit/device/rig.js'
-import { type Fuzz, fuzzer } from './fuzzer.js'
+import { type Fuzz, type Story, storyFuzzer } from './fuzzer.js'
 import type { Prng } from './prng.js'
 
 const ENTRIES = 16
@@ -148,46 +148,76 @@ function check({ rig, first }: Target): void {
   }
 }
 
-export const fuzz: Fuzz = fuzzer('nvme-controller', (random, remember) => {
-  const kind = random.below(KINDS)
-  targets[kind] ??= new Target(kind)
-  const target = targets[kind]!
-  const { rig, first } = target
-  start(target, random)
-  const steps = 1 + random.below(6)
-  const story: string[] = []
-  const tails = [4, 0, 0]
-  for (let i = 0; i < steps; i++) {
+/** Steps of a story. A controller that a step has switched off is renewed for the next one. */
+const STEPS = 12
+
+class ControllerStory implements Story {
+  readonly #target: Target
+  readonly #random: Prng
+  #tails = [4, 0, 0]
+
+  constructor(random: Prng) {
+    const kind = random.below(KINDS)
+    targets[kind] ??= new Target(kind)
+    this.#target = targets[kind]!
+    this.#random = random
+    start(this.#target, random)
+  }
+
+  step(random: Prng, say: (line: string) => void): void {
+    const { rig } = this.#target
+    if ((rig.read(0x1c) & 3) !== 1) {
+      say('anew')
+      start(this.#target, random)
+      this.#tails = [4, 0, 0]
+    }
     const kind = random.below(10)
-    const qid = random.below(3)
-    if (kind < 7) {
-      const words = entry(random, target, qid)
-      story.push(`q${qid} ${words.map(x => x.toString(16)).join(' ')}`)
-      remember(story.join('\n'))
-      const at = ringOf(target, qid) + tails[qid]! * 64
-      for (const [k, value] of words.entries()) rig.view.setU32(at + 4 * k, value)
-      tails[qid] = (tails[qid]! + 1) % ENTRIES
-      rig.write(0x1000 + qid * 8, tails[qid]!)
-    } else if (kind === 7) {
-      const register = random.chance(80) ? random.pick(REGISTERS) : random.below(0x1040)
-      const value = word(random)
-      story.push(`w ${register.toString(16)} ${value.toString(16)}`)
-      remember(story.join('\n'))
-      rig.write(register, value)
-      rig.read(register)
-    } else if (kind === 8) {
-      const page = first + 6 * PAGE + random.below(PAGES - 7) * PAGE
-      for (let k = 0; k < 16; k++) {
-        const at = page + random.below(512) * 8
-        rig.view.setU64(at, pointer(random, target))
-      }
-    } else {
+    if (kind < 7) this.#command(random, say)
+    else if (kind === 7) this.#register(random, say)
+    else if (kind === 8) this.#pointers(random)
+    else {
       // straight into the registers' memory, as the core's own doorbells go
       rig.view.setU32(rig.at.bar + 0x1000 + random.below(8) * 4, word(random))
-      rig.core.dev_step(rig.at.dsqs[qid]!, rig.now)
+      rig.core.dev_step(rig.at.dsqs[random.below(3)]!, rig.now)
     }
+    rig.run(2000)
+    check(this.#target)
   }
-  rig.run(2000)
-  check(target)
-  if (random.chance(30)) rig.controller.powerLoss((_, lba) => lba % 2 === 0)
-})
+
+  #command(random: Prng, say: (line: string) => void): void {
+    const { rig } = this.#target
+    const qid = random.below(3)
+    const words = entry(random, this.#target, qid)
+    say(`q${qid} ${words.map(x => x.toString(16)).join(' ')}`)
+    const at = ringOf(this.#target, qid) + this.#tails[qid]! * 64
+    for (const [k, value] of words.entries()) rig.view.setU32(at + 4 * k, value)
+    this.#tails[qid] = (this.#tails[qid]! + 1) % ENTRIES
+    rig.write(0x1000 + qid * 8, this.#tails[qid]!)
+  }
+
+  #register(random: Prng, say: (line: string) => void): void {
+    const { rig } = this.#target
+    const register = random.chance(80) ? random.pick(REGISTERS) : random.below(0x1040)
+    const value = word(random)
+    say(`w ${register.toString(16)} ${value.toString(16)}`)
+    rig.write(register, value)
+    rig.read(register)
+  }
+
+  #pointers(random: Prng): void {
+    const { rig, first } = this.#target
+    const page = first + 6 * PAGE + random.below(PAGES - 7) * PAGE
+    for (let k = 0; k < 16; k++)
+      rig.view.setU64(page + random.below(512) * 8, pointer(random, this.#target))
+  }
+
+  end(): void {
+    if (this.#random.chance(50)) this.#target.rig.controller.powerLoss((_, lba) => lba % 2 === 0)
+  }
+}
+
+export const fuzz: Fuzz = storyFuzzer(
+  'nvme-controller',
+  STEPS,
+  random => new ControllerStory(random),
+)

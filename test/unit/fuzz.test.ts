@@ -1,8 +1,9 @@
-// A short run of every fuzzer: some 90,000 cases in all. `npm run fuzz` runs as many as wanted.
+// A short run of every fuzzer: some 90,000 cases in all, and 100,000 of each side of NVMe's wire. `npm run fuzz` runs as many as
+// wanted.
 
 import { describe, expect, it } from 'vitest'
 import { UserError } from '../../src/core/errors.js'
-import { fuzzer } from '../fuzz/fuzzer.js'
+import { fuzzer, storyFuzzer } from '../fuzz/fuzzer.js'
 import { shellWords } from '../fuzz/jobfile.js'
 import { caseStream, Prng } from '../fuzz/prng.js'
 import { FUZZERS } from '../fuzz/registry.js'
@@ -15,9 +16,10 @@ const LONG_CASES: Readonly<Record<string, number>> = { 'nvme-tcp-host': 50 }
 
 describe('fuzzers', () => {
   const names = Object.keys(FUZZERS)
-  const share = Math.ceil(CASES / names.length)
+  const whole = new Set(['nvme-controller', 'nvme-driver'])
 
   for (const name of names) {
+    const share = whole.has(name) ? CASES : Math.ceil(CASES / names.length)
     const cases = Math.ceil(share / (LONG_CASES[name] ?? 1))
     it(`${name}: ${cases} cases`, { timeout: 600_000 }, () => {
       expect(FUZZERS[name]!(SEED, cases)).toEqual({ cases })
@@ -35,6 +37,29 @@ describe('the fuzz loop', () => {
     note(7, 1, 4)
     expect(seen[10]).toBe(seen[4])
     expect(new Set(seen.slice(0, 10)).size).toBe(10)
+  })
+
+  it('repeats a step of a story by the steps before it', () => {
+    const told: string[] = []
+    const note = storyFuzzer('story', 4, random => {
+      const name = random.below(1000)
+      let state = 0
+      return {
+        step: (r, say) => {
+          state += r.below(10)
+          say(String(state))
+          told.push(`${name}:${state}`)
+        },
+        end: () => told.push(`${name} ends`),
+      }
+    })
+    expect(note(7, 10)).toEqual({ cases: 10 })
+    const all = told.splice(0)
+    expect(all.filter(line => line.endsWith('ends')).length).toBe(2)
+    note(7, 1, 6)
+    expect(told).toEqual(all.slice(5, 8))
+    note(7, 2, 7)
+    expect(told.slice(3)).toEqual(all.slice(8, 11))
   })
 
   it('names seed, case and input of a failure, and finds the planted one', () => {
