@@ -3,12 +3,14 @@
 import { STRESS_FAULTS } from '../workload/stress.js'
 
 const LINES = [
-  'usage: phasebit stress [--for TIME] [--seed N] [--faults MIX] [--max-io N]',
+  'usage: phasebit stress [--clock real|virtual] [--for TIME] [--seed N] [--faults MIX] [--max-io N]',
   '',
   'Random I/O with verification from 16 tasks on 4 CPUs, on an NVMe disk that its driver found, while faults and resets come',
-  'at random. It runs in virtual time: what happens depends on the seed alone, also 60 s timeouts take no time, and I/Os',
-  'per second are those of the wall clock. Real time with several CPUs has no kernel, and nothing to stress.',
+  'at random.',
   '',
+  '  --clock real     the host clock; the driver gives up after a second. What meets what depends on the host, too (default)',
+  '  --clock virtual  what happens depends on the seed alone, also timeouts of a minute take no time; I/Os per second are',
+  '                 still those of the wall clock',
   '  --for TIME     how long, by the wall clock: 10s, 10m, 1h; default 10s',
   '  --max-io N     ends after so many I/Os at the latest',
   '  --seed N       default 1',

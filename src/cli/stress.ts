@@ -20,6 +20,7 @@ const MAX_SEED = 2 ** 52
 export function parseStress(argv: readonly string[]): StressOptions {
   const values = readOptions(argv)
   return {
+    clock: parseClock(values.clock ?? 'real'),
     seed: whole('seed', values.seed ?? '1', 0, MAX_SEED),
     faults: parseFaults(values.faults ?? 'all'),
     forMs: parseFor(values.for ?? DEFAULT_FOR),
@@ -42,6 +43,7 @@ function parse(argv: readonly string[]) {
   return parseArgs({
     args: [...argv],
     options: {
+      clock: { type: 'string' },
       for: { type: 'string' },
       seed: { type: 'string' },
       faults: { type: 'string' },
@@ -54,6 +56,11 @@ function whole(name: string, text: string, least: number, most: number): number 
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
   if (value >= least && value <= most) return value
   throw new UserError(`stress --${name} ${text}: a whole number from ${least} is accepted`)
+}
+
+function parseClock(text: string): StressOptions['clock'] {
+  if (text === 'real' || text === 'virtual') return text
+  throw new UserError(`stress --clock ${text}: real and virtual are accepted`)
 }
 
 function parseFor(text: string): number {
@@ -77,21 +84,49 @@ function parseFaults(text: string): readonly StressFault[] {
   })
 }
 
-function line(counts: StressCounts): string {
-  const { ios, rounds, lives, resets, removals, rules, failed, wallMs } = counts
-  const rate = Math.round((ios * 1000) / Math.max(wallMs, 1))
-  return (
-    `${(wallMs / 1000).toFixed(1)} s: ${ios} I/Os, ${rate} a second; ${rounds} rounds on ${lives} machines, ` +
-    `${resets} resets, ${rules} faults, ${removals} removals, ${failed} I/Os failed with their controller\n`
-  )
+const MIB = 2 ** 20
+/** Until then a process still grows: its code is compiled, its heap finds its size. */
+const WARM_MS = 120_000
+
+/** Words about the I/Os of the last second or so, and of all; and about memory. */
+class Report {
+  #ios = 0
+  #wallMs = 0
+  #warm: number | null = null
+
+  line(counts: StressCounts): string {
+    const { ios, rounds, lives, resets, removals, rules, failed, wallMs } = counts
+    const rate = Math.round(((ios - this.#ios) * 1000) / Math.max(wallMs - this.#wallMs, 1))
+    this.#ios = ios
+    this.#wallMs = wallMs
+    const rss = process.memoryUsage.rss()
+    if (wallMs >= WARM_MS) this.#warm ??= rss
+    return (
+      `${(wallMs / 1000).toFixed(1)} s: ${rate} I/Os a second, ${ios} in all; ${rounds} rounds on ${lives} machines, ` +
+      `${resets} resets, ${rules} faults, ${removals} removals, ${failed} I/Os failed with their controller; ` +
+      `${(rss / MIB).toFixed(1)} MiB resident\n`
+    )
+  }
+
+  /** The rate of the whole run, and what memory came to since its second minute. */
+  last(counts: StressCounts): string {
+    const { ios, wallMs } = counts
+    this.#ios = 0
+    this.#wallMs = 0
+    const rss = process.memoryUsage.rss()
+    const text = this.line({ ...counts, ios, wallMs })
+    if (this.#warm === null || this.#warm === rss) return text
+    const percent = ((rss / this.#warm - 1) * 100).toFixed(1)
+    return `${text}resident memory after 2 minutes: ${(this.#warm / MIB).toFixed(1)} MiB, at the end ${percent} % more\n`
+  }
 }
 
 /** Runs `phasebit stress`; the exit status. */
 export async function stressCommand(argv: readonly string[]): Promise<number> {
   const options = parseStress(argv)
-  await printOut(
-    `stress: seed ${options.seed}, faults ${options.faults.join(',') || 'none'}, virtual time\n`,
-  )
-  const counts = await stress({ ...options, onProgress: now => void printOut(line(now)) })
-  return printOut(`${line(counts)}no violation\n`)
+  const { seed, faults, clock } = options
+  await printOut(`stress: seed ${seed}, faults ${faults.join(',') || 'none'}, ${clock} time\n`)
+  const report = new Report()
+  const counts = await stress({ ...options, onProgress: now => void printOut(report.line(now)) })
+  return printOut(`${report.last(counts)}no violation\n`)
 }

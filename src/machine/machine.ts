@@ -136,20 +136,30 @@ function turn(): Promise<void> {
 
 /**
  * Boots a machine. Nothing runs before start().
+ * @param before a machine that is over, of the same build: its memory, when large enough, and its compiled core are used
+ *   again. The engine gives the memory of machines back late, so that a process with many of them would grow
  * @throws UserError when the configuration contradicts itself or does not fit into memory
  */
-export function bootMachine(config: MachineConfig): Machine {
+export function bootMachine(config: MachineConfig, before: Machine | null = null): Machine {
   validateConfig(config)
   const plan = planMachine(config)
   const origin = clockOrigin()
   const threads = spawnThreads(config)
   try {
-    const module = compileCore(config.core ?? (config.trace ? 'trace' : 'release'))
-    return new BootedMachine(plan, origin, module, createMemory(plan.bytes), threads)
+    const module =
+      before?.module ?? compileCore(config.core ?? (config.trace ? 'trace' : 'release'))
+    return new BootedMachine(plan, origin, module, memoryFor(plan.bytes, before), threads)
   } catch (error) {
     void threads?.stop()
     throw error
   }
+}
+
+/** Zeroed memory: new, or that of a machine that is over. */
+function memoryFor(bytes: number, before: Machine | null): WebAssembly.Memory {
+  if (before === null || before.buffer.byteLength < bytes) return createMemory(bytes)
+  before.view.bytes.fill(0)
+  return before.memory
 }
 
 /** Numbers of the disks whose device runs on a thread of its own. */
@@ -202,6 +212,7 @@ function diskOf(plan: MachinePlan, disk: DiskPlan, index: number): Disk {
 
 class BootedMachine implements Machine {
   readonly config: MachineConfig
+  readonly module: WebAssembly.Module
   readonly memory: WebAssembly.Memory
   readonly buffer: SharedArrayBuffer
   readonly view: View
@@ -212,7 +223,6 @@ class BootedMachine implements Machine {
   readonly now: () => number
   readonly #plan: MachinePlan
   readonly #origin: ClockOrigin
-  readonly #module: WebAssembly.Module
   readonly #virtual: VirtualTime | undefined
   readonly #paced: PacedTime | undefined
   readonly #threads: Threads | undefined
@@ -242,7 +252,7 @@ class BootedMachine implements Machine {
     this.#threads = threads
     this.#plan = plan
     this.#origin = origin
-    this.#module = module
+    this.module = module
     this.config = config
     this.memory = memory
     this.buffer = memory.buffer as unknown as SharedArrayBuffer
@@ -384,7 +394,7 @@ class BootedMachine implements Machine {
     this.#virtual?.install(options.handlers ?? {})
     if (!this.#threads) return
     const setup = {
-      module: this.#module,
+      module: this.module,
       memory: this.memory,
       origin: this.#origin,
       cpus: cpuThreads(this.config),

@@ -1,12 +1,14 @@
 // Stress: tasks on all CPUs write, read back and flush at random on an NVMe disk whose driver and controller are under
-// trouble: resets, lost, late, doubled and corrupt completions, bad statuses, removal. All of it comes from a seed, in
-// virtual time: real time with several CPUs has no kernel that could run the driver.
+// trouble: resets, lost, late, doubled and corrupt completions, bad statuses, removal. What is drawn comes from a seed.
+//
+//   virtual time   a seed repeats itself to the nanosecond, and timeouts of a minute take no time
+//   real time      the driver's timeouts are a second, and what meets what depends on the host: a seed only tries again
 //
 //   life    a machine, from boot until its controller is gone, or ROUNDS rounds; life n has the seed + n
 //   round   faults are armed, every task does its I/Os, then everything is checked: every I/O ended once; what was written is
 //           read; no tag, bio or ring entry is left; the controller is LIVE and nothing failed, or it is gone
 //
-// Nothing is remembered of a life that is over, so that memory stays as it is.
+// Nothing is remembered of a life that is over but its memory, which the next one gets, so that the process does not grow.
 
 import { OutputError } from '../core/errors.js'
 import { Prng } from '../core/prng.js'
@@ -30,11 +32,44 @@ const HEAP = 2 ** 22
 const BLOCK = 4096
 /** Blocks that belong to one task. */
 const OWN = 64
-const IOS_OF_A_ROUND = 250
 const ROUNDS = 40
-/** Longer than any recovery takes, ns of virtual time. */
-const LONGEST_ROUND = 900e9
 const MS = 1e6
+
+/** What differs between the clocks. Times are ns. */
+interface Pace {
+  readonly iosOfRound: number
+  /** Between the beginning of a round and a reset or a removal: at most so many of these. */
+  readonly gapNs: number
+  readonly gaps: number
+  /** A round is over, and what it has left to do is done after so long. */
+  readonly restNs: number
+  /** Longer than the driver waits. */
+  readonly lateNs: number
+  /** Longer than any recovery takes. */
+  readonly longestNs: number
+  /** nvme_io_timeout and admin_timeout, s; absent = Linux's. */
+  readonly timeout_s?: number
+}
+
+const PACES: Readonly<Record<StressOptions['clock'], Pace>> = {
+  virtual: {
+    iosOfRound: 250,
+    gapNs: 0.1 * MS,
+    gaps: 30,
+    restNs: 100 * MS,
+    lateNs: 40_000 * MS,
+    longestNs: 900e9,
+  },
+  real: {
+    iosOfRound: 1000,
+    gapNs: 5 * MS,
+    gaps: 60,
+    restNs: 10 * MS,
+    lateNs: 1300 * MS,
+    longestNs: 120e9,
+    timeout_s: 1,
+  },
+}
 
 /** Kinds of trouble, as --faults names them. */
 export const STRESS_FAULTS = [
@@ -49,12 +84,13 @@ export const STRESS_FAULTS = [
 export type StressFault = (typeof STRESS_FAULTS)[number]
 
 export interface StressOptions {
+  readonly clock: 'real' | 'virtual'
   readonly seed: number
   readonly faults: readonly StressFault[]
   /** Wall time, ms. */
   readonly forMs: number
   readonly maxIos: number
-  /** Called about once a second of wall time, between two rounds. */
+  /** Called about once a second of wall time. */
   readonly onProgress?: (counts: StressCounts) => void
 }
 
@@ -73,18 +109,20 @@ export interface StressCounts {
 
 type Actions = Readonly<Partial<Record<StressFault, readonly FaultAction[]>>>
 
-const ACTIONS: Actions = {
-  drop: [{ kind: 'drop' }],
-  delay: [
-    { kind: 'delay', ns: 5 * MS },
-    { kind: 'delay', ns: 40_000 * MS },
-  ],
-  status: [{ kind: 'status', status: 0x0006 }],
-  duplicate: [{ kind: 'duplicate' }],
-  corrupt: [
-    { kind: 'corrupt', what: 'cid' },
-    { kind: 'corrupt', what: 'phase' },
-  ],
+function actionsOf({ lateNs }: Pace): Actions {
+  return {
+    drop: [{ kind: 'drop' }],
+    delay: [
+      { kind: 'delay', ns: 5 * MS },
+      { kind: 'delay', ns: lateNs },
+    ],
+    status: [{ kind: 'status', status: 0x0006 }],
+    duplicate: [{ kind: 'duplicate' }],
+    corrupt: [
+      { kind: 'corrupt', what: 'cid' },
+      { kind: 'corrupt', what: 'phase' },
+    ],
+  }
 }
 
 /** One machine and what is known of its disk. */
@@ -98,17 +136,28 @@ class Life {
   readonly #content = new Uint8Array(TASKS * OWN)
   readonly #expected = new Uint8Array(BLOCK)
   readonly #counts: StressCounts
+  readonly #pace: Pace
+  readonly #tick: () => void
   #begun = 0
   #ended = 0
   #failed = 0
   #wrong: string | null = null
   #working = 0
 
-  constructor(seed: number, counts: StressCounts) {
+  /** @param tick called now and then while time passes */
+  constructor(
+    seed: number,
+    clock: StressOptions['clock'],
+    counts: StressCounts,
+    before: Machine | null,
+    tick: () => void,
+  ) {
     this.seed = seed
     this.#counts = counts
+    this.#pace = PACES[clock]
+    this.#tick = tick
     this.#random = new Prng(seed)
-    this.machine = boot(seed, this.#random)
+    this.machine = boot(seed, clock, this.#random, before)
     this.nvme = this.machine.host!.nvme!
     this.#data = this.machine.alloc(TASKS * BLOCK, BLOCK)
   }
@@ -118,10 +167,12 @@ class Life {
   }
 
   #fail(what: string): never {
-    const last = this.machine.host!.k.dmesg.at(-1)?.text ?? 'nothing'
+    const { config, host } = this.machine
+    const last = host!.k.dmesg.at(-1)?.text ?? 'nothing'
+    const again = config.clock === 'virtual' ? 'repeats it' : 'tries it again'
     throw new OutputError(
       `stress: ${what} (seed ${this.seed}, round ${this.#counts.rounds}; the kernel's last word: ${last}); ` +
-        `phasebit stress --seed ${this.seed} repeats it`,
+        `phasebit stress --clock ${config.clock} --seed ${this.seed} ${again}`,
     )
   }
 
@@ -129,6 +180,7 @@ class Life {
 
   #count(status: number): boolean {
     this.#ended++
+    this.#counts.ios++
     if (status !== 0) this.#failed++
     return status === 0
   }
@@ -152,7 +204,7 @@ class Life {
   }
 
   *#task(task: number, q: kiocb['q']): Sleep<void> {
-    for (let n = 0; n < IOS_OF_A_ROUND; n++) {
+    for (let n = 0; n < this.#pace.iosOfRound; n++) {
       const kind = this.#random.below(100)
       if (kind === 0) {
         this.#begun++
@@ -171,34 +223,44 @@ class Life {
 
   async #until(done: () => boolean, ns: number): Promise<boolean> {
     const { machine } = this
-    const end = machine.now() + ns
-    for (let step = 0.5 * MS; !done() && machine.now() < end; step = Math.min(step * 1.2, 1e9))
+    // A virtual clock counts whole ns: it would never reach a part of one.
+    const end = Math.ceil(machine.now() + ns)
+    for (let step = 0.5 * MS; !done() && machine.now() < end; step = Math.min(step * 1.2, 1e9)) {
       await machine.run(Math.min(end, machine.now() + step))
+      this.#tick()
+    }
     return done()
   }
 
   #arm(kinds: readonly StressFault[]): (() => void)[] {
     const { controller } = this.nvme.controllers.all[0]!
-    const actions = kinds.flatMap(kind => ACTIONS[kind] ?? [])
+    const all = actionsOf(this.#pace)
+    const actions = kinds.flatMap(kind => all[kind] ?? [])
     const count = actions.length === 0 ? 0 : this.#random.below(3)
     return Array.from({ length: count }, () => {
       this.#counts.rules++
-      const nth = 1 + this.#random.below(TASKS * IOS_OF_A_ROUND)
+      const nth = 1 + this.#random.below(TASKS * this.#pace.iosOfRound)
       const action = actions[this.#random.below(actions.length)]!
       return controller.inject({ match: { nth }, action })
     })
   }
 
+  /** Some of the pace's gaps, or until the round is over. */
+  #gap(): Promise<boolean> {
+    const { gapNs, gaps } = this.#pace
+    return this.#until(() => this.#working === 0, this.#random.below(gaps) * gapNs)
+  }
+
   async #trouble(kinds: readonly StressFault[]): Promise<void> {
     if (kinds.includes('reset'))
       for (let n = this.#random.below(3); n > 0; n--) {
-        await this.#until(() => this.#working === 0, this.#random.below(30) * 0.1 * MS)
+        await this.#gap()
         const ctrl = this.nvme.ctrl(0)
         if (ctrl && nvme_reset_ctrl(ctrl) === 0) this.#counts.resets++
       }
     if (!kinds.includes('remove') || this.#random.below(20) !== 0) return
     this.#counts.removals++
-    await this.#until(() => this.#working === 0, this.#random.below(20) * 0.1 * MS)
+    await this.#gap()
     const { bus, controllers } = this.nvme
     controllers.all[0]!.controller.surpriseRemove()
     let over = false
@@ -206,11 +268,11 @@ class Life {
       yield* pci_stop_and_remove_bus_device(bus, bus.devices[0]!)
       over = true
     })
-    if (!(await this.#until(() => over, LONGEST_ROUND))) this.#fail('a removal does not end')
+    if (!(await this.#until(() => over, this.#pace.longestNs))) this.#fail('a removal does not end')
   }
 
   async boot(): Promise<void> {
-    if (!(await this.#until(() => this.nvme.settled, LONGEST_ROUND)) || this.gone)
+    if (!(await this.#until(() => this.nvme.settled, this.#pace.longestNs)) || this.gone)
       this.#fail('the controller does not come up')
   }
 
@@ -224,16 +286,18 @@ class Life {
     for (let n = 0; n < TASKS; n++)
       this.machine.host!.k.spawn('stress', () => this.#task(n, queue), [n % CPUS])
     await this.#trouble(kinds)
-    const over = await this.#until(() => this.#working === 0 && this.nvme.settled, LONGEST_ROUND)
+    const over = await this.#until(
+      () => this.#working === 0 && this.nvme.settled,
+      this.#pace.longestNs,
+    )
     if (!over) this.#fail(`${this.#working} tasks wait for ever`)
     for (const one of disarm) one()
-    await this.#until(() => false, 100 * MS)
+    await this.#until(() => false, this.#pace.restNs)
     this.#check()
   }
 
   #check(): void {
     this.#counts.rounds++
-    this.#counts.ios += this.#ended
     this.#counts.failed += this.#failed
     if (this.#wrong !== null) this.#fail(this.#wrong)
     if (this.#ended !== this.#begun) this.#fail(`${this.#begun} I/Os began, ${this.#ended} ended`)
@@ -248,18 +312,25 @@ class Life {
   }
 }
 
-function boot(seed: number, random: Prng): Machine {
+function boot(
+  seed: number,
+  clock: StressOptions['clock'],
+  random: Prng,
+  before: Machine | null,
+): Machine {
   const depth = 8 + random.below(56)
   const size = (TASKS * OWN * BLOCK) / 2 ** 20
   const [spec] = parseDevices([`nvme,size=${size}M,depth=${depth},model=fixed`])
   const config = { readyNs: random.below(3) * MS, adminNs: random.below(2) * 50_000 }
+  const { timeout_s: timeout } = PACES[clock]
+  const timeouts = timeout === undefined ? {} : { io_timeout: timeout, admin_timeout: timeout }
   const disk = {
-    ...diskConfig(builtOnly(spec!), 'virtual', 0, CPUS),
+    ...diskConfig(builtOnly(spec!), clock, 0, CPUS),
     shadow: random.below(2) === 0,
-    controller: { config, slots: 1 },
+    controller: { config, slots: 1, ...timeouts },
   }
-  return bootMachine({
-    clock: 'virtual',
+  const machine = {
+    clock,
     cpus: CPUS,
     hz: HZ,
     seed,
@@ -271,7 +342,8 @@ function boot(seed: number, random: Prng): Machine {
     extraBytes: hostKernelBytes(CPUS, CPUS, HEAP) + TASKS * BLOCK + BLOCK,
     jobs: 0,
     kernel: { timer: 'exact', heapBytes: HEAP, era: random.below(4) === 0 ? '4.9' : '4.19' },
-  })
+  } as const
+  return bootMachine(machine, before)
 }
 
 /**
@@ -279,6 +351,7 @@ function boot(seed: number, random: Prng): Machine {
  * @throws OutputError at the first violation, with the seed that repeats it
  */
 export async function stress(options: StressOptions): Promise<StressCounts> {
+  const { seed, clock, faults } = options
   const began = epochMs()
   const counts = {
     ios: 0,
@@ -294,20 +367,22 @@ export async function stress(options: StressOptions): Promise<StressCounts> {
   }
   const over = (): boolean => counts.wallMs >= options.forMs || counts.ios >= options.maxIos
   let said = 0
+  const tick = (): void => {
+    if (counts.wallMs - said < 1000) return
+    said = counts.wallMs
+    options.onProgress?.(counts)
+  }
+  let before: Machine | null = null
   while (!over()) {
-    const life = new Life(options.seed + counts.lives++, counts)
+    const life: Life = new Life(seed + counts.lives++, clock, counts, before, tick)
     try {
       await life.machine.start()
       await life.boot()
-      for (let n = 0; n < ROUNDS && !over() && !life.gone; n++) {
-        await life.round(options.faults)
-        if (counts.wallMs - said < 1000) continue
-        said = counts.wallMs
-        options.onProgress?.(counts)
-      }
+      for (let n = 0; n < ROUNDS && !over() && !life.gone; n++) await life.round(faults)
     } finally {
       await life.machine.stop()
     }
+    before = life.machine
   }
   return counts
 }

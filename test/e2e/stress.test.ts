@@ -26,20 +26,39 @@ describe('phasebit stress', () => {
   test('a second of everything: no violation', async () => {
     const text = await out('--for', '1s', '--seed', '3')
     expect(text).toContain('seed 3')
-    expect(text).toMatch(/: \d+ I\/Os, \d+ a second; /)
+    expect(text).toContain('real time')
+    expect(text).toMatch(/: \d+ I\/Os a second, \d+ in all; .* MiB resident$/m)
     expect(text).toMatch(/no violation\n$/)
   }, 60_000)
 
   test('a seed repeats itself', async () => {
-    const options = { seed: 7, faults: STRESS_FAULTS, forMs: 1e6, maxIos: 20_000 }
+    const options = {
+      clock: 'virtual',
+      seed: 7,
+      faults: STRESS_FAULTS,
+      forMs: 1e6,
+      maxIos: 20_000,
+    } as const
     const runs: StressCounts[] = [await stress(options), await stress(options)]
     const [one, other] = runs.map(({ wallMs: _, ...rest }) => rest)
     expect(one).toEqual(other)
     expect(one!.ios).toBeGreaterThanOrEqual(20_000)
   }, 60_000)
 
+  test('real time: machines come and go on one memory, and nothing is lost', async () => {
+    const counts = await stress({
+      clock: 'real',
+      seed: 5,
+      faults: ['reset', 'duplicate', 'status', 'remove'],
+      forMs: 1500,
+      maxIos: 1e9,
+    })
+    expect(counts.ios).toBeGreaterThan(0)
+    expect(counts.rounds).toBeGreaterThan(0)
+  }, 60_000)
+
   test('without faults nothing is reset, and every I/O ends well', async () => {
-    const counts = await stress({ seed: 1, faults: [], forMs: 1e6, maxIos: 8000 })
+    const counts = await stress({ clock: 'virtual', seed: 1, faults: [], forMs: 1e6, maxIos: 8000 })
     expect(counts).toMatchObject({ resets: 0, removals: 0, rules: 0, failed: 0 })
   })
 
@@ -47,6 +66,7 @@ describe('phasebit stress', () => {
     ['--for', 'soon'],
     ['--for', '0'],
     ['--seed', '-1'],
+    ['--clock', 'wall'],
     ['--max-io', '0'],
     ['--faults', 'reset,rain'],
     ['--nothing'],
@@ -55,7 +75,7 @@ describe('phasebit stress', () => {
   })
 
   test('its help says what it is', () => {
-    expect(stressHelp()).toContain('virtual time')
+    expect(stressHelp()).toContain('--clock real')
     for (const fault of STRESS_FAULTS) expect(stressHelp()).toContain(fault)
   })
 })
