@@ -5,8 +5,15 @@ import { describe, expect, it } from 'vitest'
 import { GEOMETRY_12, GEOMETRY_20 } from '../../../../src/device/ocssd/geometry.js'
 import { ppa_of } from '../../../../src/drivers/lightnvm/lightnvm.js'
 import * as P from '../../../../src/drivers/lightnvm/pblk.js'
-import { pblk_line_gc_list } from '../../../../src/drivers/lightnvm/pblk-line-list.js'
+import { pblk_gc_sysfs_force } from '../../../../src/drivers/lightnvm/pblk-gc.js'
+import { pblk_gc_kick } from '../../../../src/drivers/lightnvm/pblk-gc-start.js'
+import {
+  move_to,
+  pblk_line_gc_list,
+  take_off,
+} from '../../../../src/drivers/lightnvm/pblk-line-list.js'
 import { pblk_crc, put_header } from '../../../../src/drivers/lightnvm/pblk-meta.js'
+import { pblk_rb_flush_point_count } from '../../../../src/drivers/lightnvm/pblk-rb.js'
 import { pblk_rl_update_rates } from '../../../../src/drivers/lightnvm/pblk-rl.js'
 import { EINTR, EINVAL } from '../../../../src/kernel/errno.js'
 import { TINY } from '../../device/ocssd/rig.js'
@@ -55,7 +62,7 @@ function readOne(rig: LnvmRig, lba: number): number {
 }
 
 describe('pblk: what follows from the geometry (section 14)', () => {
-  it('1: D20 in the words of 4.19', () => {
+  it('pblk 15.1: D20 in the words of 4.19', () => {
     const rig = rigOf({ geometry: GEOMETRY_20, ...quirky, memory: 32 * 2 ** 20 })
     const { lm, rl, rwb, capacity, op_blks, min_write_pgs, max_write_pgs } = rig.pblk
     expect([lm.sec_per_line, lm.smeta_sec, lm.emeta_sec, lm.min_blk_line]).toEqual([
@@ -70,7 +77,7 @@ describe('pblk: what follows from the geometry (section 14)', () => {
     expect(rig.pblk.trans_map.BYTES_PER_ELEMENT).toBe(4)
   })
 
-  it('1: D20 as later kernels have it', () => {
+  it('pblk 15.1: D20 as later kernels have it', () => {
     const { rl, capacity, rwb } = rigOf({ geometry: GEOMETRY_20, memory: 32 * 2 ** 20 }).pblk
     expect([capacity * 8, rl.high, rwb.nr_entries]).toEqual([26116096, 141, 512])
   })
@@ -87,7 +94,7 @@ describe('pblk: what follows from the geometry (section 14)', () => {
     expect([now.capacity, now.rl.high, now.op]).toEqual([22272, 35, 31])
   })
 
-  it('2, 3: the rate limiter', () => {
+  it('pblk 15.2, pblk 15.3: the rate limiter', () => {
     const rates = (rig: LnvmRig, free: number, werr = 0): number[] => {
       const { rl } = rig.pblk
       rl.free_user_blocks = free
@@ -106,7 +113,7 @@ describe('pblk: what follows from the geometry (section 14)', () => {
     expect(rates(big, 200, 1)).toEqual([504, 8, P.PBLK_RL_WERR])
   })
 
-  it('10: places of a line', () => {
+  it('pblk 15.10: places of a line', () => {
     const { pblk } = rigOf()
     expect(P.addr_to_gen_ppa(pblk, 4, 0)).toBe(ppa_of(1, 0, 0, 0))
     expect(P.addr_to_gen_ppa(pblk, 100, 0)).toBe(ppa_of(1, 0, 0, 24))
@@ -117,7 +124,7 @@ describe('pblk: what follows from the geometry (section 14)', () => {
     }
   })
 
-  it('13: checksums', () => {
+  it('pblk 15.13: checksums', () => {
     const crc = (version: [number, number]): number => {
       const bytes = new Uint8Array(32)
       put_header(bytes, version, new Uint8Array(16), 5)
@@ -127,7 +134,7 @@ describe('pblk: what follows from the geometry (section 14)', () => {
     expect(pblk_crc(new Uint8Array(28), 0, 28)).toBe(0x7f8f8816)
   })
 
-  it('14: groups of lines by valid sectors', () => {
+  it('pblk 15.14: groups of lines by valid sectors', () => {
     const { pblk } = rigOf()
     const line = pblk.lines[20]
     line.sec_in_line = 1016
@@ -189,7 +196,8 @@ describe('pblk: commands of an observed run (section 14)', () => {
     commands(rig)
     stamp(rig, DATA, 1, 2, 3, 4, 5, 6, 7)
     for (let i = 0; i < 3; i++) expect(rig.wait(rig.write(i, 1, DATA + i * 4096))).toBe(0)
-    rig.rest(3000)
+    // with enough free lines the collector waits until users have been silent for five seconds
+    rig.rest(7000)
     expect(commands(rig)).toEqual([])
     expect([rwb.mem, rwb.subm]).toEqual([3, 0])
     rig.write(3, 1, DATA + 3 * 4096)
@@ -236,7 +244,7 @@ describe('pblk: commands of an observed run (section 14)', () => {
     expect(rig.complaints).toEqual([])
   })
 
-  it('11: a line is one smeta, data, one emeta', () => {
+  it('pblk 15.11: a line is one smeta, data, one emeta', () => {
     const rig = rigOf()
     for (let lba = 0; lba < 1016 + 64; lba += 8) rig.wait(rig.write(lba, 8, DATA))
     rig.rest(100)
@@ -250,7 +258,7 @@ describe('pblk: commands of an observed run (section 14)', () => {
 })
 
 describe('pblk: the ring', () => {
-  it('4: splits what is larger than half of it', () => {
+  it('pblk 15.4: splits what is larger than half of it', () => {
     const rig = rigOf(quirky)
     expect(rig.pblk.rl.rb_max_io).toBe(64)
     expect(rig.wait(rig.write(0, 64, DATA))).toBe(0)
@@ -259,7 +267,24 @@ describe('pblk: the ring', () => {
     expect(rig.pblk.user_wa).toBe(64 + 65 + 400)
   })
 
-  it('6, 8: a write ends without a command; a flushed one is still in the ring until its slot is wanted', () => {
+  it('pblk 15.5: a flush writes what is left, filled up to a unit', () => {
+    const rig = rigOf()
+    const { pblk } = rig
+    const { rwb } = pblk
+    for (let lba = 0; lba < 11; lba++) rig.write(lba, 1, DATA)
+    rig.until(() => rwb.subm === 8)
+    expect([rwb.sync, rwb.subm, rwb.mem]).toEqual([0, 8, 11])
+    const [pads, first] = [pblk.pad_wa, pblk.pad_dist[0]]
+    commands(rig)
+    const flush = rig.flush()
+    expect([rwb.flush_point, pblk_rb_flush_point_count(pblk)]).toEqual([10, 3])
+    expect(rig.wait(flush)).toBe(0)
+    expect(commands(rig)).toEqual(['write 4 at 1,1,0,0'])
+    expect([pblk.pad_wa - pads, pblk.pad_dist[0] - first]).toEqual([1, 1])
+    expect([rwb.sync, rwb.subm, rwb.mem]).toEqual([11, 11, 11])
+  })
+
+  it('pblk 15.6, pblk 15.8: a write ends without a command; a flushed one is still in the ring until its slot is wanted', () => {
     const rig = rigOf()
     commands(rig)
     expect(rig.write(5, 1, DATA).done).toBe(true)
@@ -271,7 +296,7 @@ describe('pblk: the ring', () => {
     expect(P.pblk_addr_in_cache(pblk, pblk.trans_map[5])).toBe(false)
   })
 
-  it('7: an empty flush with nothing outstanding ends at once', () => {
+  it('pblk 15.7: an empty flush with nothing outstanding ends at once', () => {
     const rig = rigOf()
     commands(rig)
     const io = rig.flush()
@@ -279,7 +304,7 @@ describe('pblk: the ring', () => {
     expect(commands(rig)).toEqual([])
   })
 
-  it('9: of two writes of one sector one copy is valid', () => {
+  it('pblk 15.9: of two writes of one sector one copy is valid', () => {
     const rig = rigOf()
     stamp(rig, DATA, 1, 2)
     rig.write(5, 1, DATA)
@@ -294,7 +319,7 @@ describe('pblk: the ring', () => {
     expect(readOne(rig, 5)).toBe(2)
   })
 
-  it('12: one write of data in flight for each LUN', () => {
+  it('pblk 15.12: one write of data in flight for each LUN', () => {
     const rig = rigOf()
     const busy = new Map<string, number>()
     for (let lba = 0; lba < 400; lba += 8) rig.write(lba, 8, DATA)
@@ -309,7 +334,7 @@ describe('pblk: the ring', () => {
     expect(rig.pblk.luns.every(lun => lun.wr_sem.count === 1)).toBe(true)
   })
 
-  it('17: FUA waits for the media, and does not in 4.19', () => {
+  it('pblk 15.17: FUA waits for the media, and does not in 4.19', () => {
     for (const quirks of [false, true]) {
       const rig = rigOf({ pblk: { quirks } })
       const io = rig.bio(1 | 0x20000, 3, 1, DATA)
@@ -349,7 +374,7 @@ describe('pblk: the ring', () => {
 })
 
 describe('pblk: failures', () => {
-  it('18: a failed write is repeated elsewhere, its line is collected', () => {
+  it('pblk 15.18: a failed write is repeated elsewhere, its line is collected', () => {
     const rig = rigOf()
     const { pblk, device } = rig
     device.faults.failWrites(pblk.luns.length === 4 ? 32 * 2 : 0, 8)
@@ -379,8 +404,70 @@ describe('pblk: failures', () => {
   })
 })
 
+describe('pblk: the collector', () => {
+  /** Lines as if they were closed, with so many valid sectors, in the list of their group. */
+  function closed(rig: LnvmRig, ...valid: number[]): P.pblk_line[] {
+    const { pblk } = rig
+    return valid.map(vsc => {
+      const [line] = pblk.l_mg.free_list
+      take_off(line)
+      Object.assign(line, { state: P.PBLK_LINESTATE_CLOSED, vsc, sec_in_line: 1016, ref: 1 })
+      move_to(line, pblk_line_gc_list(pblk, line))
+      return line
+    })
+  }
+
+  it('pblk 15.15: victims of one list in a pass, the one with the fewest valid sectors first', () => {
+    const rig = rigOf()
+    const { pblk } = rig
+    const [more, few, middle] = closed(rig, 200, 100, 300)
+    expect([...pblk.l_mg.gc_high_list]).toEqual([more, few])
+    expect([...pblk.l_mg.gc_mid_list]).toEqual([middle])
+    // need of lines, and a reader that does not come: what was chosen stays in the list
+    pblk.rl.high = 1000
+    pblk.rl.rb_state = P.PBLK_RL_LOW
+    pblk.gc.gc_active = true
+    pblk.gc.gc_reader_ts = null
+    pblk_gc_kick(pblk)
+    rig.rest(1)
+    expect(pblk.gc.r_list).toEqual([few, more])
+    expect(middle.state).toBe(P.PBLK_LINESTATE_CLOSED)
+    expect([...pblk.l_mg.gc_mid_list]).toEqual([middle])
+  })
+
+  it('pblk 15.16: what is overwritten while its line is collected does not come back', () => {
+    const rig = rigOf()
+    const { pblk } = rig
+    const n = 1500
+    for (let lba = 0; lba < n; lba++) {
+      stamp(rig, DATA, lba + 1)
+      rig.wait(rig.write(lba, 1, DATA))
+    }
+    for (let lba = 0; lba < n; lba += 2) rig.wait(rig.write(lba, 1, DATA))
+    const { high } = pblk.rl
+    pblk.rl.high = 1000
+    pblk.rl.rb_state = P.PBLK_RL_LOW
+    pblk_gc_sysfs_force(pblk, 1)
+    rig.until(() => pblk.gc.in_hand > 0)
+    pblk.rl.high = high
+    const collected = pblk.lines.filter(line => line.state === P.PBLK_LINESTATE_GC)
+    expect(collected.length).toBeGreaterThan(0)
+    for (let lba = 0; lba < n; lba += 3) {
+      stamp(rig, DATA, 10_000 + lba)
+      rig.wait(rig.write(lba, 1, DATA))
+    }
+    for (let i = 0; i < 300; i++) rig.wait(rig.write(5000 + i, 1, DATA))
+    // with enough free lines the collector waits until users have been silent for five seconds
+    rig.rest(7000)
+    for (const line of collected) expect(line.state).not.toBe(P.PBLK_LINESTATE_GC)
+    expect(pblk.gc_wa).toBeGreaterThan(0)
+    for (let lba = 0; lba < n; lba += 3) expect(readOne(rig, lba)).toBe(10_000 + lba)
+    for (let lba = 1; lba < n; lba += 6) expect(readOne(rig, lba)).toBe(lba + 1)
+  })
+})
+
 describe('pblk: from one life to the next', () => {
-  it('19: a graceful end loses nothing, and counters go on', () => {
+  it('pblk 15.19: a graceful end loses nothing, and counters go on', () => {
     const rig = rigOf()
     for (let lba = 0; lba < 1500; lba++) {
       stamp(rig, DATA, lba + 1)
@@ -400,7 +487,7 @@ describe('pblk: from one life to the next', () => {
     ['2.0', TINY],
     ['1.2', { ...GEOMETRY_12, clba: 2 * 4 * 32, chunks: 32 }],
   ])(
-    '20: after a loss of power all that was flushed is found, on a device of %s',
+    'pblk 15.20: after a loss of power all that was flushed is found, on a device of %s',
     (_, geometry) => {
       const rig = rigOf({ geometry })
       const n = 1300
