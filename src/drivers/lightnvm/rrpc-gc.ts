@@ -80,9 +80,8 @@ function* move_page(rrpc: rrpc, page: number, laddr: number, data: number): Slee
   rrpc.stats.gc_read++
   if (error === 0 && rrpc_is_error(rqd)) error = -EIO
   for (let tries = 0, written = false; error === 0 && !written; tries++) {
-    const place = rrpc_map_page(rrpc, laddr, null)
-    if (place === null) error = -ENOSPC
-    else if (tries === MAX_WRITES) error = -EIO
+    const place = tries < MAX_WRITES ? rrpc_map_page(rrpc, laddr, null) : null
+    if (place === null) error = tries < MAX_WRITES ? -ENOSPC : -EIO
     else written = yield* write_page(rrpc, rqd, laddr, place, data)
   }
   rrpc_put_rq(rrpc, rqd)

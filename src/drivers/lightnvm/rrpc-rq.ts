@@ -93,7 +93,7 @@ function* rrpc_mark_bad_ws({ container: block }: work_struct<rrpc_block>): Sleep
   yield* nvm_set_tgt_bb_tbl(rrpc.dev, [ppa], NVM_BLK_T_GRWN_BAD)
 }
 
-/** A write to a block has failed. What is not written yet of it never will be. */
+/** A write to a block has failed: nobody gets it any more. */
 function rrpc_mark_bad_block(rrpc: rrpc, block: rrpc_block): void {
   const t = enter(rrpc.k, 'rrpc_mark_bad_block')
   if (block.state !== NVM_BLK_ST_BAD) {
@@ -101,15 +101,17 @@ function rrpc_mark_bad_block(rrpc: rrpc, block: rrpc_block): void {
     const work = new work_struct<rrpc_block>(rrpc.k, block)
     INIT_WORK(work, rrpc_mark_bad_ws)
     queue_work(rrpc.krqd_wq!, work)
-    if (!rrpc.quirks) {
-      const rest = rrpc.sec_per_blk - block.next_page
-      for (let i = block.next_page; i < rrpc.sec_per_blk; i++)
-        if (!test_and_set_bit(block.invalid_pages, i)) block.nr_invalid_pages++
-      block.next_page = rrpc.sec_per_blk
-      rrpc_pages_done(rrpc, block, rest)
-    }
   }
   leave(rrpc.k, t)
+}
+
+/** Pages are written in order: behind one that was not, none can be. The rest of the block is given up. */
+function give_up_rest(rrpc: rrpc, block: rrpc_block): void {
+  const rest = rrpc.sec_per_blk - block.next_page
+  for (let i = block.next_page; i < rrpc.sec_per_blk; i++)
+    if (!test_and_set_bit(block.invalid_pages, i)) block.nr_invalid_pages++
+  block.next_page = rrpc.sec_per_blk
+  rrpc_pages_done(rrpc, block, rest)
 }
 
 /** So many pages of a block are written, or never will be. */
@@ -132,7 +134,10 @@ export function rrpc_end_io_write(
     if (place.old !== RRPC_EMPTY) rrpc_page_block(rrpc, place.old).nr_pending--
     if (rrpc_is_error(rqd) && (all || ppa_failed(rqd, i))) {
       if (rqd.error === NVM_RSP_ERR_FAILWRITE) rrpc_mark_bad_block(rrpc, block)
-      if (!rrpc.quirks) rrpc_restore_map(rrpc, laddr + i, place)
+      if (!rrpc.quirks) {
+        rrpc_restore_map(rrpc, laddr + i, place)
+        give_up_rest(rrpc, block)
+      }
     }
     rrpc_pages_done(rrpc, block, 1)
   }
