@@ -3,6 +3,7 @@
 import { FABRIC_SCENARIOS, parseFabricScenario, runFabricScenario } from './scenario-fabrics.js'
 import { NVME_SCENARIOS, parseNvmeScenario, runNvmeScenario } from './scenario-nvme.js'
 import { PBLK_SCENARIOS, parsePblkScenario, runPblkScenario } from './scenario-pblk.js'
+import { parseRrpcScenario, RRPC_SCENARIOS, runRrpcScenario } from './scenario-rrpc.js'
 import { parseScenario, SCENARIOS } from './scenario-names.js'
 import { runScenario, type ScenarioTrace } from './scenario-run.js'
 
@@ -12,6 +13,7 @@ export const ALL_SCENARIOS: readonly string[] = [
   ...NVME_SCENARIOS,
   ...FABRIC_SCENARIOS,
   ...PBLK_SCENARIOS,
+  ...RRPC_SCENARIOS,
 ]
 
 /** A scenario that can be run. */
@@ -29,6 +31,8 @@ export function scenarioOf(name: string): NamedScenario {
   if (fabric) return { name, cpus: fabric.cpus, run: () => runFabricScenario(fabric) }
   const pblk = parsePblkScenario(name)
   if (pblk) return { name, cpus: pblk.cpus, run: () => runPblkScenario(pblk) }
+  const rrpc = parseRrpcScenario(name)
+  if (rrpc) return { name, cpus: rrpc.cpus, run: () => runRrpcScenario(rrpc) }
   const scenario = parseScenario(name)
   return { name, cpus: scenario.cpus, run: () => runScenario(scenario) }
 }

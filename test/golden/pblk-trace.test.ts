@@ -100,11 +100,44 @@ describe('the way of an I/O from the top', () => {
     'nvme_nvm_end_io',
     'nvm_end_io',
   ]
+  const RRPC = ['submit_bio', 'generic_make_request', 'rrpc_make_rq', 'rrpc_submit_io']
   const READ = ['blkdev_read_iter', 'submit_bio', 'generic_make_request', 'pblk_make_rq']
 
   test.each([
     ['lightnvm-write', [...WRITE, ...DOWN, 'pblk_end_io_write', 'pblk_rb_sync_advance']],
     ['lightnvm-read', [...READ, 'pblk_submit_read', ...DOWN, 'pblk_end_io_read', 'bio_endio']],
+    [
+      'rrpc-create',
+      [
+        'nvm_create_tgt',
+        'rrpc_init',
+        'rrpc_luns_init',
+        'rrpc_map_init',
+        'rrpc_blocks_init',
+        'rrpc_luns_configure',
+        'rrpc_capacity',
+      ],
+    ],
+    [
+      'rrpc-write1',
+      [...RRPC, 'rrpc_map_page', ...DOWN, 'rrpc_end_io', 'rrpc_end_io_write', 'bio_endio'],
+    ],
+    ['rrpc-read1', [...RRPC, 'rrpc_read_ppalist_rq', ...DOWN, 'rrpc_end_io', 'bio_endio']],
+    ['rrpc-locked', [...RRPC, 'rrpc_make_rq', 'rrpc_end_io', 'rrpc_requeue', 'rrpc_end_io_write']],
+    ['rrpc-discard', ['rrpc_make_rq', 'rrpc_discard', 'rrpc_invalidate_range', 'bio_endio']],
+    [
+      'rrpc-gc',
+      [
+        'rrpc_gc_timer',
+        'rrpc_gc_kick',
+        'rrpc_lun_gc',
+        'rrpc_block_gc',
+        'rrpc_move_valid_pages',
+        'nvm_submit_io_sync',
+        'rrpc_put_blk',
+      ],
+    ],
+    ['rrpc-remove', ['__nvm_remove_tgt', 'rrpc_exit', 'rrpc_free']],
     [
       'lightnvm-ioctl',
       [

@@ -193,7 +193,7 @@ describe('rrpc: pages', () => {
     }
   })
 
-  it('cuts what is longer than a vector command, and refuses what is beyond the end', () => {
+  it('lightnvm 10.14: cuts what is longer than a vector command, and refuses what is beyond the end', () => {
     const rig = rigOf()
     expect(rig.wait(rig.write(0, 150, DATA))).toBe(0)
     expect(rig.log.map(one => one.addresses.length)).toEqual([64, 64, 22])
