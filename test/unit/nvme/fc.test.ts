@@ -1,13 +1,19 @@
 // NVMe over Fibre Channel over fcloop, both ends in one kernel, in both eras.
 
 import { describe, expect, it } from 'vitest'
-
 import { nvme_delete_ctrl, nvme_reset_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
 import type { KernelEra } from '../../../src/drivers/nvme/host/era.js'
 import { nvmf_dev_write } from '../../../src/drivers/nvme/host/fabrics.js'
-import { nvme_fc_set_remoteport_devloss } from '../../../src/drivers/nvme/host/fc-ports.js'
+import { nvme_fc_exit_module } from '../../../src/drivers/nvme/host/fc.js'
 import {
+  nvme_fc_register_localport,
+  nvme_fc_register_remoteport,
+  nvme_fc_set_remoteport_devloss,
+} from '../../../src/drivers/nvme/host/fc-ports.js'
+import {
+  fcloop_create_local_port,
   fcloop_create_remote_port,
+  fcloop_delete_local_port,
   fcloop_delete_remote_port,
 } from '../../../src/drivers/nvme/target/fcloop.js'
 import { FC_REMOTE, FC_TARGET, FC_TEXT, FabricRig } from './fabric-rig.js'
@@ -126,7 +132,7 @@ describe('4.19', () => {
     gone(rig)
   })
 
-  it('16.1: attempts are used up before dev_loss_tmo is over', () => {
+  it('nvme-fabrics 16.1: attempts are used up before dev_loss_tmo is over', () => {
     const rig = new FabricRig()
     rig.connect(`${FC_TEXT},reconnect_delay=5,ctrl_loss_tmo=20`)
     lose(rig)
@@ -178,5 +184,70 @@ describe('4.9', () => {
     lose(rig)
     rig.pass(1)
     gone(rig)
+  })
+})
+
+describe('ports that come and go', () => {
+  const LOCAL = 'wwnn=0x10000000000000bb,wwpn=0x20000000000000bb'
+
+  it('registrations that are refused', () => {
+    const rig = new FabricRig()
+    const { lports } = rig.fc
+    const { k } = rig.nvme
+    const [lport] = lports
+    const { template, nn, pn, dev } = lport!
+    const register = (
+      change: Partial<typeof template>,
+      port: Partial<Pick<typeof lport & object, 'nn' | 'pn' | 'dev'>> = {},
+    ): unknown =>
+      nvme_fc_register_localport(
+        k,
+        lports,
+        Object.keys(change).length > 0 ? { ...template, ...change } : template,
+        { nn, pn, dev, ...port },
+      )
+    expect(register({ max_hw_queues: 0 })).toBe(-22)
+    expect(register({ max_sgl_segments: 0 })).toBe(-22)
+    expect(register({ fcp_abort: undefined as never })).toBe(-22)
+    expect(register({})).toBe(-17)
+    expect(register({}, { dev: {} })).toBe(-18)
+    expect(fcloop_create_local_port(rig.link, LOCAL)).toBe(-17)
+    expect(fcloop_create_local_port(rig.link, 'wwnn=1')).toBe(-22)
+    expect(fcloop_create_remote_port(rig.link, FC_REMOTE)).toBe(-22)
+    expect(lports).toEqual([lport])
+  })
+
+  it('a local port that is unregistered takes nobody in, and goes with its last remote port', () => {
+    const rig = new FabricRig()
+    const [lport] = rig.fc.lports
+    rig.connect(FC_TEXT)
+    expect(fcloop_delete_local_port(rig.link, LOCAL)).toBe(0)
+    expect(fcloop_delete_local_port(rig.link, LOCAL)).toBe(-22)
+    expect(nvme_fc_register_remoteport(lport!, '0x1', '0x2')).toBe(-108)
+    expect(rig.fc.lports).toEqual([lport])
+    lose(rig)
+    rig.pass(70)
+    gone(rig)
+    expect(rig.fc.lports).toEqual([])
+    expect(fcloop_delete_local_port(rig.link, LOCAL)).toBe(-2)
+    expect(typeof fcloop_create_local_port(rig.link, LOCAL)).toBe('object')
+  })
+
+  it('it may be registered again before it has gone', () => {
+    const rig = new FabricRig()
+    const [lport] = rig.fc.lports
+    expect(fcloop_delete_local_port(rig.link, LOCAL)).toBe(0)
+    expect(fcloop_create_local_port(rig.link, LOCAL)).toBe(lport)
+    expect(rig.connect(FC_TEXT).state).toBe('LIVE')
+  })
+
+  it.each(['4.19', '4.9'] as const)('the module is unloaded, %s', era => {
+    const rig = new FabricRig({ era })
+    lose(rig)
+    expect(fcloop_delete_local_port(rig.link, LOCAL)).toBe(0)
+    rig.run(() => nvme_fc_exit_module(rig.fc))
+    expect(rig.fc.lports).toEqual([])
+    expect(rig.run(() => nvmf_dev_write(rig.f, FC_TEXT))).toBe(-22)
+    expect(rig.log().some(line => line.includes('not empty'))).toBe(false)
   })
 })

@@ -35,7 +35,7 @@ describe.each<KernelEra>(['4.19', '4.9'])('%s', era => {
     expect(rig.machine.books().balanced).toBe(true)
   })
 
-  it('17.17, 17.18: a lost connection comes back after reconnect_delay', () => {
+  it('nvme-fabrics 16.17, nvme-fabrics 16.18: a lost connection comes back after reconnect_delay', () => {
     const rig = new FabricRig({ era })
     const ctrl = rig.connect(RDMA_TEXT)
     const ns = rig.ns(ctrl)
@@ -58,7 +58,7 @@ describe.each<KernelEra>(['4.19', '4.9'])('%s', era => {
   })
 })
 
-it('16.1: attempts are counted in 4.19, and never end in 4.9', () => {
+it('nvme-fabrics 16.1: attempts are counted in 4.19, and never end in 4.9', () => {
   const text = `${RDMA_TEXT},ctrl_loss_tmo=25,reconnect_delay=10`
   const states = (['4.19', '4.9'] as const).map(era => {
     const rig = new FabricRig({ era })

@@ -170,7 +170,7 @@ describe('memory', () => {
 })
 
 describe('keep-alive', () => {
-  it('16.16: 15 s after the last command in the older form', () => {
+  it('nvme-fabrics 16.16: 15 s after the last command in the older form', () => {
     const rig = new Rig({ tbkas: false })
     rig.virtual.pass(10)
     rig.admin.bring(command(0x18, 1))
@@ -181,7 +181,7 @@ describe('keep-alive', () => {
     expect(rig.virtual.subsys.ctrls).toEqual([])
   })
 
-  it('16.16: 30 s where any command is a sign of life', () => {
+  it('nvme-fabrics 16.16: 30 s where any command is a sign of life', () => {
     const rig = new Rig()
     rig.admin.bring(command(0x18, 1))
     rig.virtual.settle()
@@ -270,7 +270,7 @@ describe('nvme-fabrics 11: CRC32C', () => {
 })
 
 describe('nvme-fabrics 16: bytes on the wire', () => {
-  it('16.4, 16.5, 16.6: Connect and ICReq', () => {
+  it('nvme-fabrics 16.4, nvme-fabrics 16.5, nvme-fabrics 16.6: Connect and ICReq', () => {
     const cmd = connect_command({ qid: 0, sqsize: 31, kato: 15000 })
     const data = new Uint8Array(1024)
     const out = new Uint8Array(2000)

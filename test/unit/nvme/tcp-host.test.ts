@@ -31,7 +31,7 @@ describe('connect', () => {
   })
 })
 
-describe('17: a lost connection', () => {
+describe('nvme-fabrics 16.17: a lost connection', () => {
   it('is found, and the controller is live again 10 s later', () => {
     const rig = new FabricRig()
     const ctrl = rig.connect()
@@ -69,7 +69,7 @@ describe('17: a lost connection', () => {
     expect(rig.machine.books().balanced).toBe(true)
   })
 
-  it('16.1: the controller goes when attempts are used up', () => {
+  it('nvme-fabrics 16.1: the controller goes when attempts are used up', () => {
     const rig = new FabricRig()
     const ctrl = rig.connect(`${TCP_TEXT},ctrl_loss_tmo=25,reconnect_delay=10`)
     rig.network.unlisten(ADDRESS)

@@ -80,7 +80,7 @@ describe('nvme-fabrics 4: rules of the target', () => {
     q.socket.destroy()
   })
 
-  it('16.15: bad subnqn, bad cntlid, sqsize 0, record format', async () => {
+  it('nvme-fabrics 16.15: bad subnqn, bad cntlid, sqsize 0, record format', async () => {
     const q = await queue()
     const refused = async (fields: object): Promise<[number, number]> => {
       const { status, dw0 } = await q.connect({ subnqn: NQN, ...fields })
@@ -132,7 +132,7 @@ describe('nvme-fabrics 4: rules of the target', () => {
     q.socket.destroy()
   })
 
-  it('4.7, 16.14: properties', async () => {
+  it('nvme-fabrics 16.14: properties', async () => {
     const q = await queue()
     await q.connect({ subnqn: NQN })
     expect((await q.property(0, true)).result).toBe(0x0000_0020_0f00_03ffn)
@@ -167,7 +167,7 @@ describe('nvme-fabrics 4: rules of the target', () => {
     q.socket.destroy()
   })
 
-  it('16.13: the SQ head counts, and is 0xFFFF without flow control', async () => {
+  it('nvme-fabrics 16.13: the SQ head counts, and is 0xFFFF without flow control', async () => {
     const host = await connectHost(target.port, NQN, { queues: 0 })
     const q = await queue()
     const first = await q.connect({ subnqn: NQN, qid: 1, sqsize: 127, cntlid: host.cntlid })
@@ -193,7 +193,7 @@ describe('nvme-fabrics 4: rules of the target', () => {
 })
 
 describe('nvme-fabrics 11: frames', () => {
-  it('16.7: ICResp', async () => {
+  it('nvme-fabrics 16.7: ICResp', async () => {
     const q = await RawQueue.open(target.port)
     const header = await q.init()
     expect([...header.subarray(0, 16)]).toEqual([
@@ -202,7 +202,7 @@ describe('nvme-fabrics 11: frames', () => {
     q.socket.destroy()
   })
 
-  it('16.8, 16.9: CapsuleResp and C2HData', async () => {
+  it('nvme-fabrics 16.8, nvme-fabrics 16.9: CapsuleResp and C2HData', async () => {
     const host = await connectHost(target.port, NQN)
     const { pdus } = host.io[0]!
     await host.io[0]!.run(read(0, 4096))
@@ -212,7 +212,7 @@ describe('nvme-fabrics 11: frames', () => {
     closeHost(host)
   })
 
-  it('16.8: CapsuleResp with a header digest', async () => {
+  it('nvme-fabrics 16.8: CapsuleResp with a header digest', async () => {
     const digests = { header: true, data: false }
     const host = await connectHost(target.port, NQN, { digests })
     await host.io[0]!.run({ opcode: 0, nsid: 1 })
@@ -231,7 +231,7 @@ describe('nvme-fabrics 11: frames', () => {
     closeHost(host)
   })
 
-  it('16.12: a write of 256 KiB takes four R2Ts of 64 KiB, one after the other', async () => {
+  it('nvme-fabrics 16.12: a write of 256 KiB takes four R2Ts of 64 KiB, one after the other', async () => {
     const host = await connectHost(target.port, NQN)
     const q = host.io[0]!
     const data = pattern(256 * 1024, 3)
@@ -523,7 +523,7 @@ describe('discovery', () => {
 })
 
 describe('who may connect', () => {
-  it('16.15: a host that is not on the list gets 184, and sees an empty log', async () => {
+  it('nvme-fabrics 16.15: a host that is not on the list gets 184, and sees an empty log', async () => {
     const allowed = 'nqn.2020-01.com.example:friend'
     const guarded = await openTarget({
       address: '127.0.0.1',

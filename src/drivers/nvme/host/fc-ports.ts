@@ -4,19 +4,30 @@
 //   remote port   behind a local port; DELETED when it was lost, until dev_loss_tmo has passed: whoever comes back under the
 //                 same names meanwhile is the same port, and its controllers go on
 //
-// Local ports stay.
+//   a local port   that is unregistered takes no new remote ports (-ESHUTDOWN), and goes with the last one it has; the same
+//                 device may register it again meanwhile
 //
 // A controller hears of a loss and of a return through what it attached (fc_rport_user).
 
 import type { Kernel } from '../../../kernel/kernel.js'
 import { complete, completion, wait_for_completion } from '../../../kernel/completion.js'
 import type { Sleep } from '../../../kernel/core.js'
-import { ECONNREFUSED, EEXIST, EINVAL, EIO } from '../../../kernel/errno.js'
+import {
+  ECONNREFUSED,
+  EEXIST,
+  EINVAL,
+  EIO,
+  ENOSPC,
+  ESHUTDOWN,
+  EXDEV,
+} from '../../../kernel/errno.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { fcnvme_accepted, type nvmefc_fcp_req, type nvmefc_ls_req } from '../fc.js'
 
 /** Seconds. */
 const NVME_FC_DEFAULT_DEV_LOSS_TMO = 60
+/** Ports have numbers of 16 bits. */
+const MAX_PORTS = 65536
 
 /** What the link's driver gives the host. */
 export interface nvme_fc_port_template {
@@ -31,6 +42,8 @@ export interface nvme_fc_port_template {
   fcp_abort(fcpreq: nvmefc_fcp_req): void
   /** Nobody uses a lost port any more. */
   remoteport_delete(rport: nvme_fc_rport): void
+  /** A local port that was unregistered has gone. */
+  localport_delete?(lport: nvme_fc_lport): void
 }
 
 export type fc_objstate = 'ONLINE' | 'DELETED'
@@ -47,12 +60,23 @@ export class nvme_fc_lport {
   readonly nn: string
   readonly pn: string
   readonly rports: nvme_fc_rport[] = []
+  readonly list: nvme_fc_lport_list
+  /** Whose port it is: the adapter's driver knows. */
+  readonly dev: unknown
+  port_state: fc_objstate = 'ONLINE'
 
-  constructor(k: Kernel, template: nvme_fc_port_template, nn: string, pn: string) {
+  constructor(
+    list: nvme_fc_lport_list,
+    k: Kernel,
+    template: nvme_fc_port_template,
+    { nn, pn, dev }: fc_port_info,
+  ) {
+    this.list = list
     this.k = k
     this.template = template
     this.nn = nn
     this.pn = pn
+    this.dev = dev
   }
 }
 
@@ -79,25 +103,71 @@ export class nvme_fc_rport {
 /** The local ports of one kernel. */
 export type nvme_fc_lport_list = nvme_fc_lport[]
 
-/** @returns the port; -EINVAL for a template without queues, -EEXIST for one that is there */
+/** The names of a port, and whose it is. */
+export interface fc_port_info {
+  readonly nn: string
+  readonly pn: string
+  readonly dev: unknown
+}
+
+/** A port that was unregistered and has not gone yet is its device's again; a status when it is not free. */
+function nvme_fc_attach_to_unreg_lport(
+  lport: nvme_fc_lport,
+  template: nvme_fc_port_template,
+  dev: unknown,
+): nvme_fc_lport | number {
+  if (lport.dev !== dev || lport.template !== template) return -EXDEV
+  if (lport.port_state !== 'DELETED') return -EEXIST
+  lport.port_state = 'ONLINE'
+  return lport
+}
+
+/**
+ * @returns the port; -EINVAL for a template that lacks something, -EEXIST for one that is up, -EXDEV for one of another
+ * device or template, -ENOSPC when there is no number left
+ */
 export function nvme_fc_register_localport(
   k: Kernel,
   lports: nvme_fc_lport_list,
   template: nvme_fc_port_template,
-  nn: string,
-  pn: string,
+  port: fc_port_info,
 ): nvme_fc_lport | number {
   const t = enter(k, 'nvme_fc_register_localport')
-  if (template.max_hw_queues < 1 || template.max_sgl_segments < 1) return leave(k, t, -EINVAL)
-  if (lports.some(one => one.nn === nn && one.pn === pn)) return leave(k, t, -EEXIST)
-  const lport = new nvme_fc_lport(k, template, nn, pn)
+  const { max_hw_queues, max_sgl_segments, ls_req, fcp_io, fcp_abort } = template
+  const whole = max_hw_queues > 0 && max_sgl_segments > 0 && ls_req && fcp_io && fcp_abort
+  if (!whole) return leave(k, t, -EINVAL)
+  const known = lports.find(one => one.nn === port.nn && one.pn === port.pn)
+  if (known) return leave(k, t, nvme_fc_attach_to_unreg_lport(known, template, port.dev))
+  if (lports.length >= MAX_PORTS) return leave(k, t, -ENOSPC)
+  const lport = new nvme_fc_lport(lports, k, template, port)
   lports.push(lport)
   return leave(k, t, lport)
 }
 
+/** The device takes its port back. @returns 0, or -EINVAL when it did before */
+export function nvme_fc_unregister_localport(lport: nvme_fc_lport): number {
+  const { k } = lport
+  const t = enter(k, 'nvme_fc_unregister_localport')
+  if (lport.port_state !== 'ONLINE') return leave(k, t, -EINVAL)
+  lport.port_state = 'DELETED'
+  nvme_fc_lport_put(lport)
+  return leave(k, t, 0)
+}
+
+/** A port that was unregistered goes with its last remote port. */
+function nvme_fc_lport_put(lport: nvme_fc_lport): void {
+  const { k, list, template } = lport
+  trace_call(k, 'nvme_fc_lport_put')
+  if (lport.port_state === 'ONLINE' || lport.rports.length > 0) return
+  const at = list.indexOf(lport)
+  if (at < 0) return
+  list.splice(at, 1)
+  template.localport_delete?.(lport)
+}
+
 /**
  * A remote port is there, for the first time or again.
- * @returns the port, or -EEXIST when it is up already
+ * @returns the port; -ESHUTDOWN behind a local port that was unregistered, -EEXIST when it is up already, -ENOSPC
  */
 export function nvme_fc_register_remoteport(
   lport: nvme_fc_lport,
@@ -107,13 +177,15 @@ export function nvme_fc_register_remoteport(
   const { k } = lport
   const t = enter(k, 'nvme_fc_register_remoteport')
   trace_call(k, 'nvme_fc_lport_get')
+  if (lport.port_state !== 'ONLINE') return leave(k, t, -ESHUTDOWN)
   const known = lport.rports.find(one => one.nn === nn && one.pn === pn)
   if (known?.port_state === 'ONLINE') return leave(k, t, -EEXIST)
   const rport = known ?? new nvme_fc_rport(lport, nn, pn)
   if (known) {
     rport.port_state = 'ONLINE'
     for (const user of [...rport.ctrls]) user.resume()
-  } else lport.rports.push(rport)
+  } else if (lport.rports.length >= MAX_PORTS) return leave(k, t, -ENOSPC)
+  else lport.rports.push(rport)
   trace_call(k, 'nvme_fc_signal_discovery_scan')
   return leave(k, t, rport)
 }
@@ -149,7 +221,9 @@ export function nvme_fc_rport_put(rport: nvme_fc_rport): void {
   trace_call(lport.k, 'nvme_fc_rport_put')
   if (rport.port_state === 'ONLINE' || rport.ctrls.size > 0) return
   const at = lport.rports.indexOf(rport)
-  if (at >= 0) lport.rports.splice(at, 1)
+  if (at < 0) return
+  lport.rports.splice(at, 1)
+  nvme_fc_lport_put(lport)
 }
 
 // ---------------------------------------------------------------- associations of a port

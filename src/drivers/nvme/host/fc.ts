@@ -22,7 +22,7 @@ import {
   type blk_mq_hw_ctx,
   type request_queue,
 } from '../../../block/blkdev.js'
-import type { Sleep } from '../../../kernel/core.js'
+import { type Sleep, WARN } from '../../../kernel/core.js'
 import {
   EALREADY,
   EBUSY,
@@ -35,7 +35,7 @@ import {
 } from '../../../kernel/errno.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { wait_event, wait_queue_head, wake_up } from '../../../kernel/wait.js'
-import { create_workqueue } from '../../../kernel/workqueue-alloc.js'
+import { create_workqueue, destroy_workqueue } from '../../../kernel/workqueue-alloc.js'
 import {
   cancel_delayed_work_sync,
   cancel_work_sync,
@@ -99,6 +99,7 @@ import {
   type nvmf_module,
   nvmf_reg_read64,
   nvmf_register_transport,
+  nvmf_unregister_transport,
   nvmf_should_reconnect,
   type nvmf_transport_ops,
 } from './fabrics.js'
@@ -140,6 +141,7 @@ export interface nvme_fc_module {
   readonly ctrls: nvme_fc_ctrl[]
   /** nvme_fc_wq of the 4.9 era. */
   readonly wq: workqueue_struct | null
+  readonly transport: nvmf_transport_ops
   /** Asks for the end of a controller. 0 or -errno. */
   del(ctrl: nvme_ctrl): number
 }
@@ -826,13 +828,23 @@ export function nvme_fc_init_module(f: nvmf_module): nvme_fc_module | number {
   const wq = old ? create_workqueue(k, 'nvme_fc_wq') : null
   if (old && wq === null) return leave(k, t, -ENOMEM)
   const del = wq === null ? nvme_delete_ctrl : (one: nvme_ctrl) => nvme_fc_del_nvme_ctrl(wq, one)
-  const m: nvme_fc_module = { f, lports: [], ctrls: [], wq, del }
   const transport: nvmf_transport_ops = {
     name: 'fc',
     required_opts: ['traddr', 'host_traddr'],
     allowed_opts: ['reconnect_delay', 'ctrl_loss_tmo'],
     create_ctrl: opts => nvme_fc_create_ctrl(m, opts),
   }
+  const m: nvme_fc_module = { f, lports: [], ctrls: [], wq, del, transport }
   const error = nvmf_register_transport(f, transport)
   return leave(k, t, error === 0 ? m : error)
+}
+
+/** Unloads nvme_fc. Its users have taken their ports back before, and with them went the controllers. */
+export function* nvme_fc_exit_module(m: nvme_fc_module): Sleep<void> {
+  const { k } = m.f.nvme
+  const t = enter(k, 'nvme_fc_exit_module')
+  WARN(k, m.lports.length > 0, 'nvme_fc: localport list not empty')
+  nvmf_unregister_transport(m.f, m.transport)
+  if (m.wq !== null) yield* destroy_workqueue(m.wq)
+  leave(k, t)
 }

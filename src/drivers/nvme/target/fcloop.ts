@@ -20,6 +20,7 @@ import {
   type nvme_fc_lport_list,
   type nvme_fc_port_template,
   nvme_fc_register_localport,
+  nvme_fc_unregister_localport,
   nvme_fc_register_remoteport,
   type nvme_fc_rport,
   nvme_fc_unregister_remoteport,
@@ -84,6 +85,7 @@ export class fcloop {
   readonly target: nvmet
   readonly lports: nvme_fc_lport_list
   readonly nports: Map<string, fcloop_nport> = new Map()
+  template: nvme_fc_port_template | null = null
   /** Commands that the host waits for. */
   readonly busy: Map<nvmefc_fcp_req, fcloop_fcpreq> = new Map()
 
@@ -295,11 +297,20 @@ export function fcloop_create_local_port(loop: fcloop, text: string): nvme_fc_lp
   const lport = nvme_fc_register_localport(
     k,
     loop.lports,
-    host_template(loop),
-    o['wwnn']!,
-    o['wwpn']!,
+    (loop.template ??= host_template(loop)),
+    { nn: o['wwnn']!, pn: o['wwpn']!, dev: loop },
   )
   return leave(k, t, lport)
+}
+
+/** Takes a local port back. @returns 0 or -errno */
+export function fcloop_delete_local_port(loop: fcloop, text: string): number {
+  const { k } = loop
+  const t = enter(k, 'fcloop_delete_local_port')
+  const o = fcloop_parse_options(k, text, ['wwnn', 'wwpn'])
+  if (o === null) return leave(k, t, -EINVAL)
+  const lport = loop.lports.find(one => one.nn === o['wwnn'] && one.pn === o['wwpn'])
+  return leave(k, t, lport ? nvme_fc_unregister_localport(lport) : -ENOENT)
 }
 
 /** What these names belong to, made if it is not there. */
