@@ -16,7 +16,8 @@ import {
   type nvme_rdma_module,
   nvme_rdma_init_module,
 } from '../../../src/drivers/nvme/host/rdma.js'
-import { nvme_fc_init_module, type nvme_fc_module } from '../../../src/drivers/nvme/host/fc.js'
+import { nvme_fc_init_module } from '../../../src/drivers/nvme/host/fc.js'
+import type { nvme_fc_module } from '../../../src/drivers/nvme/host/fc-ctrl.js'
 import { nvme_tcp_init_module } from '../../../src/drivers/nvme/host/tcp.js'
 import { nvmet_ns_enable, nvmet_subsys_alloc } from '../../../src/drivers/nvme/target/core.js'
 import { nvmet_fc_add_port, type nvmet_fc_tgtport } from '../../../src/drivers/nvme/target/fc.js'

@@ -133,7 +133,8 @@ export function nvme_fc_register_localport(
   port: fc_port_info,
 ): nvme_fc_lport | number {
   const t = enter(k, 'nvme_fc_register_localport')
-  const { max_hw_queues, max_sgl_segments, ls_req, fcp_io, fcp_abort } = template
+  const given: Partial<nvme_fc_port_template> = template
+  const { max_hw_queues = 0, max_sgl_segments = 0, ls_req, fcp_io, fcp_abort } = given
   const whole = max_hw_queues > 0 && max_sgl_segments > 0 && ls_req && fcp_io && fcp_abort
   if (!whole) return leave(k, t, -EINVAL)
   const known = lports.find(one => one.nn === port.nn && one.pn === port.pn)
