@@ -32,6 +32,7 @@ import { parseDevices } from '../machine/spec-parse.js'
 import { TraceRings, traceBytes } from '../machine/trace-ring.js'
 import {
   ERROR_STORIES,
+  type ErrorStory,
   errorOptions,
   hasErrorStory,
   isErrorStory,
@@ -56,7 +57,7 @@ const SWITCH_NS = 2.5e6
 const FRAMES = 16
 const KATO_S = 5
 
-const STORIES = [
+const OWN_STORIES = [
   'connect',
   'disconnect',
   'reset',
@@ -65,12 +66,12 @@ const STORIES = [
   'ports',
   'remoteport-lost',
   'remoteport-back',
-  ...ERROR_STORIES,
 ] as const
+const STORIES: readonly Story[] = [...OWN_STORIES, ...ERROR_STORIES]
 const FC_STORIES = ['ports', 'remoteport-lost', 'remoteport-back']
 const FC_LACKS = ['keepalive', 'target-lost-reconnect']
 const OPS = ['read', 'write', 'flush', 'batchr', 'batchw'] as const
-type Story = (typeof STORIES)[number]
+type Story = (typeof OWN_STORIES)[number] | ErrorStory
 type Op = (typeof OPS)[number]
 
 const NAME = new RegExp(

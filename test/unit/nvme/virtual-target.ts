@@ -5,11 +5,8 @@ import { nvmet_ns_enable, nvmet_subsys_alloc } from '../../../src/drivers/nvme/t
 import { nvmet_bdev_ns } from '../../../src/drivers/nvme/target/io-cmd-bdev.js'
 import { nvmet, type nvmet_subsys } from '../../../src/drivers/nvme/target/nvmet.js'
 import { sgl_pool } from '../../../src/drivers/nvme/target/sgl-pool.js'
-import {
-  nvmet_tcp_alloc_queue,
-  nvmet_tcp_port,
-  type nvmet_tcp_queue,
-} from '../../../src/drivers/nvme/target/tcp.js'
+import { nvmet_tcp_alloc_queue, nvmet_tcp_port } from '../../../src/drivers/nvme/target/tcp.js'
+import type { nvmet_tcp_queue } from '../../../src/drivers/nvme/target/tcp-queue.js'
 import type { socket } from '../../../src/drivers/nvme/socket.js'
 import { hostKernelBytes } from '../../../src/machine/host-kernel.js'
 import { bootMachine, type Machine } from '../../../src/machine/machine.js'

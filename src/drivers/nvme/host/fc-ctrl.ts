@@ -140,4 +140,4 @@ export function fc_of({ ctrl }: nvmf_life): nvme_fc_ctrl {
 }
 
 /** What a controller of the core is here. */
-export const controllers = new WeakMap<nvme_ctrl, nvme_fc_ctrl>()
+export const controllers: WeakMap<nvme_ctrl, nvme_fc_ctrl> = new WeakMap()
