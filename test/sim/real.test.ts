@@ -6,8 +6,7 @@
 
 import { describe, expect, it } from 'vitest'
 import { Prng } from '../../src/core/prng.js'
-import { nvme_delete_ctrl } from '../../src/drivers/nvme/host/core-ctrl.js'
-import { nvme_reset_ctrl } from '../../src/drivers/nvme/host/core-state.js'
+import { nvme_delete_ctrl, nvme_reset_ctrl } from '../../src/drivers/nvme/host/core-state.js'
 import { nvmf_dev_write } from '../../src/drivers/nvme/host/fabrics.js'
 import type { nvme_ctrl } from '../../src/drivers/nvme/host/nvme.js'
 import { blkdev_read_iter, blkdev_write_iter } from '../../src/fs/block_dev.js'
