@@ -13,7 +13,7 @@
 import {
   DCQ_BASE, DCQ_END, DCQ_PHASE, DCQ_TAIL, DEV_FAULTS, DEV_HOST, DEV_MODEL, DEV_NS, DEV_WHERE, DSQ_BAD,
   DSQ_BASE, DSQ_COMMANDS, DSQ_CQ, DSQ_DEV, DSQ_EI, DSQ_END, DSQ_ENTRIES, DSQ_ERRORS, DSQ_FIFO_COUNT,
-  DSQ_HEAD, DSQ_ID, DSQ_SHADOW, DV_DOORBELL, FAULT_DELAY, FLT_ACTION, FLT_VALUE, MODEL_FIXED, NS_NSZE, NS_STORE,
+  DSQ_HEAD, DSQ_ID, DSQ_SHADOW, DV_DOORBELL, FAULT_DELAY, FLT_ACTION, FLT_VALUE, MODEL_FIXED, MODEL_NAND, NS_NSZE, NS_STORE,
 } from './layout'
 import {
   CQE_BYTES, CQE_DW0, CQE_DW3, CQE_SQHD, NVME_SC_DNR, NVME_SC_LBA_RANGE, NVME_SC_SUCCESS, SQE_BYTES,
@@ -23,6 +23,7 @@ import { device_host } from './host'
 import { execute } from './commands'
 import { execute_faulty, find_fault } from './faults'
 import { run_hosted } from './hosted'
+import { nand_touch } from './nand'
 import { cq_has_room, cq_room, dev_sq_tail } from './post'
 import { end_entry } from './service'
 
@@ -60,6 +61,7 @@ function run_timed(dev: u32, dsq: u32, tail: u32, max: u32, now: u64): u32 {
   const base = load<u32>(dsq, DSQ_BASE)
   const entries = load<u32>(dsq, DSQ_ENTRIES)
   let head = load<u32>(dsq, DSQ_HEAD)
+  if (load<u32>(dev, DEV_MODEL) == MODEL_NAND) nand_touch(dev, base, entries, head, tail)
   let n: u32 = 0
   while (head != tail && n < max && load<u32>(dsq, DSQ_FIFO_COUNT) < entries && cq_has_room(dcq)) {
     const sqe = base + head * SQE_BYTES

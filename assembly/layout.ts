@@ -637,6 +637,7 @@ export const NA_HOST_SLOTS = 112 //      u64 D  places written for the host,
 export const NA_GC_SLOTS = 120 //        u64 D  and moved
 export const NA_ERASES = 128 //          u64 D
 export const NA_FILL = 136 //            u32 I  units that hold data at boot
+export const NA_SEEN = 140 //            u32 D  what a look ahead saw: nobody reads it
 export const NA_SIZE = 192
 export const ND_FREE_NS = 0 //           u64 D  when the die is free
 export const ND_INDEX = 8 //             u32 I
