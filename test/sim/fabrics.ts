@@ -37,6 +37,7 @@ export interface FabricOutcome {
   readonly transport: string
   readonly state: string
   readonly ios: number
+  readonly virtualNs: number
   readonly failed: number
   readonly events: readonly string[]
 }
@@ -223,6 +224,7 @@ class Simulation {
       transport: this.#transport,
       state,
       ios: this.#ios,
+      virtualNs: rig.now,
       failed: this.#failed,
       events: this.#events,
     }

@@ -1,14 +1,20 @@
-// npm run sim -- [--seeds N] [--from S] [--workers N]
+// npm run sim -- [--seeds N] [--from S] [--workers N] [--world NAME]
 //
-// N seeds from S on (1,000 from 1 unless said), spread over the cores; the count at the end is of seeds really run. The first
-// failure is printed with everything that was drawn, ends the run with status 1, and is repeated by
-// `npm run sim -- --seeds 1 --from SEED`.
+// N seeds from S on (1,000 from 1 unless said) in each world (worlds.ts), or in the one that is named, spread over the cores;
+// the count at the end is of seeds really run. The first failure is printed with everything that was drawn, ends the run with
+// status 1, and is repeated by `npm run sim -- --seeds 1 --from SEED --world NAME`.
 
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
-import { simulate } from './simulate.js'
+import { WORLDS } from './worlds.js'
+
+/** What a worker is asked. */
+interface Question {
+  readonly world: string
+  readonly seed: number
+}
 
 /** What a worker answers. */
 type Answer = { readonly ios: number; readonly virtualNs: number } | { readonly failure: string }
@@ -23,13 +29,18 @@ interface Totals {
   failure: string | null
 }
 
-async function runAll(first: number, count: number, workers: number): Promise<Totals> {
+async function runAll(
+  world: string,
+  first: number,
+  count: number,
+  workers: number,
+): Promise<Totals> {
   const totals: Totals = { seeds: 0, ios: 0, virtualNs: 0, failure: null }
   let next = first
   const work = async (): Promise<void> => {
     const worker = new Worker(fileURLToPath(import.meta.url))
     while (totals.failure === null && next < first + count) {
-      const answer = await ask(worker, next++)
+      const answer = await ask(worker, { world, seed: next++ })
       if ('failure' in answer) totals.failure ??= answer.failure
       else {
         totals.seeds++
@@ -44,11 +55,11 @@ async function runAll(first: number, count: number, workers: number): Promise<To
 }
 
 /** A worker that dies or hangs answers with that. */
-function ask(worker: Worker, seed: number): Promise<Answer> {
+function ask(worker: Worker, question: Question): Promise<Answer> {
   return new Promise(resolve => {
     const died = (error: unknown): void => {
       clearTimeout(watchdog)
-      resolve({ failure: `seed ${seed}: the worker died: ${String(error)}` })
+      resolve({ failure: `seed ${question.seed}: the worker died: ${String(error)}` })
     }
     const watchdog = setTimeout(() => died('it does not end'), WATCHDOG_MS)
     worker.removeAllListeners()
@@ -58,13 +69,13 @@ function ask(worker: Worker, seed: number): Promise<Answer> {
     })
     worker.once('error', died)
     worker.once('exit', code => died(`exit status ${code}`))
-    worker.postMessage(seed)
+    worker.postMessage(question)
   })
 }
 
-async function answer(seed: number): Promise<Answer> {
+async function answer({ world, seed }: Question): Promise<Answer> {
   try {
-    return await simulate(seed)
+    return await WORLDS[world]!(seed)
   } catch (error) {
     return { failure: error instanceof Error ? error.message : String(error) }
   }
@@ -74,6 +85,7 @@ const OPTIONS = {
   seeds: { type: 'string', default: '1000' },
   from: { type: 'string', default: '1' },
   workers: { type: 'string', default: String(availableParallelism()) },
+  world: { type: 'string' },
 } as const
 
 function whole(name: string, text: string, least: number): number {
@@ -86,13 +98,22 @@ async function main(): Promise<number> {
   const { values } = parseArgs({ options: OPTIONS })
   const seeds = whole('seeds', values.seeds, 1)
   const from = whole('from', values.from, 0)
-  const totals = await runAll(from, seeds, whole('workers', values.workers, 1))
-  const ms = Math.round(totals.virtualNs / 1e6)
-  console.log(
-    `${totals.seeds} seeds from ${from}: ${totals.ios} I/Os, ${ms} ms of virtual time, each twice`,
-  )
-  if (totals.failure !== null) console.error(totals.failure)
-  return totals.failure === null ? 0 : 1
+  const { world } = values
+  if (world !== undefined && !Object.hasOwn(WORLDS, world))
+    throw new Error(`--world ${world}: there are ${Object.keys(WORLDS).join(', ')}`)
+  const workers = whole('workers', values.workers, 1)
+  for (const name of world === undefined ? Object.keys(WORLDS) : [world]) {
+    const totals = await runAll(name, from, seeds, workers)
+    const ms = Math.round(totals.virtualNs / 1e6)
+    const times = name === 'jobs' ? ', each twice' : ''
+    console.log(
+      `${name}: ${totals.seeds} seeds from ${from}: ${totals.ios} I/Os, ${ms} ms of virtual time${times}`,
+    )
+    if (totals.failure === null) continue
+    console.error(totals.failure)
+    return 1
+  }
+  return 0
 }
 
 if (isMainThread) {
@@ -103,5 +124,7 @@ if (isMainThread) {
     process.exitCode = 64
   }
 } else {
-  parentPort!.on('message', async (seed: number) => parentPort!.postMessage(await answer(seed)))
+  parentPort!.on('message', async (question: Question) =>
+    parentPort!.postMessage(await answer(question)),
+  )
 }

@@ -1,0 +1,17 @@
+// The worlds in which `npm run sim` runs seeds. A new one is one line here.
+
+import { simulateFabric } from './fabrics.js'
+import { type SimFacts, simulate } from './simulate.js'
+
+/** Runs a seed in one world. @throws Error that names the seed and what is wrong */
+export type World = (seed: number) => Promise<SimFacts>
+
+export const WORLDS: Readonly<Record<string, World>> = {
+  /** fio jobs on machines of all kinds; each seed twice. */
+  jobs: simulate,
+  /** Host and target of NVMe over fabrics, and what can happen to a connection. */
+  fabrics: async seed => {
+    const { ios, virtualNs } = simulateFabric(seed)
+    return { ios, virtualNs }
+  },
+}
