@@ -22,12 +22,8 @@ import {
 } from './core-ctrl.js'
 import { nvme_init_identify } from './core-identify.js'
 import { nvme_change_ctrl_state } from './core-state.js'
-import {
-  nvmf_alloc_tagset,
-  nvmf_check_depth,
-  nvmf_make_queue,
-  nvmf_start_queue,
-} from './fabrics-ctrl.js'
+import { nvmf_check_depth } from './fabrics-ctrl.js'
+import { nvmf_alloc_tagset, nvmf_make_queue, nvmf_start_queue } from './fabrics-queues.js'
 import { nvmf_reg_read64 } from './fabrics.js'
 import type { nvme_fc_ctrl } from './fc-ctrl.js'
 import { abort_all, terminate_exchange } from './fc-io.js'

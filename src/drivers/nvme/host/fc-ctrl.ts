@@ -9,7 +9,8 @@ import type { WorkFn, workqueue_struct } from '../../../kernel/workqueue-structs
 import type { nvmefc_fcp_req } from '../fc.js'
 import { ctrl_log } from './core-cmd.js'
 import { nvme_reset_ctrl } from './core-state.js'
-import { nvmf_life, type nvmf_lower } from './fabrics-ctrl.js'
+import { nvmf_life_alloc } from './fabrics-ctrl.js'
+import type { nvmf_life, nvmf_lower } from './fabrics-life.js'
 import type { nvmf_ctrl_options } from './fabrics-options.js'
 import type { nvmf_module, nvmf_transport_ops } from './fabrics.js'
 import type { fc_rport_user, nvme_fc_lport, nvme_fc_lport_list, nvme_fc_rport } from './fc-ports.js'
@@ -103,7 +104,10 @@ export class nvme_fc_ctrl implements fc_rport_user {
     this.m = m
     this.rport = rport
     this.lport = rport.lport
-    this.life = new nvmf_life(m.f, opts, works.lower_of(this), { err: nvme_wq, reconnect: nvme_wq })
+    this.life = nvmf_life_alloc(m.f, opts, works.lower_of(this), {
+      err: nvme_wq,
+      reconnect: nvme_wq,
+    })
     const { k } = this.life.ctrl
     this.ioabort_wait = new wait_queue_head(k, 'exchanges that are aborted')
     const fresh = { ctrl: this, connection_id: 0n, connected: false, csn: 0 }

@@ -36,7 +36,7 @@ import {
 import { ctrl_log } from './core-cmd.js'
 import { nvme_complete_async_event } from './core-event.js'
 import { nvme_reset_ctrl } from './core-state.js'
-import { NVMF_AEN_CID, type nvmf_life } from './fabrics-ctrl.js'
+import { NVMF_AEN_CID, type nvmf_life } from './fabrics-life.js'
 import { nvmf_check_ready, nvmf_fail_nonready_command } from './fabrics.js'
 import { type nvme_fc_ctrl, nvme_fc_fcp_op } from './fc-ctrl.js'
 import { nvme_end_request, nvme_finish_rq, nvme_setup_cmd, rq_pieces } from './setup-cmd.js'

@@ -19,15 +19,13 @@ import { nvme_init_ctrl, nvme_stop_ctrl, nvme_uninit_ctrl } from './core-ctrl.js
 import { nvme_stop_keep_alive } from './core-event.js'
 import { nvme_get_ctrl, nvme_put_ctrl } from './core-ref.js'
 import { nvme_change_ctrl_state, nvme_delete_ctrl } from './core-state.js'
+import type { nvmf_life, nvmf_lower, nvmf_names } from './fabrics-life.js'
 import {
   nvmf_alloc_tagset,
   nvmf_drop_queue,
   nvmf_free_tagset,
-  type nvmf_life,
-  type nvmf_lower,
   nvmf_make_queue,
-  type nvmf_names,
-} from './fabrics-ctrl.js'
+} from './fabrics-queues.js'
 import type { nvmf_ctrl_options } from './fabrics-options.js'
 import {
   nvmf_check_duplicate,

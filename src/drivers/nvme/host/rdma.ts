@@ -71,15 +71,14 @@ import {
   type nvmf_transport_ops,
   nvmf_unregister_transport,
 } from './fabrics.js'
+import { nvmf_error_recovery, nvmf_life_create, nvmf_life_alloc } from './fabrics-ctrl.js'
 import {
   NVMF_AEN_CID,
-  nvmf_error_recovery,
-  nvmf_life,
-  nvmf_life_create,
+  type nvmf_life,
   type nvmf_lower,
   type nvmf_names,
   type nvmf_works,
-} from './fabrics-ctrl.js'
+} from './fabrics-life.js'
 import type { nvmf_ctrl_options } from './fabrics-options.js'
 import type { nvme_ctrl } from './nvme.js'
 import { nvme_end_request, nvme_finish_rq, nvme_setup_cmd, rq_pieces } from './setup-cmd.js'
@@ -560,7 +559,7 @@ function* nvme_rdma_create_ctrl(
 ): Sleep<nvme_ctrl | number> {
   const duplicate = nvmf_check_duplicate(m.ctrls, opts)
   if (duplicate) return duplicate
-  const c = new nvmf_life(m.f, opts, lower_of(m), works_of(m))
+  const c = nvmf_life_alloc(m.f, opts, lower_of(m), works_of(m))
   if (m.wq !== null) rename_delete_work(c)
   m.queues.set(c, [])
   m.ctrls.push(c)

@@ -22,7 +22,7 @@ import {
 import { CMD_BYTES } from '../nvme.js'
 import type { socket } from '../socket.js'
 import { nvme_complete_async_event } from './core-event.js'
-import type { nvmf_life } from './fabrics-ctrl.js'
+import type { nvmf_life } from './fabrics-life.js'
 import type { nvmf_module, nvmf_transport_ops } from './fabrics.js'
 import { nvme_end_request } from './setup-cmd.js'
 

@@ -29,7 +29,7 @@ import {
   nvme_is_write,
   set_sgl,
 } from '../nvme.js'
-import { NVMF_AEN_CID, type nvmf_life } from './fabrics-ctrl.js'
+import { NVMF_AEN_CID, type nvmf_life } from './fabrics-life.js'
 import { nvmf_check_ready, nvmf_fail_nonready_command } from './fabrics.js'
 import { nvme_setup_cmd, rq_pieces } from './setup-cmd.js'
 import {

@@ -11,7 +11,8 @@ import { WQ_HIGHPRI, WQ_MEM_RECLAIM, type work_struct } from '../../../kernel/wo
 import { icreq_pdu } from '../nvme-tcp.js'
 import { kernel_sendmsg, type socket } from '../socket.js'
 import { ctrl_log } from './core-cmd.js'
-import { nvmf_life, nvmf_life_create, type nvmf_lower, type nvmf_names } from './fabrics-ctrl.js'
+import { nvmf_life_create, nvmf_life_alloc } from './fabrics-ctrl.js'
+import type { nvmf_life, nvmf_lower, nvmf_names } from './fabrics-life.js'
 import type { nvmf_ctrl_options } from './fabrics-options.js'
 import {
   nvmf_check_duplicate,
@@ -188,7 +189,7 @@ function* nvme_tcp_create_ctrl(m: tcp_state, opts: nvmf_ctrl_options): Sleep<nvm
   const duplicate = nvmf_check_duplicate(m.ctrls, opts)
   if (duplicate) return duplicate
   const { nvme_wq, nvme_reset_wq } = m.f.nvme
-  const c = new nvmf_life(m.f, opts, lower_of(m), { err: nvme_reset_wq, reconnect: nvme_wq })
+  const c = nvmf_life_alloc(m.f, opts, lower_of(m), { err: nvme_reset_wq, reconnect: nvme_wq })
   c.ctrl.memory = m.memory
   m.queues.set(c, [])
   m.ctrls.push(c)

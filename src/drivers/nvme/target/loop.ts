@@ -33,13 +33,13 @@ import {
   nvmf_register_transport,
   type nvmf_transport_ops,
 } from '../host/fabrics.js'
+import { nvmf_life_create, nvmf_life_alloc } from '../host/fabrics-ctrl.js'
 import {
   NVMF_AEN_CID,
-  nvmf_life,
-  nvmf_life_create,
+  type nvmf_life,
   type nvmf_lower,
   type nvmf_names,
-} from '../host/fabrics-ctrl.js'
+} from '../host/fabrics-life.js'
 import type { nvmf_ctrl_options } from '../host/fabrics-options.js'
 import type { nvme_ctrl } from '../host/nvme.js'
 import { nvme_end_request, nvme_finish_rq, nvme_setup_cmd, rq_pieces } from '../host/setup-cmd.js'
@@ -283,7 +283,7 @@ function* nvme_loop_create_ctrl(
   opts: nvmf_ctrl_options,
 ): Sleep<nvme_ctrl | number> {
   const { nvme_wq, nvme_reset_wq } = m.f.nvme
-  const c = new nvmf_life(m.f, opts, lower_of(m), { err: nvme_reset_wq, reconnect: nvme_wq })
+  const c = nvmf_life_alloc(m.f, opts, lower_of(m), { err: nvme_reset_wq, reconnect: nvme_wq })
   m.queues.set(c, [])
   return yield* nvmf_life_create(c)
 }
