@@ -9,7 +9,7 @@
 // An identifier that names nothing in flight is counted (NQ_SPURIOUS) and otherwise ignored.
 
 import {
-  CLOCK_VIRTUAL, CPU_CLOCK, CPU_DEPTH, CPU_DONE_LIST, CPU_ENDED, CPU_ERR, CPU_INDEX, CPU_IPIS, CPU_NOW,
+  CLOCK_VIRTUAL, CPU_CLOCK, CPU_DEPTH, CPU_DONE_LIST, CPU_ENDED, CPU_ERR, CPU_INDEX, CPU_IPIS, CPU_NOW, CPU_OFFLINE,
   CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_SIZE, CTX_STAT_IOS, CTX_STAT_SECTORS,
   CTX_STAT_TICKS, DRIVER_HOST, DRIVER_NULL_BLK, HB_COMPLETED, HB_COMPLETE_FAILED, HB_COMPLETE_RQ, HB_NVME_CQE, HC_DRIVER, HC_DRIVER_DATA, HC_FLAGS, HC_GATE,
   HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED, JOB_PL_FLYING, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE,
@@ -96,6 +96,13 @@ export function complete_remote(cpu: u32, to: u32, rq: u32): void {
   wake_cpu(to)
 }
 
+/** Whether a request is completed here: it was submitted here, or by a CPU that is gone. */
+// @ts-ignore: decorator
+@inline
+function completes_here(cpu: u32, to: u32): bool {
+  return to == cpu || load<u32>(to, CPU_OFFLINE) != 0
+}
+
 /** Once for each start of a request; a second completion changes nothing. */
 // @ts-ignore: decorator
 @inline
@@ -105,7 +112,7 @@ function blk_mq_complete_request(cpu: u32, rq: u32, status: u32): bool {
   const to = load<u32>(rq, RQ_CPU)
   entered(cpu, FN_blk_should_fake_timeout)
   if (hosted() && load<i32>(rq, RQ_INTERNAL_TAG) >= 0) host(cpu, HB_COMPLETED, rq, 0)
-  if (to == cpu) {
+  if (completes_here(cpu, to)) {
     const p = enter(cpu, FN_nvme_pci_complete_rq)
     nvme_complete_rq(cpu, rq, status)
     leave(cpu, p)
@@ -121,7 +128,7 @@ export function blk_mq_complete_any(cpu: u32, rq: u32): bool {
   const to = load<u32>(rq, RQ_CPU)
   entered(cpu, FN_blk_should_fake_timeout)
   if (hosted() && load<i32>(rq, RQ_INTERNAL_TAG) >= 0) host(cpu, HB_COMPLETED, rq, 0)
-  if (to == cpu) softirq_done(cpu, rq)
+  if (completes_here(cpu, to)) softirq_done(cpu, rq)
   else complete_remote(cpu, to, rq)
   leave(cpu, t)
   return true

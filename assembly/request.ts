@@ -42,7 +42,7 @@ import {
 } from './trace-names'
 import { BUG_ON, BUG_RQ_STATE } from './bug'
 import { host, hosted } from './host'
-import { __blk_mq_get_tag, blk_mq_put_tag } from './tag'
+import { __blk_mq_get_tag, blk_mq_put_tag, blk_mq_tag_busy } from './tag'
 import { bio_event, enter, entered, leave, rq_event } from './trace'
 import { wake_cpu } from './wake'
 
@@ -173,6 +173,7 @@ export function blk_mq_get_driver_tag(cpu: u32, rq: u32): bool {
     const hctx = load<u32>(rq, RQ_HCTX)
     const g = enter(cpu, FN_blk_mq_get_tag)
     entered(cpu, FN___blk_mq_get_tag)
+    blk_mq_tag_busy(hctx)
     tag = __blk_mq_get_tag(hctx, load<u32>(cpu, CPU_INDEX), 0, 0)
     leave(cpu, g)
     if (tag >= 0) {
@@ -514,7 +515,7 @@ function blk_mq_free_hosted(cpu: u32, rq: u32): void {
   const q = load<u32>(rq, RQ_Q)
   if (load<u32>(rq, RQ_FLAGS) & RQF_ELVPRIV) host(cpu, HB_FINISH, rq, 0)
   const watched = load<u32>(q, Q_WATCH)
-  if (watched & WATCH_LAPTOP) host(cpu, HB_FREED, q, rq)
+  if (watched & WATCH_LAPTOP && (load<u32>(rq, RQ_CMD_FLAGS) & REQ_OP_MASK) < <u32>REQ_OP_SCSI_IN) host(cpu, HB_FREED, q, rq)
   // The timeout scan holds a reference to a request that it ends: then the scan frees it.
   const held = load<u32>(rq, RQ_REF)
   if (held) {

@@ -101,7 +101,16 @@ function random_below(sbq: u32, bound: u32): u32 {
 }
 
 function sbq_update_wake_batch(sbq: u32): void {
-  const batch = sbq_calc_wake_batch(sbq)
+  set_wake_batch(sbq, sbq_calc_wake_batch(sbq))
+}
+
+/** Of a map that so many users share: one who has all that he may have must not wait for more frees than he can make. */
+export function sbitmap_queue_share(sbq: u32, users: u32): void {
+  const share = users ? max<u32>((load<u32>(sbq, SBQ_DEPTH) + users - 1) / users, 4) : u32.MAX_VALUE
+  set_wake_batch(sbq, min<u32>(sbq_calc_wake_batch(sbq), max<u32>(share / SBQ_WAIT_QUEUES, 1)))
+}
+
+function set_wake_batch(sbq: u32, batch: u32): void {
   if (batch == load<u32>(sbq, SBQ_WAKE_BATCH)) return
   // The batch is stored before the counters: a freer must not re-arm with the larger one.
   atomic.store<u32>(sbq, batch, SBQ_WAKE_BATCH)

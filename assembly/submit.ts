@@ -59,7 +59,7 @@ import {
 import { nvme_queue_rq } from './sq'
 import { host, hosted } from './host'
 import { bio_event, enter, entered, leave, mute_trace, queue_event, rq_event, unmute_trace } from './trace'
-import { __blk_mq_get_tag, blk_mq_get_tag } from './tag'
+import { __blk_mq_get_tag, blk_mq_get_tag, blk_mq_tag_busy } from './tag'
 
 /** submit_bio's answer when no tag was free: wait for one and try again. */
 export const SUBMIT_AGAIN: i32 = -2
@@ -567,6 +567,7 @@ function get_tag(cpu: u32, hctx: u32, index: u32): i32 {
   const t = enter(cpu, FN_blk_mq_get_tag)
   unmute_trace()
   entered(cpu, FN___blk_mq_get_tag)
+  blk_mq_tag_busy(hctx)
   const tag = blk_mq_get_tag(hctx, index, 0)
   leave(cpu, t)
   return tag

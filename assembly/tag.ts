@@ -4,25 +4,41 @@
 // Numbers: reserved tags 0 .. nr_reserved - 1, the others above. cpu is a CPU's number.
 
 import {
-  HC_FLAGS, HC_NR_ACTIVE, HC_SCHED_TAGS, HC_TAGS, SBQ_DEPTH, TAGS_ACTIVE_QUEUES, TAGS_BITMAP,
+  HC_FLAGS, HC_NR_ACTIVE, HC_SCHED_TAGS, HC_STATE, HC_TAGS, SBQ_DEPTH, TAGS_ACTIVE_QUEUES, TAGS_BITMAP,
   TAGS_BRESERVED, TAGS_NR, TAGS_RESERVED,
 } from './layout'
 import {
-  BLK_MQ_F_TAG_SHARED, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_RESERVED, BLK_MQ_TAG_FAIL,
+  BLK_MQ_F_TAG_SHARED, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_RESERVED, BLK_MQ_S_TAG_ACTIVE, BLK_MQ_TAG_FAIL,
 } from './nvme'
 import { BUG_ON, BUG_TAG_FREE, BUG_TAG_RANGE } from './bug'
-import { __sbitmap_queue_get, __sbitmap_queue_get_shallow, sbitmap_queue_clear } from './sbitmap'
+import { __sbitmap_queue_get, __sbitmap_queue_get_shallow, sbitmap_queue_clear, sbitmap_queue_share } from './sbitmap'
 
 /** A fair share of a tag set that several disks use; true when this queue may take one more. */
 // @ts-ignore: decorator
 @inline
 export function hctx_may_queue(hctx: u32, sbq: u32): bool {
   if (!(load<u32>(hctx, HC_FLAGS) & BLK_MQ_F_TAG_SHARED)) return true
+  if (!(atomic.load<u32>(hctx, HC_STATE) & BLK_MQ_S_TAG_ACTIVE)) return true
   const depth = load<u32>(sbq, SBQ_DEPTH)
   const users = atomic.load<u32>(load<u32>(hctx, HC_TAGS), TAGS_ACTIVE_QUEUES)
   if (depth == 1 || users == 0) return true
   const share = max<u32>((depth + users - 1) / users, 4)
   return atomic.load<u32>(hctx, HC_NR_ACTIVE) < share
+}
+
+/** The hardware queue uses tags that others use as well: from now on until it is idle it has a share of them. */
+// @ts-ignore: decorator
+@inline
+export function blk_mq_tag_busy(hctx: u32): void {
+  if (load<u32>(hctx, HC_FLAGS) & BLK_MQ_F_TAG_SHARED) __blk_mq_tag_busy(hctx)
+}
+
+function __blk_mq_tag_busy(hctx: u32): void {
+  if (atomic.load<u32>(hctx, HC_STATE) & BLK_MQ_S_TAG_ACTIVE) return
+  if (atomic.or<u32>(hctx, BLK_MQ_S_TAG_ACTIVE, HC_STATE) & BLK_MQ_S_TAG_ACTIVE) return
+  const tags = load<u32>(hctx, HC_TAGS)
+  atomic.add<u32>(tags, 1, TAGS_ACTIVE_QUEUES)
+  sbitmap_queue_share(tags + TAGS_BITMAP, atomic.load<u32>(tags, TAGS_ACTIVE_QUEUES))
 }
 
 /** One try for a tag of this hardware queue: its number, or BLK_MQ_TAG_FAIL. */

@@ -31,6 +31,7 @@ import { INIT_DELAYED_WORK, INIT_WORK, schedule_work } from '../kernel/workqueue
 import { delayed_work, work_struct } from '../kernel/workqueue-structs.js'
 import { bdi_alloc_node, laptop_mode_timer_setup } from '../mm/backing-dev.js'
 import { blk_mq_quiesce_queue, blk_mq_run_work_fn, requeue_work_of } from './blk-mq.js'
+import { blk_mq_add_cpuhp } from './blk-mq-cpuhp.js'
 import { blk_mq_map_queues } from './blk-mq-cpumap.js'
 import {
   blk_freeze_queue_start,
@@ -44,6 +45,7 @@ import {
   blk_mq_alloc_tags,
   blk_mq_free_tags,
   blk_mq_init_tags,
+  blk_mq_tag_idle,
   type tags_memory,
 } from './blk-mq-tag.js'
 import { blk_mq_timeout_work, blk_rq_timed_out_timer } from './blk-timeout.js'
@@ -278,7 +280,9 @@ function blk_mq_init_hctx(set: blk_mq_tag_set, q: request_queue, queue_num: numb
     next_cpu_batch: 8,
     dispatch_from: 0,
     sched_data: null,
+    remove_cpuhp: () => {},
   })
+  hctx.remove_cpuhp = blk_mq_add_cpuhp(hctx)
   INIT_DELAYED_WORK(hctx.run_work, blk_mq_run_work_fn)
   blk.hctxs.set(at, hctx)
   if (set.at === undefined) init_hctx_block(set, hctx)
@@ -339,9 +343,11 @@ function blk_mq_exit_hctx(hctx: blk_mq_hw_ctx): void {
   const { q } = hctx
   const { k } = q.blk
   const t = enter(k, 'blk_mq_exit_hctx')
+  blk_mq_tag_idle(hctx)
   const set = q.tag_set as blk_mq_tag_set
   if (set.at === undefined) q.ops.exit_request?.(set)
   q.ops.exit_hctx?.(hctx, hctx.queue_num)
+  hctx.remove_cpuhp()
   trace_call(k, 'blk_free_flush_queue')
   q.blk.hctxs.delete(hctx.at)
   leave(k, t)

@@ -3,12 +3,14 @@
 //
 //   busy_tags                 tags of a set that are taken, reserved ones first
 //   blk_mq_tagset_busy_iter   every started request of a tag set, whichever queue it is of
+//   blk_mq_tag_idle           a queue of a shared set has had nothing in flight for a while
 //   blk_mq_init_tags          a set of tags and its request slots, in memory of the kernel or of the machine's plan
 
 import * as L from '../../assembly/layout.js'
+import { BLK_MQ_S_TAG_ACTIVE } from '../../assembly/nvme.js'
 import type { View } from '../core/view.js'
 import { enter, leave } from '../kernel/trace.js'
-import type { BlockLayer } from './blkdev.js'
+import type { BlockLayer, blk_mq_hw_ctx } from './blkdev.js'
 import { set_bits } from './sbitmap-show.js'
 
 /** Tags of a set (TAGS_*) that are taken. */
@@ -36,6 +38,25 @@ export function blk_mq_tagset_busy_iter(
       if (rq && view.load(rq + L.RQ_STATE) !== L.MQ_RQ_IDLE) each(rq)
     }
   }
+  leave(k, t)
+}
+
+/**
+ * The hardware queue uses no tags of a shared set any more: the others share them without it, and whoever waits looks again.
+ * Linux leaves the wake batch as it is, and may then wake nobody for as long as a queue counts that has become idle.
+ */
+export function blk_mq_tag_idle(hctx: blk_mq_hw_ctx): void {
+  const { k, view, core } = hctx.q.blk
+  const state = view.load(hctx.at + L.HC_STATE)
+  if (!(state & BLK_MQ_S_TAG_ACTIVE)) return
+  const t = enter(k, '__blk_mq_tag_idle')
+  view.store(hctx.at + L.HC_STATE, state & ~BLK_MQ_S_TAG_ACTIVE)
+  const tags = view.u32(hctx.at + L.HC_TAGS)
+  const users = view.add(tags + L.TAGS_ACTIVE_QUEUES, -1) - 1
+  core.sbitmap_queue_share(tags + L.TAGS_BITMAP, users)
+  const w = enter(k, 'blk_mq_tag_wakeup_all')
+  core.sbitmap_queue_wake_all(tags + L.TAGS_BITMAP)
+  leave(k, w)
   leave(k, t)
 }
 

@@ -3,6 +3,7 @@
 //   blk_complete_request    once; onto the done list of a CPU, whose softirq is raised when the list was empty
 //   blk_done_softirq        the driver's softirq_done_fn for each of the list
 
+import { cpuhp_setup_state } from '../kernel/cpu.js'
 import type { Kernel } from '../kernel/kernel.js'
 import { BLOCK_SOFTIRQ, open_softirq, raise_softirq_irqoff } from '../kernel/softirq.js'
 import { enter, leave } from '../kernel/trace.js'
@@ -19,7 +20,16 @@ export function blk_softirq_init(k: Kernel): void {
     k,
     k.cpus.map(() => []),
   )
+  cpuhp_setup_state(k, { name: 'block/softirq:dead', dead: cpu => blk_softirq_cpu_dead(k, cpu) })
   open_softirq(k, BLOCK_SOFTIRQ, () => blk_done_softirq(k))
+}
+
+/** What was complete on a CPU that is gone ends on this one. */
+function blk_softirq_cpu_dead(k: Kernel, cpu: number): void {
+  const t = enter(k, 'blk_softirq_cpu_dead')
+  lists.get(k)![k.cpu.id]!.push(...lists.get(k)![cpu]!.splice(0))
+  raise_softirq_irqoff(k, BLOCK_SOFTIRQ)
+  leave(k, t)
 }
 
 function blk_done_softirq(k: Kernel): void {

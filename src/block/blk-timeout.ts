@@ -8,7 +8,7 @@
 //                BLK_EH_DONE         it ended, or the driver will end it; it does not expire again
 //                BLK_EH_RESET_TIMER  it gets a new deadline
 //   not expired  the earliest deadline is when the timer fires next, to the jiffy
-//   none left    the timer is off until the next start
+//   none left    the timer is off until the next start; of shared tags the queue has no share any more
 //
 // The core asks for the timer (HB_ADD_TIMER) only if it does not run or may have to fire earlier: Q_TIMER_NEXT is the
 // first time for which it need not move. A timer is left alone if moving would gain less than half a second.
@@ -31,7 +31,7 @@ import { mod_timer, timer_pending } from '../kernel/timer.js'
 import type { timer_list } from '../kernel/timer-wheel.js'
 import { enter, leave } from '../kernel/trace.js'
 import type { work_struct } from '../kernel/workqueue-structs.js'
-import { blk_mq_tag_to_rq, busy_tags } from './blk-mq-tag.js'
+import { blk_mq_tag_idle, blk_mq_tag_to_rq, busy_tags } from './blk-mq-tag.js'
 import { kblockd_schedule_work, this_cpu } from './blk-mq.js'
 import { BLK_EH_DONE, BLK_EH_RESET_TIMER, type request_queue } from './blkdev.js'
 
@@ -135,6 +135,7 @@ export function* blk_mq_timeout_work(work: work_struct<request_queue>): Sleep<vo
   leave(k, enter(k, 'blk_queue_exit'))
   leave(k, i)
   if (next.at !== null) arm(q, next.at)
+  else for (const hctx of q.queue_hw_ctx) blk_mq_tag_idle(hctx)
   leave(k, enter(k, 'blk_queue_exit'))
   leave(k, t)
 }

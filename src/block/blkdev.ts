@@ -132,6 +132,8 @@ export interface blk_mq_hw_ctx {
   dispatch_from: number
   /** The scheduler's own. */
   sched_data: unknown
+  /** Ends its hearing of CPUs that die (blk_mq_remove_cpuhp). */
+  remove_cpuhp: () => void
 }
 
 /** struct request_queue. */

@@ -92,6 +92,8 @@ export interface Core {
   sbitmap_prepare_to_wait(sbq: number, ws: number, waiter: number): void
   sbitmap_finish_wait(sbq: number, waiter: number): void
   sbitmap_queue_wake_all(sbq: number): void
+  /** So many users share the map. */
+  sbitmap_queue_share(sbq: number, users: number): void
   /** 1 if a bit is set. */
   sbitmap_any_bit_set(sbq: number): number
 

@@ -32,6 +32,7 @@ import { null_blk, type NullbOptions } from '../drivers/block/null_blk.js'
 import { nvme_complete_rq } from '../drivers/nvme/host/core.js'
 import type { KernelEra } from '../drivers/nvme/host/era.js'
 import { type Cpu, run_in_context } from '../kernel/core.js'
+import { cpuhp_setup_state } from '../kernel/cpu.js'
 import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
 import { do_softirq } from '../kernel/softirq.js'
@@ -71,7 +72,7 @@ export function hostKernelBytes(cpus: number, hardwareQueues: number, heapBytes 
 }
 
 /**
- * Whether a disk needs a kernel: for a controller to be found, a scheduler, timeouts, a queue that is stopped and started, a
+ * Whether a disk needs a kernel: for a controller to be found, a scheduler, timeouts, a share of tags that falls idle, a queue that is stopped and started, a
  * single queue; in real time also for a driver with a part in TypeScript, when there are several CPUs.
  */
 export function needsHostKernel(
@@ -81,7 +82,13 @@ export function needsHostKernel(
   const { nullBlk, sched, controller } = disk
   if (controller || (sched ?? 'none') !== 'none') return true
   if (nullBlk === undefined) return false
-  if (nullBlk.mbps > 0 || nullBlk.timeout !== null || nullBlk.queueMode === L.NULL_Q_RQ) return true
+  if (
+    nullBlk.sharedTags ||
+    nullBlk.mbps > 0 ||
+    nullBlk.timeout !== null ||
+    nullBlk.queueMode === L.NULL_Q_RQ
+  )
+    return true
   return machine.clock === 'real' && machine.cpus > 1 && hasHostPart(disk)
 }
 
@@ -169,6 +176,13 @@ export class HostKernel {
     })
     const heap = options.heapBytes ?? 0
     const mem = new Slab(view, heap ? options.alloc(heap, L.PAGE_SIZE) : 0, heap)
+    const offline = (cpu: number, gone: number): void =>
+      view.store(cpus[cpu]! + L.CPU_OFFLINE, gone)
+    cpuhp_setup_state(this.k, {
+      name: 'machine',
+      online: cpu => offline(cpu, 0),
+      dead: cpu => offline(cpu, 1),
+    })
     this.blk = blk_dev_init(this.k, this.#wrap(options.core), view, cpus, mem)
     this.#reserve()
     this.#null = this.#nullBlk()

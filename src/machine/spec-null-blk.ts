@@ -4,6 +4,7 @@
 // disappears, submit_queues gives way to the nodes). Here they are refused, because nothing the user wrote is dropped.
 // The size is 250 GiB as in Linux (`gb`), or `size` in MiB or with a unit. nr_devices=N makes N equal disks.
 
+import { default_elevator } from '../block/schedulers.js'
 import { UserError } from '../core/errors.js'
 import type { DiskConfig } from './config.js'
 import { type NullBlkFault, type NullBlkSpec, SCHEDULER_NAMES } from './spec.js'
@@ -111,7 +112,8 @@ function check(keys: Keys, spec: NullBlkSpec): void {
   needs(spec.sharedTags && !multi, 'shared_tags', 'queue_mode=2')
   needs(spec.noSched && !multi, 'no_sched', 'queue_mode=2')
   needs(spec.sched !== 'none' && !multi, 'sched', 'queue_mode=2')
-  if (spec.noSched && spec.sched !== 'none') keys.fail('no_sched=1 leaves no room for sched')
+  if (spec.noSched && spec.sched !== 'none' && spec.sched !== 'default')
+    keys.fail('no_sched=1 leaves no room for sched')
   needs(spec.mbps > 0 && spec.queueMode === 0, 'mbps', 'queue_mode=1 or 2')
   needs(spec.cacheBytes > 0 && !spec.memoryBacked, 'cache_size', 'memory_backed=1')
   needs(spec.memBytes !== null && !spec.memoryBacked, 'mem', 'memory_backed=1')
@@ -159,6 +161,8 @@ export function nullBlkConfig(spec: NullBlkSpec, need: number): DiskConfig {
   const lbaShift = SHIFTS[spec.bs]
   if (lbaShift === undefined)
     throw new UserError(`${spec.name}: bs=${spec.bs}: 512, 1024, 2048 and 4096 are accepted`)
+  // the machine has one node
+  const queues = spec.usePerNodeHctx ? 1 : spec.submitQueues
   return {
     name: spec.name,
     driver: 'null_blk',
@@ -182,10 +186,9 @@ export function nullBlkConfig(spec: NullBlkSpec, need: number): DiskConfig {
     },
     sizeBytes: spec.sizeBytes ?? need,
     lbaShift,
-    // the machine has one node
-    queues: spec.usePerNodeHctx ? 1 : spec.submitQueues,
+    queues,
     depth: spec.hwQueueDepth,
-    sched: spec.sched,
+    sched: spec.sched === 'default' ? default_elevator(queues, spec.noSched) : spec.sched,
     pollQueues: 0,
     model: 'null',
     serviceNs: 0,

@@ -141,7 +141,15 @@ export interface ControllerSpec {
 }
 
 /** I/O schedulers of multi-queue disks, as choices of a key. */
-export const SCHEDULER_NAMES: readonly SchedulerName[] = ['none', 'mq-deadline', 'kyber']
+export const SCHEDULER_NAMES: readonly SchedulerChoice[] = [
+  'none',
+  'mq-deadline',
+  'kyber',
+  'default',
+]
+
+/** `default`: what Linux chooses itself. Without it a disk has none, as distributions' udev rules give NVMe disks. */
+export type SchedulerChoice = SchedulerName | 'default'
 
 /** Zones of every namespace of a controller; 0 open or active zones = no limit. */
 export interface ZonedFeature {
@@ -195,7 +203,7 @@ export interface NvmeSpec extends ControllerSpec {
   readonly media: MediaSpec | null
   /** Volatile write cache: whether flushes reach the device. */
   readonly writeCache: boolean
-  readonly sched: SchedulerName
+  readonly sched: SchedulerChoice
   readonly features: ControllerFeatures
 }
 
@@ -283,7 +291,7 @@ export interface NullBlkSpec {
   readonly memBytes: number | null
   /** The mistakes of Linux 4.19's driver as well. */
   readonly quirks: boolean
-  readonly sched: SchedulerName
+  readonly sched: SchedulerChoice
 }
 
 /** The four numbers of a null_blk fault string: interval, probability, space, times. */

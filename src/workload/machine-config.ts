@@ -7,6 +7,7 @@
 //
 // Open-channel devices and the targets on them are in lightnvm-disks.ts.
 
+import { default_elevator } from '../block/schedulers.js'
 import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
 import { distUrl } from '../core/wasm.js'
@@ -250,6 +251,7 @@ function nvmeConfig(
   era: KernelEra,
 ): DiskConfig {
   const { features } = spec
+  const queues = spec.queues ?? nrCpus
   const shown = spec.sizeBytes ?? sizeFor(need)
   const sizeBytes = shown + (features.unallocatedBytes ?? 0)
   return {
@@ -257,10 +259,11 @@ function nvmeConfig(
     driver: 'nvme',
     sizeBytes,
     lbaShift: lbaShift(spec),
-    queues: spec.queues ?? nrCpus,
+    queues,
     pollQueues: spec.pollQueues,
     depth: spec.depth,
-    sched: spec.sched,
+    sched:
+      spec.sched === 'default' ? default_elevator(Math.min(queues, nrCpus), false) : spec.sched,
     ...media(spec, clock === 'virtual', sizeBytes),
     where: spec.where ?? 'inline',
     wait: spec.wait ?? 'irq',

@@ -16,7 +16,6 @@ import { blk_fill_rwbs } from '../../../src/block/trace-events.js'
 import { builtOnly, diskConfig } from '../../../src/workload/machine-config.js'
 
 const RECORDS = 1 << 14
-const JIFFY_NS = 4e6
 
 export class Hosted {
   readonly machine: Machine
@@ -24,20 +23,24 @@ export class Hosted {
   readonly q: request_queue
   readonly data: number
   readonly rings: TraceRings
+  readonly #jiffyNs: number
 
-  constructor(device: string, cpus = 2, sched: elevator_type | null = null) {
-    const disks = parseDevices([device]).map(s => diskConfig(builtOnly(s), 'virtual', 0, cpus))
+  constructor(device: string, cpus = 2, sched: elevator_type | null = null, hz = 250) {
+    this.#jiffyNs = 1e9 / hz
+    const disks = parseDevices(device.split(' ')).map(s =>
+      diskConfig(builtOnly(s), 'virtual', 0, cpus),
+    )
     this.machine = bootMachine({
       clock: 'virtual',
       cpus,
-      hz: 250,
+      hz,
       seed: 1,
       lat: 'none',
       stages: false,
       trace: true,
       memBytes: 2 ** 20,
       disks,
-      extraBytes: traceBytes(cpus, RECORDS) + hostKernelBytes(cpus, cpus) + 2 ** 20,
+      extraBytes: traceBytes(cpus, RECORDS) + hostKernelBytes(cpus, disks.length * cpus) + 2 ** 20,
       jobs: 1,
       kernel: { timer: 'exact' },
     })
@@ -81,8 +84,9 @@ export class Hosted {
 
   /** Lets time pass until a jiffy. */
   async until(jiffy: number): Promise<void> {
-    while (this.machine.now() < jiffy * JIFFY_NS) {
-      const end = await this.machine.run(jiffy * JIFFY_NS)
+    const ns = jiffy * this.#jiffyNs
+    while (this.machine.now() < ns) {
+      const end = await this.machine.run(ns)
       if (end === 'idle') break
     }
   }

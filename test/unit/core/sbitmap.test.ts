@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import * as L from '../../../assembly/layout.js'
 import {
   BLK_MQ_F_TAG_SHARED,
+  BLK_MQ_S_TAG_ACTIVE,
   BLK_MQ_REQ_INTERNAL,
   BLK_MQ_REQ_RESERVED,
   BLK_MQ_TAG_FAIL,
@@ -400,6 +401,7 @@ describe('tags', () => {
     const share = (depth: number, users: number): number => {
       const { hctx, tags } = tagSet(depth, 0)
       arena.view.setU32(hctx + L.HC_FLAGS, BLK_MQ_F_TAG_SHARED)
+      arena.view.setU32(hctx + L.HC_STATE, BLK_MQ_S_TAG_ACTIVE)
       arena.view.setU32(tags + L.TAGS_ACTIVE_QUEUES, users)
       let n = 0
       for (; n < depth + 1; n++) {
