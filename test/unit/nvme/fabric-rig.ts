@@ -12,10 +12,8 @@ import {
   type nvmf_module,
 } from '../../../src/drivers/nvme/host/fabrics.js'
 import type { nvme_core, nvme_ctrl, nvme_ns } from '../../../src/drivers/nvme/host/nvme.js'
-import {
-  type nvme_rdma_module,
-  nvme_rdma_init_module,
-} from '../../../src/drivers/nvme/host/rdma.js'
+import { nvme_rdma_init_module } from '../../../src/drivers/nvme/host/rdma.js'
+import type { nvme_rdma_module } from '../../../src/drivers/nvme/host/rdma-queue.js'
 import { nvme_fc_init_module } from '../../../src/drivers/nvme/host/fc.js'
 import type { nvme_fc_module } from '../../../src/drivers/nvme/host/fc-ctrl.js'
 import { nvme_tcp_init_module } from '../../../src/drivers/nvme/host/tcp.js'

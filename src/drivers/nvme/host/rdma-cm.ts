@@ -1,0 +1,137 @@
+// Connections of the RDMA host, by the connection manager's events: nvme_rdma_cm_handler, nvme_rdma_alloc_queue and how a
+// queue stops, drivers/nvme/host/rdma.c of Linux 4.19.
+//
+//   address → route → connect (identifier and sizes of the queue) → established; each step within NVME_RDMA_CONNECT_TIMEOUT_MS
+//   disconnected, device removed: error recovery
+
+import { complete, wait_for_completion_timeout } from '../../../kernel/completion.js'
+import type { Sleep } from '../../../kernel/core.js'
+import { ECONNRESET, EHOSTUNREACH } from '../../../kernel/errno.js'
+import { enter, leave, trace_call } from '../../../kernel/trace.js'
+import { put16 } from '../bytes.js'
+import { RDMA_CM_REQ_BYTES, type rdma_event } from '../verbs.js'
+import { ctrl_log } from './core-cmd.js'
+import { nvmf_error_recovery } from './fabrics-ctrl.js'
+import type { nvmf_life } from './fabrics-life.js'
+import { nvme_rdma_post_recv } from './rdma-io.js'
+import { type nvme_rdma_module, nvme_rdma_queue, queue_at } from './rdma-queue.js'
+
+/** ms for each step of a connection. */
+const NVME_RDMA_CONNECT_TIMEOUT_MS = 3000
+
+/** Private data of the connection request. */
+function cm_request(queue: nvme_rdma_queue): Uint8Array {
+  const data = new Uint8Array(RDMA_CM_REQ_BYTES)
+  const { qid, size, life } = queue
+  put16(data, 2, qid)
+  put16(data, 4, qid === 0 ? size : life.ctrl.sqsize + 1)
+  put16(data, 6, qid === 0 ? size - 1 : life.ctrl.sqsize)
+  return data
+}
+
+function connected(queue: nvme_rdma_queue, error: number): void {
+  queue.cm_error = error
+  queue.waiting = false
+  complete(queue.cm_done)
+}
+
+export function nvme_rdma_cm_handler(
+  m: nvme_rdma_module,
+  queue: nvme_rdma_queue,
+  { event }: rdma_event,
+): void {
+  const { k } = queue.life.ctrl
+  const t = enter(k, 'nvme_rdma_cm_handler')
+  switch (event) {
+    case 'ADDR_RESOLVED':
+      nvme_rdma_create_qp(m, queue)
+      trace_call(k, 'rdma_resolve_route')
+      queue.cm_id.rdma_resolve_route()
+      break
+    case 'ROUTE_RESOLVED':
+      trace_call(k, 'rdma_connect')
+      queue.cm_id.rdma_connect(cm_request(queue))
+      break
+    case 'ESTABLISHED':
+      for (let n = 0; n <= queue.size; n++) nvme_rdma_post_recv(queue)
+      connected(queue, 0)
+      break
+    case 'REJECTED':
+      nvme_rdma_destroy_queue_ib(queue)
+      connected(queue, -ECONNRESET)
+      break
+    case 'DISCONNECTED':
+      if (queue.waiting) connected(queue, -ECONNRESET)
+      else nvmf_error_recovery(queue.life)
+      break
+    default:
+      connected(queue, -EHOSTUNREACH)
+  }
+  leave(k, t)
+}
+
+function nvme_rdma_create_qp(_m: nvme_rdma_module, queue: nvme_rdma_queue): void {
+  const { k } = queue.life.ctrl
+  if (queue.qid > 0) trace_call(k, 'nvme_rdma_dev_get')
+  const t = enter(k, 'nvme_rdma_create_qp')
+  queue.cm_id.rdma_create_qp('softirq')
+  leave(k, t)
+  for (let n = 0; n < queue.size; n++) trace_call(k, 'nvme_rdma_alloc_qe')
+}
+
+function nvme_rdma_destroy_queue_ib(queue: nvme_rdma_queue): void {
+  const { k } = queue.life.ctrl
+  const t = enter(k, 'nvme_rdma_destroy_queue_ib')
+  trace_call(k, 'nvme_rdma_dev_put')
+  leave(k, t)
+}
+
+export function* nvme_rdma_alloc_queue(
+  m: nvme_rdma_module,
+  c: nvmf_life,
+  qid: number,
+  size: number,
+): Sleep<number> {
+  const { k } = c.ctrl
+  const t = enter(k, 'nvme_rdma_alloc_queue')
+  const queue = new nvme_rdma_queue(
+    m,
+    c,
+    qid,
+    size,
+    one => event => nvme_rdma_cm_handler(m, one, event),
+  )
+  m.queues.get(c)![qid] = queue
+  trace_call(k, 'rdma_resolve_addr')
+  queue.cm_id.rdma_resolve_addr(`${c.opts.traddr}:${c.opts.trsvcid || '4420'}`)
+  const timeout = Math.ceil((NVME_RDMA_CONNECT_TIMEOUT_MS * k.hz) / 1000)
+  yield* wait_for_completion_timeout(queue.cm_done, timeout)
+  const error = queue.cm_error
+  if (error) {
+    ctrl_log(c.ctrl, 'info', `rdma connection establishment failed (${error})`)
+    yield* nvme_rdma_free_queue(m, c, qid)
+  }
+  return leave(k, t, error)
+}
+
+export function* nvme_rdma_stop_queue(m: nvme_rdma_module, c: nvmf_life, qid: number): Sleep<void> {
+  const queue = queue_at(m, c, qid)
+  if (queue === undefined || queue.stopped) return
+  queue.stopped = true
+  trace_call(c.ctrl.k, 'rdma_disconnect')
+  queue.cm_id.rdma_disconnect()
+  const t = enter(c.ctrl.k, 'ib_drain_qp')
+  yield* queue.cm_id.ib_drain_qp()
+  leave(c.ctrl.k, t)
+}
+
+export function* nvme_rdma_free_queue(m: nvme_rdma_module, c: nvmf_life, qid: number): Sleep<void> {
+  const queue = queue_at(m, c, qid)
+  if (queue === undefined) return
+  yield* nvme_rdma_stop_queue(m, c, qid)
+  m.queues.get(c)![qid] = undefined
+  nvme_rdma_destroy_queue_ib(queue)
+  queue.cm_id.rdma_destroy_id()
+  for (const req of queue.requests.values()) c.ctrl.blk.mem.kfree(req.bounce)
+  queue.requests.clear()
+}
