@@ -209,6 +209,8 @@ export class LnvmMachine {
     this.#checkLuns(dev, what)
     if (op !== undefined && !(op >= NVM_TARGET_MIN_OP && op <= NVM_TARGET_MAX_OP))
       fail(`create: over-provisioning ${op}: ${NVM_TARGET_MIN_OP} to ${NVM_TARGET_MAX_OP} percent`)
+    if (type === 'rrpc' && (op !== undefined || what.factory))
+      fail('create: rrpc has neither over-provisioning nor a factory state of its own')
     const { k } = this.#machine.host!
     const before = k.dmesg.length
     const error = await control(this.#machine, NVM_DEV_CREATE, createArg(dev.name, what))
@@ -303,7 +305,8 @@ export async function openLightnvm(devices: readonly string[] = []): Promise<Lnv
     if (spec.kind !== 'pblk' && spec.kind !== 'rrpc') continue
     const { kind: type, name, parent: device, luns, op, factory } = spec
     const range = luns === null ? {} : { begin: luns[0], end: luns[1] }
-    await lnvm.create({ type, device, name, factory, ...range, ...(op === null ? {} : { op }) })
+    const ways = { ...(op === null ? {} : { op }), ...(type === 'pblk' ? { factory } : {}) }
+    await lnvm.create({ type, device, name, ...range, ...ways })
   }
   return lnvm
 }

@@ -103,6 +103,23 @@ describe('phasebit lnvm', () => {
     expect(JSON.parse(left)).toMatchObject({ removed: 'pblk0', targets: [{ name: 'pblk1' }] })
   })
 
+  test('rrpc, on a device that keeps a table', async () => {
+    const old = 'nvme,ocssd=1.2,l2p=1,planes=1,sectors=1,pages=64,blocks=16'
+    const rrpc = ['create', '-t', 'rrpc', '-d', 'nvme0n1', '-n', 'r', '--device', old]
+    // Of 16 blocks of 4 LUNs: 12, less a tenth.
+    expect(await out(...rrpc)).toContain(`r\trrpc\tnvme0n1\t0-3\t${2763 * 4096}\n`)
+    expect(await refused(...rrpc, '-o', '20')).toContain('rrpc has neither')
+    expect(await refused(...rrpc, '-f')).toContain('rrpc has neither')
+    expect(await refused(...rrpc.slice(0, -1), old.replace(',l2p=1', ''))).toContain(
+      'keeps a table',
+    )
+    expect(await refused(...rrpc.slice(0, -1), old.replace('pages=64', 'pages=513'))).toContain(
+      '513 sectors in a block, at most 512',
+    )
+    const listed = await out('list', '--device', old, '--device', 'rrpc,parent=nvme0n1,luns=0-1')
+    expect(listed).toMatch(/rrpc0\trrpc\tnvme0n1\t0-1/)
+  })
+
   test('what a target may be', async () => {
     expect(await refused(...create('-b', '3', '-e', '1'))).toBe(
       'lnvm create: LUNs 3 to 1: nvme0n1 has 0 to 3',
