@@ -104,6 +104,15 @@ describe('jobs on /dev/rrpc0', () => {
     expect(await fails(old)).toContain('too small')
   })
 
+  it('in real time, too', async () => {
+    const [file, , cpus, ...devices] = words({ cpus: 1 })
+    const args = [file!, '--clock=real', cpus!, ...devices]
+    const lines = 'rw=randwrite\niodepth=8\nnumber_ios=200\nverify=crc32c\n'
+    const result = await succeed(args, text(lines, 'filename=/dev/rrpc0\nbs=4k\nsize=1m'))
+    expect(ios(job(result, 'a'))[1]).toBe(200)
+    expect(result.phasebit.books).toMatchObject({ balanced: true })
+  })
+
   it('the stall of those kernels ends the writes, and the run', async () => {
     const target = 'rrpc,parent=nvme0n1,quirks=4.19'
     const { failures } = await execute(words({ target }), text('rw=write\nsize=24m\n'))

@@ -37,7 +37,7 @@ const SMALL: OcssdGeometry = {
   dom: 1,
 }
 /** With enough blocks for those kernels to take writes. */
-const LARGE: OcssdGeometry = { ...SMALL, chunks: 64 }
+const LARGE: OcssdGeometry = { ...SMALL, chunks: 64, clba: 8 }
 
 const quirky = { rrpc: { quirks: () => true } }
 
@@ -239,7 +239,7 @@ describe('rrpc: the collector', () => {
     let written = 0
     for (; status === 0 && written < pages(rig); written++) status = put(rig, written)
     // Of each LUN 47 whole blocks, and a page of the one that leaves 15 of them free; then the one that was refused.
-    expect([written, status]).toEqual([4 * (47 * 32 + 1) + 1, 3])
+    expect([written, status]).toEqual([4 * (47 * 8 + 1) + 1, 3])
     expect(rig.rrpc.luns.map(lun => lun.nr_free_blocks)).toEqual([15, 15, 15, 15])
     expect(rig.complaints.join()).toContain('writes wait for ever')
     expect(rig.rrpc.stats.erased).toBe(0)
