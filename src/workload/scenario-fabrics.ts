@@ -3,6 +3,7 @@
 //   nvme{loop|rdma|fc|tcp}-{connect|disconnect|read|write|flush|batchr|batchw|reset|keepalive|target-lost-reconnect}
 //   nvme{rdma|fc|tcp}-ERROR: what goes wrong, of scenario-fabric-errors.ts
 //   nvmefc-{ports|remoteport-lost|remoteport-back} beside these, without keepalive and target-lost-reconnect
+//   a batch may have a number (batchr8); -SCHED behind a name: the scheduler of the connected disk
 //   -Ncpu behind a name: other than two CPUs; -4.9 (rdma, fc): the workqueues of that age
 //
 // The TCP ones follow 5.10, on 4.19's core: the functions between are 4.19's.
@@ -11,9 +12,9 @@ import { nvme_delete_ctrl } from '../drivers/nvme/host/core-state.js'
 import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
 import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
 import type { request_queue } from '../block/blkdev.js'
+import { kyber_sched } from '../block/kyber-iosched.js'
 import { mq_deadline } from '../block/mq-deadline.js'
 import { nvme_sysfs_reset } from '../drivers/nvme/host/core-ioctl.js'
-
 import { nvmf_dev_write } from '../drivers/nvme/host/fabrics.js'
 import type { KernelEra } from '../drivers/nvme/host/era.js'
 import type { nvme_ctrl } from '../drivers/nvme/host/nvme.js'
@@ -67,15 +68,18 @@ const OWN_STORIES = [
   'remoteport-lost',
   'remoteport-back',
 ] as const
+type Story = (typeof OWN_STORIES)[number] | ErrorStory
 const STORIES: readonly Story[] = [...OWN_STORIES, ...ERROR_STORIES]
 const FC_STORIES = ['ports', 'remoteport-lost', 'remoteport-back']
 const FC_LACKS = ['keepalive', 'target-lost-reconnect']
-const OPS = ['read', 'write', 'flush', 'batchr', 'batchw'] as const
-type Story = (typeof OWN_STORIES)[number] | ErrorStory
+const OPS = ['read', 'write', 'flush', 'wflush', 'dsync', 'batchr', 'batchw'] as const
 type Op = (typeof OPS)[number]
+const SCHEDS = ['none', 'mq-deadline', 'kyber'] as const
+type Sched = (typeof SCHEDS)[number]
+const MAX_BATCH = 128
 
 const NAME = new RegExp(
-  `^nvme(loop|rdma|fc|tcp)-(?:(${STORIES.join('|')})|(${OPS.join('|')}))(?:-(\\d+)cpu)?(?:-(4\\.9))?$`,
+  `^nvme(loop|rdma|fc|tcp)-(?:(${STORIES.join('|')})|(${OPS.join('|')})((?<=batch[rw])\\d{1,3})?)(?:-(${SCHEDS.join('|')}))?(?:-(\\d{1,2})cpu)?(?:-(4\\.9))?$`,
 )
 
 export interface FabricScenario {
@@ -83,6 +87,10 @@ export interface FabricScenario {
   readonly transport: FabricTransport
   readonly story: Story | null
   readonly op: Op | null
+  /** I/Os of a batch; 1 otherwise. */
+  readonly count: number
+  /** Of the connected disk. */
+  readonly sched: Sched
   readonly cpus: number
   readonly era: KernelEra
 }
@@ -113,14 +121,18 @@ export const FABRIC_SCENARIOS: readonly string[] = [
 export function parseFabricScenario(name: string): FabricScenario | null {
   const m = NAME.exec(name)
   if (!m) return null
-  const [transport, cpus] = [m[1] as FabricTransport, Number(m[4] ?? 2)]
-  const era = (m[5] as KernelEra | undefined) ?? '4.19'
+  const [transport, cpus] = [m[1] as FabricTransport, Number(m[6] ?? 2)]
+  const era = (m[7] as KernelEra | undefined) ?? '4.19'
+  const sched = (m[5] as Sched | undefined) ?? 'none'
+  const count = m[3]?.startsWith('batch') ? Number(m[4] ?? 4) : 1
+  if (count < 1 || count > MAX_BATCH || (era === '4.9' && sched !== 'none')) return null
   if (cpus < 1 || cpus > 64 || (era === '4.9' && transport !== 'rdma' && transport !== 'fc'))
     return null
   if (m[2] !== undefined && !exists(transport, m[2])) return null
   if (era === '4.9' && isErrorStory(m[2] ?? null)) return null
   const story = (m[2] as Story | undefined) ?? null
-  return { name, transport, story, op: (m[3] as Op | undefined) ?? null, cpus, era }
+  const op = (m[3] as Op | undefined) ?? null
+  return { name, transport, story, op, count, sched, cpus, era }
 }
 
 function machineOf(s: FabricScenario): MachineConfig {
@@ -160,7 +172,8 @@ function configWords(s: FabricScenario): Record<string, string> {
   const cpus = String(s.cpus)
   if (s.story === 'target-lost-reconnect') return { reconnect_delay: '1', kato: '5', cpus }
   if (s.op === null) return { cpus }
-  return { op: s.op, count: s.op.startsWith('batch') ? '4' : '1', cpus }
+  const sched = s.sched === 'none' ? {} : { sched: s.sched }
+  return { op: s.op, count: String(s.count), ...sched, cpus }
 }
 
 function usualOptions(story: Story | null): string {
@@ -221,9 +234,10 @@ class Acts {
   *#batch(write: boolean): Sleep<void> {
     const { blk, k } = this.#machine.host!
     const done = new wait_queue_head(k, 'I/Os')
-    let left = 4
+    const { count } = this.#s
+    let left = count
     blk_start_plug(blk)
-    for (let n = 0; n < 4; n++) {
+    for (let n = 0; n < count; n++) {
       const ended = (): void => {
         left--
         wake_up(done)
@@ -239,7 +253,11 @@ class Acts {
     const { op } = this.#s
     if (op === 'read') yield* blkdev_read_iter(this.io(false, 0))
     else if (op === 'write') yield* blkdev_write_iter(this.io(true, 0))
-    else if (op === 'flush') yield* blkdev_fsync(this.q)
+    else if (op === 'dsync') yield* blkdev_write_iter(this.io(true, 0, { dsync: true }))
+    else if (op === 'wflush') {
+      yield* blkdev_write_iter(this.io(true, 0))
+      yield* blkdev_fsync(this.q)
+    } else if (op === 'flush') yield* blkdev_fsync(this.q)
     else yield* this.#batch(op === 'batchw')
   }
 
@@ -257,11 +275,14 @@ class Acts {
 }
 
 async function prepare(machine: Machine, acts: Acts, s: FabricScenario): Promise<void> {
-  const { k } = machine.host!
+  const host = machine.host!
+  const { k } = host
   if (s.story === 'connect' || s.story === 'ports' || s.story === 'refused') return
   await runTask(machine, 'sh', 0, function* () {
     yield* acts.connect()
     yield* acts.settled()
+    const types = s.sched === 'none' ? null : s.sched === 'kyber' ? kyber_sched : mq_deadline
+    if (types) blk_mq_init_sched(acts.q, types, hctx => host.schedTags(hctx))
     yield* blkdev_read_iter(acts.io(false, 0))
     yield* msleep(k, 100)
     yield* blkdev_read_iter(acts.io(false, 0))

@@ -45,9 +45,13 @@ const nvme = fc.oneof(
     .map(([story, sched]) => `nvmepci-${story}${sched}`),
 )
 
+const fabrics = fc
+  .tuple(fc.constantFrom('loop', 'rdma', 'fc', 'tcp'), op, scheduler)
+  .map(([transport, what, sched]) => `nvme${transport}-${what}${sched}`)
+
 describe('scenario names', () => {
   it('run in any combination', async () => {
-    const names = fc.oneof({ weight: 3, arbitrary: nullblk }, fault, nvme)
+    const names = fc.oneof({ weight: 3, arbitrary: nullblk }, fault, nvme, fabrics)
     await fc.assert(
       fc.asyncProperty(names, cpus, async (name, nr) => {
         const { records, drops } = await scenarioOf(`${name}${nr}`).run()
@@ -75,6 +79,8 @@ describe('scenario names', () => {
     'nvmepci-read4',
     'nvmepci-kyber-read-4.9',
     'nvmepci-batchr0',
+    'nvmefc-none-read',
+    'nvmerdma-read-kyber-4.9',
     'nullblk-mq-bfq-read',
   ])('%s is none', name => {
     expect(() => scenarioOf(name)).toThrow(UserError)
