@@ -13,7 +13,7 @@ import { type Sleep, TASK_UNINTERRUPTIBLE, type TaskPlug } from '../kernel/core.
 import { io_schedule, set_current_state, wake_up_process } from '../kernel/task.js'
 import { enter, leave } from '../kernel/trace.js'
 import { wait_event } from '../kernel/wait.js'
-import { blk_mq_run_hw_queue, this_cpu } from './blk-mq.js'
+import { blk_mq_dispatch_wake, blk_mq_run_hw_queue, this_cpu } from './blk-mq.js'
 import type { BlockLayer, blk_mq_hw_ctx, request_queue } from './blkdev.js'
 
 /** submit_bio's answer when no tag is free. */
@@ -191,6 +191,8 @@ function* wait_round(q: request_queue, bio: number, waiter: number): Sleep<numbe
 export function wake_tag_waiters(blk: BlockLayer): void {
   for (const [waiter, task] of blk.bios.sleeping)
     if (blk.view.load(waiter + L.WT_WOKEN)) wake_up_process(task)
+  for (const [waiter, hctx] of [...blk.bios.dispatching])
+    if (blk.view.load(waiter + L.WT_WOKEN)) blk_mq_dispatch_wake(hctx)
 }
 
 /** Gives a bio to its disk. The task sleeps while the queue is frozen, or has no tag. */

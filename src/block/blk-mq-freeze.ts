@@ -8,6 +8,7 @@ import {
   CPU_JOB,
   FROZEN_DYING,
   FROZEN_WAIT,
+  HC_FLAGS,
   HC_SCHED_TAGS,
   HC_TAGS,
   IOU_FROZEN,
@@ -17,6 +18,7 @@ import {
   JOB_WAITER,
   Q_FROZEN,
   Q_WATCH,
+  RQ_Q,
   SBQ_WAITERS,
   TAGS_BITMAP,
   TAGS_BRESERVED,
@@ -24,23 +26,40 @@ import {
   WATCH_FREEZE,
   WT_WOKEN,
 } from '../../assembly/layout.js'
+import { BLK_MQ_F_TAG_SHARED } from '../../assembly/nvme.js'
 import type { Sleep } from '../kernel/core.js'
 import { enter, leave } from '../kernel/trace.js'
 import { wait_event, wait_event_timeout, wake_up_all } from '../kernel/wait.js'
 import { blk_mq_run_hw_queues } from './blk-mq.js'
+import { blk_mq_tag_to_rq, busy_tags } from './blk-mq-tag.js'
 import type { BlockLayer, request_queue } from './blkdev.js'
 
-/** Every set of tags of a queue. */
+/** Whether a request of this queue holds a tag of those that it shares with other queues. */
+function shared_busy(q: request_queue): boolean {
+  const { view } = q.blk
+  return q.queue_hw_ctx.some(({ at }) => {
+    if (!(view.u32(at + HC_FLAGS) & BLK_MQ_F_TAG_SHARED)) return false
+    const tags = view.u32(at + HC_TAGS)
+    const rqs = busy_tags(view, tags).map(tag => blk_mq_tag_to_rq(view, tags, tag))
+    return rqs.some(rq => rq !== 0 && view.u32(rq + RQ_Q) === q.at)
+  })
+}
+
+/** Every set of tags that is this queue's alone. */
 function tag_sets(q: request_queue): number[] {
   const { view } = q.blk
   return q.queue_hw_ctx
-    .flatMap(({ at }) => [view.u32(at + HC_TAGS), view.u32(at + HC_SCHED_TAGS)])
+    .flatMap(({ at }) => {
+      const shared = view.u32(at + HC_FLAGS) & BLK_MQ_F_TAG_SHARED
+      return [shared ? 0 : view.u32(at + HC_TAGS), view.u32(at + HC_SCHED_TAGS)]
+    })
     .filter(tags => tags !== 0)
 }
 
-/** Whether any request of the queue holds a tag, or a task waits for one. */
+/** Whether any request of the queue holds a tag, or a task waits for one; of shared tags nobody knows for whom a task waits. */
 export function blk_queue_busy(q: request_queue): boolean {
   const { core, view } = q.blk
+  if (shared_busy(q)) return true
   return tag_sets(q).some(tags => {
     if (view.load(tags + TAGS_BITMAP + SBQ_WAITERS) > 0) return true
     const reserved = view.u32(tags + TAGS_RESERVED) > 0
@@ -126,9 +145,13 @@ export function blk_set_queue_dying(q: request_queue): void {
 
 /** Tasks that wait for a tag look again. */
 function blk_mq_wake_waiters(q: request_queue): void {
-  const { k, core } = q.blk
+  const { k, core, view } = q.blk
   const t = enter(k, 'blk_mq_wake_waiters')
-  for (const tags of tag_sets(q)) {
+  const all = q.queue_hw_ctx.flatMap(({ at }) => [
+    view.u32(at + HC_TAGS),
+    view.u32(at + HC_SCHED_TAGS),
+  ])
+  for (const tags of all.filter(one => one !== 0)) {
     leave(k, enter(k, 'blk_mq_tag_wakeup_all'))
     core.sbitmap_queue_wake_all(tags + TAGS_BITMAP)
   }

@@ -30,7 +30,12 @@ import { cancel_delayed_work_sync, cancel_work_sync } from '../kernel/workqueue-
 import { INIT_DELAYED_WORK, INIT_WORK, schedule_work } from '../kernel/workqueue-queue.js'
 import { delayed_work, work_struct } from '../kernel/workqueue-structs.js'
 import { bdi_alloc_node, laptop_mode_timer_setup } from '../mm/backing-dev.js'
-import { blk_mq_quiesce_queue, blk_mq_run_work_fn, requeue_work_of } from './blk-mq.js'
+import {
+  blk_mq_quiesce_queue,
+  blk_mq_run_work_fn,
+  dispatch_unwait,
+  requeue_work_of,
+} from './blk-mq.js'
 import { blk_mq_add_cpuhp } from './blk-mq-cpuhp.js'
 import { blk_mq_map_queues } from './blk-mq-cpumap.js'
 import {
@@ -279,6 +284,7 @@ function blk_mq_init_hctx(set: blk_mq_tag_set, q: request_queue, queue_num: numb
     next_cpu: 0,
     next_cpu_batch: 8,
     dispatch_from: 0,
+    dispatch_wait: 0,
     sched_data: null,
     remove_cpuhp: () => {},
   })
@@ -348,6 +354,7 @@ function blk_mq_exit_hctx(hctx: blk_mq_hw_ctx): void {
   if (set.at === undefined) q.ops.exit_request?.(set)
   q.ops.exit_hctx?.(hctx, hctx.queue_num)
   hctx.remove_cpuhp()
+  dispatch_unwait(hctx)
   trace_call(k, 'blk_free_flush_queue')
   q.blk.hctxs.delete(hctx.at)
   leave(k, t)

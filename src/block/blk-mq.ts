@@ -26,13 +26,18 @@ import {
   HC_RUN,
   HC_STATE,
   HC_TAGS,
+  HC_WAIT_INDEX,
   RQ_CTX,
   RQ_FLAGS,
   RQ_HCTX,
   RQ_NEXT,
   RQ_Q,
   RQ_TAG,
+  SBQ_WAIT_QUEUES,
+  SBQ_WS,
   TAGS_BITMAP,
+  WS_SIZE,
+  WT_CPU,
 } from '../../assembly/layout.js'
 import {
   BLK_MQ_F_BLOCKING,
@@ -271,9 +276,49 @@ export function __blk_mq_insert_request(hctx: blk_mq_hw_ctx, rq: number, at_head
 
 // ---------------------------------------------------------------- dispatch
 
+/** The dispatch list waits for a tag no more. */
+export function dispatch_unwait(hctx: blk_mq_hw_ctx): void {
+  const { blk } = hctx.q
+  const waiter = hctx.dispatch_wait
+  if (waiter === 0) return
+  hctx.dispatch_wait = 0
+  blk.bios.dispatching.delete(waiter)
+  blk.core.sbitmap_finish_wait(driver_bitmap(hctx), waiter)
+  blk.bios.waiters.push(waiter)
+}
+
+/** Tags that others share: they do not run this queue when they free one, so that it waits for it as tasks do. */
+function dispatch_wait_add(hctx: blk_mq_hw_ctx, rq: number): boolean {
+  const { blk } = hctx.q
+  const { core, view } = blk
+  if (hctx.dispatch_wait !== 0) return false
+  const waiter = blk.bios.waiters.pop()
+  if (waiter === undefined) throw new Error('too many wait for a tag')
+  const sbq = driver_bitmap(hctx)
+  const index = view.u32(hctx.at + HC_WAIT_INDEX)
+  view.setU32(hctx.at + HC_WAIT_INDEX, (index + 1) % SBQ_WAIT_QUEUES)
+  view.setU32(waiter + WT_CPU, this_cpu(blk))
+  core.sbitmap_prepare_to_wait(sbq, sbq + SBQ_WS + index * WS_SIZE, waiter)
+  hctx.dispatch_wait = waiter
+  blk.bios.dispatching.set(waiter, hctx)
+  if (core.blk_mq_get_driver_tag(this_cpu(blk), rq) === 0) return false
+  dispatch_unwait(hctx)
+  return true
+}
+
+/** A shared tag was freed: the queue is run. */
+export function blk_mq_dispatch_wake(hctx: blk_mq_hw_ctx): void {
+  const { k } = hctx.q.blk
+  const t = enter(k, 'blk_mq_dispatch_wake')
+  dispatch_unwait(hctx)
+  blk_mq_run_hw_queue(hctx, true)
+  leave(k, t)
+}
+
 /** Another try for a tag, after it is certain that someone who frees one will run the queue. */
 function blk_mq_mark_tag_wait(hctx: blk_mq_hw_ctx, rq: number): boolean {
   const { blk } = hctx.q
+  if (blk.view.u32(hctx.at + HC_FLAGS) & BLK_MQ_F_TAG_SHARED) return dispatch_wait_add(hctx, rq)
   set_bits(blk, hctx.at + HC_STATE, BLK_MQ_S_SCHED_RESTART)
   return blk.core.blk_mq_get_driver_tag(this_cpu(blk), rq) !== 0
 }
@@ -340,7 +385,8 @@ function put_back(hctx: blk_mq_hw_ctx, list: rq_list, state: DispatchState): voi
   const { core, view } = hctx.q.blk
   splice_dispatch(hctx, list)
   const restart = (view.load(hctx.at + HC_STATE) & BLK_MQ_S_SCHED_RESTART) !== 0
-  if (!restart) blk_mq_run_hw_queue(hctx, true)
+  const missed = state.no_tag && hctx.dispatch_wait === 0
+  if (!restart || missed) blk_mq_run_hw_queue(hctx, true)
   else if (state.status === BLK_STS_RESOURCE) blk_mq_delay_run_hw_queue(hctx, BLK_MQ_RESOURCE_DELAY)
   if (hctx.q.elevator === null) core.blk_mq_update_dispatch_busy(hctx.at, 1)
 }

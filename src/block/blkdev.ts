@@ -69,6 +69,8 @@ export interface bio_set {
   readonly end_io: Map<number, (bio: number) => void>
   /** Tasks that sleep for a tag, by waiter. */
   readonly sleeping: Map<number, task_struct>
+  /** Hardware queues whose dispatch list waits for a tag that they share, by waiter. */
+  readonly dispatching: Map<number, blk_mq_hw_ctx>
 }
 
 /** What a driver gives blk_mq_init_queue beside the core's queue_rq and complete. */
@@ -130,6 +132,8 @@ export interface blk_mq_hw_ctx {
   next_cpu: number
   next_cpu_batch: number
   dispatch_from: number
+  /** The waiter of its dispatch list, while it waits for a shared tag; 0 = none. */
+  dispatch_wait: number
   /** The scheduler's own. */
   sched_data: unknown
   /** Ends its hearing of CPUs that die (blk_mq_remove_cpuhp). */

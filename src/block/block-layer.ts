@@ -43,7 +43,7 @@ export function blk_dev_init(
     mem,
     queues: new Map(),
     hctxs: new Map(),
-    bios: { bios: [], waiters: [], end_io: new Map(), sleeping: new Map() },
+    bios: { bios: [], waiters: [], end_io: new Map(), sleeping: new Map(), dispatching: new Map() },
     passthrough: new Map(),
     dispatch_requests: blk_mq_sched_dispatch_requests,
     mm: null,

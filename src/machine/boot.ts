@@ -403,8 +403,8 @@ function bootTags(
 }
 
 /**
- * A free slot knows its tag and its queue, and, while one CPU fills the queue, that CPU (assembly/plain.ts). The slot
- * behind the last tag is the queue's flush request. There may be a million slots: one store after another.
+ * A free slot knows its tag and its queue, and, while one CPU fills the queue, that CPU (assembly/plain.ts). The last slot
+ * is the queue's flush request. There may be a million slots: one store after another.
  */
 function bootRequests(
   view: View,
@@ -416,7 +416,7 @@ function bootRequests(
   const ctx = disk.ctxs + queue.owner * L.CTX_SIZE
   const cpu = cpuOf(plan, queue.owner)
   for (let tag = 0; tag <= disk.nrTags; tag++) {
-    const rq = queue.requests + tag * L.RQ_SIZE
+    const rq = tag === disk.nrTags ? queue.flush : queue.requests + tag * L.RQ_SIZE
     view.setU32(rq + L.RQ_TAG, tag === disk.nrTags ? -1 : tag)
     view.setU32(rq + L.RQ_INTERNAL_TAG, -1)
     view.setU32(rq + L.RQ_Q, disk.q)
@@ -463,7 +463,7 @@ function bootHctx(
     [L.HC_FLAGS, hctxFlags(plan, disk)],
     [L.HC_SHARED, queue.cpus.length > 1 ? 1 : 0],
     [L.HC_NR_CTX, queue.cpus.length],
-    [L.HC_FQ_RQ, queue.requests + disk.nrTags * L.RQ_SIZE],
+    [L.HC_FQ_RQ, queue.flush],
   ])
 }
 

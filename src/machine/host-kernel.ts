@@ -412,7 +412,8 @@ export class HostKernel {
    */
   #call_back(cpu: Cpu): void {
     if (this.#options.paced) return
-    const waits = this.k.rq_head !== null || this.blk.bios.sleeping.size > 0
+    const waits =
+      this.k.rq_head !== null || this.blk.bios.sleeping.size + this.blk.bios.dispatching.size > 0
     if (!waits && cpu.softirq_pending === 0) return
     this.#view.setU32(this.#options.cpus[cpu.id]! + L.CPU_SLOW, 1)
   }

@@ -50,7 +50,6 @@ import {
   NQ_IRQ_DONE,
   NQ_POLLED,
   NQ_SPURIOUS,
-  RQ_SIZE,
   WT_CPU,
 } from '../../assembly/layout.js'
 import { UserError } from '../core/errors.js'
@@ -201,7 +200,7 @@ function diskOf(plan: MachinePlan, disk: DiskPlan, index: number): Disk {
       dsq: queue.dsq,
       dcq: queue.dcq,
       irq: queue.irq,
-      flushRq: queue.requests + disk.nrTags * RQ_SIZE,
+      flushRq: queue.flush,
       owner: queue.owner,
       cpus: queue.cpus,
       shared: queue.cpus.length > 1,

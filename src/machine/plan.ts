@@ -71,6 +71,8 @@ export interface QueuePlan {
   readonly tagHints: number
   readonly rqs: number
   readonly requests: number
+  /** The flush request: behind the slots of the tags, or, where tags are shared, the disk's own. */
+  readonly flush: number
   readonly nq: number
   readonly sq: number
   readonly cq: number
@@ -258,8 +260,11 @@ function planQueues(
     mapped[queue]!.push(cpu)
   })
   const queues = mapped.map((cpusOfQueue, i) => {
+    const common = set?.[i]
+    const tags = common ?? planTags(take, nrTags, cpus)
     return {
-      ...(set?.[i] ?? planTags(take, nrTags, cpus)),
+      ...tags,
+      flush: common ? take('flush request', RQ_SIZE) : tags.requests + nrTags * RQ_SIZE,
       nq: nth(nqs, NQ_SIZE, i + first),
       sq: ring('submission ring', disk.depth * SQE_BYTES, PAGE_SIZE),
       cq: ring('completion ring', disk.depth * CQE_BYTES, PAGE_SIZE),

@@ -142,6 +142,7 @@ export const HOST_FUNCTIONS: readonly string[] = [
   'blk_mq_delay_run_hw_queue',
   'blk_mq_dequeue_from_ctx',
   'blk_mq_dispatch_rq_list',
+  'blk_mq_dispatch_wake',
   'blk_mq_do_dispatch_ctx',
   'blk_mq_do_dispatch_sched',
   'blk_mq_exit_hctx',

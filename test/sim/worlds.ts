@@ -1,6 +1,7 @@
 // The worlds in which `npm run sim` runs seeds. A new one is one line here.
 
 import { simulateFabric } from './fabrics.js'
+import { simulateHosted } from './hosted.js'
 import { type SimFacts, simulate } from './simulate.js'
 
 /** Runs a seed in one world. @throws Error that names the seed and what is wrong */
@@ -9,6 +10,8 @@ export type World = (seed: number) => Promise<SimFacts>
 export const WORLDS: Readonly<Record<string, World>> = {
   /** fio jobs on machines of all kinds; each seed twice. */
   jobs: simulate,
+  /** Tasks on null_blk disks of an emulated kernel. */
+  block: simulateHosted,
   /** Host and target of NVMe over fabrics, and what can happen to a connection. */
   fabrics: async seed => {
     const { ios, virtualNs } = simulateFabric(seed)
