@@ -3,6 +3,7 @@
 import type { Cell } from '../cell.js'
 import { GROWTH_CELLS } from './growth.js'
 import { INLINE_CELLS } from './inline.js'
+import { LIGHTNVM_CELLS } from './lightnvm.js'
 import { PROGRAM_CELLS } from './program.js'
 import { THREAD_CELLS } from './threads.js'
 import { TYPESCRIPT_CELLS } from './typescript.js'
@@ -16,5 +17,6 @@ export const CELLS: readonly Cell[] = [
   ...PROGRAM_CELLS,
   ...TCP_CELLS,
   ...VIRTUAL_CELLS,
+  ...LIGHTNVM_CELLS,
   ...GROWTH_CELLS,
 ]
