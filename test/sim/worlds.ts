@@ -1,5 +1,6 @@
 // The worlds in which `npm run sim` runs seeds. A new one is one line here.
 
+import { simulateRrpc } from './rrpc.js'
 import { simulateFabric } from './fabrics.js'
 import { simulateHosted } from './hosted.js'
 import { type SimFacts, simulate } from './simulate.js'
@@ -17,4 +18,6 @@ export const WORLDS: Readonly<Record<string, World>> = {
     const { ios, virtualNs } = simulateFabric(seed)
     return { ios, virtualNs }
   },
+  /** rrpc under failures of the media and losses of power. */
+  rrpc: async seed => simulateRrpc(seed),
 }

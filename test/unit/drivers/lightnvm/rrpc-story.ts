@@ -63,6 +63,8 @@ export class RrpcStory {
   rig: LnvmRig
   readonly #pages: Page[] = []
   #version = 0
+  /** Writes and trims so far. */
+  ios = 0
   readonly problems: string[] = []
 
   constructor({ geometry, ...options }: RrpcStoryOptions) {
@@ -100,6 +102,7 @@ export class RrpcStory {
   }
 
   #begin(slot: number): Act {
+    this.ios++
     const trim = this.#prng.below(12) === 0
     const [lba, n] = this.#range(trim ? 20 : this.#prng.below(6) === 0 ? 16 : 4)
     if (trim) return { io: this.rig.trim(lba, n), lba, n, version: 0 }
