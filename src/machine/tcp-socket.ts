@@ -2,7 +2,7 @@
 //
 // What is sent in one turn of a machine (paced.ts) is put together in a buffer and handed to the host in pieces of up to
 // FLUSH_BYTES, the last when the machine has nothing more to do. The host takes a piece at once as a rule, and the buffer
-// is used again; a piece that it could not take keeps its buffer.
+// is used again; a piece that it could not take keeps its buffer, those behind it are copied.
 //
 // Both directions are bounded: when RECEIVE_BYTES have come that nobody took, the host's socket is paused, and the peer's
 // window closes; when SEND_BYTES are on their way, sk_stream_is_writeable() says no until they are gone.
@@ -164,8 +164,11 @@ export class TcpSocket implements socket {
     const filled = this.#filled
     this.#filled = 0
     if (this.host.destroyed || !this.host.writable) return
-    this.host.write(Buffer.from(out.buffer, 0, filled))
-    if (this.host.writableLength === 0) this.#stack.giveBack(out)
+    // Behind a peer that does not read, small pieces must not hold a buffer each.
+    const behind = this.host.writableLength > 0
+    const piece = Buffer.from(out.buffer, 0, filled)
+    this.host.write(behind ? Buffer.from(piece) : piece)
+    if (behind || this.host.writableLength === 0) this.#stack.giveBack(out)
   }
 
   sk_stream_is_writeable(): boolean {

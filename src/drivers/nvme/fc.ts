@@ -53,6 +53,8 @@ export type fcp_dir = 'none' | 'write' | 'read'
 
 /** A link service under way, as the host's driver gives it to the link. */
 export interface nvmefc_ls_req {
+  /** Seconds that the link may take; nvme_fc itself waits as long as the link does. */
+  readonly timeout: number
   readonly rqst: Uint8Array
   rsp: Uint8Array
   /** @param status 0 or -errno */

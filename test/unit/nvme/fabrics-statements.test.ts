@@ -128,4 +128,21 @@ describe('link services of FC', () => {
     expect(disconnect.length).toBe(48)
     expect(fcnvme_accept(disconnect).length).toBe(24)
   })
+
+  it('nvme-fabrics 16.19: they may take 2 s', () => {
+    const rig = new FabricRig({ cpus: 1 })
+    const { template } = rig.fc.lports[0]!
+    const { ls_req } = template
+    const asked: [number, number][] = []
+    template.ls_req = (rport, lsreq) => {
+      asked.push([lsreq.rqst.length, lsreq.timeout])
+      return ls_req(rport, lsreq)
+    }
+    rig.disconnect(rig.connect(FC_TEXT))
+    expect(asked).toEqual([
+      [1024, 2],
+      [80, 2],
+      [48, 2],
+    ])
+  })
 })

@@ -26,6 +26,7 @@ import { fcnvme_accepted, type nvmefc_fcp_req, type nvmefc_ls_req } from '../fc.
 
 /** Seconds. */
 const NVME_FC_DEFAULT_DEV_LOSS_TMO = 60
+const NVME_FC_LS_TIMEOUT_SEC = 2
 /** Ports have numbers of 16 bits. */
 const MAX_PORTS = 65536
 
@@ -253,6 +254,7 @@ function __nvme_fc_send_ls_req(
   if (rport.port_state !== 'ONLINE') return leave(k, t, -ECONNREFUSED)
   nvme_fc_rport_get(rport)
   const lsreq: nvmefc_ls_req = {
+    timeout: NVME_FC_LS_TIMEOUT_SEC,
     rqst,
     rsp: new Uint8Array(0),
     done: status => done(status, lsreq.rsp),

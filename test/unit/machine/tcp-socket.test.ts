@@ -1,0 +1,101 @@
+// Sockets of a machine: what is sent in a turn goes out in one piece, and a peer that reads nothing costs no more than is
+// waiting for it.
+
+import { createServer, type Socket } from 'node:net'
+import { afterEach, expect, it } from 'vitest'
+import {
+  connectTcp,
+  listenTcp,
+  type TcpListener,
+  TcpStack,
+} from '../../../src/machine/tcp-socket.js'
+
+/** A machine that is always at rest: the test says when. */
+class Machine {
+  rest: () => void = () => {}
+  pokes = 0
+
+  poke(): void {
+    this.pokes++
+  }
+
+  atRest(fn: () => void): void {
+    this.rest = fn
+  }
+}
+
+let listener: TcpListener | undefined
+const open: Socket[] = []
+
+afterEach(async () => {
+  for (const socket of open.splice(0)) socket.destroy()
+  await listener?.close()
+})
+
+/** Both ends of a connection; the peer reads when it is told to. */
+async function pair(): Promise<{ here: Socket; peer: Socket }> {
+  const peer = new Promise<Socket>(resolve => {
+    void listenTcp('127.0.0.1', 0, resolve).then(async one => {
+      listener = one
+      open.push(await connectTcp('127.0.0.1', one.port, 5000))
+    })
+  })
+  const accepted = await peer
+  accepted.pause()
+  while (open.length === 0) await new Promise(resolve => setTimeout(resolve, 1))
+  open.push(accepted)
+  return { here: open[0]!, peer: accepted }
+}
+
+it('what is sent in a turn is one write', async () => {
+  const { here, peer } = await pair()
+  const machine = new Machine()
+  const sock = new TcpStack(machine).socket(here)
+  const chunks: Buffer[] = []
+  peer.on('data', chunk => chunks.push(chunk))
+  for (let i = 0; i < 32; i++) sock.sendmsg(100, (out, at) => out.fill(i, at, at + 100))
+  expect(here.bytesWritten).toBe(0)
+  machine.rest()
+  expect(here.bytesWritten).toBe(3200)
+  peer.resume()
+  while (chunks.reduce((sum, { length }) => sum + length, 0) < 3200)
+    await new Promise(resolve => setTimeout(resolve, 1))
+  const all = Buffer.concat(chunks)
+  expect([all[0], all[99], all[100], all[3199]]).toEqual([0, 0, 1, 31])
+})
+
+it('a peer that does not read: small pieces wait without a buffer each, and arrive in order', async () => {
+  const { here, peer } = await pair()
+  const machine = new Machine()
+  const sock = new TcpStack(machine).socket(here)
+  let sent = 0
+  const send = (bytes: number): void => {
+    sock.sendmsg(bytes, (out, at) => {
+      for (let i = 0; i < bytes; i++) out[at + i] = (sent + i) & 0xff
+    })
+    sent += bytes
+    machine.rest()
+  }
+  while (here.writableLength === 0) send(65536)
+  const before = process.memoryUsage().arrayBuffers
+  for (let i = 0; i < 2000 && sock.sk_stream_is_writeable(); i++) send(24)
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8 * 2 ** 20)
+  let got = 0
+  let good = true
+  peer.on('data', chunk => {
+    for (let i = 0; i < chunk.length; i++) good &&= chunk[i] === ((got + i) & 0xff)
+    got += chunk.length
+  })
+  peer.resume()
+  while (got < sent) await new Promise(resolve => setTimeout(resolve, 1))
+  expect(got).toBe(sent)
+  expect(good).toBe(true)
+})
+
+it('nobody there is an error that names the place', async () => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise(resolve => server.once('listening', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise(resolve => server.close(resolve))
+  await expect(connectTcp('127.0.0.1', port, 1000)).rejects.toThrow(`127.0.0.1:${port}`)
+})
