@@ -49,7 +49,7 @@ import {
   nvme_fw_act_work,
   nvme_keep_alive_work,
   nvme_start_keep_alive,
-  nvme_stop_keep_alive,
+  stop_keep_alive,
 } from './core-event.js'
 import { nvme_put_ctrl } from './core-ref.js'
 import { nvme_queue_scan, nvme_scan_work } from './core-scan.js'
@@ -266,7 +266,7 @@ export function* nvme_start_ctrl(ctrl: nvme_ctrl): Sleep<void> {
 export function* nvme_stop_ctrl(ctrl: nvme_ctrl): Sleep<void> {
   const { k } = ctrl
   const t = enter(k, 'nvme_stop_ctrl')
-  yield* nvme_stop_keep_alive(ctrl)
+  yield* stop_keep_alive(ctrl)
   yield* flush_work(ctrl.async_event_work)
   yield* cancel_work_sync(ctrl.fw_act_work)
   if (ctrl.ops.stop_ctrl) yield* ctrl.ops.stop_ctrl(ctrl)

@@ -166,10 +166,15 @@ export function nvme_start_keep_alive(ctrl: nvme_ctrl): void {
   leave(k, t)
 }
 
+/** As a part of nvme_stop_ctrl, into which the compiler puts it. */
+export function* stop_keep_alive(ctrl: nvme_ctrl): Sleep<void> {
+  if (ctrl.kato) yield* cancel_delayed_work_sync(ctrl.ka_work)
+}
+
 export function* nvme_stop_keep_alive(ctrl: nvme_ctrl): Sleep<void> {
   const { k } = ctrl
   if (!ctrl.kato) return
   const t = enter(k, 'nvme_stop_keep_alive')
-  yield* cancel_delayed_work_sync(ctrl.ka_work)
+  yield* stop_keep_alive(ctrl)
   leave(k, t)
 }
