@@ -18,8 +18,6 @@ import type { HostKernel } from './host-kernel.js'
 /** A booted computer. */
 export interface Machine {
   readonly config: MachineConfig
-  /** The compiled core. */
-  readonly module: WebAssembly.Module
   readonly memory: WebAssembly.Memory
   readonly buffer: SharedArrayBuffer
   readonly view: View

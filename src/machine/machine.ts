@@ -133,32 +133,38 @@ function turn(): Promise<void> {
   return new Promise(resolve => setImmediate(resolve))
 }
 
+/** What machines that come one after another use in common. */
+export interface MachineParts {
+  readonly module: WebAssembly.Module
+  readonly memory: WebAssembly.Memory
+}
+
 /**
  * Boots a machine. Nothing runs before start().
- * @param before a machine that is over, of the same build: its memory, when large enough, and its compiled core are used
- *   again. The engine gives the memory of machines back late, so that a process with many of them would grow
+ * @param parts memory, which is zeroed, and the compiled core, from a caller who makes one machine after another: the engine gives
+ *   the memory of a machine back late, so that the process would grow
  * @throws UserError when the configuration contradicts itself or does not fit into memory
  */
-export function bootMachine(config: MachineConfig, before: Machine | null = null): Machine {
+export function bootMachine(config: MachineConfig, parts: MachineParts | null = null): Machine {
   validateConfig(config)
   const plan = planMachine(config)
   const origin = clockOrigin()
   const threads = spawnThreads(config)
   try {
-    const module =
-      before?.module ?? compileCore(config.core ?? (config.trace ? 'trace' : 'release'))
-    return new BootedMachine(plan, origin, module, memoryFor(plan.bytes, before), threads)
+    const module = parts?.module ?? compileCore(config.core ?? (config.trace ? 'trace' : 'release'))
+    const memory = parts ? cleared(parts.memory, plan.bytes) : createMemory(plan.bytes)
+    return new BootedMachine(plan, origin, module, memory, threads)
   } catch (error) {
     void threads?.stop()
     throw error
   }
 }
 
-/** Zeroed memory: new, or that of a machine that is over. */
-function memoryFor(bytes: number, before: Machine | null): WebAssembly.Memory {
-  if (before === null || before.buffer.byteLength < bytes) return createMemory(bytes)
-  before.view.bytes.fill(0)
-  return before.memory
+function cleared(memory: WebAssembly.Memory, bytes: number): WebAssembly.Memory {
+  const all = new Uint8Array(memory.buffer)
+  if (all.length < bytes) throw new Error(`the machine needs ${bytes} bytes of ${all.length}`)
+  all.fill(0)
+  return memory
 }
 
 /** Numbers of the disks whose device runs on a thread of its own. */
@@ -211,7 +217,7 @@ function diskOf(plan: MachinePlan, disk: DiskPlan, index: number): Disk {
 
 class BootedMachine implements Machine {
   readonly config: MachineConfig
-  readonly module: WebAssembly.Module
+  readonly #module: WebAssembly.Module
   readonly memory: WebAssembly.Memory
   readonly buffer: SharedArrayBuffer
   readonly view: View
@@ -251,7 +257,7 @@ class BootedMachine implements Machine {
     this.#threads = threads
     this.#plan = plan
     this.#origin = origin
-    this.module = module
+    this.#module = module
     this.config = config
     this.memory = memory
     this.buffer = memory.buffer as unknown as SharedArrayBuffer
@@ -393,7 +399,7 @@ class BootedMachine implements Machine {
     this.#virtual?.install(options.handlers ?? {})
     if (!this.#threads) return
     const setup = {
-      module: this.module,
+      module: this.#module,
       memory: this.memory,
       origin: this.#origin,
       cpus: cpuThreads(this.config),

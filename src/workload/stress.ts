@@ -8,10 +8,12 @@
 //   round   faults are armed, every task does its I/Os, then everything is checked: every I/O ended once; what was written is
 //           read; no tag, bio or ring entry is left; the controller is LIVE and nothing failed, or it is gone
 //
-// Nothing is remembered of a life that is over but its memory, which the next one gets, so that the process does not grow.
+// All lives use the same memory, and nothing else is remembered of one that is over, so that the process does not grow.
 
 import { OutputError } from '../core/errors.js'
+import { createMemory } from '../core/memory.js'
 import { Prng } from '../core/prng.js'
+import { compileCore } from '../core/wasm.js'
 import type { FaultAction } from '../device/nvme/faults.js'
 import { nvme_reset_ctrl } from '../drivers/nvme/host/core-state.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
@@ -20,7 +22,7 @@ import { pci_stop_and_remove_bus_device } from '../kernel/pci.js'
 import type { Machine } from '../machine/booted.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import type { NvmeHost } from '../machine/host-nvme.js'
-import { bootMachine } from '../machine/machine.js'
+import { bootMachine, type MachineParts } from '../machine/machine.js'
 import { parseDevices } from '../machine/spec-parse.js'
 import { epochMs } from '../machine/wall-clock.js'
 import { builtOnly, diskConfig } from './machine-config.js'
@@ -29,6 +31,8 @@ const CPUS = 4
 const TASKS = 16
 const HZ = 250
 const HEAP = 2 ** 22
+/** More than the largest machine takes. */
+const MEMORY_BYTES = 32 * 2 ** 20
 const BLOCK = 4096
 /** Blocks that belong to one task. */
 const OWN = 64
@@ -149,7 +153,7 @@ class Life {
     seed: number,
     clock: StressOptions['clock'],
     counts: StressCounts,
-    before: Machine | null,
+    parts: MachineParts,
     tick: () => void,
   ) {
     this.seed = seed
@@ -157,7 +161,7 @@ class Life {
     this.#pace = PACES[clock]
     this.#tick = tick
     this.#random = new Prng(seed)
-    this.machine = boot(seed, clock, this.#random, before)
+    this.machine = boot(seed, clock, this.#random, parts)
     this.nvme = this.machine.host!.nvme!
     this.#data = this.machine.alloc(TASKS * BLOCK, BLOCK)
   }
@@ -316,7 +320,7 @@ function boot(
   seed: number,
   clock: StressOptions['clock'],
   random: Prng,
-  before: Machine | null,
+  parts: MachineParts,
 ): Machine {
   const depth = 8 + random.below(56)
   const size = (TASKS * OWN * BLOCK) / 2 ** 20
@@ -343,7 +347,7 @@ function boot(
     jobs: 0,
     kernel: { timer: 'exact', heapBytes: HEAP, era: random.below(4) === 0 ? '4.9' : '4.19' },
   } as const
-  return bootMachine(machine, before)
+  return bootMachine(machine, parts)
 }
 
 /**
@@ -372,9 +376,9 @@ export async function stress(options: StressOptions): Promise<StressCounts> {
     said = counts.wallMs
     options.onProgress?.(counts)
   }
-  let before: Machine | null = null
+  const parts = { module: compileCore('release'), memory: createMemory(MEMORY_BYTES) }
   while (!over()) {
-    const life: Life = new Life(seed + counts.lives++, clock, counts, before, tick)
+    const life = new Life(seed + counts.lives++, clock, counts, parts, tick)
     try {
       await life.machine.start()
       await life.boot()
@@ -382,7 +386,6 @@ export async function stress(options: StressOptions): Promise<StressCounts> {
     } finally {
       await life.machine.stop()
     }
-    before = life.machine
   }
   return counts
 }
