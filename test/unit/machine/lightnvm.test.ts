@@ -58,7 +58,7 @@ async function task<T>(probed: Probed, fn: () => Sleep<T>): Promise<T> {
 }
 
 describe('pblk on a machine', () => {
-  it('lightnvm 10.14, 10.15: is registered, made, written, flushed, read and removed', async () => {
+  it('lightnvm 10.14, lightnvm 10.15: is registered, made, written, flushed, read and removed', async () => {
     const probed = await machineOf()
     const { lightnvm } = probed.machine.host!
     expect(lightnvm!.lnvm.devices.map(dev => dev.name)).toEqual(['nvme0n1'])
