@@ -12,7 +12,7 @@ const place = mkdtempSync(join(tmpdir(), 'phasebit-bench-'))
 afterAll(() => rmSync(place, { recursive: true, force: true }))
 
 function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  const cli = join(ROOT, 'dist', 'src', 'cli.js')
+  const cli = join(ROOT, 'dist', 'lib', 'cli.js')
   return spawnSync(process.execPath, [cli, 'bench', ...args], { cwd: place, encoding: 'utf8' })
 }
 

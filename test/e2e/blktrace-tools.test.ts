@@ -38,7 +38,7 @@ describe.skipIf(!all)('blktrace recordings', () => {
   }
 
   function phasebit(...args: string[]): void {
-    const cli = join(ROOT, 'dist', 'src', 'cli.js')
+    const cli = join(ROOT, 'dist', 'lib', 'cli.js')
     const { status, stderr } = spawnSync(process.execPath, [cli, ...args], {
       cwd: place,
       encoding: 'utf8',

@@ -34,7 +34,7 @@ function freePort(): Promise<number> {
 
 /** Starts `phasebit serve`; resolves when it listens. */
 function serve(port: number): Promise<ChildProcess> {
-  const cli = join(ROOT, 'dist', 'src', 'cli.js')
+  const cli = join(ROOT, 'dist', 'lib', 'cli.js')
   const place = ['--nvme-tcp', `127.0.0.1:${port}`, '--nqn', NQN]
   const disk = ['--device', `nvme,size=${SIZE},model=ram`, '--store', join(folder, 'disk')]
   const started = spawn(process.execPath, [cli, 'serve', ...place, ...disk], {
@@ -57,8 +57,11 @@ it('a target that is killed and restarted keeps what was written', {
   const plan = fabricPlan([...job, ...disk], { bytes: SIZE, lbaShift: 9 }, context)
   const options = ['reconnect_delay=1']
   const target = { traddr: '127.0.0.1', trsvcid: String(port), nqn: NQN, options }
-  const run = executePlan(plan, { attachment: fabricDisk(target) })
-  await new Promise(resolve => setTimeout(resolve, 500))
+  let begun = (): void => {}
+  const start = new Promise<void>(resolve => (begun = resolve))
+  const run = executePlan(plan, { attachment: fabricDisk(target), onStart: begun })
+  await Promise.race([start, run])
+  await new Promise(resolve => setTimeout(resolve, 300))
   child.removeAllListeners('exit')
   child.kill('SIGKILL')
   child = await serve(port)

@@ -136,7 +136,7 @@ function checkEngine(job: JobSpec): void {
   const most = job.iodepthBatchCompleteMax
   must(most === 0 || most >= job.iodepthBatchCompleteMin, 'max', most)
   whole('hipri', job.hipriPercentage, 0, 100)
-  must(job.direct, 'direct', job.direct)
+  must(typeof job.direct === 'boolean', 'direct', job.direct)
   if (job.cpusAllowed === null) return
   must(job.cpusAllowed.length > 0, 'cpus', job.cpusAllowed)
   for (const cpu of job.cpusAllowed) whole('cpu', cpu, 0, 1023)

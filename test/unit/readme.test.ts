@@ -24,7 +24,7 @@ const text = Object.fromEntries(PAPERS.map(name => [name, readFileSync(join(ROOT
 const readme = text['README.md']!
 const architecture = text['ARCHITECTURE.md']!
 const place = mkdtempSync(join(tmpdir(), 'phasebit-readme-'))
-const cli = join(ROOT, 'dist', 'src', 'cli.js')
+const cli = join(ROOT, 'dist', 'lib', 'cli.js')
 
 /** Fenced blocks of a language, in order. */
 function blocks(paper: string, language: string): string[] {
