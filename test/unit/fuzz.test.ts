@@ -76,7 +76,7 @@ describe('the fuzz loop', () => {
 
   it('fails on an error message of two lines, and on one with leaked values', () => {
     const lines = fuzzer('lines', () => {
-      throw new UserError('one\ntwo')
+      throw Object.assign(new UserError('one'), { message: 'one\ntwo' })
     })
     expect(() => lines(1, 1)).toThrow('bad message')
     const leak = fuzzer('leak', () => {
