@@ -18,7 +18,7 @@ import {
 } from '../cell.js'
 import { output } from '../spawn.js'
 
-const CLI = fileURLToPath(distUrl('src/cli.js'))
+const CLI = fileURLToPath(distUrl('lib/cli.js'))
 
 /** What is read of a JSON report, fio's or ours. */
 interface Report {
