@@ -1,11 +1,9 @@
-// `phasebit bench poll-vs-irq` as one HTML file: the plotting library (uPlot), the points and a short script, all inside, so
-// that it opens from disk and asks no network for anything.
+// `phasebit bench poll-vs-irq` as one HTML file (html-page.ts).
 //
 // Three plots over the service time, one line for each completion mode: CPU time of an I/O, mean and 99th percentile latency,
 // IOPS. Depth and number of CPUs are chosen above them. The table below shows every point.
 
-import { readFileSync } from 'node:fs'
-import { distUrl } from '../core/wasm.js'
+import { htmlPage } from './html-page.js'
 
 /** What the page shows; any JSON. */
 export interface PollVsIrqDocument {
@@ -15,14 +13,6 @@ export interface PollVsIrqDocument {
   readonly points: readonly object[]
   readonly crossovers: readonly object[]
 }
-
-const STYLE = `
-body { font: 14px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; padding: 0 1em; color: #1a1a1a; background: #fff }
-h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin: 1.6em 0 .4em }
-select { font: inherit; margin: 0 1em 0 .3em }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { padding: .15em .7em; text-align: right; border-bottom: 1px solid #ddd }
-#plots { display: flex; flex-wrap: wrap; gap: 1em }
-`
 
 /** Runs in the browser. */
 const SCRIPT = `
@@ -91,37 +81,19 @@ const HEAD = [
   'by interrupt',
 ]
 
-/** JSON that may stand in a script element. */
-function scriptJson(value: unknown): string {
-  return JSON.stringify(value).replaceAll('<', '\\u003c')
-}
-
-function asset(name: string): string {
-  return readFileSync(distUrl(`report/${name}`), 'utf8')
-}
-
 /** The page. */
 export function pollVsIrqHtml(document: PollVsIrqDocument): string {
-  const heads = HEAD.map(text => `<th>${text}</th>`).join('')
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>phasebit: poll against interrupt</title>
-<style>${asset('uPlot.min.css')}${STYLE}</style>
-</head>
-<body>
-<h1>Poll against interrupt</h1>
-<p>phasebit ${document.version}, ${document.clock} clock, seed ${document.seed}. Random 4 KiB reads; every command takes the service time, all in flight side by side.</p>
-<p><label>depth<select id="depth"></select></label><label>CPUs<select id="cpus"></select></label></p>
-<div id="plots"></div>
-<h2>From where on the interrupt costs less CPU at equal latency</h2>
+  const { version, clock, seed } = document
+  return htmlPage({
+    title: 'Poll against interrupt',
+    short: 'poll against interrupt',
+    above: `<p>phasebit ${version}, ${clock} clock, seed ${seed}. Random 4 KiB reads; every command takes the service time, all in flight side by side.</p>
+<p><label>depth<select id="depth"></select></label><label>CPUs<select id="cpus"></select></label></p>`,
+    below: `<h2>From where on the interrupt costs less CPU at equal latency</h2>
 <table id="crossovers"><tr><th>CPUs</th><th>depth</th><th>equal CPU</th><th>latency within 10 %</th><th>crossover</th></tr></table>
-<h2>All points</h2>
-<table id="points"><tr>${heads}</tr></table>
-<script>${asset('uPlot.iife.min.js')}</script>
-<script>const DATA = ${scriptJson(document)};${SCRIPT}</script>
-</body>
-</html>
-`
+`,
+    heads: HEAD,
+    script: SCRIPT,
+    document,
+  })
 }

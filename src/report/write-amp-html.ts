@@ -1,11 +1,9 @@
-// `phasebit bench write-amp` as one HTML file: the plotting library (uPlot), the points and a short script, all inside, so that
-// it opens from disk and asks no network for anything.
+// `phasebit bench write-amp` as one HTML file (html-page.ts).
 //
 // One plot for each distribution: write amplification over spare space, a line for each layer, and dashed what a FIFO log comes
 // to with all of the flash, and with the places that the layer uses. The table below shows every point.
 
-import { readFileSync } from 'node:fs'
-import { distUrl } from '../core/wasm.js'
+import { htmlPage } from './html-page.js'
 
 /** What the page shows; any JSON. */
 export interface WriteAmpDocument {
@@ -13,13 +11,6 @@ export interface WriteAmpDocument {
   readonly seed: number
   readonly points: readonly object[]
 }
-
-const STYLE = `
-body { font: 14px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; padding: 0 1em; color: #1a1a1a; background: #fff }
-h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin: 1.6em 0 .4em }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { padding: .15em .7em; text-align: right; border-bottom: 1px solid #ddd }
-#plots { display: flex; flex-wrap: wrap; gap: 1em }
-`
 
 /** Runs in the browser. */
 const SCRIPT = `
@@ -62,34 +53,15 @@ const HEAD = [
   'FIFO, in use',
 ]
 
-/** JSON that may stand in a script element. */
-function scriptJson(value: unknown): string {
-  return JSON.stringify(value).replaceAll('<', '\\u003c')
-}
-
-function asset(name: string): string {
-  return readFileSync(distUrl(`report/${name}`), 'utf8')
-}
-
 /** The page. */
 export function writeAmpHtml(document: WriteAmpDocument): string {
-  const heads = HEAD.map(text => `<th>${text}</th>`).join('')
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>phasebit: write amplification</title>
-<style>${asset('uPlot.min.css')}${STYLE}</style>
-</head>
-<body>
-<h1>Write amplification against spare space</h1>
-<p>phasebit ${document.version}, seed ${document.seed}. Random 4 KiB overwrites of the whole drive, measured when it has settled.</p>
-<div id="plots"></div>
-<h2>All points</h2>
-<table id="points"><tr>${heads}</tr></table>
-<script>${asset('uPlot.iife.min.js')}</script>
-<script>const DATA = ${scriptJson(document)};${SCRIPT}</script>
-</body>
-</html>
-`
+  const { version, seed } = document
+  return htmlPage({
+    title: 'Write amplification against spare space',
+    short: 'write amplification',
+    above: `<p>phasebit ${version}, seed ${seed}. Random 4 KiB overwrites of the whole drive, measured when it has settled.</p>`,
+    heads: HEAD,
+    script: SCRIPT,
+    document,
+  })
 }
