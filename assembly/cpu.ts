@@ -177,9 +177,11 @@ function hctx_pending(hctx: u32): bool {
   return nvme_cqe_pending(nq)
 }
 
+/** A job that runs and has I/Os in flight, and did nothing in the last round, waits for one of these, or for a stop. */
 function job_pending(job: u32): bool {
   const state = atomic.load<u32>(job, JOB_STATE)
-  if (load<u32>(job, JOB_ENDED) || state == JOB_RUN) return true
+  if (load<u32>(job, JOB_ENDED)) return true
+  if (state == JOB_RUN) return !load<u32>(job, JOB_IN_FLIGHT) || atomic.load<u32>(job, JOB_STOP) != 0
   if (state == JOB_DRAIN) return !load<u32>(job, JOB_IN_FLIGHT)
   if (state == JOB_WAIT_TAG) return atomic.load<u32>(load<u32>(job, JOB_WAITER), WT_WOKEN) != 0
   return state == JOB_WAIT_TIME && atomic.load<u32>(job, JOB_STOP) != 0

@@ -484,6 +484,13 @@ it('hipri, real time: a thread polls where the device has one of its own, else a
   expect(inline.phasebit.notes.join()).toMatch(/hipri: the device runs in the submitting thread/)
 })
 
+it('a CPU that waits for an interrupt sleeps, in real time: an I/O costs it a switch, not the time of the device', async () => {
+  const slow = '--device=nvme,size=1g,model=fixed,latency=5ms,where=thread,wait=irq'
+  const [a, run] = await runOne('real', '--rw=randread', '--iodepth=1', slow)
+  expect(run.phasebit.queues[0]!.interrupts).toBe(24)
+  expect(a.ctx).toBeGreaterThan(0)
+})
+
 describe.each(CLOCKS)('--lat none, %s time', clock => {
   const target = ['--rw=randread', '--iodepth=8', '--lat=none', '--size=4m']
 
