@@ -95,7 +95,7 @@ class Report {
   #warm: number | null = null
 
   line(counts: StressCounts): string {
-    const { ios, rounds, lives, resets, removals, rules, failed, wallMs } = counts
+    const { ios, rounds, lives, resets, removals, dropped, rules, failed, wallMs } = counts
     const rate = Math.round(((ios - this.#ios) * 1000) / Math.max(wallMs - this.#wallMs, 1))
     this.#ios = ios
     this.#wallMs = wallMs
@@ -103,7 +103,8 @@ class Report {
     if (wallMs >= WARM_MS) this.#warm ??= rss
     return (
       `${(wallMs / 1000).toFixed(1)} s: ${rate} I/Os a second, ${ios} in all; ${rounds} rounds on ${lives} machines, ` +
-      `${resets} resets, ${rules} faults, ${removals} removals, ${failed} I/Os failed with their controller; ` +
+      `${resets} resets, ${rules} faults, ${removals} removals, ${dropped} namespaces dropped by a scan, ` +
+      `${failed} I/Os failed with their controller or namespace; ` +
       `${(rss / MIB).toFixed(1)} MiB resident\n`
     )
   }

@@ -4,9 +4,11 @@
 //   virtual time   a seed repeats itself to the nanosecond, and timeouts of a minute take no time
 //   real time      the driver's timeouts are a second, and what meets what depends on the host: a seed only tries again
 //
-//   life    a machine, from boot until its controller is gone, or ROUNDS rounds; life n has the seed + n
+//   life    a machine, from boot until its controller or its namespace is gone, or ROUNDS rounds; life n has the seed + n
 //   round   faults are armed, every task does its I/Os, then everything is checked: every I/O ended once; what was written is
-//           read; no tag, bio or ring entry is left; the controller is LIVE and nothing failed, or it is gone
+//           read; no tag, bio or ring entry is left; the controller is LIVE and nothing failed, or it is gone, or it has
+//           dropped the namespace because a reset cut off the Identify by which a scan looked at it again, as Linux 4.19
+//           does
 //
 // All lives use the same memory, and nothing else is remembered of one that is over, so that the process does not grow.
 
@@ -103,8 +105,10 @@ export interface StressCounts {
   ios: number
   rounds: number
   lives: number
-  /** I/Os that ended with an error: their controller was gone. */
+  /** I/Os that ended with an error: their controller or namespace was gone. */
   failed: number
+  /** Namespaces that a scan dropped. */
+  dropped: number
   resets: number
   removals: number
   /** Rules that were armed: drop, delay, status, duplicate, corrupt. */
@@ -146,6 +150,8 @@ class Life {
   #ended = 0
   #failed = 0
   #wrong: string | null = null
+  #queue: kiocb['q'] | null = null
+  #dropped = false
   #working = 0
 
   /** @param tick called now and then while time passes */
@@ -167,7 +173,7 @@ class Life {
   }
 
   get gone(): boolean {
-    return this.nvme.ctrl(0) === null
+    return this.nvme.ctrl(0) === null || this.#dropped
   }
 
   #fail(what: string): never {
@@ -282,6 +288,7 @@ class Life {
 
   async round(kinds: readonly StressFault[]): Promise<void> {
     const { queue } = this.nvme.ctrl(0)!.namespaces[0]!
+    this.#queue = queue
     this.#begun = 0
     this.#ended = 0
     this.#failed = 0
@@ -308,7 +315,14 @@ class Life {
     const { problems } = this.machine.books()
     if (problems.length > 0) this.#fail(`the books do not balance: ${problems.join('; ')}`)
     const { blk, k } = this.machine.host!
-    if (this.gone && blk.mem.used !== 0)
+    const ctrl = this.nvme.ctrl(0)
+    this.#dropped = ctrl !== null && ctrl.namespaces[0]?.queue !== this.#queue
+    if (this.#dropped) {
+      this.#counts.dropped++
+      if (!k.dmesg.some(({ text }) => text.includes('Identify namespace failed')))
+        this.#fail('a namespace is gone, and no scan has said why')
+    }
+    if (ctrl === null && blk.mem.used !== 0)
       this.#fail(`${blk.mem.used} bytes are left of a controller`)
     if (!this.gone && this.#failed > 0)
       this.#fail(`${this.#failed} I/Os failed on a live controller`)
@@ -362,6 +376,7 @@ export async function stress(options: StressOptions): Promise<StressCounts> {
     rounds: 0,
     lives: 0,
     failed: 0,
+    dropped: 0,
     resets: 0,
     removals: 0,
     rules: 0,

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { BLK_STS_IOERR } from '../../../assembly/nvme.js'
 import { nvme_reset_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
 import { nvme_sysfs_reset } from '../../../src/drivers/nvme/host/core-ioctl.js'
+import { nvme_queue_scan } from '../../../src/drivers/nvme/host/core-scan.js'
 import { nvme_reset } from '../../../src/drivers/nvme/host/pci.js'
 import { blkdev_read_iter, blkdev_write_iter } from '../../../src/fs/block_dev.js'
 import { EBUSY, ENODEV } from '../../../src/kernel/errno.js'
@@ -57,6 +58,24 @@ describe('reset', () => {
     await p.settle()
     expect(p.ctrl.state).toBe('LIVE')
     expect(await p.task(() => blkdev_read_iter(p.io(1)))).toBe(0)
+  })
+
+  test('a namespace is dropped if a reset cuts off the Identify of a scan, as 4.19 does; the next scan makes it anew', async () => {
+    const p = await booted()
+    const before = p.q()
+    // A scan identifies the controller, lists the namespaces, then looks at each.
+    const late = { opcode: 0x06, admin: true, nth: 3, count: 1 }
+    p.controller.inject({ match: late, action: { kind: 'delay', ns: 50e6 } })
+    nvme_queue_scan(p.ctrl)
+    await p.run(5)
+    expect(await p.task(() => nvme_sysfs_reset(p.ctrl))).toBe(0)
+    await p.settle()
+    expect(p.log).toContainEqual(expect.stringMatching(/Identify namespace failed \(7\)/))
+    expect(p.ctrl.state).toBe('LIVE')
+    expect(p.ctrl.namespaces).toHaveLength(1)
+    expect(p.q()).not.toBe(before)
+    expect(await p.task(() => blkdev_read_iter(p.io(1)))).toBe(0)
+    expect(p.machine.books().problems).toEqual([])
   })
 
   test('reads in flight are retried on the new queues', async () => {
