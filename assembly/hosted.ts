@@ -4,6 +4,7 @@
 //
 //   admin queue               every entry goes to the controller (DV_ADMIN), which posts by dev_complete
 //   plain Read and Write      executed here: PRPs only, a namespace without metadata, no write cache to be lost
+//   vector Read and Write      of an open-channel device, if it is plain (ocssd.ts)
 //   any other command         the controller's (DV_IO): it answers with a status, which is posted when the medium's time
 //                             is over, or posts later by itself
 //
@@ -11,7 +12,7 @@
 // begin anew after each call of the controller.
 
 import {
-  CTRL_PLAIN, DCQ_ENTRIES, DEV_HOST, DEV_NN, DEV_NS, DEV_PAUSED, DEV_READS, DEV_READ_BLOCKS, DEV_WRITES,
+  CTRL_PLAIN, DCQ_ENTRIES, DEV_HOST, DEV_NN, DEV_NS, DEV_OCSSD, DEV_PAUSED, DEV_READS, DEV_READ_BLOCKS, DEV_WRITES,
   DEV_WRITTEN_BLOCKS, DSQ_BASE, DSQ_COMMANDS, DSQ_CQ, DSQ_ENTRIES, DSQ_ERRORS, DSQ_FIFO_COUNT, DSQ_HEAD,
   DSQ_ID, DV_ADMIN, DV_IO, DV_PENDING, NS_BASE, NS_FLAGS, NS_LBADS, NS_SIZE, NS_STORE, SECTOR_SHIFT,
 } from './layout'
@@ -22,6 +23,7 @@ import {
 import { device_host } from './host'
 import { exceeds_mdts, out_of_range } from './commands'
 import { cq_has_room, dev_sq_tail } from './post'
+import { ocssd_execute } from './ocssd'
 import { check_prps, move_data } from './prp'
 import { end_entry } from './service'
 
@@ -57,6 +59,10 @@ function execute_hosted(dev: u32, dsq: u32, sqe: u32): u32 {
     const ns = load<u32>(dev, DEV_NS) + (nsid - 1) * NS_SIZE
     // What ends badly is the controller's as well: it has a log of errors.
     if (!load<u32>(ns, NS_FLAGS) && plain_io(dev, ns, sqe, opcode) == NVME_SC_SUCCESS) return NVME_SC_SUCCESS
+  }
+  const media = load<u32>(dev, DEV_OCSSD)
+  if (media && !(cdw0 & FLAGS) && load<u32>(dev, DEV_HOST) == CTRL_PLAIN) {
+    if (ocssd_execute(dev, media, sqe, opcode)) return NVME_SC_SUCCESS
   }
   return device_host(DV_IO, dsq, sqe, 0)
 }

@@ -497,6 +497,7 @@ export const DEV_WEIGHTS = 168 //        3 x u32 D  entries of the classes high,
 export const DEV_SLOTS = 180 //          u32 D  commands in service at most, 0 = no limit
 export const DEV_FIRST_SQ = 184 //       u32 D  the controller's submission queues, linked by DSQ_NEXT
 export const DEV_TURNS = 188 //          5 x u32 D  queue that was served last: of each class, and of all
+export const DEV_OCSSD = 208 //          u32 I  its open-channel media (OC_*), 0 = none
 export const DEV_WAKE = 256 //           u32 A  event count that the device's thread sleeps on
 export const DEV_WAITING = 260 //        u32 A
 export const DEV_SIZE = 384
@@ -652,6 +653,48 @@ export const ND_FREE_HEAD = 36 //        u32 D  first free block + 1
 export const ND_FREE = 40 //             u32 D  free blocks
 export const ND_CHANNEL = 44 //          u32 I  its channel: when that is free (u64)
 export const ND_SIZE = 64
+
+// ---------------------------------------------------------------- open-channel media (ocssd.ts, src/device/ocssd)
+export const OC_FLAGS = 0 //             u32 D  OCF_*: which commands the core may execute
+export const OC_GROUPS = 4 //            u32 I
+export const OC_PUS = 8 //               u32 I  of a group
+export const OC_CHUNKS = 12 //           u32 I  of a PU
+export const OC_CLBA = 16 //             u32 I  sectors of a chunk
+export const OC_SEC_BITS = 20 //         u32 I  bits of an address: sector,
+export const OC_CHUNK_BITS = 24 //       u32 I  chunk,
+export const OC_PU_BITS = 28 //          u32 I  and PU
+export const OC_WS_MIN = 32 //           u32 I  sectors of a write at least
+export const OC_MW_CUNITS = 36 //        u32 I  sectors behind the write pointer that cannot be read
+export const OC_STATE = 40 //            u32 I  u8 for each chunk: its state,
+export const OC_TYPE = 44 //             u32 I  u8: its type,
+export const OC_WP = 48 //               u32 I  u32: its write pointer,
+export const OC_DATA = 52 //             u32 I  u32: its sectors (OCC_*), 0 = never written
+export const OC_FREE = 56 //             u32 D  first free page; its first word is the next one
+export const OC_NEXT = 60 //             u32 D  first page never used
+export const OC_END = 64 //              u32 I
+export const OC_USED = 68 //             u32 D  pages in use
+export const OC_READS = 72 //            f64 D  commands and sectors
+export const OC_WRITES = 80 //           f64 D
+export const OC_ERASES = 88 //           f64 D
+export const OC_SECTORS_READ = 96 //     f64 D
+export const OC_SECTORS_WRITTEN = 104 // f64 D
+export const OC_SIZE = 128
+// the sectors of a chunk: an array for each, one behind the other
+export const OCC_PAGE = 0 //             a u32: page of the sector, 0 = one word over and over
+export const OCC_WORD = 4 //             a u32 (times the sectors of a chunk): that word
+export const OCC_OOB = 8 //              16 bytes (the same): out-of-band data
+export const OCC_SECTOR = 24 //          bytes for each sector
+
+export const OCF_READ = 1 //  reads never fail and take no time
+export const OCF_WRITE = 2 // the same of writes
+
+export const CHUNK_FREE = 1
+export const CHUNK_CLOSED = 2
+export const CHUNK_OPEN = 4
+export const CHUNK_OFFLINE = 8
+
+export const CHUNK_SEQUENTIAL = 1
+export const CHUNK_RANDOM = 2
 
 // ---------------------------------------------------------------- events of virtual time
 export const EVQ_COUNT = 0 //            u32 S

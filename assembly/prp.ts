@@ -63,7 +63,7 @@ export function move_data(sqe: u32, opcode: u32, st: u32, at: u64, len: u32): u3
 /** True if `len` bytes at `at` lie in the memory that the device may reach. */
 // @ts-ignore: decorator
 @inline
-function reachable(dev: u32, at: u64, len: u32): bool {
+export function reachable(dev: u32, at: u64, len: u32): bool {
   const from = <u64>load<u32>(dev, DEV_DMA_FROM)
   const to = <u64>load<u32>(dev, DEV_DMA_TO)
   return at >= from && at <= to && <u64>len <= to - at

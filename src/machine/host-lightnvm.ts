@@ -31,6 +31,7 @@ import { del_gendisk, device_add_disk } from '../block/genhd.js'
 import type { Extension } from '../device/nvme/extension.js'
 import { OpenChannelDevice, type OcssdOptions } from '../device/ocssd/device.js'
 import { openChannelExtension } from '../device/ocssd/extension.js'
+import type { OcssdRegion } from '../device/ocssd/memory.js'
 import { lightnvm, nvm_register_tgt_type } from '../drivers/lightnvm/core.js'
 import type { nvm_memory, tgt_bio, tgt_disk } from '../drivers/lightnvm/lightnvm.js'
 import { tt_pblk } from '../drivers/lightnvm/pblk-init.js'
@@ -47,11 +48,13 @@ const MAX_DISCARD_SECTORS = 0xffffffff >>> 9
 export interface OpenChannel {
   readonly device: OpenChannelDevice
   readonly extension: Extension
+  /** Address of its media (OC_*). */
+  readonly memory: number
 }
 
-export function openChannelOf(options: OcssdOptions): OpenChannel {
-  const device = new OpenChannelDevice(options)
-  return { device, extension: openChannelExtension(device) }
+export function openChannelOf(options: OcssdOptions, region: OcssdRegion): OpenChannel {
+  const device = new OpenChannelDevice(options, region)
+  return { device, extension: openChannelExtension(device), memory: region.at }
 }
 
 /** The kernel's memory, as targets ask for it. */

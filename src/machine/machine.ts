@@ -12,6 +12,7 @@
 
 import type { Worker } from 'node:worker_threads'
 import {
+  DEV_OCSSD,
   CPU_BELLS_SAVED,
   CPU_BUSY_NS,
   CPU_CQ_DOORBELLS,
@@ -299,7 +300,10 @@ class BootedMachine implements Machine {
     return new NvmeControllers(ports, this.#plan.disks, i => {
       const { ocssd, zoned } = this.#plan.disks[i]!.config.controller!
       if (zoned) return [new Zoned(zoned)]
-      return ocssd === undefined ? [] : [openChannelOf(ocssd).extension]
+      if (ocssd === undefined) return []
+      const { extension, memory } = openChannelOf(ocssd, { view, ...this.#plan.media.get(i)! })
+      view.setU32(this.#plan.disks[i]!.dev + DEV_OCSSD, memory)
+      return [extension]
     })
   }
 

@@ -47,6 +47,7 @@ import { blk_mq_map_queues } from '../block/blk-mq-cpumap.js'
 import { irq_spread } from '../kernel/pci.js'
 import { nullb_to_queue } from '../drivers/block/null_blk-options.js'
 import { alignUp, MEMORY_LIMIT, MemoryPlan } from '../core/memory.js'
+import { ocssdBytes, ocssdHeadBytes } from '../device/ocssd/memory.js'
 import { sharesThread } from './clock.js'
 import type { DiskConfig, MachineConfig } from './config.js'
 import { ADMIN_ENTRIES, ADMIN_PRP } from './host-nvme.js'
@@ -139,6 +140,12 @@ export interface DiskPlan {
   readonly cmb: number
 }
 
+/** Where the media of an open-channel device are. */
+export interface MediaPlan {
+  readonly at: number
+  readonly bytes: number
+}
+
 /** Where everything is. */
 export interface MachinePlan {
   readonly memory: MemoryPlan
@@ -160,6 +167,8 @@ export interface MachinePlan {
   readonly pool: number
   readonly poolStart: number
   readonly poolPages: number
+  /** Media of open-channel devices, by the number of their disk. */
+  readonly media: ReadonlyMap<number, MediaPlan>
   /** Bytes of the memory to make. */
   readonly bytes: number
   readonly notes: readonly string[]
@@ -458,9 +467,27 @@ export function planMachine(config: MachineConfig): MachinePlan {
     pool,
     poolStart,
     poolPages,
+    media: planMedia(memory, config.disks),
     bytes: memory.end,
     notes,
   }
+}
+
+/** Open-channel devices get what their data may take, or an equal share of what is left of the memory. */
+function planMedia(memory: MemoryPlan, disks: readonly DiskConfig[]): Map<number, MediaPlan> {
+  const media = new Map<number, MediaPlan>()
+  let left = disks.filter(disk => disk.controller?.ocssd !== undefined).length
+  for (const [i, disk] of disks.entries()) {
+    const ocssd = disk.controller?.ocssd
+    if (ocssd === undefined) continue
+    const head = ocssdHeadBytes(ocssd.geometry)
+    memory.fits(PAGE_SIZE + head + POOL_MIN)
+    const share = Math.floor((MEMORY_LIMIT - alignUp(memory.end, PAGE_SIZE)) / left--)
+    const data = Math.min(ocssd.budget ?? Number.POSITIVE_INFINITY, ocssdBytes(ocssd.geometry))
+    const bytes = Math.min(head + alignUp(data, PAGE_SIZE), share)
+    media.set(i, { at: memory.take(`media of ${disk.name}`, 'media', bytes, PAGE_SIZE), bytes })
+  }
+  return media
 }
 
 /** Pages that the pool gets: what is wanted, or what the rest of 4 GiB holds, which is then said. */

@@ -11,16 +11,17 @@
 // A chunk of random-write type takes reads and writes while it is OPEN, and has no write pointer.
 // Wear saturates at 255. Beyond the limit of open chunks a write to a FREE chunk is a write fault.
 
+import {
+  CHUNK_CLOSED,
+  CHUNK_FREE,
+  CHUNK_OFFLINE,
+  CHUNK_OPEN,
+  CHUNK_RANDOM,
+  CHUNK_SEQUENTIAL,
+} from '../../../assembly/layout.js'
 import { type AddressFormat, MCCAP_EARLY_RESET, MCCAP_MULTI_RESET } from './geometry.js'
+import type { OcssdMemory } from './memory.js'
 import { SC_INVALID_RESET, SC_OFFLINE_CHUNK, SC_SUCCESS } from './status.js'
-
-export const CHUNK_FREE = 1
-export const CHUNK_CLOSED = 2
-export const CHUNK_OPEN = 4
-export const CHUNK_OFFLINE = 8
-
-export const CHUNK_SEQUENTIAL = 1
-export const CHUNK_RANDOM = 2
 
 /** Bytes of a chunk descriptor in the log page CAh. */
 export const DESCRIPTOR_BYTES = 32
@@ -42,14 +43,16 @@ export class Chunks {
   readonly #open: Uint16Array
   #openAll = 0
 
-  constructor(format: AddressFormat) {
+  /** @param memory where the core sees states, types and write pointers; null: nowhere */
+  constructor(format: AddressFormat, memory: OcssdMemory | null = null) {
     const { groups, pus, chunks } = format.geometry
     const count = groups * pus * chunks
     this.#format = format
-    this.state = new Uint8Array(count).fill(CHUNK_FREE)
-    this.type = new Uint8Array(count).fill(CHUNK_SEQUENTIAL)
+    const seen = memory?.chunks(count)
+    this.state = (seen?.state ?? new Uint8Array(count)).fill(CHUNK_FREE)
+    this.type = (seen?.type ?? new Uint8Array(count)).fill(CHUNK_SEQUENTIAL)
     this.wear = new Uint8Array(count)
-    this.wp = new Uint32Array(count)
+    this.wp = seen?.wp ?? new Uint32Array(count)
     this.resets = new Uint32Array(count)
     this.#doomed = new Uint8Array(count)
     this.#open = new Uint16Array(groups * pus)

@@ -17,13 +17,22 @@
 // Not modelled: buffered writes that end after the transfer, media feedback, the reset's descriptor in the metadata.
 
 import { BLOCK_FACTORY_BAD, Blocks } from './blocks.js'
-import { CHUNK_CLOSED, CHUNK_FREE, CHUNK_OFFLINE, CHUNK_OPEN, Chunks } from './chunks.js'
-import { CHUNK_RANDOM, DESCRIPTOR_BYTES } from './chunks.js'
+import {
+  CHUNK_CLOSED,
+  CHUNK_FREE,
+  CHUNK_OFFLINE,
+  CHUNK_OPEN,
+  CHUNK_RANDOM,
+  OCF_READ,
+  OCF_WRITE,
+} from '../../../assembly/layout.js'
+import { Chunks, DESCRIPTOR_BYTES } from './chunks.js'
 import { type FaultRates, MediaFaults } from './faults.js'
 import { AddressFormat, geometryProblem, identity, MAX_VECTOR, MCCAP_COPY } from './geometry.js'
 import type { OcssdGeometry, Place } from './geometry.js'
 import { L2pTable } from './l2p.js'
 import { type CellTimes, MediaTiming } from './media.js'
+import { OcssdMemory, type OcssdRegion } from './memory.js'
 import * as S from './status.js'
 import { fail, type VectorResult } from './status.js'
 import { SectorStore } from './store.js'
@@ -71,6 +80,13 @@ interface Flight {
 
 const OOB_STEP = 4
 
+// Places in the counts of commands and sectors, in the order of OC_READS and so on.
+const READS = 0
+const WRITES = 1
+const ERASES = 2
+const SECTORS_READ = 3
+const SECTORS_WRITTEN = 4
+
 /** Statuses that say nothing about the media: the command itself is wrong. */
 const OF_THE_COMMAND: readonly number[] = [S.SC_INVALID_FIELD, S.SC_INVALID_OPCODE]
 
@@ -94,20 +110,26 @@ export class OpenChannelDevice {
   readonly #place: Place = { group: 0, pu: 0, chunk: 0, sector: 0 }
   readonly #result: VectorResult = { status: 0, low: 0, high: 0, due: 0 }
   #flights: Flight[] = []
-  /** Commands and sectors of each kind, for tests and reports. */
-  readonly counts = { reads: 0, writes: 0, erases: 0, sectorsRead: 0, sectorsWritten: 0 }
+  readonly #counts: Float64Array
+  readonly #memory: OcssdMemory | null
 
-  /** @throws Error when the geometry cannot be */
-  constructor(options: OcssdOptions) {
+  /**
+   * @param region the machine's memory for it, where the core executes plain commands; absent: memory of its own
+   * @throws Error when the geometry cannot be
+   */
+  constructor(options: OcssdOptions, region?: OcssdRegion) {
     const problem = geometryProblem(options.geometry)
     if (problem !== null) throw new Error(problem)
     this.geometry = options.geometry
     this.format = new AddressFormat(options.geometry)
-    this.chunks = new Chunks(this.format)
+    const budget = options.budget ?? Number.POSITIVE_INFINITY
+    this.#memory = region ? new OcssdMemory(options.geometry, region, budget) : null
+    this.#counts = this.#memory?.counts() ?? new Float64Array(5)
+    this.chunks = new Chunks(this.format, this.#memory)
     this.blocks = new Blocks(options.geometry)
     this.faults = new MediaFaults(options.geometry, options.seed ?? 0)
     this.faults.rates = options.rates ?? {}
-    this.store = new SectorStore(options.geometry.clba, options.budget)
+    this.store = new SectorStore(options.geometry.clba, budget, this.#memory)
     this.l2p = new L2pTable(options.geometry.clba)
     this.#timing = new MediaTiming(options.geometry, options.channel ?? true, options.times)
     this.#endurance = options.endurance ?? 0
@@ -120,6 +142,29 @@ export class OpenChannelDevice {
       if (preset.state === CHUNK_OFFLINE) this.chunks.offline(preset.chunk)
       else if (preset.state !== undefined) this.chunks.set(preset.chunk, preset.state)
     }
+    this.faults.changed = () => this.#allow()
+    this.#allow()
+  }
+
+  /** Commands and sectors of each kind, for tests and reports. */
+  get counts(): Readonly<
+    Record<'reads' | 'writes' | 'erases' | 'sectorsRead' | 'sectorsWritten', number>
+  > {
+    const n = this.#counts
+    return {
+      reads: n[READS],
+      writes: n[WRITES],
+      erases: n[ERASES],
+      sectorsRead: n[SECTORS_READ],
+      sectorsWritten: n[SECTORS_WRITTEN],
+    }
+  }
+
+  /** Says what the core may do by itself: what takes no time and cannot fail. */
+  #allow(): void {
+    const { read, write } = this.faults.mayFail
+    const plain = this.geometry.version === 20 && this.#timing.untimed
+    this.#memory?.allow(plain ? (read ? 0 : OCF_READ) | (write ? 0 : OCF_WRITE) : 0)
   }
 
   #factoryBad(chunk: number): void {
@@ -199,7 +244,7 @@ export class OpenChannelDevice {
     for (let i = 0; i < count; i++) this.#find(command, i)
     const problem = this.geometry.version === 20 ? this.#check20(count) : this.#check12(count)
     if (problem !== S.SC_SUCCESS) return this.#error(problem)
-    this.counts.writes++
+    this.#counts[WRITES]++
     this.#flights =
       this.#flights.length > 256 ? this.#flights.filter(f => f.due > now) : this.#flights
     for (let i = 0; i < count; ) {
@@ -323,7 +368,7 @@ export class OpenChannelDevice {
     if (this.geometry.version === 20) {
       if (good > 0) this.chunks.advance(chunk, good)
     } else for (let j = 0; j < good; j++) this.blocks.write(chunk, sector + j)
-    this.counts.sectorsWritten += good
+    this.#counts[SECTORS_WRITTEN] += good
     const due = this.#pages(i, n, now, true)
     this.#result.due = Math.max(this.#result.due, due)
     if (due > now) this.#flights.push({ due, chunk, sector, count: good })
@@ -356,8 +401,8 @@ export class OpenChannelDevice {
     const result = this.#begin(now)
     const { count, mem } = command
     if (count < 1 || count > MAX_VECTOR) return this.#error(S.SC_INVALID_FIELD)
-    this.counts.reads++
-    this.counts.sectorsRead += count
+    this.#counts[READS]++
+    this.#counts[SECTORS_READ] += count
     for (let i = 0; i < count; i++) {
       const valid = this.#find(command, i)
       const oob = command.oob < 0 ? -1 : (command.oob >> 2) + i * OOB_STEP
@@ -418,7 +463,7 @@ export class OpenChannelDevice {
     const result = this.#begin(now)
     const { count } = command
     if (count < 1 || count > MAX_VECTOR) return this.#error(S.SC_INVALID_FIELD)
-    this.counts.erases++
+    this.#counts[ERASES]++
     for (let i = 0; i < count; i++) {
       const status = this.#find(command, i)
         ? this.geometry.version === 20

@@ -7,7 +7,7 @@
 // is the text form, one a line. Rates are of write units (wsMin sectors), of resets, and of sectors read.
 
 import { Prng } from '../../core/prng.js'
-import { CHUNK_CLOSED, CHUNK_FREE, CHUNK_OFFLINE, CHUNK_OPEN } from './chunks.js'
+import { CHUNK_CLOSED, CHUNK_FREE, CHUNK_OFFLINE, CHUNK_OPEN } from '../../../assembly/layout.js'
 import type { OcssdGeometry } from './geometry.js'
 
 export interface FaultRates {
@@ -42,11 +42,28 @@ export class MediaFaults {
   /** Percent, by chunk * clba + sector, and by chunk. */
   readonly #write: Map<number, number> = new Map()
   readonly #reset: Map<number, number> = new Map()
-  rates: FaultRates = {}
+  #rates: FaultRates = {}
+  /** Called when something else may fail from now on. */
+  changed: () => void = () => {}
 
   constructor(geometry: OcssdGeometry, seed: number) {
     this.#geometry = geometry
     this.#prng = new Prng(seed, 0x0c55d)
+  }
+
+  get rates(): FaultRates {
+    return this.#rates
+  }
+
+  set rates(rates: FaultRates) {
+    this.#rates = rates
+    this.changed()
+  }
+
+  /** Whether a read may fail, and a write. */
+  get mayFail(): { readonly read: boolean; readonly write: boolean } {
+    const { ecc = 0, highEcc = 0, write = 0 } = this.#rates
+    return { read: ecc > 0 || highEcc > 0, write: write > 0 || this.#write.size > 0 }
   }
 
   #dice(percent: number): boolean {
@@ -55,6 +72,7 @@ export class MediaFaults {
 
   failWrites(chunk: number, sector: number, percent = 100): void {
     this.#write.set(chunk * this.#geometry.clba + sector, percent)
+    this.changed()
   }
 
   failResets(chunk: number, percent = 100): void {

@@ -90,6 +90,12 @@ export class MediaTiming {
     this.#busFree = new Float64Array(g.groups)
   }
 
+  /** Whether reads, and programs, take no time, so that they wait for nothing either. */
+  get untimed(): boolean {
+    const { read, program, erase } = this.#times
+    return this.#transfer === 0 && erase === 0 && [...read, ...program].every(ns => ns === 0)
+  }
+
   /**
    * One page of a PU is read. `lun`: group * PUs + PU; `planes` of it that are wanted.
    * @returns when its last byte is out, ns

@@ -1,79 +1,67 @@
 // What an open-channel device holds: sectors of 4096 bytes and 16 bytes of out-of-band data beside each.
 //
 // Sparse: a chunk takes memory when it is first written and gives it back when it is reset. A sector that is one word over
-// and over (zeros, a pattern) takes four bytes, any other one page of a pool that grows in slabs, up to a budget.
+// and over (zeros, a pattern) takes four bytes, any other one page of a pool, up to a budget. In a machine all of it lies in
+// the machine's memory, where the core reads and writes it too (memory.ts, assembly/ocssd.ts).
 
+import { OCC_SECTOR } from '../../../assembly/layout.js'
 import { OOB_BYTES, SECTOR_BYTES } from './geometry.js'
+import { type OcssdMemory, type PagePool, SlabPages } from './memory.js'
 
 const SECTOR_WORDS = SECTOR_BYTES / 4
 const OOB_WORDS = OOB_BYTES / 4
-/** The first slab's pages; each further one is twice as large, so that there are few of them. */
-const SLAB_PAGES = 64
-
-/** The slab of a page, and its first page. */
-function slab_of(page: number): number {
-  return 31 - Math.clz32(Math.floor(page / SLAB_PAGES) + 1)
-}
-
-function slab_start(slab: number): number {
-  return (2 ** slab - 1) * SLAB_PAGES
-}
 
 interface ChunkData {
-  /** Page of the pool, or -1: `word` over and over. */
-  readonly page: Int32Array
+  /** Page of the pool, or 0: `word` over and over. */
+  readonly page: Uint32Array
   readonly word: Uint32Array
   readonly oob: Uint32Array
 }
 
+/** The arrays of a chunk (OCC_*) in zeroed words. */
+function arrays(words: Uint32Array, clba: number): ChunkData {
+  return {
+    page: words.subarray(0, clba),
+    word: words.subarray(clba, 2 * clba),
+    oob: words.subarray(2 * clba),
+  }
+}
+
 export class SectorStore {
   readonly #clba: number
-  readonly #budget: number
   readonly #chunks: Map<number, ChunkData> = new Map()
-  readonly #slabs: Uint32Array[] = []
-  readonly #free: number[] = []
-  #pages = 0
+  readonly #memory: OcssdMemory | null
+  readonly #pages: PagePool
 
-  /** @param budget bytes of sectors at most, over the whole device */
-  constructor(clba: number, budget: number = Number.POSITIVE_INFINITY) {
+  /**
+   * @param budget bytes of sectors at most, over the whole device
+   * @param memory where everything is; null: in memory of its own
+   */
+  constructor(
+    clba: number,
+    budget: number = Number.POSITIVE_INFINITY,
+    memory: OcssdMemory | null = null,
+  ) {
     this.#clba = clba
-    this.#budget = budget
+    this.#memory = memory
+    this.#pages = memory?.pages ?? new SlabPages(budget)
   }
 
   /** Bytes in use for sectors. */
   get bytes(): number {
-    return (this.#pages - this.#free.length) * SECTOR_BYTES
+    return this.#pages.used * SECTOR_BYTES
   }
 
-  #chunk(chunk: number): ChunkData {
-    let data = this.#chunks.get(chunk)
-    if (data === undefined) {
-      const n = this.#clba
-      data = {
-        page: new Int32Array(n).fill(-1),
-        word: new Uint32Array(n),
-        oob: new Uint32Array(n * OOB_WORDS),
-      }
-      this.#chunks.set(chunk, data)
-    }
+  #chunk(chunk: number): ChunkData | null {
+    const known = this.#chunks.get(chunk)
+    if (known !== undefined) return known
+    const words = this.#memory
+      ? this.#memory.takeChunk(chunk)
+      : new Uint32Array((this.#clba * OCC_SECTOR) / 4)
+    if (words === null) return null
+    const data = arrays(words, this.#clba)
+    this.#chunks.set(chunk, data)
     return data
-  }
-
-  /** A page of the pool; -1 when the budget is used up. */
-  #take(): number {
-    const page = this.#free.pop()
-    if (page !== undefined) return page
-    if ((this.#pages + 1) * SECTOR_BYTES > this.#budget) return -1
-    const { length } = this.#slabs
-    if (this.#pages === slab_start(length))
-      this.#slabs.push(new Uint32Array(SLAB_PAGES * 2 ** length * SECTOR_WORDS))
-    return this.#pages++
-  }
-
-  #at(page: number): Uint32Array {
-    const slab = slab_of(page)
-    const from = (page - slab_start(slab)) * SECTOR_WORDS
-    return this.#slabs[slab].subarray(from, from + SECTOR_WORDS)
   }
 
   /**
@@ -82,6 +70,7 @@ export class SectorStore {
    */
   write(chunk: number, sector: number, mem: Uint32Array, from: number, oob: number): boolean {
     const data = this.#chunk(chunk)
+    if (data === null) return false
     const first = mem[from]
     let same = 1
     while (same < SECTOR_WORDS && mem[from + same] === first) same++
@@ -89,9 +78,9 @@ export class SectorStore {
       this.#drop(data, sector)
       data.word[sector] = first
     } else {
-      if (data.page[sector] < 0) data.page[sector] = this.#take()
-      if (data.page[sector] < 0) return false
-      this.#at(data.page[sector]).set(mem.subarray(from, from + SECTOR_WORDS))
+      if (data.page[sector] === 0) data.page[sector] = this.#pages.take()
+      if (data.page[sector] === 0) return false
+      this.#pages.at(data.page[sector]).set(mem.subarray(from, from + SECTOR_WORDS))
     }
     const at = sector * OOB_WORDS
     for (let i = 0; i < OOB_WORDS; i++) data.oob[at + i] = oob < 0 ? 0 : mem[oob + i]
@@ -101,8 +90,8 @@ export class SectorStore {
   /** Reads one sector; one that was never written is zeros. */
   read(chunk: number, sector: number, mem: Uint32Array, to: number, oob: number): void {
     const data = this.#chunks.get(chunk)
-    const page = data?.page[sector] ?? -1
-    if (page >= 0) mem.set(this.#at(page), to)
+    const page = data?.page[sector] ?? 0
+    if (page !== 0) mem.set(this.#pages.at(page), to)
     else mem.fill(data?.word[sector] ?? 0, to, to + SECTOR_WORDS)
     if (oob >= 0) this.readOob(chunk, sector, mem, oob)
   }
@@ -114,8 +103,8 @@ export class SectorStore {
   }
 
   #drop(data: ChunkData, sector: number): void {
-    if (data.page[sector] >= 0) this.#free.push(data.page[sector])
-    data.page[sector] = -1
+    if (data.page[sector] !== 0) this.#pages.give(data.page[sector])
+    data.page[sector] = 0
   }
 
   /** The chunk's sectors are gone, from one on. */
@@ -123,8 +112,10 @@ export class SectorStore {
     const data = this.#chunks.get(chunk)
     if (data === undefined) return
     for (let sector = from; sector < this.#clba; sector++) this.#drop(data, sector)
-    if (from === 0) this.#chunks.delete(chunk)
-    else {
+    if (from === 0) {
+      this.#chunks.delete(chunk)
+      this.#memory?.giveChunk(chunk)
+    } else {
       data.word.fill(0, from)
       data.oob.fill(0, from * OOB_WORDS)
     }

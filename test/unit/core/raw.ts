@@ -40,6 +40,7 @@ export interface RawCore extends Core {
   event_kind(evq: number): number
   event_slot(evq: number): number
   dev_run_sq(dsq: number, max: number, now: bigint): number
+  ocssd_execute(dev: number, oc: number, sqe: number, opcode: number): number
   dev_post_due(dsq: number, now: bigint): number
   dev_next_due(dsq: number): bigint
 }

@@ -2,12 +2,7 @@
 // are those of the statements of "open-channel device".
 
 import { describe, expect, it } from 'vitest'
-import {
-  CHUNK_CLOSED,
-  CHUNK_FREE,
-  CHUNK_OFFLINE,
-  CHUNK_OPEN,
-} from '../../../../src/device/ocssd/chunks.js'
+import { CHUNK_CLOSED, CHUNK_FREE, CHUNK_OFFLINE, CHUNK_OPEN } from '../../../../assembly/layout.js'
 import {
   GEOMETRY_12,
   GEOMETRY_20,

@@ -1,0 +1,139 @@
+// Plain vector commands in the core (assembly/ocssd.ts) leave the same device behind as those that src/device/ocssd
+// executes: two devices get the same random commands, one of them in the core wherever it may, and are compared.
+
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import * as L from '../../../assembly/layout.js'
+import { SQE_CDW10, SQE_CDW12, SQE_MPTR, SQE_PRP1, SQE_PRP2 } from '../../../assembly/nvme.js'
+import { OpenChannelDevice, type OcssdOptions } from '../../../src/device/ocssd/device.js'
+import { ocssdHeadBytes } from '../../../src/device/ocssd/memory.js'
+import { TINY } from '../device/ocssd/rig.js'
+import { Arena } from './raw.js'
+
+const GEOMETRY = { ...TINY, chunks: 3, clba: 16, mwCunits: 4, mccap: 6 }
+const OPTIONS: OcssdOptions = {
+  geometry: GEOMETRY,
+  channel: false,
+  times: { read: [0], program: [0], erase: 0, transfer: 0 },
+  seed: 5,
+}
+const BUDGET = 64 * 4096
+const [WRITE, READ, ERASE] = [0x91, 0x92, 0x90]
+
+/** A command: where it begins, how many addresses, whether one of them is another one, what its data are. */
+const commands = fc.array(
+  fc.record({
+    op: fc.constantFrom(...Array<number>(8).fill(WRITE), ...Array<number>(8).fill(READ), ERASE),
+    chunk: fc.constantFrom(0, 0, 0, 1, 1, 1, 2, 2, 3),
+    sector: fc.constantFrom(-1, -1, -1, -1, 0, 0, 3, 8),
+    n: fc.constantFrom(1, 2, 4, 4, 4, 8),
+    odd: fc.constantFrom(true, ...Array<boolean>(9).fill(false)),
+    words: fc.constantFrom(0, 1, 2),
+    oob: fc.boolean(),
+    rates: fc.constantFrom(...Array<null>(20).fill(null), { write: 0 }, { ecc: 1 }, {}, {}),
+  }),
+  { minLength: 30, maxLength: 60, size: 'max' },
+)
+
+class Twins {
+  readonly arena = new Arena(2 ** 20)
+  readonly plain = new OpenChannelDevice({ ...OPTIONS, budget: BUDGET })
+  readonly shared: OpenChannelDevice
+  readonly at: number
+  readonly dev = this.arena.alloc(L.DEV_SIZE)
+  readonly sqe = this.arena.alloc(64)
+  readonly list = this.arena.alloc(512)
+  readonly prps = this.arena.alloc(4096, 4096)
+  readonly oob = this.arena.alloc(1024)
+  readonly data = this.arena.alloc(16 * 4096, 4096)
+  /** Commands that the core executed. */
+  inCore = 0
+
+  constructor() {
+    const { arena } = this
+    const bytes = ocssdHeadBytes(GEOMETRY) + BUDGET
+    this.at = arena.alloc(bytes, 4096)
+    this.shared = new OpenChannelDevice(
+      { ...OPTIONS, budget: BUDGET },
+      { view: arena.view, at: this.at, bytes },
+    )
+    arena.view.setU32(this.dev + L.DEV_DMA_TO, arena.view.bytes.length)
+  }
+
+  #sqe(addresses: readonly number[], oob: boolean): void {
+    const { view } = this.arena
+    const n = addresses.length
+    view.setU32(this.sqe + SQE_CDW12, n - 1)
+    addresses.forEach((a, i) => {
+      view.setU64(this.list + 8 * i, a)
+    })
+    view.setU64(this.sqe + SQE_CDW10, n === 1 ? addresses[0]! : this.list)
+    view.setU64(this.sqe + SQE_MPTR, oob ? this.oob : 0)
+    view.setU64(this.sqe + SQE_PRP1, this.data)
+    for (let i = 1; i < n; i++) view.setU64(this.prps + 8 * (i - 1), this.data + 4096 * i)
+    view.setU64(this.sqe + SQE_PRP2, n > 2 ? this.prps : n > 1 ? this.data + 4096 : 0)
+  }
+
+  /** Both execute it: what the one says, and what both read. */
+  run(op: number, addresses: readonly number[], fill: (i: number) => number, oob: boolean): void {
+    const { view, core } = this.arena
+    const n = addresses.length
+    const words = 1024 * n
+    const from = this.data / 4
+    for (let i = 0; i < words; i++) view.words[from + i] = op === READ ? 7 : fill(i)
+    for (let i = 0; i < 4 * n; i++) view.words[this.oob / 4 + i] = op === READ ? 9 : i + 100
+    const mem = view.words.slice(from, from + words + 4 * n)
+    mem.set(view.words.subarray(this.oob / 4, this.oob / 4 + 4 * n), words)
+    const command = { count: n, addresses, control: 0 }
+    const places = Array.from({ length: n }, (_, i) => 4096 * i)
+    const own = { ...command, mem, data: places, oob: oob ? 4 * words : -1 }
+    const run = (device: OpenChannelDevice, c: Parameters<OpenChannelDevice['read']>[0]) =>
+      op === READ ? device.read(c, 0) : op === WRITE ? device.write(c, 0) : device.erase(c, 0)
+    const wanted = { ...run(this.plain, own) }
+    this.#sqe(addresses, oob)
+    if (op !== ERASE && core.ocssd_execute(this.dev, this.at, this.sqe, op)) {
+      this.inCore++
+      expect(wanted).toMatchObject({ status: 0, low: 0, high: 0 })
+    } else {
+      const data = places.map(at => this.data + at)
+      const same = { ...command, mem: view.words, data, oob: oob ? this.oob : -1 }
+      expect({ ...run(this.shared, same) }).toEqual(wanted)
+    }
+    const there = view.words.slice(from, from + words + 4 * n)
+    there.set(view.words.subarray(this.oob / 4, this.oob / 4 + 4 * n), words)
+    expect(Buffer.compare(Buffer.from(there.buffer), Buffer.from(mem.buffer))).toBe(0)
+  }
+
+  compare(): void {
+    const { plain, shared } = this
+    for (const field of ['state', 'type', 'wp', 'wear'] as const)
+      expect([...shared.chunks[field]]).toEqual([...plain.chunks[field]])
+    expect(shared.counts).toEqual(plain.counts)
+    expect(shared.store.bytes).toBe(plain.store.bytes)
+  }
+}
+
+it('random commands leave two devices the same', () => {
+  let inCore = 0
+  fc.assert(
+    fc.property(commands, list => {
+      const twins = new Twins()
+      for (const { op, chunk, sector, n, odd, words, oob, rates } of list) {
+        if (rates) for (const one of [twins.plain, twins.shared]) one.faults.rates = rates
+        const group = chunk === 3 ? 2 : chunk % 2
+        const number = group * GEOMETRY.pus * GEOMETRY.chunks + (chunk % 3)
+        const wp = twins.plain.chunks.wp[number] ?? 0
+        const before = op === READ ? Math.max(wp - 8, 0) : wp
+        const at = (sector < 0 ? before : sector) % GEOMETRY.clba
+        const first = twins.plain.format.address({ group, pu: 0, chunk: chunk % 3, sector: at })
+        const addresses = Array.from({ length: n }, (_, i) => first + i)
+        if (odd && n > 2) addresses[1] = first + 32
+        twins.run(op, addresses, i => (words === 0 ? 3 : words === 1 ? i : i >> 10), oob)
+      }
+      twins.compare()
+      inCore += twins.inCore
+    }),
+    { numRuns: 25, seed: 11 },
+  )
+  expect(inCore).toBeGreaterThan(100)
+})
