@@ -2,7 +2,7 @@
 // virtual time the CPU's own CPU_NOW is the clock, and work adds its cost to it. A machine whose CPUs share one thread in
 // real time (CLOCK_SHARED) has the events of virtual time and the host's clock.
 
-import { CLOCK_VIRTUAL, CPU_CLOCK, CPU_NOW } from './layout'
+import { CLOCK_VIRTUAL, CPU_CLOCK, CPU_NOW, M_BASE, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW } from './layout'
 
 // @ts-ignore: decorator
 @external("env", "now")
@@ -24,4 +24,15 @@ export function now_ns(): u64 {
 @inline
 export function spend(cpu: u32, ns: u32): void {
   if (load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL) store<u64>(cpu, load<u64>(cpu, CPU_NOW) + ns, CPU_NOW)
+}
+
+/** Virtual time: the clock moves there, and jiffies with it. Recording takes time (trace.ts): what was due meanwhile is late. */
+export function set_now(now: u64): void {
+  if (isDefined(TRACE_BUILD)) if (now < load<u64>(M_BASE, M_NOW)) return
+  store<u64>(M_BASE, now, M_NOW)
+  if (now < load<u64>(M_BASE, M_NEXT_JIFFY)) return
+  const jiffy = load<u64>(M_BASE, M_JIFFY_NS)
+  const steps = (now - load<u64>(M_BASE, M_NEXT_JIFFY)) / jiffy + 1
+  store<u64>(M_BASE, load<u64>(M_BASE, M_NEXT_JIFFY) + steps * jiffy, M_NEXT_JIFFY)
+  store<u32>(M_BASE, load<u32>(M_BASE, M_JIFFIES) + <u32>steps, M_JIFFIES)
 }

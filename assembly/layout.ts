@@ -52,6 +52,7 @@ export const M_TRAP = 96 //              u32 A  the broken invariant (BUG_*), 0 
 export const M_SEED = 100 //             u32 I  low half of the machine's seed
 export const M_COST_COPY = 108 //        u32 I  a page between the page cache and a program
 export const M_HOST = 104 //             u32 I  1: the block layer's TypeScript half answers at once (host.ts)
+export const M_TRACE_NS = 112 //         u32 I  what it costs the machine to record one function (trace build, virtual time)
 export const M_STOP = 128 //             u32 A  nonzero: every run loop returns at once
 export const M_TRACE_SEQ = 192 //        u32 A  records written to all trace rings
 export const M_JIFFIES = 256 //          u32 A  low word of jiffies

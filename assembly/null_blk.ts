@@ -19,8 +19,8 @@
 
 import {
   BIO_NEXT, BIO_OPF, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CLOCK_REAL, CPU_CLOCK, CPU_INDEX, CPU_NOTAG,
-  CPU_NULLB, CTX_HCTX, CTX_SIZE, HB_COMPLETED, HC_DRIVER_DATA, HC_Q, HC_QUEUED, HC_TAGS, M_BASE,
-  M_COST_COMPLETE, M_COST_IRQ, M_COST_SUBMIT, NBT_HEAD, NBT_NEXT, NBT_SIZE, NBT_TAIL,
+  CPU_NOW, CPU_NULLB, CTX_HCTX, CTX_SIZE, HB_COMPLETED, HC_DRIVER_DATA, HC_Q, HC_QUEUED, HC_TAGS, M_BASE,
+  M_COST_COMPLETE, M_COST_IRQ, M_COST_SUBMIT, M_TRACE, M_TRACE_NS, NBT_HEAD, NBT_NEXT, NBT_SIZE, NBT_TAIL,
   NULL_CMD_AGAIN, NULL_CMD_RESOURCE, NULL_CMD_TAKEN, NULL_IRQ_NONE, NULL_IRQ_SOFTIRQ, NULL_Q_BIO,
   NULLB_COMPLETION_NS, NULLB_F_COMMAND, NULLB_F_FAULTS, NULLB_FEATURES, NULLB_IRQMODE, NULLB_Q,
   NULLB_QUEUE_MODE, NULLB_TIMERS, Q_CTXS, RQ_BIO, RQ_CPU, RQ_DUE_NS, RQ_HCTX, RQ_INTERNAL_TAG,
@@ -32,7 +32,7 @@ import {
   FN_blk_should_fake_timeout, FN_hrtimer_start_range_ns, FN_null_cmd_timer_expired,
   FN_null_handle_cmd, FN_null_queue_bio, FN_null_queue_rq, FN_null_softirq_done_fn,
 } from './trace-names'
-import { read_clock, spend } from './clock'
+import { read_clock, set_now, spend } from './clock'
 import { complete_remote } from './cq'
 import { NEVER, event_cpu_at } from './events'
 import { host, hosted } from './host'
@@ -125,6 +125,15 @@ function null_cmd_end_timer(cpu: u32, nullb: u32, rq: u32, status: u32): void {
   else store<u32>(list, rq, NBT_HEAD)
   store<u32>(list, rq, NBT_TAIL)
   if (load<u32>(cpu, CPU_CLOCK) != CLOCK_REAL) event_cpu_at(cpu, due)
+  if (isDefined(TRACE_BUILD)) if (load<u32>(M_BASE, M_TRACE_NS) >= <u32>load<u64>(nullb, NULLB_COMPLETION_NS)) fires_here(cpu, due)
+}
+
+/** Where recording a function takes longer than the timer, its interrupt comes before the next one is entered. */
+function fires_here(cpu: u32, due: u64): void {
+  if (load<u32>(M_BASE, M_TRACE) != 1) return
+  store<u64>(cpu, due, CPU_NOW)
+  set_now(due)
+  null_cmd_timers(cpu)
 }
 
 /** null_cmd_timer_expired, for each command of this CPU whose time has come: how many. */

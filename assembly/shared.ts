@@ -9,10 +9,10 @@ import {
   DCQ_IEN, DCQ_NQ, DEV_NR_SQ, DEV_SIZE, DEV_SQS, DEV_WHERE, DSQ_CQ, DSQ_SIZE, IRQ_WORD, M_BASE, M_DEVS, M_EVENTS, M_NR_DEVS,
   NQ_IRQ, NQ_IRQ_SEEN, RUN_IDLE, RUN_MORE, RUN_TIMER,
 } from './layout'
-import { now_ns } from './clock'
+import { now_ns, set_now } from './clock'
 import { nvme_cqe_pending } from './cq'
 import { NEVER, event_time } from './events'
-import { GO_ON, after_host, handle_event, set_now, signal_host } from './virtual'
+import { GO_ON, after_host, handle_event, signal_host } from './virtual'
 
 /** Events before the limit is heeded: also a kernel whose timers are always due lets its CPUs work. */
 const LEAST: u32 = 16

@@ -17,13 +17,13 @@ import {
   CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
   DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
   HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_IO, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
-  M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_JIFFIES, M_JIFFY_NS, M_NEXT_JIFFY, M_NOW, M_RETURN, NQ_HCTX,
+  M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_RETURN, NQ_HCTX,
   NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
 } from './layout'
 import { arbitrate } from './arbiter'
 import { complete_done_list, nvme_poll, nvme_process_cq } from './cq'
 import { cpu_polls, cpu_wants_host } from './cpu'
-import { spend } from './clock'
+import { set_now, spend } from './clock'
 import { dev_run_sq } from './device'
 import { device_host } from './host'
 import { cq_has_room, dev_coalesce, dev_next_due, dev_post, dev_post_due, dev_sq_tail } from './post'
@@ -297,15 +297,6 @@ function cpu_step(cpu: u32, now: u64): void {
 }
 
 // ---------------------------------------------------------------- the loop
-
-export function set_now(now: u64): void {
-  store<u64>(M_BASE, now, M_NOW)
-  if (now < load<u64>(M_BASE, M_NEXT_JIFFY)) return
-  const jiffy = load<u64>(M_BASE, M_JIFFY_NS)
-  const steps = (now - load<u64>(M_BASE, M_NEXT_JIFFY)) / jiffy + 1
-  store<u64>(M_BASE, load<u64>(M_BASE, M_NEXT_JIFFY) + steps * jiffy, M_NEXT_JIFFY)
-  store<u32>(M_BASE, load<u32>(M_BASE, M_JIFFIES) + <u32>steps, M_JIFFIES)
-}
 
 /** Handles one event; returns the CPU that acted, 0 for a device. */
 function dispatch(kind: u32, slot: u32, now: u64): u32 {

@@ -144,11 +144,24 @@ function blk_mq_alloc_rqs(set: blk_mq_tag_set, { requests }: tags_memory, hctx_i
   leave(k, t)
 }
 
+/** The tags and requests with which the machine booted. */
+function find_booted(set: blk_mq_tag_set, at: number, hctx_idx: number): boolean {
+  const { k } = set.blk
+  const m = enter(k, 'blk_mq_alloc_rq_map')
+  trace_call(k, 'blk_mq_hw_queue_to_node')
+  trace_call(k, 'blk_mq_init_tags')
+  leave(k, m)
+  const r = enter(k, 'blk_mq_alloc_rqs')
+  trace_call(k, 'blk_mq_hw_queue_to_node')
+  leave(k, r)
+  return find_booted_tags(set, at, hctx_idx)
+}
+
 /** Tags and requests of one hardware queue; false when there is no room for so many. */
 function __blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: number): boolean {
   const { k } = set.blk
   const t = enter(k, '__blk_mq_alloc_rq_map')
-  if (set.at !== undefined) return leave(k, t, find_booted_tags(set, set.at, hctx_idx))
+  if (set.at !== undefined) return leave(k, t, find_booted(set, set.at, hctx_idx))
   const memory = blk_mq_alloc_rq_map(set, hctx_idx)
   if (memory === null) return leave(k, t, false)
   blk_mq_alloc_rqs(set, memory, hctx_idx)
@@ -168,11 +181,12 @@ function blk_mq_free_rqs(set: blk_mq_tag_set): void {
 /** The tags of hardware queues from `first` on are given back. */
 function blk_mq_free_rq_maps(set: blk_mq_tag_set, first: number): void {
   const { k } = set.blk
-  for (const [i, memory] of (set.tag_memory ?? []).entries()) {
-    if (i < first) continue
+  for (let i = first; i < set.tags.length; i++) {
     blk_mq_free_rqs(set)
     trace_call(k, 'blk_mq_free_tags')
-    if (set.memory?.tags(i)?.tags !== memory.tags) blk_mq_free_tags(set.blk, memory)
+    // those with which the machine booted stay
+    const memory = set.tag_memory?.[i]
+    if (memory && set.memory?.tags(i)?.tags !== memory.tags) blk_mq_free_tags(set.blk, memory)
   }
   if (set.tag_memory) set.tag_memory.length = Math.min(set.tag_memory.length, first)
   set.tags.length = Math.min(set.tags.length, first)
@@ -268,6 +282,7 @@ function blk_alloc_queue_node(set: blk_mq_tag_set, at: number, name: string): re
     tag_set: set,
   })
   timer_setup(q.timeout, blk_rq_timed_out_timer)
+  trace_call(k, 'init_timer_key') // delay_work, which only single queues use (blk-core.ts)
   return leave(k, t, q)
 }
 

@@ -179,6 +179,8 @@ export interface KernelOptions {
   readonly ipiNs?: number
   /** Time between a wake-up and the task's first instruction, in ns. Default 0. */
   readonly switchNs?: number
+  /** ... and up to so much more, in ns, another time at each wake-up; a new task has none. Default 0. */
+  readonly switchSpreadNs?: number
   /**
    * `exact` fires a timer at its expiry and leaves out the wheel's rounding (boot option
    * timer=exact).
@@ -226,6 +228,8 @@ export class KernelCore implements TraceHost {
   /** Tasks ready to run, in the order of their wake-ups over all CPUs. */
   rq_head: task_struct | null = null
   rq_tail: task_struct | null = null
+  /** Wake-ups so far. */
+  nr_switches = 0
   /** Rounds of cond_resched in this turn. */
   unbroken = 0
   readonly dmesg: LogLine[] = []

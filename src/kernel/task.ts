@@ -38,8 +38,21 @@ export function set_current_state(k: KernelCore, state: number): void {
 
 // --- the run queue
 
+/**
+ * The n-th wake-up takes FIRST + n * UNLIKE of the spread, modulo 1: every part of it about as often, and no two near each
+ * other alike (multiples of the reciprocal of the plastic number).
+ */
+const UNLIKE = 0.754_877_666_246_693
+const FIRST = 0.9
+
+function switch_ns(k: KernelCore, task: task_struct): number {
+  const { switchNs = 0, switchSpreadNs = 0 } = k.options
+  if (task.body === null || switchSpreadNs === 0) return switchNs
+  return switchNs + Math.floor(switchSpreadNs * ((FIRST + k.nr_switches++ * UNLIKE) % 1))
+}
+
 function enqueue_task(k: KernelCore, task: task_struct): void {
-  const cost = k.options.switchNs ?? 0
+  const cost = switch_ns(k, task)
   task.ready_at = cost > 0 ? k.now() + cost : 0
   task.rq_next = null
   if (k.rq_tail === null) k.rq_head = task

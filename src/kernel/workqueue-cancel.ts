@@ -63,16 +63,15 @@ function steal_queued(work: work_struct): void {
   pwq_dec_nr_in_flight(pwq, color)
 }
 
+/** Not recorded, as in the kernel that was recorded: the compiler put it into its callers. */
 function try_to_grab_pending(work: work_struct, dwork: delayed_work | null): number {
-  const k = work.k
-  const t = enter(k, 'try_to_grab_pending')
-  if (dwork !== null && del_timer(dwork.timer) === 1) return leave(k, t, 1)
-  if (!test_and_set_pending(work)) return leave(k, t, 0)
+  if (dwork !== null && del_timer(dwork.timer) === 1) return 1
+  if (!test_and_set_pending(work)) return 0
   if (get_work_pwq(work) !== null) {
     steal_queued(work)
-    return leave(k, t, 1)
+    return 1
   }
-  if (work_is_canceling(work)) return leave(k, t, -ENOENT)
+  if (work_is_canceling(work)) return -ENOENT
   return BUG(`workqueue: ${work_name(work)} was dropped by a draining queue: no cancel can end`)
 }
 

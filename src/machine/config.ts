@@ -199,6 +199,8 @@ export interface MachineConfig {
     readonly manual?: boolean
     /** Between a wake-up and the task's first instruction, ns; 0 unless said. */
     readonly switchNs?: number
+    /** ... and up to so much more, ns, another time at each wake-up. */
+    readonly switchSpreadNs?: number
   }
   /** Virtual clock that keeps pace with the host's: for machines with connections to the world outside. */
   readonly paced?: true

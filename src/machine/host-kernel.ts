@@ -126,6 +126,7 @@ export interface HostKernelOptions {
   readonly timer?: 'wheel' | 'exact'
   /** Between a wake-up and the task's first instruction, ns. */
   readonly switchNs?: number
+  readonly switchSpreadNs?: number
   /** Controllers of disks that are to be found, and what their devices do later. */
   readonly controllers?: NvmeControllers
   readonly deviceTimers?: DeviceTimers
@@ -173,6 +174,7 @@ export class HostKernel {
       ...(options.trace ? { trace: options.trace } : {}),
       ...(options.timer ? { timer: options.timer } : {}),
       switchNs: options.switchNs ?? 0,
+      switchSpreadNs: options.switchSpreadNs ?? 0,
     })
     const heap = options.heapBytes ?? 0
     const mem = new Slab(view, heap ? options.alloc(heap, L.PAGE_SIZE) : 0, heap)

@@ -6,6 +6,7 @@
 import * as L from '../../assembly/layout.js'
 import * as T from '../../assembly/trace-names.js'
 import type { View } from '../core/view.js'
+import type { Core } from '../core/wasm.js'
 import type { TraceContext, TraceFields, TraceSink } from '../kernel/trace.js'
 
 /** One record, as exporters read it. */
@@ -55,6 +56,7 @@ export class TraceRings implements TraceSink {
   readonly #rings: readonly number[]
   readonly #host_names: string[] = []
   readonly #host_events: { name: string; fields: TraceFields }[] = []
+  #passed: ((cpu: number) => void) | null = null
   /** Contexts by the number that records have. */
   readonly contexts: Map<number, TraceContext> = new Map()
 
@@ -80,9 +82,21 @@ export class TraceRings implements TraceSink {
     return this.#view.load(L.M_BASE + L.M_TRACE) === 1
   }
 
+  /**
+   * Virtual time: what it costs the machine to record one function, as it costs a real one.
+   * @param cpus addresses of the CPU blocks
+   */
+  takesTime(ns: number, cpus: readonly number[], core: Pick<Core, 'trace_passed'>): void {
+    this.#view.setU32(L.M_BASE + L.M_TRACE_NS, ns)
+    this.#passed = cpu => {
+      if (this.on) core.trace_passed(cpus[cpu]!)
+    }
+  }
+
   enter(fn: number, name: string, ctx: TraceContext, cpu: number, time: number): void {
     this.#host_names[fn] = name
     this.#record(cpu, T.FN_HOST + fn, ctx, time)
+    this.#passed?.(cpu)
   }
 
   leave(): void {}

@@ -1087,7 +1087,6 @@ export const HOST_FUNCTIONS: readonly string[] = [
   'timers_dead_cpu',
   'truncate_inode_pages_range',
   'try_to_del_timer_sync',
-  'try_to_grab_pending',
   'up_read',
   'up_write',
   'usleep_range',
