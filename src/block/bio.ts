@@ -36,7 +36,7 @@ export interface bio_init_options {
 
 function fill(blk: BlockLayer, bio: number, options: bio_init_options): void {
   const { view } = blk
-  view.fill(bio, L.BIO_BYTES, 0)
+  for (let at = bio; at < bio + L.BIO_BYTES; at += 4) view.setU32(at, 0)
   view.setU32(bio + L.BIO_OPF, options.opf)
   view.setU64(bio + L.BIO_SECTOR, options.sector)
   view.setU32(bio + L.BIO_SIZE, options.bytes)
@@ -189,10 +189,13 @@ function* wait_round(q: request_queue, bio: number, waiter: number): Sleep<numbe
 
 /** Wakes the tasks whose waiters were woken by a tag that was given back. */
 export function wake_tag_waiters(blk: BlockLayer): void {
-  for (const [waiter, task] of blk.bios.sleeping)
-    if (blk.view.load(waiter + L.WT_WOKEN)) wake_up_process(task)
-  for (const [waiter, hctx] of [...blk.bios.dispatching])
-    if (blk.view.load(waiter + L.WT_WOKEN)) blk_mq_dispatch_wake(hctx)
+  const { sleeping, dispatching } = blk.bios
+  if (sleeping.size > 0)
+    for (const [waiter, task] of sleeping)
+      if (blk.view.load(waiter + L.WT_WOKEN)) wake_up_process(task)
+  if (dispatching.size > 0)
+    for (const [waiter, hctx] of [...dispatching])
+      if (blk.view.load(waiter + L.WT_WOKEN)) blk_mq_dispatch_wake(hctx)
 }
 
 /** Gives a bio to its disk. The task sleeps while the queue is frozen, or has no tag. */

@@ -299,7 +299,8 @@ export class HostKernel {
     for (const [name, value] of Object.entries(core)) {
       wrapped[name] = typeof value === 'function' ? this.#door(value as CoreFn) : value
     }
-    return wrapped as unknown as Core
+    // An object with so many names is a hash table, unless it is a prototype: then its functions are constants to the compiler.
+    return Object.create(wrapped) as Core
   }
 
   /** Nobody makes a list of arguments for the short calls of every I/O. */

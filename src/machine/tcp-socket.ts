@@ -4,14 +4,25 @@
 // FLUSH_BYTES, the last when the machine has nothing more to do. The host takes a piece at once as a rule, and the buffer
 // is used again; a piece that it could not take keeps its buffer, those behind it are copied.
 //
+// Sockets that connected here read into one buffer, which every read overwrites: what the machine did not take at once is
+// copied. (Node gives each read of an accepted connection 64 KiB of its own.)
+//
 // Both directions are bounded: when RECEIVE_BYTES have come that nobody took, the host's socket is paused, and the peer's
 // window closes; when SEND_BYTES are on their way, sk_stream_is_writeable() says no until they are gone.
 
-import { createServer, type Server, Socket, type SocketConstructorOpts } from 'node:net'
+import {
+  type ConnectOpts,
+  createServer,
+  type Server,
+  Socket,
+  type SocketConstructorOpts,
+} from 'node:net'
 import type { socket } from '../drivers/nvme/socket.js'
 import { OutputError } from '../core/errors.js'
 
 const RECEIVE_BYTES = 256 * 1024
+/** Most that one read brings: half of what 32 reads of 4 KiB are answered with, so that both ends have work. */
+const READ_BYTES = 64 * 1024
 const SEND_BYTES = 256 * 1024
 const FLUSH_BYTES = 64 * 1024
 const BUFFER_BYTES = 256 * 1024
@@ -23,9 +34,7 @@ const LINGER_MS = 1000
 const PROBE_MS = 15_000
 
 /** The host says that there is room again when all of so much is gone. */
-const CLIENT: SocketConstructorOpts & { readonly highWaterMark: number } = {
-  highWaterMark: SEND_BYTES,
-}
+type ClientOptions = SocketConstructorOpts & ConnectOpts & { readonly highWaterMark: number }
 
 /** The machine that sockets belong to. */
 interface Paced {
@@ -38,15 +47,35 @@ export class TcpStack {
   readonly #machine: Paced
   readonly #unsent: TcpSocket[] = []
   readonly #spare: Uint8Array[] = []
+  readonly #inlet = new Uint8Array(READ_BYTES)
 
   constructor(machine: Paced) {
     this.#machine = machine
     machine.atRest(() => this.flush())
   }
 
-  /** A connection of the host becomes a socket of the machine. */
+  /** A connection that came in becomes a socket of the machine. */
   socket(host: Socket): TcpSocket {
-    return new TcpSocket(host, this)
+    const sock = new TcpSocket(host, this)
+    host.on('data', chunk => sock.received(chunk))
+    return sock
+  }
+
+  /**
+   * Connects.
+   * @throws OutputError when nobody is there, or nobody answers in time
+   */
+  async connect(address: string, port: number, timeoutMs: number): Promise<TcpSocket> {
+    const buffer = this.#inlet
+    const callback = (bytes: number): boolean => {
+      sock.lent(buffer.subarray(0, bytes))
+      return true
+    }
+    const options: ClientOptions = { highWaterMark: SEND_BYTES, onread: { buffer, callback } }
+    const host = new Socket(options)
+    const sock = new TcpSocket(host, this)
+    await connected(host, address, port, timeoutMs)
+    return sock
   }
 
   /** What callbacks have queued is run. */
@@ -93,7 +122,6 @@ export class TcpSocket implements socket {
     this.#stack = stack
     host.setNoDelay(true)
     host.setKeepAlive(true, PROBE_MS)
-    host.on('data', chunk => this.#received(chunk))
     host.on('drain', () => this.#call(this.sk_write_space))
     host.on('error', () => this.#over())
     host.on('end', () => this.#over())
@@ -105,7 +133,8 @@ export class TcpSocket implements socket {
     this.#stack.poke()
   }
 
-  #received(chunk: Buffer): void {
+  /** Bytes came that are this socket's to keep. */
+  received(chunk: Uint8Array): void {
     this.#chunks.push(chunk)
     this.#bytes += chunk.length
     if (this.#bytes > RECEIVE_BYTES && !this.#paused) {
@@ -113,6 +142,13 @@ export class TcpSocket implements socket {
       this.host.pause()
     }
     this.#call(this.sk_data_ready)
+  }
+
+  /** Bytes came in a buffer that is used again. */
+  lent(bytes: Uint8Array): void {
+    this.received(bytes)
+    for (const [i, chunk] of this.#chunks.entries())
+      if (chunk.buffer === bytes.buffer) this.#chunks[i] = chunk.slice()
   }
 
   #over(): void {
@@ -220,26 +256,20 @@ function listener(server: Server, asked: number): TcpListener {
   }
 }
 
-/**
- * Connects.
- * @throws OutputError when nobody is there, or nobody answers in time
- */
-export function connectTcp(address: string, port: number, timeoutMs: number): Promise<Socket> {
-  const host = new Socket(CLIENT)
+function connected(host: Socket, address: string, port: number, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (why: string): void => {
+      clearTimeout(timer)
       host.destroy()
       reject(new OutputError(`${address}:${port}: ${why}`))
     }
     const timer = setTimeout(() => fail('no answer'), timeoutMs)
-    host.once('error', error => {
-      clearTimeout(timer)
-      fail(error.message)
-    })
+    const failed = (error: Error): void => fail(error.message)
+    host.once('error', failed)
     host.connect(port, address, () => {
       clearTimeout(timer)
-      host.removeAllListeners('error')
-      resolve(host)
+      host.off('error', failed)
+      resolve()
     })
   })
 }

@@ -25,7 +25,7 @@ import { msleep } from '../kernel/timer-sleep.js'
 import { work_busy } from '../kernel/workqueue-control.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine, type Machine } from '../machine/machine.js'
-import { connectTcp, TcpStack } from '../machine/tcp-socket.js'
+import { TcpStack } from '../machine/tcp-socket.js'
 import { parseDevices } from '../machine/spec-parse.js'
 import type { RunPlan } from './job.js'
 import type { Attachment } from './run.js'
@@ -88,10 +88,10 @@ export class FabricHost {
     const tcp = nvme_tcp_init_module(
       this.f,
       (traddr, trsvcid, done) => {
-        connectTcp(traddr, Number(trsvcid || PORT), SYN_TIMEOUT_MS)
-          .then(
-            host => done(stack.socket(host)),
-            (error: Error) => done(/ECONNREFUSED/.test(error.message) ? -ECONNREFUSED : -ETIMEDOUT),
+        stack
+          .connect(traddr, Number(trsvcid || PORT), SYN_TIMEOUT_MS)
+          .then(done, (error: Error) =>
+            done(/ECONNREFUSED/.test(error.message) ? -ECONNREFUSED : -ETIMEDOUT),
           )
           .finally(() => machine.poke())
       },

@@ -72,6 +72,10 @@ export function violation(fes: number, fei: number = 0): pdu_violation {
   return { fes, fei }
 }
 
+function invalid(fei: number): pdu_violation {
+  return violation(NVME_TCP_FES_INVALID_PDU_HDR, fei)
+}
+
 // ---------------------------------------------------------------- which PDUs there are
 
 interface PduKind {
@@ -133,8 +137,9 @@ export class nvme_tcp_reader {
   readonly #from: 'host' | 'controller'
   readonly #sink: pdu_sink
   readonly #header = new Uint8Array(IC_BYTES + NVME_TCP_DIGEST_LENGTH)
-  /** The first bytes of #header, by length. */
-  readonly #views = new Map<number, Uint8Array>()
+  /** The first bytes of #header, by length; #whole is that of the present kind. */
+  readonly #views: Uint8Array[] = []
+  #whole: Uint8Array
   readonly #digest = new Uint8Array(NVME_TCP_DIGEST_LENGTH)
   #state = AT_COMMON
   /** Bytes of the present part that are there. */
@@ -150,6 +155,9 @@ export class nvme_tcp_reader {
   constructor(from: 'host' | 'controller', sink: pdu_sink) {
     this.#from = from
     this.#sink = sink
+    for (const hlen of [SHORT_HLEN, CMD_HLEN, IC_BYTES])
+      this.#views[hlen] = this.#header.subarray(0, hlen)
+    this.#whole = this.#views[this.#kind.hlen]!
   }
 
   /** The header that is being read or was wrong, as far as it is there: what a TermReq quotes. */
@@ -232,10 +240,10 @@ export class nvme_tcp_reader {
     const header = this.#header
     const type = header[0]!
     const kind = KINDS[type]
-    const invalid = (fei: number): pdu_violation => violation(NVME_TCP_FES_INVALID_PDU_HDR, fei)
     if (kind === undefined || kind.from !== this.#from) return invalid(0)
     if (isInit(type) !== this.#first && !isTerm(type)) return violation(NVME_TCP_FES_PDU_SEQ_ERR)
     this.#kind = kind
+    this.#whole = this.#views[kind.hlen]!
     if (header[2] !== kind.hlen) return invalid(2)
     const digests = NVME_TCP_F_HDGST | NVME_TCP_F_DDGST
     const flags = header[1]! & digests
@@ -246,8 +254,9 @@ export class nvme_tcp_reader {
 
   #lengthViolation(flags: number, head: number): pdu_violation | null {
     const header = this.#header
-    const [type, pdo, plen] = [header[0]!, header[3]!, get32(header, 4)]
-    const invalid = (fei: number): pdu_violation => violation(NVME_TCP_FES_INVALID_PDU_HDR, fei)
+    const type = header[0]!
+    const pdo = header[3]!
+    const plen = get32(header, 4)
     if (plen < head) return invalid(4)
     this.#padding = 0
     this.#data = plen - head
@@ -286,7 +295,7 @@ export class nvme_tcp_reader {
 
   /** Offers the header to the sink; false when it waits. */
   #ask(): boolean {
-    const answer = this.#sink.header(this.#whole(), this.#data)
+    const answer = this.#sink.header(this.#whole, this.#data)
     if (answer === 'wait') return false
     if (answer !== 'ok') {
       this.#fail(answer)
@@ -297,17 +306,6 @@ export class nvme_tcp_reader {
     this.#state = this.#padding > 0 ? AT_PADDING : AT_DATA
     if (this.#data === 0) this.#complete(true)
     return true
-  }
-
-  /** The header without its digest. */
-  #whole(): Uint8Array {
-    const { hlen } = this.#kind
-    let whole = this.#views.get(hlen)
-    if (whole === undefined) {
-      whole = this.#header.subarray(0, hlen)
-      this.#views.set(hlen, whole)
-    }
-    return whole
   }
 
   #skip(there: number): number {
@@ -342,7 +340,7 @@ export class nvme_tcp_reader {
   }
 
   #complete(digest: boolean): void {
-    const answer = this.#sink.end(this.#whole(), digest)
+    const answer = this.#sink.end(this.#whole, digest)
     if (answer !== 'ok') {
       this.#fail(answer)
       return
@@ -381,7 +379,7 @@ export function pdu_length(
   return pdu_data_offset(hlen, digests, pda) + data + tail
 }
 
-/** Writes the common header at `at`; the caller writes the fields after it, then calls pdu_seal. */
+/** Writes the common header at `at`; the caller writes all that comes after it, then calls seal(). */
 function common(
   out: Uint8Array,
   at: number,
@@ -392,8 +390,8 @@ function common(
   pda = 0,
 ): void {
   const { hlen } = KINDS[type]!
-  const own = (digests.hdr_digest ? NVME_TCP_F_HDGST : 0) | (data && digests.data_digest ? 2 : 0)
-  out.fill(0, at, at + hlen)
+  const ddgst = data > 0 && digests.data_digest ? NVME_TCP_F_DDGST : 0
+  const own = (digests.hdr_digest ? NVME_TCP_F_HDGST : 0) | ddgst
   out[at] = type
   out[at + 1] = flags | own
   out[at + 2] = hlen
@@ -410,9 +408,8 @@ function seal(out: Uint8Array, at: number, digests: pdu_digests): number {
     end += NVME_TCP_DIGEST_LENGTH
   }
   const pdo = out[at + 3]!
-  if (pdo === 0) return end
-  out.fill(0, end, at + pdo)
-  return at + pdo
+  while (end < at + pdo) out[end++] = 0
+  return end
 }
 
 /** Copies data behind a header that common() and seal() wrote; returns the end of the PDU. */
@@ -497,7 +494,7 @@ export function put_rsp(
   digests: pdu_digests,
 ): number {
   common(out, at, nvme_tcp_rsp, 0, 0, digests)
-  out.set(rsp, at + COMMON)
+  for (let i = 0; i < SHORT_HLEN - COMMON; i++) out[at + COMMON + i] = rsp[i]!
   return seal(out, at, digests)
 }
 
@@ -525,6 +522,7 @@ function put_fields(out: Uint8Array, at: number, { cid, ttag, offset, length }: 
   put16(out, at + 10, ttag)
   put32(out, at + 12, offset)
   put32(out, at + 16, length)
+  put32(out, at + 20, 0)
 }
 
 export function data_fields_of(header: Uint8Array): data_fields {

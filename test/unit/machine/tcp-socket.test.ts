@@ -4,9 +4,9 @@
 import { createServer, type Socket } from 'node:net'
 import { afterEach, expect, it } from 'vitest'
 import {
-  connectTcp,
   listenTcp,
   type TcpListener,
+  type TcpSocket,
   TcpStack,
 } from '../../../src/machine/tcp-socket.js'
 
@@ -30,27 +30,30 @@ const open: Socket[] = []
 afterEach(async () => {
   for (const socket of open.splice(0)) socket.destroy()
   await listener?.close()
+  listener = undefined
 })
 
 /** Both ends of a connection; the peer reads when it is told to. */
-async function pair(): Promise<{ here: Socket; peer: Socket }> {
+async function pair(
+  machine: Machine,
+): Promise<{ sock: TcpSocket; here: Socket; peer: Socket; stack: TcpStack }> {
+  const stack = new TcpStack(machine)
   const peer = new Promise<Socket>(resolve => {
-    void listenTcp('127.0.0.1', 0, resolve).then(async one => {
+    void listenTcp('127.0.0.1', 0, resolve).then(one => {
       listener = one
-      open.push(await connectTcp('127.0.0.1', one.port, 5000))
     })
   })
+  while (listener === undefined) await new Promise(resolve => setTimeout(resolve, 1))
+  const sock = await stack.connect('127.0.0.1', listener.port, 5000)
   const accepted = await peer
   accepted.pause()
-  while (open.length === 0) await new Promise(resolve => setTimeout(resolve, 1))
-  open.push(accepted)
-  return { here: open[0]!, peer: accepted }
+  open.push(sock.host, accepted)
+  return { sock, here: sock.host, peer: accepted, stack }
 }
 
 it('what is sent in a turn is one write', async () => {
-  const { here, peer } = await pair()
   const machine = new Machine()
-  const sock = new TcpStack(machine).socket(here)
+  const { sock, here, peer } = await pair(machine)
   const chunks: Buffer[] = []
   peer.on('data', chunk => chunks.push(chunk))
   for (let i = 0; i < 32; i++) sock.sendmsg(100, (out, at) => out.fill(i, at, at + 100))
@@ -65,9 +68,8 @@ it('what is sent in a turn is one write', async () => {
 })
 
 it('a peer that does not read: small pieces wait without a buffer each, and arrive in order', async () => {
-  const { here, peer } = await pair()
   const machine = new Machine()
-  const sock = new TcpStack(machine).socket(here)
+  const { sock, here, peer } = await pair(machine)
   let sent = 0
   const send = (bytes: number): void => {
     sock.sendmsg(bytes, (out, at) => {
@@ -92,10 +94,46 @@ it('a peer that does not read: small pieces wait without a buffer each, and arri
   expect(good).toBe(true)
 })
 
+it('what came and was not taken at once stays as it came, whoever reads next', async () => {
+  const machine = new Machine()
+  const { sock, peer } = await pair(machine)
+  let ready = 0
+  sock.sk_data_ready = () => ready++
+  const got: number[] = []
+  for (let i = 0; i < 3; i++) {
+    peer.write(Buffer.alloc(1000, i + 1))
+    while (ready <= i) await new Promise(resolve => setTimeout(resolve, 1))
+  }
+  for (let chunk = sock.recv(); chunk !== null; chunk = sock.recv()) got.push(...chunk)
+  expect(got.length).toBe(3000)
+  expect(got.filter((byte, i) => byte !== Math.floor(i / 1000) + 1)).toEqual([])
+})
+
+it('a socket that nobody reads stops taking, and goes on when it is read', async () => {
+  const machine = new Machine()
+  const { sock, peer } = await pair(machine)
+  const bytes = 4 * 2 ** 20
+  let sent = 0
+  const fill = (): void => {
+    while (sent < bytes && peer.write(Buffer.alloc(65536, sent / 65536))) sent += 65536
+  }
+  peer.on('drain', fill)
+  fill()
+  await new Promise(resolve => setTimeout(resolve, 50))
+  expect(sock.host.bytesRead).toBeLessThan(2 ** 20)
+  let got = 0
+  while (got < 2 ** 20) {
+    for (let chunk = sock.recv(); chunk !== null; chunk = sock.recv()) got += chunk.length
+    await new Promise(resolve => setTimeout(resolve, 1))
+  }
+  expect(got).toBeGreaterThanOrEqual(2 ** 20)
+})
+
 it('nobody there is an error that names the place', async () => {
   const server = createServer().listen(0, '127.0.0.1')
   await new Promise(resolve => server.once('listening', resolve))
   const { port } = server.address() as { port: number }
   await new Promise(resolve => server.close(resolve))
-  await expect(connectTcp('127.0.0.1', port, 1000)).rejects.toThrow(`127.0.0.1:${port}`)
+  const stack = new TcpStack(new Machine())
+  await expect(stack.connect('127.0.0.1', port, 1000)).rejects.toThrow(`127.0.0.1:${port}`)
 })

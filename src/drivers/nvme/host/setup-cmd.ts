@@ -94,8 +94,8 @@ function put_rw(q: request_queue, rq: number, cmd: Uint8Array, opcode: number): 
   const limited = opf & (REQ_FAILFAST_DEV | REQ_RAHEAD) ? NVME_RW_LR : 0
   cmd[CMD_OPCODE] = opcode
   put32(cmd, CMD_NSID, view.u32(q.at + L.Q_NSID))
-  put64(cmd, CMD_CDW10, view.u64(rq + L.RQ_SECTOR) / 2 ** (shift - SECTOR_SHIFT))
-  const blocks = view.u32(rq + L.RQ_DATA_LEN) / 2 ** shift
+  put64(cmd, CMD_CDW10, view.u64(rq + L.RQ_SECTOR) / (1 << (shift - SECTOR_SHIFT)))
+  const blocks = view.u32(rq + L.RQ_DATA_LEN) >>> shift
   put32(cmd, CMD_CDW12, ((blocks - 1) | fua | limited) >>> 0)
 }
 
@@ -156,7 +156,7 @@ function put_command(q: request_queue, rq: number, cmd: Uint8Array): number {
 export function nvme_setup_cmd(q: request_queue, rq: number, cmd: Uint8Array, qid: number): number {
   const { k, view } = q.blk
   const t = enter(k, 'nvme_setup_cmd')
-  cmd.fill(0)
+  for (let i = 0; i < CMD_BYTES; i++) cmd[i] = 0
   view.setU32(rq + L.RQ_PRP_LIST, 0)
   const status = put_command(q, rq, cmd)
   cmd[CMD_FLAGS] = (cmd[CMD_FLAGS]! & 0x3f) | NVME_CMD_SGL_METABUF

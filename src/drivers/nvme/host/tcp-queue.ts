@@ -1,7 +1,7 @@
 // What a connection of the TCP host is made of: struct nvme_tcp_queue and nvme_tcp_request of drivers/nvme/host/tcp.c,
 // Linux 5.10.
 //
-// A request is out from queue_rq to its answer, under its tag; 31 is the Asynchronous Event Request.
+// Each tag has a request, which is out from queue_rq to its answer; 31 is the Asynchronous Event Request's.
 
 import type { planned_memory } from '../../../block/blk-mq-init.js'
 import type { request_queue } from '../../../block/blkdev.js'
@@ -12,7 +12,6 @@ import {
   work_struct,
   type workqueue_struct,
 } from '../../../kernel/workqueue-structs.js'
-import { get16, get32 } from '../bytes.js'
 import {
   NVME_TCP_ADMIN_CCSZ,
   nvme_tcp_reader,
@@ -22,9 +21,9 @@ import {
 import { CMD_BYTES } from '../nvme.js'
 import type { socket } from '../socket.js'
 import { nvme_complete_async_event } from './core-event.js'
-import type { nvmf_life } from './fabrics-life.js'
+import { NVMF_AEN_CID, type nvmf_life } from './fabrics-life.js'
 import type { nvmf_module, nvmf_transport_ops } from './fabrics.js'
-import { nvme_end_request } from './setup-cmd.js'
+import { nvme_end_request, type rq_piece } from './setup-cmd.js'
 
 /** How this machine makes connections: `done` gets the socket, or -errno. */
 export type nvme_tcp_connector = (
@@ -45,15 +44,17 @@ export interface nvme_tcp_module {
 
 // ---------------------------------------------------------------- requests
 
+const NO_PIECES: readonly rq_piece[] = []
+
 /** struct nvme_tcp_request: what is out under a tag. */
 export class nvme_tcp_request {
   readonly cmd: Uint8Array = new Uint8Array(CMD_BYTES)
   /** 0 = the Asynchronous Event Request. */
   rq = 0
   q: request_queue | null = null
-  /** Whether an answer may come: sent, and not ended. */
+  /** Whether an answer may come: given to the queue, and not ended. */
   out = false
-  pieces: readonly { readonly data: number; readonly bytes: number }[] = []
+  pieces: readonly rq_piece[] = NO_PIECES
   data_len = 0
   inline = false
   /** Bytes that came in, or were asked for by R2Ts. */
@@ -71,8 +72,8 @@ export class nvme_tcp_queue {
   readonly io_work: work_struct<nvme_tcp_queue>
   readonly wq: workqueue_struct
   readonly io_cpu: number
-  readonly requests: Map<number, nvme_tcp_request> = new Map()
-  readonly pool: nvme_tcp_request[] = []
+  /** By command identifier. */
+  readonly requests: readonly nvme_tcp_request[]
   /** To be sent, in order: commands, and requests whose data were asked for. */
   readonly send_list: nvme_tcp_request[] = []
   readonly init: completion
@@ -96,6 +97,8 @@ export class nvme_tcp_queue {
     this.life = life
     this.qid = qid
     this.size = size
+    const identifiers = Math.max(size, NVMF_AEN_CID + 1)
+    this.requests = Array.from({ length: identifiers }, () => new nvme_tcp_request())
     this.sock = sock
     this.wq = m.wq
     this.io_cpu = qid === 0 ? 0 : (qid - 1) % k.cpus.length
@@ -116,33 +119,43 @@ export function inline_data_size(queue: nvme_tcp_queue): number {
   return Math.max(0, queue.life.ctrl.ioccsz * 16 - CMD_BYTES)
 }
 
+/** The request that is out under an identifier, if one is. */
+export function request_of(queue: nvme_tcp_queue, cid: number): nvme_tcp_request | null {
+  if (cid >= queue.requests.length) return null
+  const req = queue.requests[cid]!
+  return req.out ? req : null
+}
+
 export function take_request(queue: nvme_tcp_queue, cid: number): nvme_tcp_request {
-  const req = queue.pool.pop() ?? new nvme_tcp_request()
+  const req = queue.requests[cid]!
   req.rq = 0
   req.q = null
-  req.pieces = []
+  req.pieces = NO_PIECES
   req.data_len = 0
   req.inline = false
   req.done = 0
   req.r2t = null
   req.out = true
-  queue.requests.set(cid, req)
   return req
 }
 
-/** What came is the answer: the request is over as far as this queue is concerned. */
-export function end_request(queue: nvme_tcp_queue, cid: number, rsp: Uint8Array | null): boolean {
-  const req = queue.requests.get(cid)
-  if (req === undefined || !req.out || queue.stopped) return false
-  queue.requests.delete(cid)
+/** What came is the answer: the request is over as far as this queue is concerned. `low`, `high`: its result. */
+export function end_request(
+  queue: nvme_tcp_queue,
+  cid: number,
+  status: number,
+  low: number,
+  high: number,
+): boolean {
+  const req = request_of(queue, cid)
+  if (req === null || queue.stopped) return false
   req.out = false
-  const status = rsp ? get16(rsp, 14) >> 1 : 0
-  const [low, high] = rsp ? [get32(rsp, 0), get32(rsp, 4)] : [0, 0]
   const { rq, q } = req
   // It may be on the list still: an answer before all was sent.
-  const at = queue.send_list.indexOf(req)
-  if (at >= 0) queue.send_list.splice(at, 1)
-  queue.pool.push(req)
+  if (queue.send_list.length > 0) {
+    const at = queue.send_list.indexOf(req)
+    if (at >= 0) queue.send_list.splice(at, 1)
+  }
   if (rq === 0) nvme_complete_async_event(queue.life.ctrl, status, low)
   else nvme_end_request(q!, rq, status, low, high)
   return true

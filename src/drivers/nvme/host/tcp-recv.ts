@@ -3,7 +3,7 @@
 
 import { complete } from '../../../kernel/completion.js'
 import { enter, leave } from '../../../kernel/trace.js'
-import { get16 } from '../bytes.js'
+import { get16, get32 } from '../bytes.js'
 import {
   NVME_TCP_FES_INVALID_PDU_HDR,
   NVME_TCP_FES_UNSUPPORTED_PARAM,
@@ -28,7 +28,7 @@ import { nvme_is_write } from '../nvme.js'
 import { kernel_sendmsg } from '../socket.js'
 import { ctrl_log } from './core-cmd.js'
 import { nvmf_error_recovery } from './fabrics-ctrl.js'
-import { end_request, type nvme_tcp_queue } from './tcp-queue.js'
+import { end_request, type nvme_tcp_queue, request_of } from './tcp-queue.js'
 
 // ---------------------------------------------------------------- receiving
 
@@ -39,6 +39,9 @@ export function sink_of(queue: nvme_tcp_queue): pdu_sink {
     end: (header, digest) => on_end(queue, header, digest),
   }
 }
+
+/** Where the completion stands in a response. */
+const CQE = 8
 
 const UNKNOWN_CID = violation(NVME_TCP_FES_INVALID_PDU_HDR, 8)
 
@@ -84,9 +87,8 @@ function nvme_tcp_handle_c2h_data(
   header: Uint8Array,
   data: number,
 ): 'ok' | pdu_violation {
-  const { cid } = data_fields_of(header)
-  const req = queue.requests.get(cid)
-  if (req === undefined || !req.out || req.rq === 0) return UNKNOWN_CID
+  const req = request_of(queue, get16(header, 8))
+  if (req === null || req.rq === 0) return UNKNOWN_CID
   if (req.data_len === 0 || nvme_is_write(req.cmd) || req.done + data > req.data_len)
     return violation(NVME_TCP_FES_INVALID_PDU_HDR, 16)
   const flags = header[1]!
@@ -98,8 +100,8 @@ function nvme_tcp_handle_c2h_data(
 
 function nvme_tcp_handle_r2t(queue: nvme_tcp_queue, header: Uint8Array): 'ok' | pdu_violation {
   const { cid, ttag, offset, length } = data_fields_of(header)
-  const req = queue.requests.get(cid)
-  if (req === undefined || !req.out || req.rq === 0 || !nvme_is_write(req.cmd)) return UNKNOWN_CID
+  const req = request_of(queue, cid)
+  if (req === null || req.rq === 0 || !nvme_is_write(req.cmd)) return UNKNOWN_CID
   if (length === 0 || offset + length > req.data_len)
     return violation(NVME_TCP_FES_INVALID_PDU_HDR, 16)
   if (offset < req.done || req.r2t !== null || req.inline)
@@ -133,12 +135,14 @@ function on_end(queue: nvme_tcp_queue, header: Uint8Array, digest: boolean): 'ok
   if (!digest) return violation(NVME_TCP_FES_INVALID_PDU_HDR)
   const type = header[0]
   if (type === nvme_tcp_rsp) {
-    const rsp = header.slice(8, 24)
-    return end_request(queue, get16(rsp, 12), rsp) ? 'ok' : UNKNOWN_CID
+    const status = get16(header, CQE + 14) >> 1
+    const low = get32(header, CQE)
+    const known = end_request(queue, get16(header, CQE + 12), status, low, get32(header, CQE + 4))
+    return known ? 'ok' : UNKNOWN_CID
   }
   const success = type === nvme_tcp_c2h_data && (header[1]! & NVME_TCP_F_DATA_SUCCESS) !== 0
   queue.receiving = null
-  if (success) return end_request(queue, get16(header, 8), null) ? 'ok' : UNKNOWN_CID
+  if (success) return end_request(queue, get16(header, 8), 0, 0, 0) ? 'ok' : UNKNOWN_CID
   return 'ok'
 }
 

@@ -39,6 +39,7 @@ import {
   type nvme_tcp_queue,
   type nvme_tcp_request,
   queues_of,
+  request_of,
   take_request,
 } from './tcp-queue.js'
 
@@ -66,7 +67,7 @@ export function nvme_tcp_queue_rq(
   const req = take_request(queue, cid)
   const status = nvme_setup_cmd(q, rq, req.cmd, qid)
   if (status !== BLK_STS_OK) {
-    queue.requests.delete(cid)
+    req.out = false
     return status
   }
   req.rq = rq
@@ -81,7 +82,7 @@ export function nvme_tcp_queue_rq(
 /** Where the data of a request go: nowhere, into the capsule, or by transfers. */
 function map_data(queue: nvme_tcp_queue, req: nvme_tcp_request): void {
   req.pieces = rq_pieces(req.q!, req.rq)
-  req.data_len = req.pieces.reduce((sum, { bytes }) => sum + bytes, 0)
+  for (const { bytes } of req.pieces) req.data_len += bytes
   const write = nvme_is_write(req.cmd)
   req.inline = write && req.data_len > 0 && req.data_len <= inline_data_size(queue)
   const type = req.inline ? NVME_SGL_FMT_OFFSET : NVME_TRANSPORT_SGL_DATA_DESC
@@ -112,7 +113,7 @@ function data_of(
 
 export function nvme_tcp_submit_async_event(m: nvme_tcp_module, c: nvmf_life): void {
   const queue = queues_of(m, c)[0]
-  if (queue === undefined || queue.stopped || queue.requests.has(NVMF_AEN_CID)) return
+  if (queue === undefined || queue.stopped || request_of(queue, NVMF_AEN_CID)) return
   const req = take_request(queue, NVMF_AEN_CID)
   req.cmd.fill(0)
   req.cmd[CMD_OPCODE] = nvme_admin_async_event

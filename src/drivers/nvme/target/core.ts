@@ -160,7 +160,7 @@ export function nvmet_req_init(
   req.sg = 0
   req.transfer_len = 0
   req.data_len = 0
-  req.rsp.fill(0)
+  for (let i = 0; i < req.rsp.length; i++) req.rsp[i] = 0
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_req_init')
   const flags = req.cmd[CMD_FLAGS]!

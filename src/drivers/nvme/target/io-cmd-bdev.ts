@@ -54,7 +54,7 @@ import {
 import type { nvmet_ns, nvmet_req } from './nvmet.js'
 
 const DNR = NVME_SC_DNR
-const SECTOR_SHIFT = 9
+const SECTOR = 512
 /** The largest bio: its size is 32 bits. */
 const MAX_BIO = 2 ** 31
 
@@ -129,7 +129,7 @@ function extent(req: nvmet_req): { offset: number; bytes: number } | null {
   const shift = req.ns!.blksize_shift
   const slba = get64(req.cmd, CMD_CDW10)
   const blocks = get16(req.cmd, CMD_CDW12) + 1
-  const unit = 2 ** shift
+  const unit = 1 << shift
   if (slba + blocks > Math.floor(req.ns!.bytes / unit)) return null
   return { offset: slba * unit, bytes: blocks * unit }
 }
@@ -163,7 +163,7 @@ function rw(req: nvmet_req, offset: number): Sleep<void> | undefined {
     ns.reads++
     ns.read_bytes += bytes
   }
-  const bio = { opf, sector: offset / 2 ** SECTOR_SHIFT, bytes, data: req.sg }
+  const bio = { opf, sector: offset / SECTOR, bytes, data: req.sg }
   const sleep = send_now(req, bio, blkStatus => {
     const status = blk_to_nvme_status(blkStatus)
     nvmet_req_complete(req, status || (write ? persisted(req, ns, offset, fua) : 0))
@@ -226,7 +226,7 @@ function* discard(req: nvmet_req, ranges: readonly Range[]): Sleep<void> {
     if (--left === 0) nvmet_req_complete(req, worst)
   }
   for (const { offset, bytes } of pieces) {
-    const sector = offset / 2 ** SECTOR_SHIFT
+    const sector = offset / SECTOR
     yield* send(req, { opf: REQ_OP_DISCARD, sector, bytes, data: 0 }, blkStatus => {
       const errno = blkStatus ? 0 : (persist?.discard(offset, bytes) ?? 0)
       ended(errno ? NVME_SC_INTERNAL | DNR : blk_to_nvme_status(blkStatus))
@@ -241,7 +241,7 @@ function dsm_ranges(req: nvmet_req): Range[] | number {
   const list = new Uint8Array(count * DSM_RANGE_BYTES)
   const status = nvmet_copy_from_sgl(req, 0, list)
   if (status) return status
-  const unit = 2 ** req.ns!.blksize_shift
+  const unit = 1 << req.ns!.blksize_shift
   const blocks = Math.floor(req.ns!.bytes / unit)
   const ranges: Range[] = []
   for (let i = 0; i < count; i++) {
@@ -285,7 +285,7 @@ export function nvmet_bdev_parse_io_cmd(req: nvmet_req): number {
     case NVME_CMD_READ:
     case NVME_CMD_WRITE:
       req.execute = nvmet_bdev_execute_rw
-      req.data_len = (get16(req.cmd, CMD_CDW12) + 1) * 2 ** req.ns!.blksize_shift
+      req.data_len = (get16(req.cmd, CMD_CDW12) + 1) << req.ns!.blksize_shift
       return leave(k, t, 0)
     case NVME_CMD_FLUSH:
       req.execute = nvmet_bdev_execute_flush

@@ -21,6 +21,7 @@ import {
   violation,
 } from '../nvme-tcp.js'
 import {
+  CMD_BYTES,
   CMD_ID,
   CMD_SGL_LENGTH,
   CMD_SGL_TYPE,
@@ -135,7 +136,7 @@ function capsule(
 }
 
 function begin(cmd: nvmet_tcp_command, header: Uint8Array): void {
-  cmd.cmd.set(header.subarray(8, 72))
+  for (let i = 0; i < CMD_BYTES; i++) cmd.cmd[i] = header[8 + i]!
   cmd.state = PARSED
   cmd.rbytes_done = 0
   cmd.r2t_end = 0
@@ -158,7 +159,7 @@ function nvmet_tcp_map_data(
   }
   if (type !== NVME_TRANSPORT_SGL_DATA_DESC) return NVME_SC_SGL_INVALID_TYPE | DNR
   const { mdts } = cmd.queue.port.target.options
-  return mdts > 0 && length > 4096 * 2 ** mdts ? NVME_SC_INVALID_FIELD | DNR : 0
+  return mdts > 0 && length > 4096 * (1 << mdts) ? NVME_SC_INVALID_FIELD | DNR : 0
 }
 
 /** A command that was parsed: it waits for its data, for a buffer, or is ready. */
