@@ -96,6 +96,8 @@ export interface StressOptions {
   /** Wall time, ms. */
   readonly forMs: number
   readonly maxIos: number
+  /** Called after each life: what it left may be thrown away now. */
+  readonly onLife?: () => void
   /** Called about once a second of wall time. */
   readonly onProgress?: (counts: StressCounts) => void
 }
@@ -401,6 +403,7 @@ export async function stress(options: StressOptions): Promise<StressCounts> {
     } finally {
       await life.machine.stop()
     }
+    options.onLife?.()
   }
   return counts
 }
