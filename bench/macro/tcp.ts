@@ -14,7 +14,8 @@ import { atLeast, type Cell, type Measured, type Side, type Size } from '../cell
 import type { TargetCpu, TargetPlace } from './tcp-target.js'
 
 const BYTES = 64 * 2 ** 20
-const RUNTIME = { small: '100ms', large: '4s' } as const
+/** How long a job runs: so many bytes, or so much time. */
+const LENGTH = { small: ['--io_size=1m'], large: ['--time_based', '--runtime=4s'] } as const
 
 interface TcpRun {
   readonly iops: number
@@ -48,8 +49,8 @@ function ownCpu(): number {
 
 async function measured(child: ChildProcess, port: number, size: Size): Promise<TcpRun> {
   const job = ['--name=bench', '--rw=randread', '--bs=4k', '--iodepth=32', '--ioengine=libaio']
-  const disk = ['--filename=/dev/nvme0n1', '--direct=1', '--size=64m', '--time_based']
-  const args = [...job, ...disk, `--runtime=${RUNTIME[size]}`]
+  const disk = ['--filename=/dev/nvme0n1', '--direct=1', '--size=64m']
+  const args = [...job, ...disk, ...LENGTH[size]]
   const context = { readFile: () => Buffer.alloc(0), env: {}, hostCpus: 1 }
   const plan = fabricPlan(args, { bytes: BYTES, lbaShift: 9 }, context)
   const place = { traddr: '127.0.0.1', trsvcid: String(port), nqn: DEFAULT_NQN, options: [] }

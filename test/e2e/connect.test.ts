@@ -46,11 +46,15 @@ function place(options: readonly string[] = []): FabricTarget {
 }
 
 /** Runs jobs on the connected disk. */
-function jobs(args: string, options: readonly string[] = []): Promise<RunOutcome> {
+function jobs(
+  args: string,
+  options: readonly string[] = [],
+  onStart: () => void = () => {},
+): Promise<RunOutcome> {
   const words = `--filename=/dev/nvme0n1 --ioengine=libaio --direct=1 ${args}`.split(' ')
   const context = { readFile: () => Buffer.alloc(0), env: {}, hostCpus: 1 }
   const plan = fabricPlan(['--name=a', ...words], { bytes: SIZE, lbaShift: 9 }, context)
-  return executePlan(plan, { attachment: fabricDisk(place(options)) })
+  return executePlan(plan, { attachment: fabricDisk(place(options)), onStart })
 }
 
 describe('nvme discover and connect', () => {
@@ -116,8 +120,11 @@ describe('jobs on a connected disk', () => {
   it('go on when the target was away, and lose nothing', async () => {
     const { port } = target
     const args = '--rw=write --bs=16k --size=16m --iodepth=8 --verify=crc32c --rate_iops=600'
-    const run = jobs(args, ['reconnect_delay=1'])
-    await new Promise(resolve => setTimeout(resolve, 500))
+    let begun = (): void => {}
+    const start = new Promise<void>(resolve => (begun = resolve))
+    const run = jobs(args, ['reconnect_delay=1'], begun)
+    await Promise.race([start, run])
+    await new Promise(resolve => setTimeout(resolve, 300))
     await target.close()
     await new Promise(resolve => setTimeout(resolve, 200))
     target = await serve(port)
