@@ -22,6 +22,7 @@ import {
 } from '../../assembly/nvme.js'
 import type { Sleep } from '../kernel/core.js'
 import { EINVAL, ENOMEM } from '../kernel/errno.js'
+import { let_others_begin } from '../kernel/task.js'
 import { del_timer_sync, timer_setup } from '../kernel/timer.js'
 import { timer_list } from '../kernel/timer-wheel.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
@@ -564,6 +565,8 @@ function* blk_sync_queue(q: request_queue): Sleep<void> {
   del_timer_sync(q.timeout)
   yield* cancel_work_sync(q.timeout_work)
   for (const hctx of q.queue_hw_ctx) yield* cancel_delayed_work_sync(hctx.run_work)
+  // A queue of bios has none: Linux cancels its delay_work, which nobody has queued.
+  if (q.queue_hw_ctx.length === 0) yield* cancel_delayed_work_sync(q.requeue_work)
   leave(q.blk.k, t)
 }
 
@@ -597,7 +600,11 @@ export function* blk_cleanup_queue(q: request_queue): Sleep<void> {
   blk_freeze_queue_start(q)
   yield* blk_mq_freeze_queue_wait(q)
   leave(blk.k, f)
-  if (q.init_done) blk_mq_quiesce_queue(q)
+  if (q.init_done) {
+    blk_mq_quiesce_queue(q)
+    // synchronize_rcu: time enough for others
+    yield* let_others_begin(blk.k)
+  }
   if (q.bdi !== null) del_timer_sync(q.bdi.laptop_mode_wb_timer)
   yield* blk_sync_queue(q)
   blk_mq_exit_sched(q)

@@ -7,7 +7,7 @@
 
 import type { Sleep } from '../kernel/core.js'
 import { completion, complete, wait_for_completion } from '../kernel/completion.js'
-import { cond_resched } from '../kernel/task.js'
+import { let_others_begin } from '../kernel/task.js'
 import { enter, leave } from '../kernel/trace.js'
 import { __filemap_fdatawrite_range, filemap_fdatawait_range } from '../mm/filemap.js'
 import {
@@ -61,7 +61,7 @@ export function* ksys_sync(targets: sync_targets): Sleep<number> {
   const t = enter(mm.k, 'ksys_sync')
   wakeup_flusher_threads(mm, WB_REASON_SYNC)
   // the flushers run on other CPUs, and have begun before this task has looked at its file systems
-  yield* cond_resched(mm.k)
+  yield* let_others_begin(mm.k)
   for (const bdi of supers) yield* sync_inodes_sb(bdi)
   yield* iterate_bdevs(targets, bdev =>
     __filemap_fdatawrite_range(bdev.i_mapping, 0, LONG_MAX, WB_SYNC_ALL),

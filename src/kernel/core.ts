@@ -94,6 +94,8 @@ export class task_struct extends ExecContext {
    * is not 0).
    */
   ready_at = 0
+  /** Until when it computes, in ns, if it said so (submit_time). */
+  computes_until = 0
   /** What it does; called at its first turn. */
   start: (() => Sleep<void>) | null = null
   body: Sleep<void> | null = null
@@ -181,6 +183,11 @@ export interface KernelOptions {
   readonly switchNs?: number
   /** ... and up to so much more, in ns, another time at each wake-up; a new task has none. Default 0. */
   readonly switchSpreadNs?: number
+  /**
+   * Time that a task takes for one request where it submits many in a row, in ns: what a fast device
+   * has done by then interrupts it. Default 0: it is through before anything ends.
+   */
+  readonly submitNs?: number
   /**
    * `exact` fires a timer at its expiry and leaves out the wheel's rounding (boot option
    * timer=exact).

@@ -11,7 +11,7 @@
 //
 // Turns: one first-in-first-out queue over all CPUs, in the order of wake-ups. A task runs until it
 // sleeps or passes its turn; nothing preempts it but interrupts, which the machine delivers between
-// turns. So tasks on different CPUs interleave as if the CPUs ran side by side, and the order
+// turns. Code takes no time, except where a task submits requests in a row (submit_time). So tasks on different CPUs interleave as if the CPUs ran side by side, and the order
 // repeats. Priorities (nice) are recorded and have no effect; there is no load balancing: a task
 // stays on its CPU unless that is busy and another it may use is not. Signals are not modelled: an
 // interruptible sleep is one that shows as such.
@@ -58,6 +58,22 @@ function enqueue_task(k: KernelCore, task: task_struct): void {
   if (k.rq_tail === null) k.rq_head = task
   else k.rq_tail.rq_next = task
   k.rq_tail = task
+}
+
+/** A task that computes goes on when it has, whoever has been woken meanwhile. */
+function enqueue_computing(k: KernelCore, task: task_struct): void {
+  task.ready_at = task.computes_until
+  task.computes_until = 0
+  let before: task_struct | null = null
+  let next = k.rq_head
+  while (next !== null && next.ready_at <= task.ready_at) {
+    before = next
+    next = next.rq_next
+  }
+  task.rq_next = next
+  if (before === null) k.rq_head = task
+  else before.rq_next = task
+  if (next === null) k.rq_tail = task
 }
 
 /** Takes the next task whose time has come off the run queue. */
@@ -163,6 +179,22 @@ export function* cond_resched(k: KernelCore): Sleep<void> {
   if (k.rq_head !== null || ++k.unbroken >= MAX_UNBROKEN) yield 'cond_resched'
 }
 
+/**
+ * The time that one of many requests takes its submitter (KernelOptions.submitNs), or one of `parts` of it: interrupts
+ * come in.
+ */
+export function* submit_time(k: KernelCore, parts = 1): Sleep<void> {
+  const ns = k.options.submitNs ?? 0
+  if (ns === 0) return
+  k.cpu.current.computes_until = k.now() + ns / parts
+  yield 'submit_time'
+}
+
+/** Lets everybody begin who is ready, as on CPUs that run side by side. */
+export function* let_others_begin(k: KernelCore): Sleep<void> {
+  if (k.rq_head !== null) yield 'others'
+}
+
 // --- the run loop's one step
 
 /** Runs a task until it sleeps, passes its turn or ends. */
@@ -192,7 +224,8 @@ function requeue_task(task: task_struct): void {
   if (!may_run_on(task, task.cpu)) {
     deactivate_task(task)
     activate_task(task)
-  } else enqueue_task(task.k, task)
+  } else if (task.computes_until > 0) enqueue_computing(task.k, task)
+  else enqueue_task(task.k, task)
 }
 
 function do_exit(task: task_struct): void {

@@ -201,6 +201,8 @@ export interface MachineConfig {
     readonly switchNs?: number
     /** ... and up to so much more, ns, another time at each wake-up. */
     readonly switchSpreadNs?: number
+    /** What a request takes a task that submits many, ns; 0 unless said. */
+    readonly submitNs?: number
   }
   /** Virtual clock that keeps pace with the host's: for machines with connections to the world outside. */
   readonly paced?: true

@@ -127,6 +127,8 @@ export interface HostKernelOptions {
   /** Between a wake-up and the task's first instruction, ns. */
   readonly switchNs?: number
   readonly switchSpreadNs?: number
+  /** What a request takes a task that submits many, ns. */
+  readonly submitNs?: number
   /** Controllers of disks that are to be found, and what their devices do later. */
   readonly controllers?: NvmeControllers
   readonly deviceTimers?: DeviceTimers
@@ -175,6 +177,7 @@ export class HostKernel {
       ...(options.timer ? { timer: options.timer } : {}),
       switchNs: options.switchNs ?? 0,
       switchSpreadNs: options.switchSpreadNs ?? 0,
+      submitNs: options.submitNs ?? 0,
     })
     const heap = options.heapBytes ?? 0
     const mem = new Slab(view, heap ? options.alloc(heap, L.PAGE_SIZE) : 0, heap)

@@ -136,6 +136,8 @@ export class HostLightnvm {
         if (planned === undefined) yield* blk_cleanup_queue(q)
         self.disks.delete(name)
         self.#make.delete(q.at)
+      },
+      put_disk() {
         if (planned === undefined) blk_put_queue(q)
       },
     }

@@ -4,7 +4,8 @@
 //   { kernel, scenario, config, steps: [{fn, depth, ctx?}], events: [{event, fields, at}], notes }
 //
 // `ctx` stands where it differs from the step before. Groups of steps that ran several times in a row stand there once,
-// with `repeat` and, for more than one step, `span`; so do the events of the first time.
+// with `repeat` and, for more than one step, `span`; so do events that every round has: those of the first are left. What
+// came in one round only, an interrupt after the last for instance, stays.
 
 /** A record as this file needs it. */
 export interface TraceRecord {
@@ -25,6 +26,13 @@ export interface TraceDocument {
   readonly notes: readonly string[]
 }
 
+/** One entry, with the context that it ran in. */
+interface Entry {
+  readonly fn: string
+  readonly depth: number
+  readonly ctx: string
+}
+
 interface Step {
   fn: string
   depth: number
@@ -43,12 +51,12 @@ interface Event {
 /** Longest group that is looked for. */
 const MAX_SPAN = 200
 
-function sameStep(a: Step, b: Step): boolean {
+function sameStep(a: Entry, b: Entry): boolean {
   return a.fn === b.fn && a.depth === b.depth && a.ctx === b.ctx
 }
 
 /** How often the `span` steps from `at` on stand there in a row. */
-function repeats(steps: readonly Step[], at: number, span: number): number {
+function repeats(steps: readonly Entry[], at: number, span: number): number {
   let n = 1
   for (;;) {
     const next = at + n * span
@@ -59,7 +67,7 @@ function repeats(steps: readonly Step[], at: number, span: number): number {
 }
 
 /** The shortest group at `at` that repeats itself. */
-function groupAt(steps: readonly Step[], at: number): { span: number; repeat: number } | null {
+function groupAt(steps: readonly Entry[], at: number): { span: number; repeat: number } | null {
   const most = Math.min(MAX_SPAN, (steps.length - at) >> 1)
   for (let span = 1; span <= most; span++) {
     const repeat = sameStep(steps[at]!, steps[at + span]!) ? repeats(steps, at, span) : 1
@@ -70,23 +78,39 @@ function groupAt(steps: readonly Step[], at: number): { span: number; repeat: nu
 
 /** Folds runs from the left; events go with the step after which they stand. */
 function fold(
-  steps: readonly Step[],
+  steps: readonly Entry[],
   events: readonly Event[],
 ): { steps: Step[]; events: Event[] } {
   const folded: Step[] = []
+  let context = ''
   const place = new Map<number, number>([[-1, -1]])
+  /** Steps of later rounds, and which of the first round they are. */
+  const first_of = new Map<number, number>()
   for (let i = 0; i < steps.length; ) {
     const group = groupAt(steps, i)
     const span = group?.span ?? 1
-    for (let j = 0; j < span; j++) place.set(i + j, folded.push({ ...steps[i + j]! }) - 1)
+    for (let j = 0; j < span; j++) {
+      const { fn, depth, ctx } = steps[i + j]!
+      // A round begins after the last: its context stands there again.
+      const before = group && j === 0 ? steps[i + span - 1]!.ctx : context
+      const changed = ctx === context && ctx === before ? {} : { ctx }
+      place.set(i + j, folded.push({ fn, depth, ...changed }) - 1)
+      context = ctx
+    }
     if (group) {
+      for (let j = span; j < span * group.repeat; j++) first_of.set(i + j, i + (j % span))
       const first = folded[folded.length - span]!
       first.repeat = group.repeat
       if (span > 1) first.span = span
     }
     i += span * (group?.repeat ?? 1)
   }
-  const kept = events.flatMap(e => (place.has(e.at) ? [{ ...e, at: place.get(e.at)! }] : []))
+  const seen = new Set(events.filter(e => place.has(e.at)).map(e => `${e.at} ${e.event}`))
+  const kept = events.flatMap(e => {
+    const at = first_of.get(e.at) ?? e.at
+    if (at !== e.at && seen.has(`${at} ${e.event}`)) return []
+    return [{ ...e, at: place.get(at)! }]
+  })
   return { steps: folded, events: kept }
 }
 
@@ -108,18 +132,15 @@ function known(fields: TraceRecord['fields']): Record<string, string | number | 
 
 /** The document as one line of JSON. */
 export function traceJson(about: TraceDocument, records: readonly TraceRecord[]): string {
-  const steps: Step[] = []
+  const steps: Entry[] = []
   const events: Event[] = []
-  let context = ''
   for (const record of records) {
     if (record.kind === 'event') {
       if (!isRecorded(record)) continue
       events.push({ event: record.name, fields: known(record.fields), at: steps.length - 1 })
       continue
     }
-    const step: Step = { fn: record.name, depth: record.depth }
-    if (record.context !== context) step.ctx = context = record.context
-    steps.push(step)
+    steps.push({ fn: record.name, depth: record.depth, ctx: record.context })
   }
   const { kernel, scenario, config, notes } = about
   return `${JSON.stringify({ kernel, scenario, config, ...fold(steps, events), notes })}\n`

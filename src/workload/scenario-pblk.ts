@@ -59,8 +59,14 @@ const RECORDS = 1 << 19
 const BLOCK = 4096
 const HZ = 250
 const SWITCH_NS = 2.5e6
+/** The recorded drive keeps its data in memory, and is as quick as its emulator's own thread. */
+const TIMES = { read: [60_000], program: [150_000], erase: 150_000, transfer: 0, spread: 0.3 }
+/** A task under the recorder needs longer for a request than that. */
+const SUBMIT_NS = 250_000
 const HEAP = 2 ** 24
 const FRAMES = 16
+/** How long the recording of a read from the buffer went on. */
+const READ_JIFFIES = 220
 /** More than the ring holds. */
 const OUT_OF_BUFFER = 600
 const ADMIN_IDENTITY = 0xe2
@@ -122,11 +128,13 @@ function machineOf(s: PblkScenario): MachineConfig {
     stages: false,
     trace: true,
     memBytes: 2 ** 20,
-    disks: [{ ...disk, controller: { config, slots: 1, ocssd: { geometry: GEOMETRY_20 } } }],
+    disks: [
+      { ...disk, controller: { config, slots: 1, ocssd: { geometry: GEOMETRY_20, times: TIMES } } },
+    ],
     extraBytes:
       traceBytes(s.cpus, RECORDS) + hostKernelBytes(s.cpus, s.cpus, HEAP) + (160 + FRAMES) * BLOCK,
     jobs: 1,
-    kernel: { switchNs: SWITCH_NS, heapBytes: HEAP, manual: true },
+    kernel: { switchNs: SWITCH_NS, submitNs: SUBMIT_NS, heapBytes: HEAP, manual: true },
   }
 }
 
@@ -164,12 +172,26 @@ class Acts {
     return this.#host.nvme!.settled
   }
 
-  /** Whether a timer of the instance fires within the next quarter of a second. */
-  get timerSoon(): boolean {
-    const { k, lightnvm } = this.#host
+  /** Jiffies until the timers of the writer, of the collector and of requests. */
+  get #timers(): { readonly writer: number; readonly gc: number; readonly request: number } {
+    const { k, nvme, lightnvm } = this.#host
     const { wtimer, gc } = lightnvm!.lnvm.devices[0]!.targets[0]!.private_data as pblk
-    const next = Math.min(wtimer!.expires, gc.gc_timer!.expires)
-    return next - k.jiffies < HZ / 4
+    const { timeout } = nvme!.ctrl(0)!.namespaces[0]!.queue
+    const left = (timer: { readonly expires: number }): number => timer.expires - k.jiffies
+    return { writer: left(wtimer!), gc: left(gc.gc_timer!), request: left(timeout) }
+  }
+
+  /**
+   * Whether timers fire as they were seen to. The recorded flush came some five seconds after the target was made, when the
+   * timer of the requests of that time fired; the recorded read from the buffer ended before the collector's turn.
+   */
+  ready(story: Story): boolean {
+    const { writer, gc, request } = this.#timers
+    const soon = HZ / 4
+    if (story === 'pblk-flush') return gc < request && request < HZ - 50
+    if (story === 'pblk-read-from-buffer')
+      return writer > 4 && writer < READ_JIFFIES && gc > READ_JIFFIES
+    return writer >= soon && gc >= soon
   }
 
   *bind(): Sleep<void> {
@@ -280,19 +302,23 @@ async function prepare(machine: Machine, acts: Acts, { story, cpus }: PblkScenar
   })
   if (['pblk-create', 'pblk-nvme-unregister', 'lightnvm-ioctl'].includes(story)) return
   await runTask(machine, 'sh', 0, function* () {
+    // The drive has been there for a while: the timer of the commands that found it is over.
+    yield* msleep(host.k, 7000)
     yield* acts.create()
     yield* msleep(host.k, 100)
     // One entry is there already, as on the recorded disk: with it a flush writes two and pads.
-    if (story !== 'lightnvm-write') yield* acts.write(0)
+    if (story !== 'lightnvm-write' && story !== 'pblk-remove') yield* acts.write(0)
     if (story.endsWith('from-device') || story === 'lightnvm-read') yield* acts.fill()
     yield* msleep(host.k, 700)
-    while (acts.timerSoon) yield* msleep(host.k, 20)
+    while (!acts.ready(story)) yield* msleep(host.k, 20)
   })
 }
 
 /** How long the recording goes on: until the timers have fired where they were seen. */
 function restNs(story: Story): number {
   if (story === 'pblk-create') return 150e6
+  if (story === 'pblk-read-from-buffer') return (READ_JIFFIES * 1e9) / HZ
+  if (story === 'pblk-flush') return 1020e6
   const short = story.includes('read-from-device') || story === 'lightnvm-read'
   return short || story === 'lightnvm-ioctl' ? 40e6 : 1100e6
 }
@@ -303,7 +329,7 @@ async function play(machine: Machine, acts: Acts, { story, cpus }: PblkScenario)
     await runTask(machine, 'init', cpus - 1, () => acts.bind())
     while (!acts.settled) await rest(machine, 20e6)
   } else if (story === 'pblk-nvme-unregister')
-    await runTask(machine, 'init', cpus - 1, () => acts.unbind())
+    await runTask(machine, 'init', 0, () => acts.unbind())
   else await runTask(machine, control ? 'nvmctl' : 'io1', 0, () => acts.act(story))
   await rest(machine, restNs(story))
 }

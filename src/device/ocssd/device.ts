@@ -131,7 +131,8 @@ export class OpenChannelDevice {
     this.faults.rates = options.rates ?? {}
     this.store = new SectorStore(options.geometry.clba, budget, this.#memory)
     this.l2p = new L2pTable(options.geometry.clba)
-    this.#timing = new MediaTiming(options.geometry, options.channel ?? true, options.times)
+    const { channel = true, times, seed } = options
+    this.#timing = new MediaTiming(options.geometry, channel, times, seed)
     this.#endurance = options.endurance ?? 0
     this.#dnr = options.dnr === false ? 0 : S.DNR
     for (const chunk of options.bad ?? []) this.#factoryBad(chunk)

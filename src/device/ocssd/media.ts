@@ -16,10 +16,11 @@
 //   qlc   tlc's, times 1.05, 1.1, 1.2 and 1.6 (lower, centre, upper, top)
 //
 // The figures of MLC were measured on the flash of the first open-channel drive. Without the channel model transfers take
-// no time, as in the emulators today.
+// no time, as in the emulators today. With `spread` an array's time is that much longer or shorter, evenly, from a seed.
 //
 // Not modelled: command and status phases of the bus, suspending a program for a read, slower reads of worn cells.
 
+import { Prng } from '../../core/prng.js'
 import type { Cell, OcssdGeometry } from './geometry.js'
 
 /** ns; reads and programs by page type. */
@@ -28,6 +29,8 @@ export interface CellTimes {
   readonly program: readonly number[]
   readonly erase: number
   readonly transfer: number
+  /** By what part an array's time differs from the table's at most; 0 unless said. */
+  readonly spread?: number
 }
 
 const TLC_READ = [56_500, 77_500, 106_000] as const
@@ -72,6 +75,7 @@ export class MediaTiming {
   readonly #pages: number
   readonly #transfer: number
   readonly #pus: number
+  readonly #prng: Prng
   /** When each PU, and each channel, is free, ns. */
   readonly #lunFree: Float64Array
   readonly #busFree: Float64Array
@@ -79,8 +83,10 @@ export class MediaTiming {
   /**
    * @param channel whether transfers take time and wait for each other
    * @param times what differs from the cell's
+   * @param seed of the spread
    */
-  constructor(g: OcssdGeometry, channel: boolean, times: Partial<CellTimes> = {}) {
+  constructor(g: OcssdGeometry, channel: boolean, times: Partial<CellTimes> = {}, seed = 0) {
+    this.#prng = new Prng(seed, 0x714e)
     this.#times = { ...CELLS[g.cell], ...times }
     this.#cell = g.cell
     this.#pages = Math.max(1, Math.ceil(g.clba / (g.planes * g.pageSectors)))
@@ -118,14 +124,21 @@ export class MediaTiming {
 
   /** One chunk is erased. @returns when it is free, ns */
   erase(now: number, lun: number): number {
-    const done = Math.max(now, this.#lunFree[lun]) + this.#times.erase
+    const done = Math.max(now, this.#lunFree[lun]) + this.#spread(this.#times.erase)
     this.#lunFree[lun] = done
     return done
   }
 
   /** A time by page type; a list of one is for all pages. */
   #of(times: readonly number[], page: number): number {
-    return times.length === 1 ? times[0] : times[pageType(this.#cell, page, this.#pages)]
+    return this.#spread(
+      times.length === 1 ? times[0] : times[pageType(this.#cell, page, this.#pages)],
+    )
+  }
+
+  #spread(ns: number): number {
+    const { spread = 0 } = this.#times
+    return spread === 0 ? ns : Math.round(ns * (1 + spread * (2 * this.#prng.unit() - 1)))
   }
 
   /** Takes the channel for some planes' pages, from `when` at the earliest. @returns the end of it */

@@ -447,6 +447,7 @@ function* make_target(
   const data = yield* type.init(tgt_dev, create.tgtname, create.flags)
   if (typeof data === 'number') {
     yield* disk.remove()
+    disk.put_disk()
     nvm_remove_tgt_dev(tgt_dev, false)
     return data
   }
@@ -456,6 +457,7 @@ function* make_target(
   if ((type.sysfs_init?.(data) ?? 0) !== 0) {
     yield* disk.remove()
     yield* type.exit(data, true)
+    disk.put_disk()
     nvm_remove_tgt_dev(tgt_dev, false)
     return -ENOMEM
   }
@@ -482,6 +484,7 @@ function* __nvm_remove_target(lnvm: lightnvm, target: nvm_target, graceful: bool
   type.sysfs_exit?.(private_data)
   yield* type.exit(private_data, graceful)
   nvm_remove_tgt_dev(dev, true)
+  disk.put_disk()
   const list = dev.parent.targets
   list.splice(list.indexOf(target), 1)
   leave(lnvm.k, t)

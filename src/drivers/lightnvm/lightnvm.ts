@@ -355,6 +355,8 @@ export interface tgt_disk {
   add(capacity: number, write_cache: boolean): Sleep<void>
   /** del_gendisk, and the queue's end. */
   remove(): Sleep<void>
+  /** put_disk: the last who held the queue lets go of it. */
+  put_disk(): void
 }
 
 export interface nvm_target {

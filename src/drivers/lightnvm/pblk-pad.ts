@@ -5,6 +5,7 @@
 //   pblk_pad_chunk         one chunk up to a sector, after a loss of power
 
 import { printk, type Sleep } from '../../kernel/core.js'
+import { submit_time } from '../../kernel/task.js'
 import { enter, leave, trace_call } from '../../kernel/trace.js'
 import { nvm_dev_dma_alloc } from './core.js'
 import { NVM_OP_PWRITE, type nvm_rq, ppa_of } from './lightnvm.js'
@@ -79,6 +80,7 @@ function* pad_unit(pblk: pblk, line: pblk_line): Sleep<void> {
     set_oob_lba(pblk, rqd, i, ADDR_EMPTY)
     set_emeta_lba(pblk, line.meta!.emeta, paddr + i, ADDR_EMPTY)
     pblk_map_invalidate(pblk, pblk_ppa_to_t(pblk, ppa))
+    yield* submit_time(pblk.k, n)
   }
   yield* pblk_down_page(pblk, rqd.ppa_list[0])
   if (pblk_submit_io(pblk, rqd) === 0) return

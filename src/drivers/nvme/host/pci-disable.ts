@@ -33,6 +33,7 @@ import {
   pci_is_enabled,
   readl,
 } from '../../../kernel/pci.js'
+import { submit_time } from '../../../kernel/task.js'
 import { del_timer_sync } from '../../../kernel/timer.js'
 import { enter, leave } from '../../../kernel/trace.js'
 import { nvme_alloc_request, nvme_alloc_request_nowait, nvme_free_request } from './core-cmd.js'
@@ -101,6 +102,7 @@ function* delete_all(dev: nvme_dev, queues: number, opcode: number): Sleep<boole
     while (i > 0 && (yield* nvme_delete_queue(dev.queues[i]!, opcode))) {
       i--
       sent++
+      yield* submit_time(dev.nvme.k)
     }
     if (sent === 0) return false
     left = yield* wait_for_completion_io_timeout(dev.ioq_wait, left)

@@ -127,7 +127,8 @@ export class LnvmRig {
     this.lnvm = new lightnvm(this.vk.k, (_dev, _name, make_rq) => {
       this.make_rq = make_rq as (bio: never) => number
       const { k } = this.vk
-      return { add: () => at_once(k, () => {}), remove: () => at_once(k, () => {}) }
+      const nothing = (): Sleep<void> => at_once(k, () => {})
+      return { add: nothing, remove: nothing, put_disk: () => {} }
     })
     nvm_register_tgt_type(this.lnvm, tt_pblk(options.pblk))
     nvm_register_tgt_type(this.lnvm, tt_rrpc(options.rrpc))
