@@ -14,7 +14,7 @@ import {
   CTX_STAT_TICKS, DRIVER_HOST, DRIVER_NULL_BLK, HB_COMPLETED, HB_COMPLETE_FAILED, HB_COMPLETE_RQ, HB_NVME_CQE, HC_DRIVER, HC_DRIVER_DATA, HC_FLAGS, HC_GATE,
   HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED, JOB_PL_FLYING, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE,
   M_COST_COMPLETE, M_COST_IPI, NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_HCTX, NQ_QID, NQ_SHARED,
-  NQ_SPURIOUS, NQ_TAGS, Q_CTXS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_DATA_LEN, RQ_FLAGS, RQ_HCTX,
+  NQ_SPURIOUS, NQ_TAGS, Q_CTXS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_DATA_LEN, RQ_END_IO, RQ_END_PBLK, RQ_FLAGS, RQ_HCTX,
   RQ_INTERNAL_TAG, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT, RQ_RESULT1, RQ_SIZE, RQ_START_NS, RQ_STATE, RQ_STATUS,
   SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBQ_WAITERS, SBW_SIZE,
   SECTOR_SHIFT, TAGS_BITMAP, TAGS_NR, TAGS_RESERVED, TAGS_RQS, TAGS_STATIC_RQS,
@@ -34,6 +34,7 @@ import { nvme_ring_cq_doorbell } from './doorbell'
 import {
   blk_mq_end_request, blk_mq_mark_complete, op_is_sync, pair, rq_push, rq_push_atomic, stages_done,
 } from './request'
+import { pblk_end_rq } from './pblk'
 import { nvme_unmap_data } from './sq'
 import { wake_cpu } from './wake'
 
@@ -58,6 +59,10 @@ export function nvme_complete_rq(cpu: u32, rq: u32, status: u32): void {
     rq_push(cpu + CPU_ERR, rq)
     store<u32>(rq, load<u32>(rq, RQ_FLAGS) & ~RQF_PLAIN, RQ_FLAGS)
     store<u32>(cpu, 1, CPU_SLOW)
+    return
+  }
+  if (load<u32>(rq, RQ_END_IO) == RQ_END_PBLK) {
+    pblk_end_rq(cpu, rq)
     return
   }
   const t = enter(cpu, FN_nvme_complete_rq)

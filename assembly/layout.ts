@@ -236,6 +236,7 @@ export const RQ_SIZE = 192
 export const RQ_END_FLUSH = 1 //      flush_end_io
 export const RQ_END_FLUSH_DATA = 2 // mq_flush_data_end_io
 export const RQ_END_HOST = 3 //       TypeScript's own request (passthrough)
+export const RQ_END_PBLK = 4 //       a vector command that the core sent (VS_*)
 export const RQ_STATUS_FINAL = 0x10000 // in RQ_STATUS: the low bits are a blk_status_t, decided already
 
 export const RQ_RETRIES_MASK = 0xffff
@@ -325,6 +326,7 @@ export const HC_FQ_QUEUE0 = 272 //       2 x u32 S  flush_queue[0]
 export const HC_FQ_QUEUE1 = 280 //       2 x u32 S  flush_queue[1]
 export const HC_FQ_DATA = 288 //         2 x u32 S  flush_data_in_flight
 export const HC_FQ_ORIG_RQ = 296 //      u32 S
+export const HC_VSLOTS = 300 //          u32 I  VS_ blocks by tag, 0 = none
 export const HC_SIZE = 384
 
 export const GATE_STOPPED = 1
@@ -361,11 +363,13 @@ export const Q_INDEX = 72 //             u32 I  number of the disk
 export const Q_WATCH = 76 //             u32 A  1: TypeScript hears of each request that is freed (laptop mode, freeze)
 export const Q_FROZEN = 80 //            u32 A  new bios wait (FROZEN_WAIT), or fail (FROZEN_DYING)
 export const Q_PRINFO = 84 //            u32 I  dword 12 of reads and writes: what is done with protection information
+export const Q_TARGET = 88 //            u32 I  BIO_BASED_HOST: its pblk (PB_*), if bios may stay in the core
 export const Q_TIMER_NEXT = 128 //       u32 A  first deadline (jiffies) for which the rolling timer need not move, valid if armed
 export const Q_TIMER_ARMED = 132 //      u32 A
 export const Q_STAT_STAMP = 192 //       u32 S  jiffies of the last round of its statistics
 export const Q_IN_QUEUE = 196 //           u32 S  time_in_queue, jiffies
 export const Q_IO_TICKS = 200 //           u32 S  jiffies in which something was in flight
+export const Q_VECTOR_WAITS = 204 //       u32 S  vector commands that wait for a tag
 export const Q_SIZE = 256
 
 export const FROZEN_WAIT = 1
@@ -697,6 +701,110 @@ export const CHUNK_OFFLINE = 8
 export const CHUNK_SEQUENTIAL = 1
 export const CHUNK_RANDOM = 2
 
+// ---------------------------------------------------------------- pblk (pblk.ts, src/drivers/lightnvm/pblk-shared.ts)
+// An instance. Addresses inside of it (T, src/drivers/lightnvm/pblk.ts) take 32 bits where the core works with them.
+export const PB_L2P = 0 //               u32 I  trans_map: a T for each lba
+export const PB_NR_SECS = 4 //           u32 I
+export const PB_SEC_BITS = 8 //          u32 I  bits of a T: sector,
+export const PB_UNIT_BITS = 12 //        u32 I  channel and LUN; the line is above
+export const PB_UNITS = 16 //            u32 I  PU_ records by channel and LUN of a T
+export const PB_LINES = 20 //            u32 I  LN_ blocks, PB_LINE_BYTES apart
+export const PB_LINE_BYTES = 24 //       u32 I
+export const PB_WS_OPT = 28 //           u32 I
+export const PB_LUNS = 32 //             u32 I
+export const PB_CLBA = 36 //             u32 I
+export const PB_MW_CUNITS = 40 //        u32 I
+export const PB_HIGH_THRS = 44 //        u32 I
+export const PB_MID_THRS = 48 //         u32 I
+export const PB_NVME_Q = 52 //           u32 I  request_queue of the namespace, 0 = the core sends no commands
+export const PB_NSID = 56 //             u32 I
+export const PB_CHUNK_SHIFT = 60 //      u32 I  where the chunk is in a device's address
+export const PB_CHUNK_BITS = 92 //        u32 I  ... and how many bits it has
+export const PB_RB_N = 64 //             u32 I  entries of the ring, a power of two
+export const PB_RB_BACK = 68 //          u32 I  back_thres
+export const PB_RB_DATA = 72 //          u32 I  pages of the entries,
+export const PB_RB_LBA = 76 //           u32 I  f64: their lbas, -1 = none,
+export const PB_RB_PPA = 80 //           u32 I  f64: their T, or addr_empty,
+export const PB_RB_FLAGS = 84 //         u32 I  u32: PBLK_*
+export const PB_RB_MAX_IO = 88 //        u32 I
+export const PB_RB_MEM = 128 //          u32 S  positions
+export const PB_RB_SUBM = 132 //         u32 S
+export const PB_RB_SYNC = 136 //         u32 S
+export const PB_RB_L2P = 140 //          u32 S
+export const PB_RB_FLUSH = 144 //        i32 S  flush_point, -1 = none
+export const PB_SLOW = 148 //            u32 S  PBS_*: why writes are TypeScript's
+export const PB_RB_TAKEN = 152 //        f64 S
+export const PB_RB_SYNCED = 160 //       f64 S
+export const PB_RL_USER_MAX = 168 //     u32 S  limiter
+export const PB_RL_USER_CNT = 172 //     u32 S
+export const PB_RL_GC_CNT = 176 //       u32 S
+export const PB_RL_SPACE = 180 //        i32 S  rb_space, -1 = no limit
+export const PB_RL_ACTIVE = 184 //       u32 S  rb_user_active
+export const PB_RL_STAMP = 188 //        u32 S  jiffy at which the user's timer was set last,
+export const PB_KICK_STAMP = 192 //      u32 S  and the writer's
+export const PB_WRITER_SLEEPS = 196 //   u32 S  1: a kick must wake it
+export const PB_USER_WA = 200 //         f64 S
+export const PB_PAD_WA = 208 //          f64 S
+export const PB_INFLIGHT = 216 //        u32 S  inflight_io
+export const PB_WATCH = 220 //           u32 S  tasks that wait for commands to end,
+export const PB_SPACE_WATCH = 224 //     u32 S  or for entries to be persisted
+export const PB_PENDING = 228 //         u32 S  lines that are free once the ring is written
+export const PB_DATA_LINE = 232 //       u32 S  LN_ block of data_line, 0 = none
+export const PB_ERASE_LINE = 236 //      u32 S  ... of data_next
+export const PB_SIZE = 256
+
+export const PBS_PARKED = 1 // PB_SLOW: others wait for room
+export const PBS_FAILED = 2 //          no line is left
+
+export const PU_ADDRESS = 0 //           u64 I  channel and LUN of a device's address
+export const PU_POS = 8 //               u32 I  LUN, counted over all
+export const PU_SIZE = 16
+
+// a line; behind it u32 for each LUN: sectors of its chunk that are written
+export const LN_REF = 0 //               u32 S
+export const LN_VSC = 4 //               u32 S
+export const LN_STATE = 8 //             u32 S  PBLK_LINESTATE_*
+export const LN_TO_UPDATE = 12 //        u32 S  sec_to_update
+export const LN_INVALID = 16 //          u32 S  invalid_bitmap, 0 = none
+export const LN_MAP = 20 //              u32 S  map_bitmap
+export const LN_INFLIGHT = 24 //         u32 S
+export const LN_LEFT_MSECS = 28 //       u32 S
+export const LN_CUR_SEC = 32 //          u32 S
+export const LN_VALID_LBAS = 36 //       u32 S
+export const LN_SEC_IN_LINE = 40 //      u32 S
+export const LN_WRITE_ERR = 44 //        u32 S  has_write_err
+export const LN_LBAS = 48 //             u32 S  list of lbas in its emeta, 0 = it has no buffer
+export const LN_LEFT_EBLKS = 52 //       u32 S
+export const LN_ID = 56 //               u32 I
+export const LN_SIZE = 64
+
+export const PBLK_LINESTATE_OPEN = 11
+export const PBLK_LINESTATE_CLOSED = 12
+
+export const PBLK_IOTYPE_USER = 1
+export const PBLK_IOTYPE_GC = 2
+export const PBLK_FLUSH_ENTRY = 4
+export const PBLK_WRITTEN_DATA = 8
+export const PBLK_SUBMITTED_ENTRY = 16
+export const PBLK_WRITABLE_ENTRY = 32
+
+// what a tag of a namespace's queue has for a vector command that the core sends (HC_VSLOTS)
+export const VS_SQE = 0 //               the command
+export const VS_BIO = 64 //              two bios for its pages
+export const VS_PB = 192 //              u32 S
+export const VS_USER = 196 //            u32 S  the user's bio
+export const VS_N = 200 //               u32 S  sectors
+export const VS_LBA = 204 //             u32 S  first lba (reads)
+export const VS_KIND = 208 //            u32 S  VSK_*
+export const VS_SENTRY = 212 //          u32 S  first entry of the ring (writes)
+export const VS_POS = 216 //             u32 S  LUN that it holds
+export const VS_PPAS = 256 //            64 x u64 S  addresses
+export const VS_OOB = 768 //             128 x u64 S  out-of-band data
+export const VS_SIZE = 1792
+
+export const VSK_READ = 1
+export const VSK_WRITE = 2
+
 // ---------------------------------------------------------------- events of virtual time
 export const EVQ_COUNT = 0 //            u32 S
 export const EVQ_CAP = 4 //              u32 I
@@ -767,6 +875,16 @@ export const HB_COMPLETE_FAILED = 20 //  (rq, status)   nvme_complete_rq of a co
 export const HB_NVME_CQE = 21 //         (nq, cqe)      an entry that names no request in flight: 1 = it meant something
 export const HB_FILE_IO = 22 //          (job, iou)     an io_u goes through the page cache; iou 0: the job closes its files
 export const HB_MERGE_BIO = 17 //       (hctx, bio)    __blk_mq_sched_bio_merge without a scheduler: 1 = merged
+
+// ... of pblk: (pb, number)
+export const HB_PBLK_END = 32 //         (rq, status)   a vector command ended with an error, or with what was not asked for
+export const HB_PBLK_NEXT = 33 //        (q)            a tag is free, and commands wait for one
+export const HB_PBLK_OVER = 34 //        (pb)           a command has ended, and somebody waits for that
+export const HB_PBLK_LINE_PUT = 35 //    (pb, line)     nobody refers to a line any more
+export const HB_PBLK_GROUP = 36 //       (pb, line)     a closed line may belong to another list
+export const HB_PBLK_USER_IN = 37 //     (pb)           users write: their timer
+export const HB_PBLK_KICK = 38 //        (pb)           there is something to be written
+export const HB_PBLK_SYNC = 39 //        (pb)           entries are persisted, and somebody waits for that
 
 // what device_host asks of a controller in TypeScript (dsq, address of the entry, argument)
 export const DV_ADMIN = 1 //             (dsq, sqe)         an entry of the admin queue: posted by dev_complete

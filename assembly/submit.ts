@@ -51,6 +51,7 @@ import { spend } from './clock'
 import { nvme_ring_doorbells } from './doorbell'
 import { lock, unlock } from './lock'
 import { null_queue_bio, null_queue_rq } from './null_blk'
+import { pblk_make_rq } from './pblk'
 import {
   __blk_mq_requeue_request, bio_endio, bio_put, bio_split, blk_mq_bio_to_request, blk_mq_call_slow,
   blk_mq_end_request, blk_mq_rq_ctx_init, op_is_flush, op_is_sync, stat_group,
@@ -801,7 +802,8 @@ export function generic_make_request(cpu: u32, bio: u32, inside: bool): i32 {
     if (most) {
       const based = load<u32>(q, Q_BIO_BASED)
       if (!based) cookie = blk_mq_make_request(cpu, q, bio, load<u32>(bio, BIO_OPF), most)
-      else cookie = based == BIO_BASED_NULL ? null_queue_bio(cpu, q, bio) : make_request(cpu, bio)
+      else if (based == BIO_BASED_NULL) cookie = null_queue_bio(cpu, q, bio)
+      else if (!pblk_make_rq(cpu, q, bio)) cookie = make_request(cpu, bio)
     }
     if (isDefined(TRACE_BUILD)) if (cookie != SUBMIT_AGAIN) entered(cpu, FN_blk_queue_exit)
   }

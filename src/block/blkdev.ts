@@ -51,6 +51,8 @@ export interface BlockLayer {
   file_io: ((job: number, iou: number) => void) | null
   /** Called once for every request of a bio that is freed (laptop mode), while it is set. */
   laptop_io_completion: ((q: request_queue) => void) | null
+  /** Answers of pblk to the core (HB_PBLK_*). */
+  lightnvm: ((what: number, a: number, b: number) => number) | null
 }
 
 /** What disks ask of the layer of files above them. */

@@ -51,6 +51,7 @@ export function blk_dev_init(
     nvme_handle_cqe: null,
     file_io: null,
     laptop_io_completion: null,
+    lightnvm: null,
   }
 }
 
@@ -158,6 +159,7 @@ const ANSWERS: Readonly<Record<number, Answer>> = {
 
 /** One call of the core. */
 export function block_host(blk: BlockLayer, what: number, a: number, b: number): number {
+  if (what >= L.HB_PBLK_END) return blk.lightnvm!(what, a >>> 0, b >>> 0)
   const answer = ANSWERS[what]
   if (!answer) throw new Error(`the core asked for ${what}, which nobody knows`)
   return Number(answer(blk, a >>> 0, b >>> 0) ?? 0)

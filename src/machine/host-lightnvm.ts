@@ -17,12 +17,21 @@ import {
   IOU_JOB,
   JOB_CPU,
   BIO_BASED_HOST,
+  HB_PBLK_END,
+  HB_PBLK_NEXT,
+  HC_VSLOTS,
   Q_BIO_BASED,
   Q_CAPACITY,
   Q_FLAGS,
   Q_LBA_SHIFT,
   Q_MAX_DISCARD,
   Q_MAX_SECTORS,
+  Q_TARGET,
+  RQ_HCTX,
+  RQ_TAG,
+  VS_PB,
+  VS_SIZE,
+  VS_USER,
 } from '../../assembly/layout.js'
 import { BLK_QC_T_NONE, QUEUE_FLAG_WC } from '../../assembly/nvme.js'
 import { blk_alloc_bio_queue, blk_cleanup_queue, blk_put_queue } from '../block/blk-mq-init.js'
@@ -34,9 +43,16 @@ import { openChannelExtension } from '../device/ocssd/extension.js'
 import type { OcssdRegion } from '../device/ocssd/memory.js'
 import { lightnvm, nvm_register_tgt_type } from '../drivers/lightnvm/core.js'
 import type { nvm_memory, tgt_bio, tgt_disk } from '../drivers/lightnvm/lightnvm.js'
+import { pblk } from '../drivers/lightnvm/pblk.js'
+import { pblk_answer, pblk_vector } from '../drivers/lightnvm/pblk-hot.js'
 import { tt_pblk } from '../drivers/lightnvm/pblk-init.js'
 import { tt_rrpc } from '../drivers/lightnvm/rrpc-init.js'
-import { nvme_nvm_init } from '../drivers/nvme/host/lightnvm.js'
+import {
+  nvme_nvm_end_vector,
+  nvme_nvm_init,
+  nvme_nvm_next,
+  nvme_nvm_queue,
+} from '../drivers/nvme/host/lightnvm.js'
 import type { nvme_core } from '../drivers/nvme/host/nvme.js'
 import { trace_call } from '../kernel/trace.js'
 
@@ -85,6 +101,8 @@ export class HostLightnvm {
   /** Queues of targets' disks, by name and by address. */
   readonly disks: Map<string, request_queue> = new Map()
   readonly #make: Map<number, (bio: tgt_bio) => number> = new Map()
+  /** Instances by the blocks that the core knows them by. */
+  readonly #shared: Map<number, pblk> = new Map()
   /** Queues that were planned at boot for targets of these names, so that jobs find them. */
   readonly #planned: ReadonlyMap<string, number>
 
@@ -96,6 +114,7 @@ export class HostLightnvm {
     this.#blk = blk
     this.#planned = planned
     this.lnvm = new lightnvm(blk.k, (_dev, name, make_rq) => this.#disk(name, make_rq))
+    blk.lightnvm = (what, a, b) => this.#answer(what, a, b)
     nvm_register_tgt_type(this.lnvm, tt_pblk({ seed, quirks: quirks.size > 0 }))
     nvm_register_tgt_type(this.lnvm, tt_rrpc({ quirks: name => quirks.has(name) }))
   }
@@ -119,13 +138,14 @@ export class HostLightnvm {
     let added = false
     const self = this
     return {
-      *add(capacity, write_cache) {
+      *add(capacity, write_cache, shared) {
         added = true
         trace_call(blk.k, 'blk_queue_max_hw_sectors')
         view.setU64(q.at + Q_CAPACITY, capacity)
         view.setU32(q.at + Q_MAX_SECTORS, MAX_SECTORS)
         view.setU32(q.at + Q_MAX_DISCARD, MAX_DISCARD_SECTORS)
         view.setU32(q.at + Q_LBA_SHIFT, 12)
+        view.setU32(q.at + Q_TARGET, shared)
         const flags = view.load(q.at + Q_FLAGS) & ~(1 << QUEUE_FLAG_WC)
         view.store(q.at + Q_FLAGS, flags | (Number(write_cache) << QUEUE_FLAG_WC))
         self.disks.set(name, q)
@@ -133,6 +153,8 @@ export class HostLightnvm {
       },
       *remove() {
         if (added) yield* del_gendisk(q)
+        view.setU32(q.at + Q_TARGET, 0)
+        self.#shared.clear()
         if (planned === undefined) yield* blk_cleanup_queue(q)
         self.disks.delete(name)
         self.#make.delete(q.at)
@@ -150,9 +172,14 @@ export class HostLightnvm {
 
   /** The make_request function of targets' disks. */
   make_request(bio: number): number {
+    const make_rq = this.#make.get(this.#blk.view.u32(bio + BIO_DISK))!
+    make_rq(this.#bio(bio))
+    return BLK_QC_T_NONE
+  }
+
+  #bio(bio: number): tgt_bio {
     const { view, core, cpus, k } = this.#blk
-    const make_rq = this.#make.get(view.u32(bio + BIO_DISK))!
-    make_rq({
+    return {
       opf: view.u32(bio + BIO_OPF),
       sector: view.u64(bio + BIO_SECTOR),
       bytes: view.u32(bio + BIO_SIZE),
@@ -167,7 +194,37 @@ export class HostLightnvm {
         core.bio_endio(here, bio)
         if (owner !== here) core.virtual_kick(owner)
       },
-    })
-    return BLK_QC_T_NONE
+    }
+  }
+
+  // ---------------------------------------------------------------- what the core asks
+
+  /** The instance that the core knows by a block. */
+  #pblk(at: number): pblk {
+    let found = this.#shared.get(at)
+    if (found === undefined) {
+      const all = this.lnvm.devices.flatMap(dev => dev.targets.map(one => one.private_data))
+      found = all.find(one => one instanceof pblk && one.shared.at === at) as pblk
+      this.#shared.set(at, found)
+    }
+    return found
+  }
+
+  /** HB_PBLK_*. */
+  #answer(what: number, a: number, b: number): number {
+    if (what === HB_PBLK_END) this.#end(a)
+    else if (what === HB_PBLK_NEXT)
+      nvme_nvm_next(this.lnvm.devices.find(dev => nvme_nvm_queue(dev) === a)!)
+    else pblk_answer(this.#pblk(a), what, b)
+    return 0
+  }
+
+  /** A command of the core has ended badly. */
+  #end(rq: number): void {
+    const { view } = this.#blk
+    const slot = view.u32(view.u32(rq + RQ_HCTX) + HC_VSLOTS) + view.u32(rq + RQ_TAG) * VS_SIZE
+    const one = this.#pblk(view.u32(slot + VS_PB))
+    const parts = { bio: this.#bio(view.u32(slot + VS_USER)), left: 1, status: 0 }
+    nvme_nvm_end_vector(one.dev.parent, rq, pblk_vector(one, slot, parts))
   }
 }

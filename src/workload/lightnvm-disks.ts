@@ -5,6 +5,7 @@
 //   makeTargets    before the jobs: the control node's ioctl for each target, in order
 //   removeTargets  after them: what is in buffers goes to the media, so that nothing is under way when all is counted
 
+import { VS_SIZE } from '../../assembly/layout.js'
 import type { DiskConfig, DiskTarget } from '../machine/config.js'
 import { UserError } from '../core/errors.js'
 import type { CellTimes } from '../device/ocssd/media.js'
@@ -41,6 +42,8 @@ const SLOTS = 1
 const PLAIN_BYTES = 2 ** 26
 /** Of the kernel's memory for a target: lists of commands, bios, and what the collector moves at once. */
 const TARGET_HEAP = 2 ** 26
+/** Hardware queues that have memory for commands of the core. */
+const MAX_QUEUES = 16
 /** A LUN that says "all" in the extended form. */
 const ALL_LUNS = 0xffff
 const DEFAULT_OP = 0xffff
@@ -186,13 +189,22 @@ export function targetDisk(spec: TargetSpec, parent: OcssdSpec): DiskConfig {
   }
 }
 
-/** Bytes of the kernel's memory that a target takes: lists and pieces, its buffer, metadata of open and collected lines. */
+/** What the kernel's allocator takes for so many bytes. */
+const allocated = (bytes: number): number => 2 ** Math.ceil(Math.log2(Math.max(bytes, 4096)))
+
+/**
+ * Bytes of the kernel's memory that a target takes: lists and pieces, its buffer, metadata of open and collected lines; pblk's
+ * table, lines and their bitmaps, and what its commands have for each tag.
+ */
 export function targetHeap(spec: TargetSpec, parent: OcssdSpec): number {
-  const { clba, wsOpt, mwCunits } = geometryOf(parent)
+  const { clba, wsOpt, mwCunits, chunks } = geometryOf(parent)
   const luns = lunsOf(spec, parent)
+  const table = allocated(8 * luns * chunks * clba) / (luns * chunks * clba < 2 ** 31 ? 2 : 1)
+  const lines = allocated(chunks * (64 + 4 * luns)) + chunks * allocated((luns * clba) / 8) * 2
+  const tags = allocated(VS_SIZE * parent.depth) * MAX_QUEUES
   const ring = 4 * luns * (Math.max(mwCunits, 8 * wsOpt) + wsOpt) * SECTOR_BYTES
   const line = 32 * (luns * clba * 8 + 64 * SECTOR_BYTES)
-  return TARGET_HEAP + ring + line
+  return TARGET_HEAP + ring + line + (spec.kind === 'pblk' ? table + lines + tags : 0)
 }
 
 // ---------------------------------------------------------------- life

@@ -452,7 +452,7 @@ function* make_target(
     return data
   }
   held.data = data
-  yield* disk.add(type.capacity(data), type.write_through !== true)
+  yield* disk.add(type.capacity(data), type.write_through !== true, type.share?.(data) ?? 0)
   const target = { name: create.tgtname, type, dev: tgt_dev, disk, private_data: data }
   if ((type.sysfs_init?.(data) ?? 0) !== 0) {
     yield* disk.remove()

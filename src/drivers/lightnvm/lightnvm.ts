@@ -259,6 +259,8 @@ export interface nvm_dev_ops {
   /** A block of the pool. */
   dev_dma_alloc(dev: nvm_dev): number
   dev_dma_free(dev: nvm_dev, address: number): void
+  /** The queue by which the core may send commands of its own (VS_*), and the namespace; null: none. */
+  core_queue?(dev: nvm_dev): { readonly q: number; readonly nsid: number } | null
 }
 
 /** Of get_l2p_tbl: a sector that is nowhere. */
@@ -345,14 +347,19 @@ export interface nvm_tgt_type<T = unknown> {
   /** The target's data or a negative error. */
   init(dev: nvm_tgt_dev, name: string, flags: number): Sleep<T | number>
   exit(private_data: T, graceful: boolean): Sleep<void>
+  /** The block by which the core knows it (Q_TARGET); 0: all bios are TypeScript's. */
+  share?(private_data: T): number
   sysfs_init?(private_data: T): number
   sysfs_exit?(private_data: T): void
 }
 
 /** A target's disk, as the block layer has it. */
 export interface tgt_disk {
-  /** device_add_disk: it can be opened from now on. `capacity` in 512 bytes; `write_cache`: flushes come. */
-  add(capacity: number, write_cache: boolean): Sleep<void>
+  /**
+   * device_add_disk: it can be opened from now on. `capacity` in 512 bytes; `write_cache`: flushes come; `shared`: what the
+   * core knows it by, 0 = nothing.
+   */
+  add(capacity: number, write_cache: boolean, shared: number): Sleep<void>
   /** del_gendisk, and the queue's end. */
   remove(): Sleep<void>
   /** put_disk: the last who held the queue lets go of it. */

@@ -6,6 +6,7 @@
 //
 // FUA alone goes unseen in 4.19; here it is taken as PREFLUSH unless quirks=4.19.
 
+import { PB_SPACE_WATCH, PBS_PARKED } from '../../../assembly/layout.js'
 import { BLK_STS_IOERR, REQ_FUA, REQ_PREFLUSH } from '../../../assembly/nvme.js'
 import type { Sleep } from '../../kernel/core.js'
 import { msecs_to_jiffies } from '../../kernel/time.js'
@@ -111,6 +112,7 @@ export function pblk_write_or_park(pblk: pblk, part: write_part): number {
   const ret = pblk.parked.length > 0 ? NVM_IO_REQUEUE : pblk_write_to_cache(pblk, part)
   if (ret !== NVM_IO_REQUEUE) return ret
   pblk.parked.push(part)
+  pblk.shared.slow(PBS_PARKED, true)
   if (pblk.parked.length === 1) {
     const work = new work_struct(pblk.k, pblk)
     INIT_WORK(work, pblk_parked_ws)
@@ -134,6 +136,7 @@ function* pblk_parked_ws(work: work_struct<pblk>): Sleep<void> {
     const ret = pblk_write_to_cache(pblk, part)
     if (ret !== NVM_IO_REQUEUE) {
       parked.shift()
+      pblk.shared.slow(PBS_PARKED, parked.length > 0)
       settle(part, ret)
       continue
     }
@@ -145,6 +148,7 @@ function* pblk_parked_ws(work: work_struct<pblk>): Sleep<void> {
     }
     const { synced } = rwb
     const { rb_user_max, rb_user_cnt } = pblk.rl
+    pblk.shared.watch(PB_SPACE_WATCH, 1)
     yield* wait_event_timeout(
       pblk.space,
       () =>
@@ -154,5 +158,6 @@ function* pblk_parked_ws(work: work_struct<pblk>): Sleep<void> {
         pblk.rl.rb_user_cnt !== rb_user_cnt,
       msecs_to_jiffies(pblk.k, LOOK_AGAIN_MS),
     )
+    pblk.shared.watch(PB_SPACE_WATCH, -1)
   }
 }

@@ -14,19 +14,13 @@
 // forgotten; chunks that were never written since their last erase are not erased again, which a device of revision 2.0
 // would refuse.
 
+import { PB_SPACE_WATCH } from '../../../assembly/layout.js'
 import { printk, type Sleep } from '../../kernel/core.js'
 import { enter, leave } from '../../kernel/trace.js'
 import { wait_event, wake_up_all } from '../../kernel/wait.js'
 import { INIT_WORK, queue_work } from '../../kernel/workqueue-queue.js'
 import { work_struct } from '../../kernel/workqueue-structs.js'
-import {
-  bitmap_alloc,
-  bitmap_set,
-  bitmap_weight,
-  find_next_zero_bit,
-  set_bit,
-  test_bit,
-} from './bitmap.js'
+import { bitmap_set, bitmap_weight, find_next_zero_bit, set_bit, test_bit } from './bitmap.js'
 import {
   PBLK_LINEGC_NONE,
   PBLK_LINESTATE_BAD,
@@ -96,8 +90,7 @@ export function pblk_line_get_erase(pblk: pblk): pblk_line | null {
 
 export function pblk_line_alloc_bitmaps(pblk: pblk, line: pblk_line): void {
   const t = enter(pblk.k, 'pblk_line_alloc_bitmaps')
-  line.map_bitmap = bitmap_alloc(pblk.lm.sec_per_line)
-  line.invalid_bitmap = bitmap_alloc(pblk.lm.sec_per_line)
+  line.alloc_bitmaps(pblk.lm.sec_per_line)
   leave(pblk.k, t)
 }
 
@@ -150,7 +143,9 @@ export function* pblk_line_setup_metadata(pblk: pblk, line: pblk_line): Sleep<vo
   const { bufs } = pblk.l_mg
   let buf = bufs.find(one => one.line === null)
   if (buf === undefined) {
+    pblk.shared.watch(PB_SPACE_WATCH, 1)
     yield* wait_event(pblk.space, () => bufs.some(one => one.line === null))
+    pblk.shared.watch(PB_SPACE_WATCH, -1)
     buf = bufs.find(one => one.line === null)!
   }
   buf.line = line
@@ -334,7 +329,7 @@ export function pblk_line_close(pblk: pblk, line: pblk_line): void {
   line.state = PBLK_LINESTATE_CLOSED
   line.gc_group = PBLK_LINEGC_NONE
   move_to(line, pblk_line_gc_list(pblk, line))
-  line.map_bitmap = null
+  line.free_map()
   if (line.meta !== null) line.meta.line = null
   line.meta = null
   leave(pblk.k, t)

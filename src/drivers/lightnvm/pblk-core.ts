@@ -8,6 +8,7 @@
 //   gc      a ring entry of the collector: only if the lba still means the sector that was read
 //   dev     the media, when an entry leaves the ring: only if the lba still means that entry
 
+import { PB_KICK_STAMP, PB_WATCH, PB_WRITER_SLEEPS } from '../../../assembly/layout.js'
 import { printk, type Sleep } from '../../kernel/core.js'
 import { msecs_to_jiffies } from '../../kernel/time.js'
 import { mod_timer } from '../../kernel/timer.js'
@@ -113,7 +114,9 @@ export function* pblk_submit_io_sync(pblk: pblk, rqd: nvm_rq): Sleep<number> {
 
 /** Waits until nothing is in flight. */
 export function* pblk_wait_for_io(pblk: pblk): Sleep<void> {
+  pblk.shared.watch(PB_WATCH, 1)
   yield* wait_event(pblk.io_wait, () => pblk.inflight_io === 0)
+  pblk.shared.watch(PB_WATCH, -1)
 }
 
 export function pblk_log_write_err(pblk: pblk, rqd: nvm_rq): void {
@@ -332,8 +335,11 @@ const WRITER_TIMER_MS = 1000
 
 /** Wakes the writer, now and again later. */
 export function pblk_wake_writer(pblk: pblk): void {
+  const { k, shared } = pblk
   if (pblk.writer_ts !== null) wake_up_process(pblk.writer_ts)
-  mod_timer(pblk.wtimer!, pblk.k.jiffies + msecs_to_jiffies(pblk.k, WRITER_TIMER_MS))
+  mod_timer(pblk.wtimer!, k.jiffies + msecs_to_jiffies(k, WRITER_TIMER_MS))
+  shared.put(PB_WRITER_SLEEPS, 0)
+  shared.put(PB_KICK_STAMP, k.jiffies)
 }
 
 export function pblk_write_kick(pblk: pblk): void {

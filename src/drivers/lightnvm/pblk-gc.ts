@@ -16,6 +16,7 @@
 //
 // A sector that cannot be read keeps its line: it is closed again (4.19 frees it, data and all).
 
+import { PB_SPACE_WATCH } from '../../../assembly/layout.js'
 import { printk, type Sleep, TASK_INTERRUPTIBLE } from '../../kernel/core.js'
 import { semaphore, down, up } from '../../kernel/semaphore.js'
 import {
@@ -205,6 +206,7 @@ function* pblk_write_gc_to_cache(pblk: pblk, gc_rq: pblk_gc_rq): Sleep<void> {
     if (pblk.want_meta) pblk_write_kick(pblk)
     const { synced } = pblk.rwb
     const { rb_gc_max, rb_gc_cnt, rb_user_active } = pblk.rl
+    pblk.shared.watch(PB_SPACE_WATCH, 1)
     yield* wait_event_timeout(
       pblk.space,
       () =>
@@ -216,6 +218,7 @@ function* pblk_write_gc_to_cache(pblk: pblk, gc_rq: pblk_gc_rq): Sleep<void> {
         pblk.rl.rb_user_active !== rb_user_active,
       msecs_to_jiffies(pblk.k, LOOK_AGAIN_MS),
     )
+    pblk.shared.watch(PB_SPACE_WATCH, -1)
     pos = pblk_rb_may_write_gc(pblk, n)
   }
   if (pos >= 0) {

@@ -5,6 +5,13 @@
 //   pblk_exit   collector ends; gracefully: the ring is written, the open line padded and closed; writer ends
 //   pblk_make_rq  a bio: discard, read in parts of 64 sectors, write in parts that the ring can take
 
+import {
+  PB_DATA_LINE,
+  PB_ERASE_LINE,
+  PB_SIZE,
+  PB_SPACE_WATCH,
+  PU_SIZE,
+} from '../../../assembly/layout.js'
 import { BLK_STS_IOERR, REQ_OP_DISCARD, REQ_OP_MASK, REQ_OP_READ } from '../../../assembly/nvme.js'
 import { REQ_PREFLUSH } from '../../../assembly/nvme.js'
 import { Prng } from '../../core/prng.js'
@@ -70,8 +77,10 @@ import {
   pblk_line_meta_init,
   pblk_set_provision,
 } from './pblk-geometry.js'
+import { pblk_share } from './pblk-hot.js'
 import { move_to } from './pblk-line-list.js'
-import { emeta_len, smeta_len } from './pblk-meta.js'
+import { emeta_len, emeta_to_lbas, smeta_len } from './pblk-meta.js'
+import { pblk_line_bytes } from './pblk-shared.js'
 import { pblk_recov_pad_oob } from './pblk-pad.js'
 import {
   pblk_rb_calculate_size,
@@ -254,6 +263,28 @@ function setup_lines(pblk: pblk): number {
   return free
 }
 
+/** The two lines that are open, which the core knows as well. */
+function open_lines(pblk: pblk): Pick<pblk['l_mg'], 'data_line' | 'data_next'> {
+  const { shared } = pblk
+  let [data, next]: (pblk_line | null)[] = [null, null]
+  return {
+    get data_line() {
+      return data
+    },
+    set data_line(line) {
+      data = line
+      shared.put(PB_DATA_LINE, line?.at ?? 0)
+    },
+    get data_next() {
+      return next
+    },
+    set data_next(line) {
+      next = line
+      shared.put(PB_ERASE_LINE, line?.at ?? 0)
+    },
+  }
+}
+
 function* pblk_lines_init(pblk: pblk): Sleep<number> {
   const { geo } = pblk
   const lm = pblk_line_meta_init(geo)
@@ -263,7 +294,7 @@ function* pblk_lines_init(pblk: pblk): Sleep<number> {
   }
   pblk.lm = lm
   const list = (): Set<pblk_line> => new Set()
-  pblk.l_mg = {
+  pblk.l_mg = Object.assign(open_lines(pblk), {
     nr_free_lines: 0,
     free_list: list(),
     bad_list: list(),
@@ -276,29 +307,24 @@ function* pblk_lines_init(pblk: pblk): Sleep<number> {
     gc_werr_list: list(),
     emeta_list: list(),
     pending: [],
-    data_line: null,
-    data_next: null,
     bufs: [],
     d_seq_nr: 0,
-  }
-  pblk.lines = Array.from({ length: geo.num_chk }, (_, id) => new pblk_line(id, geo.all_luns))
+  })
+  const each = pblk_line_bytes(geo.all_luns)
+  const at = pblk.memory.alloc(each * geo.num_chk)
+  pblk.lines = Array.from(
+    { length: geo.num_chk },
+    (_, id) => new pblk_line(pblk.memory, at + id * each, id, geo.all_luns),
+  )
   const failed = yield* read_chunks(pblk)
   if (failed !== 0) return failed
-  for (let i = 0; i < PBLK_DATA_LINES; i++)
-    pblk.l_mg.bufs.push({
-      smeta: pblk.memory.alloc(smeta_len(pblk)),
-      emeta: pblk.memory.alloc(emeta_len(pblk)),
-      line: null,
-    })
+  for (let i = 0; i < PBLK_DATA_LINES; i++) {
+    const smeta = pblk.memory.alloc(smeta_len(pblk))
+    const emeta = pblk.memory.alloc(emeta_len(pblk))
+    pblk.l_mg.bufs.push({ smeta, emeta, lbas: emeta_to_lbas(pblk, emeta), line: null })
+  }
   pblk.pad_page = pblk.memory.alloc(SECTOR_BYTES)
   return pblk_set_provision(pblk, setup_lines(pblk))
-}
-
-function new_limiter(): pblk['rl'] {
-  const zero = { high: 0, high_pw: 0, rb_windows_pw: 0, rb_budget: 0, rb_max_io: 0, rb_user_max: 0 }
-  const counts = { rb_gc_max: 0, rb_user_cnt: 0, rb_gc_cnt: 0, rb_space: -1, rb_user_active: false }
-  const rest = { rb_state: 0, rsv_blocks: 0, free_blocks: 0, free_user_blocks: 0, werr_lines: 0 }
-  return { ...zero, ...counts, ...rest, nr_secs: 0, u_timer: null }
 }
 
 function pblk_rwb_init(pblk: pblk): void {
@@ -313,9 +339,12 @@ function pblk_rwb_init(pblk: pblk): void {
 function* pblk_l2p_init(pblk: pblk, factory: boolean): Sleep<number> {
   const small = pblk.cached_base === 2 ** 31
   const { nr_secs } = pblk.rl
-  pblk.trans_map = (small ? new Uint32Array(nr_secs) : new Float64Array(nr_secs)).fill(
-    pblk.addr_empty,
-  )
+  const { buffer } = pblk.memory.words
+  const at = pblk.memory.alloc(nr_secs * (small ? 4 : 8))
+  pblk.trans_map = small
+    ? new Uint32Array(buffer, at, nr_secs)
+    : new Float64Array(buffer, at, nr_secs)
+  pblk.trans_map.fill(pblk.addr_empty)
   return yield* pblk_l2p_recover(pblk, factory)
 }
 
@@ -373,7 +402,6 @@ export function* pblk_init(
   const { k } = dev.parent
   const t = enter(k, 'pblk_init')
   const one = new pblk(dev, name, options)
-  one.rl = new_limiter()
   one.gc = pblk_gc_new(one)
   const failed = yield* make(one, (flags & NVM_TARGET_FACTORY) !== 0)
   if (failed !== 0) {
@@ -412,7 +440,9 @@ function* pblk_flush_writer(pblk: pblk): Sleep<void> {
   pblk_write_kick(pblk)
   while (pblk_rb_sync_count(pblk) > 0 && !pblk.failed) {
     const { synced } = pblk.rwb
+    pblk.shared.watch(PB_SPACE_WATCH, 1)
     yield* wait_event(pblk.space, () => pblk.rwb.synced !== synced || pblk.failed)
+    pblk.shared.watch(PB_SPACE_WATCH, -1)
     pblk_write_kick(pblk)
   }
 }
@@ -469,6 +499,13 @@ function* pblk_free(pblk: pblk): Sleep<void> {
     pblk.memory.free(buf.emeta, emeta_len(pblk))
   }
   if (pblk.pad_page !== 0) pblk.memory.free(pblk.pad_page, SECTOR_BYTES)
+  for (const line of pblk.lines) line.free_bitmaps()
+  const bytes = pblk_line_bytes(pblk.geo.all_luns) * pblk.lines.length
+  if (bytes > 0) pblk.memory.free(pblk.lines[0].at, bytes)
+  const { byteOffset, byteLength } = pblk.trans_map
+  if (byteLength > 0) pblk.memory.free(byteOffset, byteLength)
+  if (pblk.units !== 0) pblk.memory.free(pblk.units, (pblk.t_line / pblk.t_ch) * PU_SIZE)
+  pblk.memory.free(pblk.shared.at, PB_SIZE)
 }
 
 /** The instance ends; gracefully, so that the next one need not search. */
@@ -489,6 +526,7 @@ export function tt_pblk(options: pblk_options = {}): nvm_tgt_type<pblk> {
     capacity: pblk_capacity,
     init: (dev, name, flags) => pblk_init(dev, name, flags, options),
     exit: pblk_exit,
+    share: pblk_share,
     sysfs_init: pblk => {
       trace_call(pblk.k, 'pblk_sysfs_init')
       return 0

@@ -5,6 +5,7 @@
 // power loss would take data that had been flushed. So a line waits until the ring has been written as far as it goes now
 // (pending), unless quirks=4.19 asks for the old way. Data in the ring never need more room than the open lines have.
 
+import { PB_PENDING } from '../../../assembly/layout.js'
 import { enter, leave } from '../../kernel/trace.js'
 import { waitqueue_active, wake_up_all } from '../../kernel/wait.js'
 import {
@@ -21,8 +22,7 @@ import { pblk_rl_free_lines_inc, pblk_rl_werr_line_out } from './pblk-rl.js'
 
 /** Bitmaps and lists go. */
 export function pblk_line_free(line: pblk_line): void {
-  line.map_bitmap = null
-  line.invalid_bitmap = null
+  line.free_bitmaps()
   line.lba_list = null
 }
 
@@ -41,7 +41,8 @@ function put_back(pblk: pblk, line: pblk_line): void {
   move_to(line, pblk_line_gc_list(pblk, line))
 }
 
-function __pblk_line_put(pblk: pblk, line: pblk_line): void {
+/** Nobody refers to a line any more. */
+export function __pblk_line_put(pblk: pblk, line: pblk_line): void {
   const t = enter(pblk.k, '__pblk_line_put')
   if (line.victim) {
     line.victim = false
@@ -62,7 +63,10 @@ function __pblk_line_put(pblk: pblk, line: pblk_line): void {
     }
     const { taken, synced } = pblk.rwb
     if (pblk.quirks || taken === synced) pblk_line_is_free(pblk, line)
-    else pblk.l_mg.pending.push({ line, upTo: taken })
+    else {
+      pblk.l_mg.pending.push({ line, upTo: taken })
+      pblk.shared.put(PB_PENDING, pblk.l_mg.pending.length)
+    }
   }
   leave(pblk.k, t)
 }
@@ -78,5 +82,6 @@ export function pblk_lines_settle(pblk: pblk): void {
   if (pending.length === 0) return
   while (pending.length > 0 && pending[0].upTo <= pblk.rwb.synced)
     pblk_line_is_free(pblk, pending.shift()!.line)
+  pblk.shared.put(PB_PENDING, pending.length)
   if (waitqueue_active(pblk.space)) wake_up_all(pblk.space)
 }

@@ -1,6 +1,7 @@
 // What pblk writes and reads of whole lines by itself: smeta, emeta, erases. A part of drivers/lightnvm/pblk-core.c of
 // Linux 4.19.
 
+import { PB_WATCH } from '../../../assembly/layout.js'
 import { printk, type Sleep } from '../../kernel/core.js'
 import { enter, leave, trace_call } from '../../kernel/trace.js'
 import { wait_event, waitqueue_active, wake_up_all } from '../../kernel/wait.js'
@@ -222,7 +223,11 @@ export function* pblk_line_wait_erased(pblk: pblk, line: pblk_line): Sleep<numbe
     if (line.left_eblks > 0) {
       const failed = yield* pblk_line_erase(pblk, line)
       if (failed !== 0) return failed
-    } else yield* wait_event(pblk.io_wait, () => line.left_seblks === 0)
+    } else {
+      pblk.shared.watch(PB_WATCH, 1)
+      yield* wait_event(pblk.io_wait, () => line.left_seblks === 0)
+      pblk.shared.watch(PB_WATCH, -1)
+    }
   }
   return 0
 }

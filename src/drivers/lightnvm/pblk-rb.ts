@@ -29,11 +29,12 @@ import {
   PBLK_WRITTEN_DATA,
   type pblk,
   type pblk_line,
-  type pblk_rb,
+  pblk_rb,
   pblk_t_line,
   pblk_t_pos,
   pblk_t_sec,
 } from './pblk.js'
+import { PBLK_RB_ENTRY } from './pblk-shared.js'
 import { pblk_update_map_cache, pblk_update_map_dev, pblk_update_map_gc } from './pblk-core.js'
 import { pblk_line_put, pblk_lines_settle } from './pblk-line-free.js'
 import {
@@ -62,27 +63,17 @@ export function pblk_rb_back_thres(pblk: pblk): number {
 /** A ring of `nr_entries` (a power of two). */
 export function pblk_rb_init(pblk: pblk, nr_entries: number): pblk_rb {
   const t = enter(pblk.k, 'pblk_rb_init')
-  const rb: pblk_rb = {
-    nr_entries,
-    mem: 0,
-    subm: 0,
-    sync: 0,
-    l2p_update: 0,
-    flush_point: -1,
-    taken: 0,
-    synced: 0,
-    back_thres: pblk_rb_back_thres(pblk),
-    data: pblk.memory.alloc(nr_entries * SECTOR_BYTES),
-    lba: new Float64Array(nr_entries).fill(ADDR_EMPTY),
-    ppa: new Float64Array(nr_entries).fill(pblk.addr_empty),
-    flags: new Uint32Array(nr_entries).fill(PBLK_WRITABLE_ENTRY),
-    bios: Array.from({ length: nr_entries }, () => null),
-  }
+  const data = pblk.memory.alloc(nr_entries * PBLK_RB_ENTRY)
+  const back = pblk_rb_back_thres(pblk)
+  const rb = new pblk_rb(pblk.memory, pblk.shared.at, nr_entries, back, data)
+  rb.lba.fill(ADDR_EMPTY)
+  rb.ppa.fill(pblk.addr_empty)
+  rb.flags.fill(PBLK_WRITABLE_ENTRY)
   return leave(pblk.k, t, rb)
 }
 
 export function pblk_rb_free(pblk: pblk): void {
-  pblk.memory.free(pblk.rwb.data, pblk.rwb.nr_entries * SECTOR_BYTES)
+  pblk.memory.free(pblk.rwb.data, pblk.rwb.nr_entries * PBLK_RB_ENTRY)
 }
 
 function pblk_rb_ring_count(rb: pblk_rb, head: number, tail: number): number {

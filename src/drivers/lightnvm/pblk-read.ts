@@ -54,7 +54,7 @@ import {
 import { pblk_line_put } from './pblk-line-free.js'
 import { pblk_rb_copy_to_bio } from './pblk-rb.js'
 
-interface r_private {
+export interface r_private {
   readonly pblk: pblk
   readonly parts: bio_parts
 }
@@ -96,7 +96,7 @@ function __pblk_end_io_read(pblk: pblk, rqd: nvm_rq, put: boolean): void {
   leave(pblk.k, t)
 }
 
-function pblk_end_io_read(rqd: nvm_rq): void {
+export function pblk_end_io_read(rqd: nvm_rq): void {
   const { pblk, parts } = rqd.private as r_private
   const t = enter(pblk.k, 'pblk_end_io_read')
   if (rqd.error !== 0) pblk_log_read_err(pblk, rqd)

@@ -166,7 +166,7 @@ function close(pblk: pblk, line: pblk_line): void {
   line.state = PBLK_LINESTATE_CLOSED
   line.gc_group = PBLK_LINEGC_NONE
   line.left_msecs = 0
-  line.map_bitmap = null
+  line.free_map()
   move_to(line, pblk_line_gc_list(pblk, line))
 }
 

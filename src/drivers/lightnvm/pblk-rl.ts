@@ -10,6 +10,7 @@
 // Counts of entries in the ring fall when an entry leaves it (its L2P moves on), not when it is persisted. `rb_space`
 // counts down once a line could not be had, so that what is left can be written and nothing more.
 
+import { PB_RL_STAMP } from '../../../assembly/layout.js'
 import { jiffies_to_msecs, msecs_to_jiffies } from '../../kernel/time.js'
 import { del_timer, mod_timer, timer_setup } from '../../kernel/timer.js'
 import { timer_list } from '../../kernel/timer-wheel.js'
@@ -61,9 +62,15 @@ export function pblk_rl_user_in(pblk: pblk, n: number): void {
   const { rl } = pblk
   rl.rb_user_cnt += n
   rl.rb_user_active = true
-  if (rl.u_timer !== null)
-    mod_timer(rl.u_timer, pblk.k.jiffies + msecs_to_jiffies(pblk.k, USER_ACTIVE_MS))
+  pblk_rl_user_timer(pblk)
   leave(pblk.k, t)
+}
+
+/** Users have written just now. */
+export function pblk_rl_user_timer(pblk: pblk): void {
+  const { k, u_timer, shared } = pblk
+  if (u_timer !== null) mod_timer(u_timer, k.jiffies + msecs_to_jiffies(k, USER_ACTIVE_MS))
+  shared.put(PB_RL_STAMP, k.jiffies)
 }
 
 export function pblk_rl_gc_in(pblk: pblk, n: number): void {
@@ -164,7 +171,7 @@ function pblk_rl_u_timer(timer: timer_list<pblk>): void {
 }
 
 export function pblk_rl_free(pblk: pblk): void {
-  if (pblk.rl.u_timer !== null) del_timer(pblk.rl.u_timer)
+  if (pblk.u_timer !== null) del_timer(pblk.u_timer)
 }
 
 /** ceil(log2(n)); n from 1. */
@@ -191,14 +198,14 @@ export function pblk_rl_init(pblk: pblk, budget: number, op_blks: number, blk_me
   rl.rb_gc_max = 0
   rl.rb_state = PBLK_RL_HIGH
   rl.rb_space = -1
-  rl.u_timer = new timer_list(pblk.k, pblk)
-  timer_setup(rl.u_timer, pblk_rl_u_timer)
+  pblk.u_timer = new timer_list(pblk.k, pblk)
+  timer_setup(pblk.u_timer, pblk_rl_u_timer)
   leave(pblk.k, t)
 }
 
 /** Milliseconds until users count as inactive, for what the instance tells of itself. */
 export function pblk_rl_active_ms(pblk: pblk): number {
-  const { u_timer, rb_user_active } = pblk.rl
-  if (!rb_user_active || u_timer === null) return 0
+  const { u_timer, rl } = pblk
+  if (!rl.rb_user_active || u_timer === null) return 0
   return jiffies_to_msecs(pblk.k, Math.max(0, u_timer.expires - pblk.k.jiffies))
 }

@@ -9,6 +9,7 @@
 // A piece of emeta goes to half of the LUNs away from the data beside it. When a newcomer waits for a line's emeta, it goes
 // without data.
 
+import { PB_WRITER_SLEEPS } from '../../../assembly/layout.js'
 import { BLK_STS_IOERR } from '../../../assembly/nvme.js'
 import { printk, type Sleep, TASK_INTERRUPTIBLE } from '../../kernel/core.js'
 import { io_schedule, kthread_should_stop, set_current_state } from '../../kernel/task.js'
@@ -440,6 +441,7 @@ export function* pblk_write_ts(pblk: pblk): Sleep<void> {
   while (!kthread_should_stop(pblk.k)) {
     if (yield* pblk_submit_write(pblk)) continue
     set_current_state(pblk.k, TASK_INTERRUPTIBLE)
+    pblk.shared.put(PB_WRITER_SLEEPS, 1)
     yield* io_schedule(pblk.k, 'data to write')
   }
   leave(pblk.k, t)

@@ -28,8 +28,25 @@ import type { semaphore } from '../../kernel/semaphore.js'
 import type { timer_list } from '../../kernel/timer-wheel.js'
 import type { wait_queue_head } from '../../kernel/wait.js'
 import type { workqueue_struct } from '../../kernel/workqueue-structs.js'
+import {
+  PB_INFLIGHT,
+  PB_PAD_WA,
+  PB_RL_SPACE,
+  PB_SIZE,
+  PB_SLOW,
+  PB_USER_WA,
+  PBS_FAILED,
+} from '../../../assembly/layout.js'
 import type { nvm_geo, nvm_memory, nvm_rq, nvm_tgt_dev, tgt_bio } from './lightnvm.js'
 import { ppa_ch, ppa_chk, ppa_lun, ppa_of, ppa_sec } from './lightnvm.js'
+import {
+  type flush_bio,
+  pblk_block,
+  type pblk_line,
+  type pblk_meta_buf,
+  type pblk_rb,
+  pblk_rl,
+} from './pblk-shared.js'
 
 export const PBLK_EXPOSED_PAGE_SIZE = 4096
 export const PBLK_MAX_REQ_ADDRS = 64
@@ -45,12 +62,25 @@ export const PBLK_COMMAND_TIMEOUT_MS = 30000
 export const ADDR_EMPTY = -1
 
 // Flags of a ring entry.
-export const PBLK_IOTYPE_USER = 1
-export const PBLK_IOTYPE_GC = 2
-export const PBLK_FLUSH_ENTRY = 4
-export const PBLK_WRITTEN_DATA = 8
-export const PBLK_SUBMITTED_ENTRY = 16
-export const PBLK_WRITABLE_ENTRY = 32
+export {
+  PBLK_FLUSH_ENTRY,
+  PBLK_IOTYPE_GC,
+  PBLK_IOTYPE_USER,
+  PBLK_LINESTATE_CLOSED,
+  PBLK_LINESTATE_OPEN,
+  PBLK_SUBMITTED_ENTRY,
+  PBLK_WRITABLE_ENTRY,
+  PBLK_WRITTEN_DATA,
+} from '../../../assembly/layout.js'
+export {
+  type flush_bio,
+  PBLK_LINEGC_NONE,
+  PBLK_LINESTATE_NEW,
+  PBLK_LINETYPE_FREE,
+  pblk_line,
+  pblk_rb,
+  pblk_rl,
+} from './pblk-shared.js'
 
 // States of an instance.
 export const PBLK_STATE_RUNNING = 0
@@ -59,18 +89,13 @@ export const PBLK_STATE_RECOVERING = 2
 export const PBLK_STATE_STOPPED = 3
 
 // States, types and groups of lines.
-export const PBLK_LINESTATE_NEW = 9
 export const PBLK_LINESTATE_FREE = 10
-export const PBLK_LINESTATE_OPEN = 11
-export const PBLK_LINESTATE_CLOSED = 12
 export const PBLK_LINESTATE_GC = 13
 export const PBLK_LINESTATE_BAD = 14
 export const PBLK_LINESTATE_CORRUPT = 15
 
-export const PBLK_LINETYPE_FREE = 0
 export const PBLK_LINETYPE_DATA = 2
 
-export const PBLK_LINEGC_NONE = 20
 export const PBLK_LINEGC_EMPTY = 21
 export const PBLK_LINEGC_LOW = 22
 export const PBLK_LINEGC_MID = 23
@@ -104,73 +129,6 @@ export interface pblk_line_meta {
   readonly meta_distance: number
 }
 
-/** A buffer for a line's metadata on its way to the media. */
-export interface pblk_meta_buf {
-  /** Addresses in memory, and whose they are. */
-  readonly smeta: number
-  readonly emeta: number
-  line: pblk_line | null
-}
-
-export class pblk_line {
-  readonly id: number
-  state: number = PBLK_LINESTATE_NEW
-  type: number = PBLK_LINETYPE_FREE
-  gc_group: number = PBLK_LINEGC_NONE
-  seq_nr = 0
-  /** One byte for each chunk: bad; erased, or bad; written since its last erase. */
-  readonly blk_bitmap: Uint8Array
-  readonly erase_bitmap: Uint8Array
-  readonly written: Uint8Array
-  /** Chunks that are good; left to be erased, and not yet erased. */
-  blk_in_line = 0
-  left_eblks = 0
-  left_seblks = 0
-  /** Sectors that a write may still take, and where the next may be. */
-  cur_sec = 0
-  left_msecs = 0
-  sec_in_line = 0
-  /** Valid sectors. */
-  vsc = 0
-  nr_valid_lbas = 0
-  smeta_ssec = 0
-  emeta_ssec = 0
-  map_bitmap: Uint32Array | null = null
-  invalid_bitmap: Uint32Array | null = null
-  /** Writes that have ended, by LUN: sectors from the start of the chunk. */
-  readonly done: Uint32Array
-  /** What the device said of its chunks when the instance was made: states, write pointers. */
-  readonly chk_state: Uint8Array
-  readonly chk_wp: Uint32Array
-  meta: pblk_meta_buf | null = null
-  /** Sectors of emeta submitted, and written. */
-  emeta_mem = 0
-  emeta_sync = 0
-  /** Sectors of data being written; entries of the ring mapped here that have not left it. */
-  inflight = 0
-  sec_to_update = 0
-  meta_distance = 0
-  ref = 0
-  has_write_err = false
-  /** The list of lbas, kept in memory where the media has none that is right. */
-  lba_list: Float64Array | null = null
-  gc_failed = false
-  /** The collector has it in hand. */
-  victim = false
-  /** The set of `pblk_line_mgmt` that it is in. */
-  list: Set<pblk_line> | null = null
-
-  constructor(id: number, luns: number) {
-    this.id = id
-    this.blk_bitmap = new Uint8Array(luns)
-    this.erase_bitmap = new Uint8Array(luns)
-    this.written = new Uint8Array(luns)
-    this.done = new Uint32Array(luns)
-    this.chk_state = new Uint8Array(luns)
-    this.chk_wp = new Uint32Array(luns)
-  }
-}
-
 export interface pblk_line_mgmt {
   nr_free_lines: number
   readonly free_list: Set<pblk_line>
@@ -193,55 +151,6 @@ export interface pblk_line_mgmt {
 }
 
 // ---------------------------------------------------------------- ring, limiter, collector
-
-export interface pblk_rb {
-  readonly nr_entries: number
-  /** Positions: next free, submitted, persisted, L2P moved on. */
-  mem: number
-  subm: number
-  sync: number
-  l2p_update: number
-  /** The last entry that must be written now; -1: none. */
-  flush_point: number
-  /** Entries ever taken, and ever persisted. */
-  taken: number
-  synced: number
-  /** Entries behind an entry that must be persisted before it leaves the ring. */
-  readonly back_thres: number
-  /** Address of entry 0's page. */
-  readonly data: number
-  readonly lba: Float64Array
-  readonly ppa: Float64Array
-  readonly flags: Uint32Array
-  readonly bios: (flush_bio[] | null)[]
-}
-
-/** A bio that ends when an entry is persisted. */
-export interface flush_bio {
-  end(status: number): void
-}
-
-export interface pblk_rl {
-  high: number
-  high_pw: number
-  rb_windows_pw: number
-  rb_budget: number
-  rb_max_io: number
-  rb_user_max: number
-  rb_gc_max: number
-  rb_user_cnt: number
-  rb_gc_cnt: number
-  /** Entries that may still be taken; -1: no limit. */
-  rb_space: number
-  rb_user_active: boolean
-  rb_state: number
-  rsv_blocks: number
-  free_blocks: number
-  free_user_blocks: number
-  werr_lines: number
-  nr_secs: number
-  u_timer: timer_list<pblk> | null
-}
 
 export interface pblk_gc_rq {
   readonly line: pblk_line
@@ -314,7 +223,8 @@ export class pblk {
   lines: pblk_line[] = []
   luns: pblk_lun[] = []
   rwb!: pblk_rb
-  rl!: pblk_rl
+  readonly rl: pblk_rl
+  u_timer: timer_list<pblk> | null = null
   gc!: pblk_gc
   instance_uuid: Uint8Array = new Uint8Array(16)
   has_uuid = false
@@ -336,9 +246,7 @@ export class pblk {
   t_line = 0
 
   // Counters.
-  user_wa = 0
   gc_wa = 0
-  pad_wa = 0
   trip = { user: 0, gc: 0, pad: 0, flush: 0 }
   nr_flush = 0
   pad_dist: number[] = []
@@ -349,9 +257,6 @@ export class pblk {
   read_high_ecc = 0
   erase_failed = 0
   recov_pads = 0
-  /** Commands and requests of this instance that are under way. */
-  inflight_io = 0
-
   readonly compl_list: nvm_rq[] = []
   readonly resubmit_list: pblk_c_ctx[] = []
   readonly rqds: nvm_rq[] = []
@@ -363,27 +268,68 @@ export class pblk {
   close_wq: workqueue_struct | null = null
   bb_wq: workqueue_struct | null = null
   r_end_wq: workqueue_struct | null = null
-  /** A page of zeros, for padding. */
+  /** A page of zeros, for padding; what the core knows of units. 0: not there. */
   pad_page = 0
+  units = 0
   /** Writes that wait for room in the ring, in order. */
   readonly parked: write_part[] = []
   /** Jiffy at which the disk's statistics went on last. */
   stamp = -1
   /** The collector takes nothing new. */
   gc_stop = false
-  /** No line is left: writes fail. */
-  failed = false
   /** Somebody waits for a line's emeta to be written. */
   want_meta = false
 
+  /** What the core sees of it (PB_*). */
+  readonly shared: pblk_block
+
   constructor(dev: nvm_tgt_dev, name: string, options: pblk_options) {
     this.k = dev.parent.k
+    const { memory } = dev.parent
+    this.shared = new pblk_block(memory, memory.alloc(PB_SIZE))
+    this.shared.put(PB_RL_SPACE, -1)
+    this.rl = new pblk_rl(memory, this.shared.at)
     this.dev = dev
     this.geo = dev.geo
     this.memory = dev.parent.memory
     this.name = name
     this.options = options
     this.quirks = options.quirks ?? false
+  }
+
+  /** Sectors written by users, and as padding. */
+  get user_wa(): number {
+    return this.shared.double(PB_USER_WA)
+  }
+
+  set user_wa(n: number) {
+    this.shared.put_double(PB_USER_WA, n)
+  }
+
+  get pad_wa(): number {
+    return this.shared.double(PB_PAD_WA)
+  }
+
+  set pad_wa(n: number) {
+    this.shared.put_double(PB_PAD_WA, n)
+  }
+
+  /** Commands and requests of this instance that are under way. */
+  get inflight_io(): number {
+    return this.shared.peek(PB_INFLIGHT)
+  }
+
+  set inflight_io(n: number) {
+    this.shared.put(PB_INFLIGHT, n)
+  }
+
+  /** No line is left: writes fail. */
+  get failed(): boolean {
+    return (this.shared.peek(PB_SLOW) & PBS_FAILED) !== 0
+  }
+
+  set failed(failed: boolean) {
+    this.shared.slow(PBS_FAILED, failed)
   }
 }
 

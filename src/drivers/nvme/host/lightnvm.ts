@@ -15,6 +15,9 @@ import {
   BIO_NEXT,
   CPU_SUBMITTED,
   END_IO_HOST,
+  HC_TAGS,
+  HC_VSLOTS,
+  Q_VECTOR_WAITS,
   RQ_BIO,
   RQ_BIOTAIL,
   RQ_CMD_FLAGS,
@@ -22,10 +25,17 @@ import {
   RQ_NR_SEGS,
   RQ_RESULT,
   RQ_RESULT1,
+  RQ_SQE,
+  TAGS_NR,
+  VS_SIZE,
 } from '../../../../assembly/layout.js'
 import { REQ_FAILFAST_DRIVER } from '../../../../assembly/nvme.js'
 import { bio_of_pages, bio_put_pages } from '../../../block/bio.js'
-import { blk_execute_rq, blk_execute_rq_nowait } from '../../../block/blk-exec.js'
+import {
+  blk_execute_rq,
+  blk_execute_rq_nowait,
+  blk_mq_free_request,
+} from '../../../block/blk-exec.js'
 import { this_cpu } from '../../../block/blk-mq.js'
 import type { request_queue } from '../../../block/blkdev.js'
 import type { Sleep } from '../../../kernel/core.js'
@@ -163,6 +173,35 @@ function take_result(q: request_queue, rq: number, rqd: nvm_rq): void {
   rqd.error = end < 0 ? -end : end
 }
 
+/** Commands that wait for a tag, as the core sees them. */
+function note_waiting(q: request_queue, waiting: readonly nvm_rq[]): void {
+  q.blk.view.setU32(q.at + Q_VECTOR_WAITS, waiting.length)
+}
+
+/** The queue of a device's namespace. */
+export function nvme_nvm_queue(dev: nvm_dev): number {
+  return data_of(dev).ns.queue.at
+}
+
+/** A tag is free again. */
+export function nvme_nvm_next(dev: nvm_dev): void {
+  const { ns, waiting } = data_of(dev)
+  const next = waiting.shift()
+  if (next === undefined) return
+  note_waiting(ns.queue, waiting)
+  nvme_nvm_submit_io(dev, next)
+}
+
+/** A command that the core sent has ended, and needs more than it can do: `rqd` is made of it. */
+export function nvme_nvm_end_vector(dev: nvm_dev, rq: number, rqd: nvm_rq): void {
+  const q = data_of(dev).ns.queue
+  take_result(q, rq, rqd)
+  nvm_end_io(rqd)
+  q.blk.view.setU32(rq + RQ_SQE, 0)
+  blk_mq_free_request(q, rq)
+  nvme_nvm_next(dev)
+}
+
 function nvme_nvm_end_io(dev: nvm_dev, q: request_queue, rq: number, rqd: nvm_rq): void {
   const { k } = q.blk
   const t = enter(k, 'nvme_nvm_end_io')
@@ -170,8 +209,7 @@ function nvme_nvm_end_io(dev: nvm_dev, q: request_queue, rq: number, rqd: nvm_rq
   nvm_end_io(rqd)
   nvme_free_request(q, rq)
   leave(k, t)
-  const next = data_of(dev).waiting.shift()
-  if (next !== undefined) nvme_nvm_submit_io(dev, next)
+  nvme_nvm_next(dev)
 }
 
 function nvme_nvm_submit_io(dev: nvm_dev, rqd: nvm_rq): number {
@@ -183,8 +221,10 @@ function nvme_nvm_submit_io(dev: nvm_dev, rqd: nvm_rq): number {
   const rq = nvme_alloc_request_nowait(q, nvme_nvm_rqtocmd(dev, rqd))
   if (rq > 0) dress(q, rq, rqd)
   leave(k, a)
-  if (rq === -EWOULDBLOCK) waiting.push(rqd)
-  else if (rq < 0) return leave(k, t, rq)
+  if (rq === -EWOULDBLOCK) {
+    waiting.push(rqd)
+    note_waiting(q, waiting)
+  } else if (rq < 0) return leave(k, t, rq)
   else blk_execute_rq_nowait(q, rq, false, () => nvme_nvm_end_io(dev, q, rq, rqd))
   return leave(k, t, 0)
 }
@@ -325,6 +365,29 @@ function nvme_nvm_dev_dma_free(dev: nvm_dev, at: number): void {
   leave(dev.k, t)
 }
 
+/** Memory for a command of the core behind each tag of the namespace's queue. Null: there is not enough. */
+function core_queue(dev: nvm_dev): { q: number; nsid: number } | null {
+  const { ns } = data_of(dev)
+  const { mem, view } = ns.queue.blk
+  for (const hctx of ns.queue.queue_hw_ctx) {
+    if (view.u32(hctx.at + HC_VSLOTS) !== 0) continue
+    const slots = mem.kzalloc(view.u32(view.u32(hctx.at + HC_TAGS) + TAGS_NR) * VS_SIZE)
+    if (slots === 0) return null
+    view.setU32(hctx.at + HC_VSLOTS, slots)
+  }
+  return { q: ns.queue.at, nsid: ns.ns_id }
+}
+
+/** The device goes, and with it that memory. */
+function free_core_queue(dev: nvm_dev): void {
+  const { queue } = data_of(dev).ns
+  const { mem, view } = queue.blk
+  for (const hctx of queue.queue_hw_ctx) {
+    mem.kfree(view.u32(hctx.at + HC_VSLOTS))
+    view.setU32(hctx.at + HC_VSLOTS, 0)
+  }
+}
+
 const nvme_nvm_dev_ops: nvm_dev_ops = {
   identity: nvme_nvm_identity,
   get_bb_tbl: nvme_nvm_get_bb_tbl,
@@ -340,6 +403,7 @@ const nvme_nvm_dev_ops: nvm_dev_ops = {
   destroy_dma_pool: nvme_nvm_destroy_dma_pool,
   dev_dma_alloc: nvme_nvm_dev_dma_alloc,
   dev_dma_free: nvme_nvm_dev_dma_free,
+  core_queue,
 }
 
 // ---------------------------------------------------------------- life of a device
@@ -427,6 +491,7 @@ export function nvme_nvm_init(lnvm: lightnvm, memory: nvm_memory): nvme_nvm_hook
     *nvme_nvm_unregister(ns) {
       const t = enter(k, 'nvme_nvm_unregister')
       yield* nvm_unregister(lnvm, ns.ndev as nvm_dev)
+      free_core_queue(ns.ndev as nvm_dev)
       ns.ndev = null
       leave(k, t)
     },
