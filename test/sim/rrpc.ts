@@ -3,6 +3,9 @@
 import { RrpcStory, type RrpcStoryOptions } from '../unit/drivers/lightnvm/rrpc-story.js'
 import type { SimFacts } from './simulate.js'
 
+/** One host at a time: all use the same. */
+const MEMORY = new ArrayBuffer(4 * 2 ** 20)
+
 function storyOf(seed: number): RrpcStoryOptions {
   const kind = seed % 6
   if (kind === 0) return { seed, steps: 120, lives: 1 }
@@ -20,7 +23,7 @@ function storyOf(seed: number): RrpcStoryOptions {
 
 /** @throws Error that names the seed and what is wrong */
 export function simulateRrpc(seed: number): SimFacts {
-  const story = new RrpcStory(storyOf(seed))
+  const story = new RrpcStory({ ...storyOf(seed), memory: MEMORY })
   const [problem] = story.run()
   if (problem !== undefined) throw new Error(`seed ${seed}: ${problem}`)
   return { ios: story.ios, virtualNs: story.rig.vk.ns }

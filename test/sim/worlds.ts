@@ -3,6 +3,7 @@
 import { simulateRrpc } from './rrpc.js'
 import { simulateFabric } from './fabrics.js'
 import { simulateHosted } from './hosted.js'
+import { simulatePblk } from './pblk.js'
 import { type SimFacts, simulate } from './simulate.js'
 
 /** Runs a seed in one world. @throws Error that names the seed and what is wrong */
@@ -18,6 +19,8 @@ export const WORLDS: Readonly<Record<string, World>> = {
     const { ios, virtualNs } = simulateFabric(seed)
     return { ios, virtualNs }
   },
+  /** pblk under failures of the media, losses of power and collection. */
+  pblk: async seed => simulatePblk(seed),
   /** rrpc under failures of the media and losses of power. */
   rrpc: async seed => simulateRrpc(seed),
 }

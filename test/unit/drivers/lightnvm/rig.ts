@@ -62,8 +62,8 @@ export class TestMemory implements nvm_memory {
   /** Bytes in use. */
   used = 0
 
-  constructor(size: number) {
-    const buffer = new ArrayBuffer(size)
+  /** @param buffer what another host has left, or zeros */
+  constructor(buffer: ArrayBuffer) {
     this.bytes = new Uint8Array(buffer)
     this.words = new Uint32Array(buffer)
   }
@@ -79,6 +79,7 @@ export class TestMemory implements nvm_memory {
     const at = this.#next
     this.#next += size
     if (this.#next > this.bytes.length) throw new Error('the test has no memory left')
+    this.bytes.fill(0, at, at + size)
     return at
   }
 
@@ -99,7 +100,8 @@ export interface Io {
 export interface LnvmRigOptions extends OcssdOptions {
   readonly pblk?: pblk_options
   readonly rrpc?: rrpc_options
-  readonly memory?: number
+  /** Bytes, or a buffer: hosts that come after each other can have the same. */
+  readonly memory?: number | ArrayBuffer
   /** Time that a command takes beside the media, ns. */
   readonly wire?: number
   readonly submitError?: () => boolean
@@ -123,7 +125,8 @@ export class LnvmRig {
     this.vk = new VirtualKernel()
     this.vk.ns += ns
     this.device = device ?? new OpenChannelDevice(options)
-    this.mem = new TestMemory(options.memory ?? 16 * 2 ** 20)
+    const memory = options.memory ?? 16 * 2 ** 20
+    this.mem = new TestMemory(typeof memory === 'number' ? new ArrayBuffer(memory) : memory)
     this.lnvm = new lightnvm(this.vk.k, (_dev, _name, make_rq) => {
       this.make_rq = make_rq as (bio: never) => number
       const { k } = this.vk
@@ -227,6 +230,16 @@ export class LnvmRig {
   }
 
   create(change: Partial<nvm_ioctl_create> = {}): number {
+    return this.vk.run(() => this.#create(change))
+  }
+
+  /** create() as a task that may not come to its end. */
+  *creating(change: Partial<nvm_ioctl_create>): Sleep<void> {
+    const all = { type: 1, lun_begin: 0xffff, lun_end: 0xffff }
+    yield* this.#create({ ...all, ...change })
+  }
+
+  #create(change: Partial<nvm_ioctl_create>): Sleep<number> {
     const create: nvm_ioctl_create = {
       dev: 'nvme0n1',
       tgttype: 'pblk',
@@ -239,11 +252,16 @@ export class LnvmRig {
       rsv: 0,
       ...change,
     }
-    return this.vk.run(() => nvm_create_tgt(this.lnvm, this.dev, create))
+    return nvm_create_tgt(this.lnvm, this.dev, create)
   }
 
   remove(name = 'pblk0'): number {
     return this.vk.run(() => nvm_remove_tgt(this.lnvm, name))
+  }
+
+  /** remove() as a task that may not come to its end. */
+  *removing(name = 'pblk0'): Sleep<void> {
+    yield* nvm_remove_tgt(this.lnvm, name)
   }
 
   get pblk(): pblk {

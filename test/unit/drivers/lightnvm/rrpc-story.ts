@@ -26,6 +26,8 @@ export interface RrpcStoryOptions {
   /** Share of the disk that is used. */
   readonly span?: number
   readonly quirks?: boolean
+  /** Memory of the hosts, 4 MiB. */
+  readonly memory?: ArrayBuffer
 }
 
 const SMALL: OcssdGeometry = {
@@ -58,7 +60,7 @@ interface Act {
 }
 
 export class RrpcStory {
-  readonly #o: Required<Omit<RrpcStoryOptions, 'geometry'>>
+  readonly #o: Required<Omit<RrpcStoryOptions, 'geometry' | 'memory'>>
   readonly #prng: Prng
   rig: LnvmRig
   readonly #pages: Page[] = []
@@ -67,14 +69,14 @@ export class RrpcStory {
   ios = 0
   readonly problems: string[] = []
 
-  constructor({ geometry, ...options }: RrpcStoryOptions) {
+  constructor({ geometry, memory = new ArrayBuffer(4 * 2 ** 20), ...options }: RrpcStoryOptions) {
     const defaults = { steps: 40, lives: 2, writeFail: 0, eraseFail: 0, span: 1, quirks: false }
     this.#o = { ...defaults, ...options }
     this.#prng = new Prng(options.seed, 11)
     this.rig = new LnvmRig({
       geometry: { ...SMALL, ...geometry },
       seed: options.seed,
-      memory: 4 * 2 ** 20,
+      memory,
       channel: false,
       rrpc: { quirks: () => this.#o.quirks },
     })

@@ -1,5 +1,6 @@
 // A life of pblk from a seed: writes, trims, flushes and reads in any order, failures of the media, losses of power and
-// graceful ends between them. A model knows for each sector what it may hold.
+// graceful ends between them. Power may also go while an instance is made from what the last one left, or while one ends. A
+// model knows for each sector what it may hold; the checker looks at pauses.
 //
 // Every write has a number. A sector may read as any write that was begun since the last one that is known to be persisted;
 // after a flush has ended, what was written before it is persisted. Without power loss the newest write is the only answer.
@@ -21,9 +22,12 @@ export interface StoryOptions {
   readonly steps?: number
   readonly lives?: number
   readonly writeFail?: number
+  readonly eraseFail?: number
   /** Share of the sectors that are used. */
   readonly span?: number
   readonly op?: number
+  /** Memory of the hosts, 8 MiB. */
+  readonly memory?: ArrayBuffer
 }
 
 interface Sector {
@@ -37,25 +41,27 @@ interface Begun {
 }
 
 export class Story {
-  readonly #o: Required<Omit<StoryOptions, 'geometry'>>
+  readonly #o: Required<Omit<StoryOptions, 'geometry' | 'memory'>>
   readonly #prng: Prng
   rig: LnvmRig
   readonly #sectors: Sector[] = []
   readonly #ever: Set<number>[] = []
   #version = 0
+  /** Writes, reads, trims and flushes so far. */
+  ios = 0
   #span = 0
   #slot = 0
   readonly problems: string[] = []
 
   constructor(options: StoryOptions) {
-    const defaults = { steps: 60, lives: 2, writeFail: 0, span: 0.5, op: 0xffff }
+    const defaults = { steps: 60, lives: 2, writeFail: 0, eraseFail: 0, span: 0.5, op: 0xffff }
     this.#o = { ...defaults, ...options }
     this.#prng = new Prng(options.seed, 7)
     const geometry = options.geometry ?? { ...TINY, chunks: 24, clba: 32 }
     this.rig = new LnvmRig({
       geometry,
       seed: options.seed,
-      memory: 8 * 2 ** 20,
+      memory: options.memory ?? 8 * 2 ** 20,
       channel: false,
       pblk: { seed: options.seed },
     })
@@ -78,10 +84,11 @@ export class Story {
       this.#sectors.push({ may: [0] })
       this.#ever.push(new Set([0]))
     }
-    rig.device.faults.rates = { write: this.#o.writeFail }
+    rig.device.faults.rates = { write: this.#o.writeFail, reset: this.#o.eraseFail }
   }
 
   #write(): Begun {
+    this.ios++
     const n = 1 + this.#prng.below(this.#prng.below(8) === 0 ? 40 : 6)
     const lba = this.#prng.below(Math.max(1, this.#span - n))
     const at = DATA + (this.#slot++ % 4) * 64 * 4096
@@ -99,6 +106,7 @@ export class Story {
   }
 
   #trim(): void {
+    this.ios++
     const n = 1 + this.#prng.below(12)
     const lba = this.#prng.below(Math.max(1, this.#span - n))
     this.rig.wait(this.rig.trim(lba, n))
@@ -116,6 +124,7 @@ export class Story {
 
   /** Reads and compares. `newest`: nothing but the newest write will do. */
   #check(lba: number, n: number, newest: boolean): void {
+    this.ios++
     const status = this.rig.wait(this.rig.read(lba, n, READ))
     if (status !== 0) this.#say(`read of ${lba}: status ${status}`)
     for (let i = 0; i < n; i++) {
@@ -134,6 +143,7 @@ export class Story {
 
   /** What has been written before a flush that ended is there for good. */
   #flush(): void {
+    this.ios++
     const newest = this.#sectors.map(({ may }) => may[may.length - 1])
     if (this.rig.wait(this.rig.flush()) !== 0) this.#say('a flush failed')
     for (const [lba, version] of newest.entries()) {
@@ -156,7 +166,22 @@ export class Story {
     else if (dice < 18) {
       const n = 1 + this.#prng.below(10)
       this.#check(this.#prng.below(Math.max(1, this.#span - n)), n, true)
-    } else this.rig.rest(this.#prng.below(20))
+    } else if (dice < 19) this.rig.rest(this.#prng.below(20))
+    else this.#pauseCheck()
+  }
+
+  /** Another host finds the device as it is. It may lose power, too, before its instance is there. */
+  #reborn(): void {
+    this.rig.device.faults.rates = {}
+    this.rig = this.rig.crash()
+    for (let again = 0; again < 2 && this.#prng.below(3) === 0; again++) {
+      const { rig } = this
+      if (rig.register() !== 0) this.#say('the device is not found')
+      rig.vk.k.spawn('create', () => rig.creating({ flags: 0, op: this.#o.op }))
+      rig.vk.runUntil(rig.vk.ns + this.#prng.below(12e6))
+      this.rig = rig.crash()
+    }
+    this.#start(0)
   }
 
   /** Some writes are under way when it happens. */
@@ -166,9 +191,20 @@ export class Story {
       this.#write()
       if (this.#prng.below(2) === 0) this.rig.vk.runUntil(this.rig.vk.ns + this.#prng.below(3e6))
     }
-    this.rig.device.faults.rates = {}
-    this.rig = this.rig.crash()
-    this.#start(0)
+    // Nobody waits for them.
+    if (this.#prng.below(4) === 0) this.rig.flush()
+    if (this.#prng.below(4) === 0) this.rig.rest(this.#prng.below(12))
+    this.#reborn()
+    this.#pauseCheck()
+    this.#checkAll(false)
+  }
+
+  /** Power goes while the instance ends. */
+  #torn(): void {
+    const { rig } = this
+    rig.vk.k.spawn('remove', () => rig.removing())
+    rig.vk.runUntil(rig.vk.ns + this.#prng.below(12e6))
+    this.#reborn()
     this.#pauseCheck()
     this.#checkAll(false)
   }
@@ -193,7 +229,9 @@ export class Story {
       this.#pauseCheck()
       this.#checkAll(true)
       if (this.problems.length > 0) break
-      if (this.#prng.below(4) === 0) this.#graceful()
+      const end = this.#prng.below(8)
+      if (end < 2) this.#graceful()
+      else if (end < 3) this.#torn()
       else this.#crash()
     }
     const corrupted = this.rig.complaints.find(text => text.includes('corrupted'))
