@@ -18,7 +18,7 @@ import {
 } from '../cell.js'
 import { output } from '../spawn.js'
 
-const CLI = fileURLToPath(distUrl('lib/cli.js'))
+export const CLI: string = fileURLToPath(distUrl('lib/cli.js'))
 
 /** What is read of a JSON report, fio's or ours. */
 interface Report {
@@ -28,12 +28,16 @@ interface Report {
     /** Percent of one CPU: the job's in fio, the whole process's in phasebit. */
     readonly usr_cpu: number
     readonly sys_cpu: number
-    readonly read: { readonly total_ios: number; readonly runtime: number }
+    readonly read: {
+      readonly total_ios: number
+      readonly runtime: number
+      readonly clat_ns: { readonly percentile: Readonly<Record<'99.000000', number>> }
+    }
   }[]
 }
 
 /** Reports begin after what else the program had to say. */
-function parseReport(text: string): Report {
+export function parseReport(text: string): Report {
   return JSON.parse(text.slice(text.indexOf('{'))) as Report
 }
 

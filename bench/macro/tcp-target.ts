@@ -1,27 +1,16 @@
-// The target of the cell `tcp`, in a process of its own: says where it listens, and on every message how much CPU time it
-// has used. It goes with the process that started it.
+// The target of the cell `tcp`, in a process of its own: `phasebit serve` as users start it, which on every message says how
+// much CPU time it has used. It goes with the process that started it.
 
-import { openTarget } from '../../src/workload/serve.js'
-
-/** What the target says at first. */
-export interface TargetPlace {
-  readonly port: number
-}
+import { distUrl } from '../../src/core/wasm.js'
 
 /** What it answers. */
 export interface TargetCpu {
   readonly cpuUs: number
 }
 
-const target = await openTarget({
-  address: '127.0.0.1',
-  port: 0,
-  devices: ['nvme,size=64m,model=ram'],
-})
-
 process.on('disconnect', () => process.exit())
 process.on('message', () => {
   const { user, system } = process.cpuUsage()
   process.send!({ cpuUs: user + system } satisfies TargetCpu)
 })
-process.send!({ port: target.port } satisfies TargetPlace)
+await import(distUrl('lib/cli.js').href)

@@ -1,21 +1,23 @@
-// NVMe/TCP over loopback, our host against our target, each in a process of its own: 4 KiB random reads at depth 32 over
-// one queue.
+// NVMe/TCP over loopback, our host against our target, each a command of its own as users start it: 4 KiB random reads at
+// depth 32 over one queue.
 //
 // One run gives all figures of a round: I/Os a second, CPU time of both ends for an I/O, the 99th percentile of their
-// latency. By CPU time the figure is what the busier end could do with a core to itself.
+// latency. By CPU time the figure is what the busier end could do with a core to itself. The target is warm, the host
+// begins cold.
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { distUrl } from '../../src/core/wasm.js'
-import { percentiles } from '../../src/report/histogram.js'
-import { fabricDisk, fabricPlan } from '../../src/workload/connect.js'
-import { executePlan } from '../../src/workload/run.js'
 import { DEFAULT_NQN } from '../../src/workload/serve.js'
 import { atLeast, type Cell, type Measured, type Side, type Size } from '../cell.js'
-import type { TargetCpu, TargetPlace } from './tcp-target.js'
+import { output } from '../spawn.js'
+import { CLI, parseReport } from './program.js'
+import type { TargetCpu } from './tcp-target.js'
 
-const BYTES = 64 * 2 ** 20
 /** How long a job runs: so many bytes, or so much time. */
-const LENGTH = { small: ['--io_size=1m'], large: ['--time_based', '--runtime=4s'] } as const
+const LENGTH = { small: ['--io_size=4m'], large: ['--time_based', '--runtime=4s'] } as const
+const SERVE = ['serve', '--nvme-tcp=127.0.0.1:0', '--device=nvme,size=64m,model=ram']
+const JOB = ['--name=bench', '--rw=randread', '--bs=4k', '--iodepth=32', '--ioengine=libaio']
+const DISK = ['--filename=/dev/nvme0n1', '--direct=1', '--size=64m']
 
 interface TcpRun {
   readonly iops: number
@@ -25,53 +27,57 @@ interface TcpRun {
   readonly p99Us: number
 }
 
-function answer<T>(child: ChildProcess): Promise<T> {
+/** Waits for what a child says; fails when it dies instead. */
+function answer<T>(child: ChildProcess, when: (said: (what: T) => void) => void): Promise<T> {
   return new Promise((resolve, reject) => {
     const died = (code: number | null): void => reject(new Error(`the target died (${code})`))
     child.once('exit', died)
-    child.once('message', message => {
+    when(what => {
       child.off('exit', died)
-      resolve(message as T)
+      resolve(what)
     })
   })
 }
 
+/** Where a target listens that has just been started. */
+function portOf(child: ChildProcess): Promise<string> {
+  let text = ''
+  return answer(child, said =>
+    child.stdout!.on('data', (piece: Buffer) => {
+      text += piece.toString()
+      const port = / port (\d+) /.exec(text)?.[1]
+      if (port !== undefined) said(port)
+    }),
+  )
+}
+
 async function cpuOf(child: ChildProcess): Promise<number> {
-  const said = answer<TargetCpu>(child)
+  const said = answer<TargetCpu>(child, got => child.once('message', got))
   child.send('cpu')
   return (await said).cpuUs
 }
 
-function ownCpu(): number {
-  const { user, system } = process.cpuUsage()
-  return user + system
-}
-
-async function measured(child: ChildProcess, port: number, size: Size): Promise<TcpRun> {
-  const job = ['--name=bench', '--rw=randread', '--bs=4k', '--iodepth=32', '--ioengine=libaio']
-  const disk = ['--filename=/dev/nvme0n1', '--direct=1', '--size=64m']
-  const args = [...job, ...disk, ...LENGTH[size]]
-  const context = { readFile: () => Buffer.alloc(0), env: {}, hostCpus: 1 }
-  const plan = fabricPlan(args, { bytes: BYTES, lbaShift: 9 }, context)
-  const place = { traddr: '127.0.0.1', trsvcid: String(port), nqn: DEFAULT_NQN, options: [] }
-  const target = await cpuOf(child)
-  const host = ownCpu()
-  const { result, failures } = await executePlan(plan, { attachment: fabricDisk(place) })
-  if (failures.length > 0) throw new Error(failures.join('; '))
-  const { read } = result.jobs[0]!
-  const [p99] = percentiles(read.clat.buckets!, [99])
+async function measured(child: ChildProcess, port: string, size: Size): Promise<TcpRun> {
+  const place = ['-t', 'tcp', '-a', '127.0.0.1', '-s', port, '-n', DEFAULT_NQN]
+  const args = [...JOB, ...DISK, ...LENGTH[size], '--output-format=json']
+  const before = await cpuOf(child)
+  const text = await output(process.execPath, [CLI, 'nvme', 'connect', ...place, ...args])
+  const targetUs = (await cpuOf(child)) - before
+  const [job] = parseReport(text).jobs
+  const { total_ios, runtime, clat_ns } = job!.read
+  const hostUs = ((job!.usr_cpu + job!.sys_cpu) / 100) * job!.job_runtime * 1000
   return {
-    iops: (read.totalIos * 1e9) / read.runtimeNs,
-    hostUs: (ownCpu() - host) / read.totalIos,
-    targetUs: ((await cpuOf(child)) - target) / read.totalIos,
-    p99Us: p99!.ns / 1000,
+    iops: (total_ios * 1000) / runtime,
+    hostUs: hostUs / total_ios,
+    targetUs: targetUs / total_ios,
+    p99Us: clat_ns.percentile['99.000000'] / 1000,
   }
 }
 
 async function run(size: Size): Promise<TcpRun> {
-  const child = fork(distUrl('bench/macro/tcp-target.js'))
+  const child = fork(distUrl('bench/macro/tcp-target.js'), SERVE, { silent: true })
   try {
-    const { port } = await answer<TargetPlace>(child)
+    const port = await portOf(child)
     // The target's code is slow at first.
     if (size === 'large') await measured(child, port, size)
     return await measured(child, port, size)

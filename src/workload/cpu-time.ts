@@ -3,7 +3,7 @@
 //   virtual clock   what the job's CPU was busy, shared equally among the jobs that ran there; all of it is the kernel's
 //   real clock      what the thread of the job's CPU used, shared equally among the jobs that ran there; all of it is the
 //                   user's. Where the CPUs share a thread, or the host does not tell, what the process used, shared among
-//                   all jobs that ran
+//                   all jobs that ran; so with a connected disk, too, whose machine keeps pace with the host's clock
 //   switches        emulated task switches and sleeps of the job's CPU, shared the same way
 //
 // Shares change when a job starts or ends: account() is called just before.
@@ -39,7 +39,8 @@ export class CpuTime {
 
   /** Charges what was used since the last call to the jobs that have been running. */
   account(running: readonly number[]): void {
-    const real = this.#machine.config.clock === 'real'
+    const { clock, paced } = this.#machine.config
+    const real = clock === 'real' || paced === true
     const threads = real && this.#machine.threadTime('cpu', 0) >= 0
     if (real && !threads) this.#accountProcess(running)
     this.#cpus.forEach((before, cpu) => {

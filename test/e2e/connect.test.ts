@@ -109,6 +109,15 @@ describe('jobs on a connected disk', () => {
     expect(result.phasebit.books.balanced).toBe(true)
   })
 
+  it('say what they cost this host, not what an emulated CPU would take', async () => {
+    const before = process.cpuUsage()
+    const { result } = await jobs('--rw=randread --bs=4k --size=8m --iodepth=32')
+    const { user, system } = process.cpuUsage(before)
+    const { usrNs, sysNs } = result.jobs[0]!
+    expect(usrNs).toBeGreaterThan(1e6)
+    expect(usrNs + sysNs).toBeLessThanOrEqual((user + system) * 1000)
+  })
+
   it('flush and trim', async () => {
     const { result, failures } = await jobs(
       '--rw=randtrimwrite --bs=4k --size=1m --iodepth=4 --fsync=8',
