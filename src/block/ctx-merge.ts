@@ -21,5 +21,8 @@ export function blk_mq_attempt_merge(q: request_queue, ctx: number, bio: number)
     if (!(flags & BLK_MQ_F_SHOULD_MERGE) || !view.u32(rq + RQ_BIO)) return false
     return blk_rq_merge_ok(q, rq, bio) && core.blk_try_merge(q.at, rq, bio) !== 0
   }
-  return leave(k, t, newest.some(merges))
+  const m = enter(k, 'blk_mq_bio_list_merge')
+  const joined = newest.some(merges)
+  leave(k, m)
+  return leave(k, t, joined)
 }

@@ -286,7 +286,9 @@ function kyber_bio_merge(hctx: blk_mq_hw_ctx, bio: number): boolean {
   const lists = khd(hctx).kcqs[domainOf(blk.view.u32(bio + BIO_OPF))]!
   const own = hctx.cpumask.indexOf(blk.k.cpu.id)
   const newest = (lists[own] ?? []).slice(-MERGE_LOOK_BACK).reverse()
+  const m = enter(blk.k, 'blk_mq_bio_list_merge')
   const joined = newest.some(rq => blk.core.blk_try_merge(at, rq, bio) !== 0)
+  leave(blk.k, m)
   return leave(blk.k, t, joined)
 }
 

@@ -137,6 +137,7 @@ export const HOST_FUNCTIONS: readonly string[] = [
   'blk_mq_alloc_rqs',
   'blk_mq_alloc_tag_set',
   'blk_mq_attempt_merge',
+  'blk_mq_bio_list_merge',
   'blk_mq_check_expired',
   'blk_mq_delay_kick_requeue_list',
   'blk_mq_delay_run_hw_queue',
