@@ -370,7 +370,12 @@ export const Q_STAT_STAMP = 192 //       u32 S  jiffies of the last round of its
 export const Q_IN_QUEUE = 196 //           u32 S  time_in_queue, jiffies
 export const Q_IO_TICKS = 200 //           u32 S  jiffies in which something was in flight
 export const Q_VECTOR_WAITS = 204 //       u32 S  vector commands that wait for a tag
-export const Q_SIZE = 256
+export const Q_POLL_SINCE = 256 //       u64 S  virtual: commands begun from here on are measured, 0 = nobody polled yet
+export const Q_POLL_WINDOW = 264 //      u64 S  end of the window in which they are, 0 = none is open
+export const Q_POLL_STAT = 272 //        16 x u64 S  mean time of a command by direction and size, ns
+export const Q_POLL_BATCH = 400 //       16 x u64 S  sum of this window
+export const Q_POLL_SAMPLES = 528 //     16 x u32 S  commands of this window
+export const Q_SIZE = 640
 
 export const FROZEN_WAIT = 1
 export const FROZEN_DYING = 2
@@ -417,8 +422,7 @@ export const NQ_SPURIOUS = 148 //        u32 S  completions whose cid names noth
 export const NQ_SQ_LOCK = 192 //         u32 A
 export const NQ_POLLED = 256 //          u64 S  completions that were found by polling,
 export const NQ_IRQ_DONE = 264 //        u64 S  and by interrupt
-export const NQ_POLL_MEAN = 272 //       16 x u64 S  virtual: mean time of a command by direction and size, ns
-export const NQ_SIZE = 448
+export const NQ_SIZE = 320
 
 export const NQ_LOCKED = 1
 export const NQ_SUSPENDED = 2

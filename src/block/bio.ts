@@ -182,6 +182,8 @@ function* wait_round(q: request_queue, bio: number, waiter: number): Sleep<numbe
     set_current_state(k, 0)
     blk.bios.sleeping.delete(waiter)
     core.sbitmap_finish_wait(sbq, waiter)
+    // It goes on with other tags, on another CPU or with another scheduler: the wake-up is for the next one who waits here.
+    if (bitmap(hctx_here(q)) !== sbq) core.sbitmap_queue_wake_up(sbq)
   }
   k.ctx.depth = depth
   return cookie

@@ -92,13 +92,19 @@ export function blk_mq_alloc_request_hctx(
   return leave(k, t, rq === 0 ? -EWOULDBLOCK : rq)
 }
 
+/** The bitmap in which a request finds its tag on this CPU. */
+function bitmap_here(q: request_queue, flags: number): number {
+  const { k, view } = q.blk
+  const hctx = view.u32(view.u32(q.at + Q_CTXS) + k.cpu.id * CTX_SIZE + CTX_HCTX)
+  const tags = view.u32(hctx + (q.elevator ? HC_SCHED_TAGS : HC_TAGS))
+  return tags + (flags & BLK_MQ_REQ_RESERVED ? TAGS_BRESERVED : TAGS_BITMAP)
+}
+
 /** Sleeps until a tag of this CPU's hardware queue may be free. */
 function* wait_for_tag(q: request_queue, flags: number): Sleep<void> {
   const { blk } = q
   const { k, core, view } = blk
-  const hctx = view.u32(view.u32(q.at + Q_CTXS) + k.cpu.id * CTX_SIZE + CTX_HCTX)
-  const tags = view.u32(hctx + (q.elevator ? HC_SCHED_TAGS : HC_TAGS))
-  const sbq = tags + (flags & BLK_MQ_REQ_RESERVED ? TAGS_BRESERVED : TAGS_BITMAP)
+  const sbq = bitmap_here(q, flags)
   const waiter = blk.bios.waiters.pop()
   if (waiter === undefined) throw new Error('too many tasks wait for a tag')
   view.setU32(waiter + WT_CPU, this_cpu(blk))
@@ -109,6 +115,8 @@ function* wait_for_tag(q: request_queue, flags: number): Sleep<void> {
   blk.bios.sleeping.delete(waiter)
   core.sbitmap_finish_wait(sbq, waiter)
   blk.bios.waiters.push(waiter)
+  // It goes on with other tags, on another CPU or with another scheduler: the wake-up is for the next one who waits here.
+  if (bitmap_here(q, flags) !== sbq) core.sbitmap_queue_wake_up(sbq)
 }
 
 /** The same, waiting for a tag and for the queue to be thawed. @returns the slot, or -ENODEV */

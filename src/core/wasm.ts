@@ -92,6 +92,8 @@ export interface Core {
   sbitmap_prepare_to_wait(sbq: number, ws: number, waiter: number): void
   sbitmap_finish_wait(sbq: number, waiter: number): void
   sbitmap_queue_wake_all(sbq: number): void
+  /** As if a bit had been freed. */
+  sbitmap_queue_wake_up(sbq: number): void
   /** So many users share the map. */
   sbitmap_queue_share(sbq: number, users: number): void
   /** 1 if a bit is set. */
@@ -164,6 +166,14 @@ export interface Core {
   nvme_process_cq(cpu: number, nq: number, max: number): number
   /** 1 if the entry at the head is new. */
   nvme_cqe_pending(nq: number): number
+
+  // --- hybrid polling
+  /** The bucket of a command, -1 = it has none; `write` 0 or 1. */
+  blk_mq_poll_stats_bkt(bytes: number, write: number): number
+  /** How long to sleep before polling for it, ns. */
+  blk_mq_poll_nsecs(q: number, bytes: number, write: number, now: number): number
+  /** A command of a bucket took so long, ns. */
+  blk_stat_add(q: number, bucket: number, took: number, now: number): void
 
   // --- null_blk
   /** Real clock: ends the commands of a CPU whose timers have fired; how many. */

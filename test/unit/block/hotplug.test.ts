@@ -20,6 +20,7 @@ import {
 } from '../../../src/block/blk-mq.js'
 import { blkdev_read_iter } from '../../../src/fs/block_dev.js'
 import { cpu_down, cpu_up } from '../../../src/kernel/cpu.js'
+import { msleep } from '../../../src/kernel/timer-sleep.js'
 import { Hosted } from './hosted.js'
 
 const FOUR = 'null_blk,gb=1,no_sched=1,submit_queues=2,irqmode=2,completion_nsec=1000000'
@@ -56,6 +57,23 @@ describe('a CPU goes', () => {
     expect(down).toBe(0)
     expect(h.issued().map(({ sector }) => sector / 8)).toEqual([1, 2, 3])
     expect(reads.every(task => task.ended !== null)).toBe(true)
+    expect(h.machine.books().problems).toEqual([])
+  })
+
+  test('a task that waited for a tag there and goes on with others passes its wake-up on', async () => {
+    const h = new Hosted(`${FOUR}0,hw_queue_depth=1`, 2)
+    const readers = [1, 2, 3].map(n =>
+      h.task(10, 0, function* () {
+        yield* blkdev_read_iter(h.io(n))
+      }),
+    )
+    h.task(11, 1, function* () {
+      cpu_down(h.k, 0)
+      yield* msleep(h.k, 1000)
+      cpu_up(h.k, 0)
+    })
+    await h.until(1000)
+    expect(readers.map(task => task.ended !== null)).toEqual([true, true, true])
     expect(h.machine.books().problems).toEqual([])
   })
 
