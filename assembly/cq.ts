@@ -15,7 +15,7 @@ import {
   HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED, JOB_PL_FLYING, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE,
   M_COST_COMPLETE, M_COST_IPI, NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_HCTX, NQ_QID, NQ_SHARED,
   NQ_SPURIOUS, NQ_TAGS, Q_CTXS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_DATA_LEN, RQ_END_IO, RQ_END_PBLK, RQ_FLAGS, RQ_HCTX,
-  RQ_INTERNAL_TAG, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT, RQ_RESULT1, RQ_SIZE, RQ_START_NS, RQ_STATE, RQ_STATUS,
+  RQ_INTERNAL_TAG, RQ_IO_START_NS, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT, RQ_RESULT1, RQ_SIZE, RQ_START_NS, RQ_STATE, RQ_STATUS,
   SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBQ_WAITERS, SBW_SIZE,
   SECTOR_SHIFT, TAGS_BITMAP, TAGS_NR, TAGS_RESERVED, TAGS_RQS, TAGS_STATIC_RQS,
 } from './layout'
@@ -32,7 +32,7 @@ import { host, hosted } from './host'
 import { enter, entered, leave, nvme_event, trace_irq_enter, trace_irq_exit } from './trace'
 import { nvme_ring_cq_doorbell } from './doorbell'
 import {
-  blk_mq_end_request, blk_mq_mark_complete, op_is_sync, pair, rq_push, rq_push_atomic, stages_done,
+  blk_mq_end_request, blk_mq_mark_complete, op_is_sync, pair, plain_stamps, rq_push, rq_push_atomic, add_stages, submit_cost,
 } from './request'
 import { pblk_end_rq } from './pblk'
 import { nvme_unmap_data } from './sq'
@@ -56,6 +56,7 @@ export function nvme_complete_rq(cpu: u32, rq: u32, status: u32): void {
       host(cpu, HB_COMPLETE_FAILED, rq, status)
       return
     }
+    if (load<u32>(cpu, CPU_STAGES)) plain_stamps(cpu, rq)
     rq_push(cpu + CPU_ERR, rq)
     store<u32>(rq, load<u32>(rq, RQ_FLAGS) & ~RQF_PLAIN, RQ_FLAGS)
     store<u32>(cpu, 1, CPU_SLOW)
@@ -212,6 +213,9 @@ function process_plain(cpu: u32, nq: u32, max: u32): u32 {
   let bytes: u64 = 0
   let ticks: u64 = 0
   let writes: u32 = 0
+  let queued: u64 = 0
+  let issued: u64 = 0
+  let over: u64 = 0
   let n: u32 = 0
   while (n < max) {
     const dw3 = atomic.load<u32>(cqe, CQE_DW3)
@@ -222,7 +226,11 @@ function process_plain(cpu: u32, nq: u32, max: u32): u32 {
     if (load<u64>(rq, RQ_STATE) != pair(MQ_RQ_IN_FLIGHT, RQF_IO_STAT | RQF_PLAIN)) break // and RQ_FLAGS
     store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
     now += cost
-    if (stages) stages_done(cpu, rq, now)
+    if (stages) {
+      queued += load<u64>(rq, RQ_START_NS)
+      issued += load<u64>(rq, RQ_IO_START_NS)
+      over += now
+    }
     if (load<u32>(rq, RQ_CMD_FLAGS) & REQ_OP_MASK) {
       account_write(ctx, rq, now)
       writes++
@@ -262,6 +270,7 @@ function process_plain(cpu: u32, nq: u32, max: u32): u32 {
   store<u32>(nq, (cqe - ring) / CQE_BYTES, NQ_CQ_HEAD)
   store<u32>(nq, phase, NQ_CQ_PHASE)
   if (cost) store<u64>(cpu, now, CPU_NOW)
+  if (stages) add_stages(cpu, n, queued, queued + submit_cost(cpu) * n, issued, issued, over)
   add(cpu + CPU_ENDED, n)
   if (n > writes) {
     add(ctx + CTX_COMPLETED_ASYNC + 8, n - writes)

@@ -13,19 +13,21 @@
 import {
   DCQ_BASE, DCQ_END, DCQ_PHASE, DCQ_TAIL, DEV_FAULTS, DEV_HOST, DEV_MODEL, DEV_NS, DEV_WHERE, DSQ_BAD,
   DSQ_BASE, DSQ_COMMANDS, DSQ_CQ, DSQ_DEV, DSQ_EI, DSQ_END, DSQ_ENTRIES, DSQ_ERRORS, DSQ_FIFO_COUNT,
-  DSQ_HEAD, DSQ_ID, DSQ_SHADOW, DV_DOORBELL, FAULT_DELAY, FLT_ACTION, FLT_VALUE, MODEL_FIXED, MODEL_NAND, NS_NSZE, NS_STORE,
+  DSQ_HEAD, DSQ_ID, DSQ_SHADOW, DV_DOORBELL, FAULT_DELAY, FLT_ACTION, FLT_VALUE, MODEL_FIXED, MODEL_NAND, NS_LBADS, NS_NSZE, NS_STORE,
+  PAGE_SIZE,
 } from './layout'
 import {
-  CQE_BYTES, CQE_DW0, CQE_DW3, CQE_SQHD, NVME_SC_DNR, NVME_SC_LBA_RANGE, NVME_SC_SUCCESS, SQE_BYTES,
-  SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_NSID,
+  CQE_BYTES, CQE_DW0, CQE_DW3, CQE_SQHD, NVME_CMD_READ, NVME_SC_DNR, NVME_SC_LBA_RANGE, NVME_SC_SUCCESS, SQE_BYTES,
+  SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_NSID, SQE_PRP1,
 } from './nvme'
 import { device_host } from './host'
 import { execute } from './commands'
 import { execute_faulty, find_fault } from './faults'
 import { run_hosted } from './hosted'
 import { nand_touch } from './nand'
-import { cq_has_room, cq_room, dev_sq_tail } from './post'
-import { end_entry } from './service'
+import { cq_has_room, cq_room, dev_sq_tail, fifo_insert } from './post'
+import { due_of, end_entry } from './service'
+import { find_page } from './store'
 
 /** Commands that an inline device executes before the host looks at its completions. */
 export const INLINE_BURST: u32 = 32
@@ -37,10 +39,9 @@ function dev_publish_event_index(dsq: u32): void {
   if (load<u32>(dsq, DSQ_SHADOW)) atomic.store<u32>(load<u32>(dsq, DSQ_EI), load<u32>(dsq, DSQ_HEAD))
 }
 
-/** One entry of a device with faults or a timed medium. */
-function run_entry(dev: u32, dsq: u32, dcq: u32, sqe: u32, now: u64): void {
-  const faults = load<u32>(dev, DEV_FAULTS)
-  const fault: u32 = faults ? find_fault(dev, load<u32>(dsq, DSQ_ID), sqe) : 0
+/** One entry of a device with faults. */
+function run_faulty(dev: u32, dsq: u32, dcq: u32, sqe: u32, now: u64): void {
+  const fault = find_fault(dev, load<u32>(dsq, DSQ_ID), sqe)
   const status = fault ? execute_faulty(dev, sqe, fault) : execute(dev, sqe)
   if (status) store<u64>(dsq, load<u64>(dsq, DSQ_ERRORS) + 1, DSQ_ERRORS)
   const late = fault != 0 && load<u32>(fault, FLT_ACTION) == FAULT_DELAY
@@ -55,19 +56,18 @@ function bad_tail(dsq: u32, tail: u32): u32 {
   return 0
 }
 
-/** Fetches one by one: each command may take its time. As many as the ring has entries may be in service. */
-function run_timed(dev: u32, dsq: u32, tail: u32, max: u32, now: u64): u32 {
+/** Fetches one by one from a device with faults. As many as the ring has entries may be in service. */
+function run_with_faults(dev: u32, dsq: u32, tail: u32, max: u32, now: u64): u32 {
   const dcq = load<u32>(dsq, DSQ_CQ)
   const base = load<u32>(dsq, DSQ_BASE)
   const entries = load<u32>(dsq, DSQ_ENTRIES)
   let head = load<u32>(dsq, DSQ_HEAD)
-  if (load<u32>(dev, DEV_MODEL) == MODEL_NAND) nand_touch(dev, base, entries, head, tail)
   let n: u32 = 0
   while (head != tail && n < max && load<u32>(dsq, DSQ_FIFO_COUNT) < entries && cq_has_room(dcq)) {
     const sqe = base + head * SQE_BYTES
     if (++head == entries) head = 0
     store<u32>(dsq, head, DSQ_HEAD)
-    run_entry(dev, dsq, dcq, sqe, now)
+    run_faulty(dev, dsq, dcq, sqe, now)
     n++
   }
   return n
@@ -81,6 +81,49 @@ function execute_null(ns: u32, sqe: u32): u32 {
   const nsze = load<u64>(ns, NS_NSZE)
   if (slba < nsze) if (<u64>load<u16>(sqe, SQE_CDW12) < nsze - slba) return NVME_SC_SUCCESS
   return NVME_SC_LBA_RANGE | NVME_SC_DNR
+}
+
+/** A Read of one page of the first namespace that was never written: the memory that gets its zeros; 0 = it is something else. */
+// @ts-ignore: decorator
+@inline
+function reads_nothing(ns: u32, sqe: u32): u32 {
+  const to = <u32>load<u64>(sqe, SQE_PRP1)
+  const shift = load<u32>(ns, NS_LBADS)
+  const at = load<u64>(sqe, SQE_CDW10) << shift
+  const len = (<u32>load<u16>(sqe, SQE_CDW12) + 1) << shift
+  if (load<u8>(sqe, SQE_CDW0) != NVME_CMD_READ || load<u32>(sqe, SQE_NSID) != 1 || len != PAGE_SIZE) return 0
+  if ((<u32>at | to) & (PAGE_SIZE - 1) || !load<u32>(ns, NS_STORE) || execute_null(ns, sqe)) return 0
+  return find_page(load<u32>(ns, NS_STORE), at) ? 0 : to
+}
+
+/** Fetches for a timed medium: nothing is posted meanwhile, so that room in both queues is looked for once. */
+function run_timed(dev: u32, dsq: u32, tail: u32, max: u32, now: u64): u32 {
+  const base = load<u32>(dsq, DSQ_BASE)
+  const entries = load<u32>(dsq, DSQ_ENTRIES)
+  const model = load<u32>(dev, DEV_MODEL)
+  const head = load<u32>(dsq, DSQ_HEAD)
+  if (model == MODEL_NAND) nand_touch(dev, base, entries, head, tail)
+  const waiting: u32 = tail >= head ? tail - head : tail + entries - head
+  let room = min<u32>(min<u32>(max, waiting), entries - load<u32>(dsq, DSQ_FIFO_COUNT))
+  if (!room || !cq_has_room(load<u32>(dsq, DSQ_CQ))) return 0
+  const n = room
+  const end = base + entries * SQE_BYTES
+  const ns = load<u32>(dev, DEV_NS)
+  let sqe = base + head * SQE_BYTES
+  let zeroed: u32 = 0 // a page that the command before filled with zeros, and nobody has touched since
+  do {
+    const zeros = reads_nothing(ns, sqe)
+    let status: u32 = NVME_SC_SUCCESS
+    if (!zeros) status = execute(dev, sqe)
+    else if (zeros != zeroed) memory.fill(zeros, 0, PAGE_SIZE)
+    zeroed = zeros
+    if (status) store<u64>(dsq, load<u64>(dsq, DSQ_ERRORS) + 1, DSQ_ERRORS)
+    fifo_insert(dsq, due_of(dev, model, sqe, status, now, 0), load<u16>(sqe, SQE_CDW0 + 2), status)
+    sqe += SQE_BYTES
+    if (sqe == end) sqe = base
+  } while (--room)
+  store<u32>(dsq, (sqe - base) / SQE_BYTES, DSQ_HEAD)
+  return n
 }
 
 /**
@@ -149,8 +192,10 @@ export function dev_run_sq(dsq: u32, max: u32, now: u64): u32 {
   }
   const dev = load<u32>(dsq, DSQ_DEV)
   if (load<u32>(dev, DEV_HOST)) return run_hosted(dev, dsq, max, now)
-  const plain = load<u32>(dev, DEV_MODEL) < <u32>MODEL_FIXED && !load<u32>(dev, DEV_FAULTS)
-  const n = plain ? run_untimed(dev, dsq, tail, cq_room(load<u32>(dsq, DSQ_CQ), max)) : run_timed(dev, dsq, tail, max, now)
+  let n: u32
+  if (load<u32>(dev, DEV_FAULTS)) n = run_with_faults(dev, dsq, tail, max, now)
+  else if (load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED) n = run_timed(dev, dsq, tail, max, now)
+  else n = run_untimed(dev, dsq, tail, cq_room(load<u32>(dsq, DSQ_CQ), max))
   store<u64>(dsq, load<u64>(dsq, DSQ_COMMANDS) + n, DSQ_COMMANDS)
   return n
 }

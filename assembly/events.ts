@@ -1,15 +1,20 @@
-// Virtual time's queue of events: a 4-ary heap of (time, key), smallest first. Equal times keep the
+// Virtual time's queue of events: 4-ary heaps of (time, key), smallest first. Equal times keep the
 // order in which they were set, so a run repeats exactly.
 //
 // Only queue-level events stand here (a CPU that has something to do, a doorbell that reaches the
 // device, the oldest command of a queue that is due), and each of them once: the block that an event
-// is about knows its place in the heap (its event slot), so that a new time moves the event that is
-// there. The heap is never larger than the number of CPUs and three times that of queues, however
+// is about knows its place in its heap (its event slot), so that a new time moves the event that is
+// there. There are never more than the number of CPUs and three times that of queues, however
 // many commands are outstanding and however long a job waits.
+//
+// What CPUs do comes soon (EV_CPU, EV_SQ), what devices do lies far ahead (EV_DONE, EV_COALESCE), so each
+// kind has a heap of its own: the near one holds a few events, however many queues wait in the far one.
+// A far event stays where it is while it is handled (EVQ_TAKEN): mostly it gets a new time, and goes down
+// from the top once.
 
 import {
-  CPU_EVENT, CPU_NOW, EVQ_CAP, EVQ_COUNT, EVQ_DONE, EVQ_HEAP, EVQ_SEQ, EV_CPU, EV_KEY, EV_SIZE,
-  EV_TIME, M_BASE, M_EVENTS, M_NOW,
+  CPU_EVENT, CPU_NOW, EVQ_CAP, EVQ_COUNT, EVQ_DONE, EVQ_FAR, EVQ_HEAP, EVQ_NEAR, EVQ_SEQ, EVQ_TAKEN, EV_CPU, EV_DONE, EV_KEY,
+  EV_SIZE, EV_TIME, M_BASE, M_EVENTS, M_NOW,
 } from './layout'
 import { BUG_EVENTS, BUG_ON } from './bug'
 
@@ -21,6 +26,8 @@ function earlier(a_time: u64, a_key: u64, b: u32): bool {
 }
 
 /** Address of the slot of an event. */
+// @ts-ignore: decorator
+@inline
 function slot_of(key: u64): u32 {
   return (<u32>key & 0xfffffff) << 4
 }
@@ -75,11 +82,40 @@ function new_key(evq: u32, kind: u32, slot: u32): u64 {
   return (seq << 32) | (<u64>kind << 28) | (<u64>slot >> 4)
 }
 
+/** The heap of a kind of event: a field of the queue that counts its events. */
+// @ts-ignore: decorator
+@inline
+function heap_of(kind: u32): u32 {
+  return kind < <u32>EV_DONE ? EVQ_NEAR : EVQ_FAR
+}
+
+/** Address of the events of a heap. */
+// @ts-ignore: decorator
+@inline
+function events_of(evq: u32, which: u32): u32 {
+  return load<u32>(evq, EVQ_HEAP) + (which == EVQ_FAR ? load<u32>(evq, EVQ_CAP) * EV_SIZE : 0)
+}
+
 function add(evq: u32, time: u64, kind: u32, slot: u32): void {
-  const count = load<u32>(evq, EVQ_COUNT)
+  const which = heap_of(kind)
+  const count = load<u32>(evq + which)
   BUG_ON(count >= load<u32>(evq, EVQ_CAP), BUG_EVENTS)
-  store<u32>(evq, count + 1, EVQ_COUNT)
-  sift_up(load<u32>(evq, EVQ_HEAP), count, time, new_key(evq, kind, slot))
+  store<u32>(evq + which, count + 1)
+  store<u32>(evq, load<u32>(evq, EVQ_COUNT) + 1, EVQ_COUNT)
+  sift_up(events_of(evq, which), count, time, new_key(evq, kind, slot))
+}
+
+/** The event that is being handled comes again at `time`. */
+function add_taken(evq: u32, time: u64, kind: u32, slot: u32): void {
+  store<u32>(evq, 0, EVQ_TAKEN)
+  store<u32>(evq, load<u32>(evq, EVQ_COUNT) + 1, EVQ_COUNT)
+  move(events_of(evq, EVQ_FAR), load<u32>(slot) - 1, load<u32>(evq, EVQ_FAR), time, new_key(evq, kind, slot))
+}
+
+/** Gives what stands at place `at` another time. */
+function move(heap: u32, at: u32, count: u32, time: u64, key: u64): void {
+  if (at && earlier(time, key, heap + ((at - 1) >> 2) * EV_SIZE)) sift_up(heap, at, time, key)
+  else sift_down(heap, at, count, time, key)
 }
 
 /** The event of a slot comes at `time`, or earlier if it does already. */
@@ -90,7 +126,11 @@ export function event_by(time: u64, kind: u32, slot: u32): void {
     add(evq, time, kind, slot)
     return
   }
-  const heap = load<u32>(evq, EVQ_HEAP)
+  if (slot == load<u32>(evq, EVQ_TAKEN)) {
+    add_taken(evq, time, kind, slot)
+    return
+  }
+  const heap = events_of(evq, heap_of(kind))
   if (time >= load<u64>(heap + (place - 1) * EV_SIZE, EV_TIME)) return
   sift_up(heap, place - 1, time, new_key(evq, kind, slot))
 }
@@ -99,38 +139,85 @@ export function event_by(time: u64, kind: u32, slot: u32): void {
 export function event_at(time: u64, kind: u32, slot: u32): void {
   const evq = load<u32>(M_BASE, M_EVENTS)
   const place = load<u32>(slot)
-  const heap = load<u32>(evq, EVQ_HEAP)
-  if (place && time > load<u64>(heap + (place - 1) * EV_SIZE, EV_TIME)) {
-    sift_down(heap, place - 1, load<u32>(evq, EVQ_COUNT), time, new_key(evq, kind, slot))
-  } else {
-    event_by(time, kind, slot)
+  if (place && slot != load<u32>(evq, EVQ_TAKEN)) {
+    const which = heap_of(kind)
+    const heap = events_of(evq, which)
+    if (time > load<u64>(heap + (place - 1) * EV_SIZE, EV_TIME)) {
+      sift_down(heap, place - 1, load<u32>(evq + which), time, new_key(evq, kind, slot))
+      return
+    }
   }
+  event_by(time, kind, slot)
 }
 
-/** Removes the first event, which the caller has read with event_time and event_key. */
-export function event_pop(evq: u32): void {
-  const heap = load<u32>(evq, EVQ_HEAP)
-  const count = load<u32>(evq, EVQ_COUNT) - 1
-  store<u32>(evq, count, EVQ_COUNT)
-  store<u64>(evq, load<u64>(evq, EVQ_DONE) + 1, EVQ_DONE)
-  store<u32>(slot_of(load<u64>(heap, EV_KEY)), 0)
-  if (!count) return
+/** Removes what stands at place `at`. */
+function remove(evq: u32, which: u32, at: u32): void {
+  const heap = events_of(evq, which)
+  const count = load<u32>(evq + which) - 1
+  store<u32>(evq + which, count)
+  store<u32>(slot_of(load<u64>(heap + at * EV_SIZE, EV_KEY)), 0)
+  if (at == count) return
   const last = heap + count * EV_SIZE
-  sift_down(heap, 0, count, load<u64>(last, EV_TIME), load<u64>(last, EV_KEY))
+  move(heap, at, count, load<u64>(last, EV_TIME), load<u64>(last, EV_KEY))
+}
+
+/** The first event of all: its address, 0 = there is none. */
+// @ts-ignore: decorator
+@inline
+export function event_first(evq: u32): u32 {
+  const far = first_far(evq)
+  if (!load<u32>(evq, EVQ_NEAR)) return far
+  const near = load<u32>(evq, EVQ_HEAP)
+  return far && earlier(load<u64>(far, EV_TIME), load<u64>(far, EV_KEY), near) ? far : near
+}
+
+/** The first of the far heap, without the one that is being handled. */
+// @ts-ignore: decorator
+@inline
+function first_far(evq: u32): u32 {
+  const count = load<u32>(evq, EVQ_FAR)
+  const heap = events_of(evq, EVQ_FAR)
+  if (!load<u32>(evq, EVQ_TAKEN)) return count ? heap : 0
+  return count > 1 ? heap + smallest_child(heap, 1, count) * EV_SIZE : 0
+}
+
+/** Begins to handle the first event, which the caller has from event_first; returns its key. */
+export function event_take(evq: u32, event: u32): u64 {
+  const key = load<u64>(event, EV_KEY)
+  store<u32>(evq, load<u32>(evq, EVQ_COUNT) - 1, EVQ_COUNT)
+  store<u64>(evq, load<u64>(evq, EVQ_DONE) + 1, EVQ_DONE)
+  if (heap_of(key_kind(key)) == EVQ_FAR) store<u32>(evq, slot_of(key), EVQ_TAKEN)
+  else remove(evq, EVQ_NEAR, 0)
+  return key
+}
+
+/** The event that was taken has been handled. */
+// @ts-ignore: decorator
+@inline
+export function event_over(evq: u32): void {
+  const slot = load<u32>(evq, EVQ_TAKEN)
+  if (!slot) return
+  store<u32>(evq, 0, EVQ_TAKEN)
+  remove(evq, EVQ_FAR, load<u32>(slot) - 1)
+}
+
+/** What an event is about: its kind, and the address of its slot. */
+// @ts-ignore: decorator
+@inline
+export function key_kind(key: u64): u32 {
+  return <u32>(key >> 28) & 15
+}
+
+// @ts-ignore: decorator
+@inline
+export function key_slot(key: u64): u32 {
+  return slot_of(key)
 }
 
 /** Time of the first event, NEVER if there is none. */
 export function event_time(evq: u32): u64 {
-  return load<u32>(evq, EVQ_COUNT) ? load<u64>(load<u32>(evq, EVQ_HEAP), EV_TIME) : NEVER
-}
-
-/** What the first event is about: its kind, and the address of its slot. */
-export function event_kind(evq: u32): u32 {
-  return <u32>(load<u64>(load<u32>(evq, EVQ_HEAP), EV_KEY) >> 28) & 15
-}
-
-export function event_slot(evq: u32): u32 {
-  return slot_of(load<u64>(load<u32>(evq, EVQ_HEAP), EV_KEY))
+  const first = event_first(evq)
+  return first ? load<u64>(first, EV_TIME) : NEVER
 }
 
 /** Makes a CPU run at `time`, or earlier if it has to anyway; never while it is busy. */

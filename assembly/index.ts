@@ -17,7 +17,7 @@ export { null_cmd_cancel, null_cmd_timers, null_complete_request, null_deadline 
 export { dev_run_sq } from './device'
 export { dev_abort, dev_next_due, dev_post_due } from './post'
 export { device_pending, device_run } from './device-thread'
-export { event_at, event_by, event_kind, event_pop, event_slot, event_time } from './events'
+export { event_at, event_by, event_first, event_over, event_take, event_time } from './events'
 export { lat_record, plat_val_to_idx } from './hist'
 export { cpu_deadline, cpu_pending, cpu_run, cpu_set_now } from './cpu'
 export { job_checked } from './job'

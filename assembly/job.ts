@@ -39,7 +39,7 @@ import {
 import { read_clock, spend } from './clock'
 import { nvme_list_doorbell, nvme_ring_doorbells } from './doorbell'
 import { host } from './host'
-import { lat_record, lat_record_n, lat_reset } from './hist'
+import { lat_record, lat_record_all, lat_record_n, lat_reset } from './hist'
 import { pair } from './request'
 import { exp_interval } from './distribution'
 import {
@@ -914,6 +914,35 @@ export function job_checked(cpu: u32, job: u32, iou: u32, bad: u32): void {
   retire(cpu, job, iou)
 }
 
+/** Records the completion latencies of the first `n` io_us of a list, of which neighbours began, mostly, at the same time. */
+function record_runs(stat: u32, iou: u32, n: u32, now: u64): void {
+  let start = load<u64>(iou, IOU_START_NS)
+  let run: u32 = 0
+  do {
+    const began = load<u64>(iou, IOU_START_NS)
+    if (began != start) {
+      lat_record_n(stat, now - start, run)
+      start = began
+      run = 0
+    }
+    run++
+    iou = load<u32>(iou, IOU_NEXT)
+  } while (--n)
+  lat_record_n(stat, now - start, run)
+}
+
+/** Puts the first `n` io_us of a list back, one by one. */
+function free_all(job: u32, iou: u32, n: u32): void {
+  let free = load<u32>(job, JOB_FREE)
+  do {
+    const next = load<u32>(iou, IOU_NEXT)
+    store<u32>(iou, free, IOU_NEXT)
+    free = iou
+    iou = next
+  } while (--n)
+  store<u32>(job, free, JOB_FREE)
+}
+
 /**
  * Ends good I/Os of one direction of a plain job: `account` and `retire` for a run of them, with the
  * sums added up on the way. Stops at the first that failed, is of the other direction, is not counted,
@@ -927,36 +956,22 @@ function reap_plain(cpu: u32, job: u32): u32 {
   if (lat == LAT_EVERY && load<u32>(cpu, CPU_CLOCK) != CLOCK_VIRTUAL) return 0
   const now = load<u64>(cpu, CPU_NOW)
   const stat = job + JOB_STATS + ddir * STAT_SIZE
+  const ended = iou
   const first = load<u64>(iou, IOU_START_NS)
-  let free = load<u32>(job, JOB_FREE)
   let bytes: u64 = 0
-  let run_start: u64 = 0
-  let run: u32 = 0
   let n: u32 = 0
   while (iou) {
     const flags = load<u32>(iou, IOU_FLAGS)
-    if (load<u32>(iou, IOU_DDIR) != ddir || flags != IOUF_MEASURED || load<u32>(iou, BIO_STATUS)) break
-    const next = load<u32>(iou, IOU_NEXT)
+    if (load<u32>(iou, IOU_DDIR) != ddir || flags != IOUF_MEASURED) break // nor IOUF_FAILED
     bytes += load<u32>(iou, IOU_LEN)
-    if (lat == LAT_EVERY) record_latency(lat, stat, iou, now)
-    else if (lat == LAT_BATCH) {
-      const start = load<u64>(iou, IOU_START_NS)
-      if (start != run_start) {
-        if (run) lat_record_n(stat + STAT_CLAT, now - run_start, run)
-        run_start = start
-        run = 0
-      }
-      run++
-    }
-    store<u32>(iou, free, IOU_NEXT)
-    free = iou
-    iou = next
+    iou = load<u32>(iou, IOU_NEXT)
     n++
   }
   store<u32>(job, iou, JOB_ENDED)
   if (!n) return 0
-  if (run) lat_record_n(stat + STAT_CLAT, now - run_start, run)
-  store<u32>(job, free, JOB_FREE)
+  if (lat == LAT_EVERY) lat_record_all(stat, ended, n, now)
+  else if (lat == LAT_BATCH) record_runs(stat + STAT_CLAT, ended, n, now)
+  free_all(job, ended, n)
   store<u32>(job, load<u32>(job, JOB_IN_FLIGHT) - n, JOB_IN_FLIGHT)
   const span = job + (ddir << 3)
   if (!load<u64>(stat, STAT_IOS)) store<u64>(span, first ? first : now, JOB_FIRST_NS)

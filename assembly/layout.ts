@@ -192,8 +192,7 @@ export const TAGS_BRESERVED = 768 //     sbitmap_queue of the reserved tags
 export const TAGS_SIZE = 1408
 
 // ---------------------------------------------------------------- request (include/linux/blkdev.h)
-export const RQ_TAG = 0 //               i32 S
-export const RQ_INTERNAL_TAG = 4 //      i32 S
+export const RQ_IO_START_NS = 0 //       u64 S  io_start_time_ns (issue)
 export const RQ_CMD_FLAGS = 8 //         u32 S  op in the low 8 bits, REQ_* above
 export const RQ_GEN = 12 //              u32 S  incremented at every start
 export const RQ_SECTOR = 16 //           u64 S
@@ -208,7 +207,8 @@ export const RQ_STATE = 56 //            u32 A  MQ_RQ_*
 export const RQ_FLAGS = 60 //            u32 S  RQF_*
 export const RQ_CTX = 64 //              u32 S  mq_ctx
 export const RQ_HCTX = 68 //             u32 S  hardware queue of mq_ctx
-export const RQ_IO_START_NS = 72 //      u64 S  io_start_time_ns (issue)
+export const RQ_TAG = 72 //              i32 S
+export const RQ_INTERNAL_TAG = 76 //     i32 S
 export const RQ_NEXT = 80 //             u32 S  queuelist: plug, software queue, dispatch, slow or done list
 export const RQ_PREV = 84 //             u32 S
 export const RQ_Q = 88 //                u32 S  request_queue
@@ -217,18 +217,18 @@ export const RQ_STATUS = 96 //           u32 S  the driver's status (NVMe: statu
 export const RQ_RESULT = 100 //          u32 S  NVMe: DW0 of the completion
 export const RQ_RETRIES = 104 //         u32 S  tries after the first (RQ_RETRIES_MASK), and what the NVMe driver notes (NVME_REQ_*)
 export const RQ_END_IO = 108 //          u32 S  0 none, else RQ_END_*
-export const RQ_FLUSH_SEQ = 112 //       u32 S  flush machinery; the scheduler's data share these words
-export const RQ_FLUSH_NEXT = 116 //      u32 S
-export const RQ_FLUSH_PREV = 120 //      u32 S
-export const RQ_SAVED_END_IO = 124 //    u32 S
-export const RQ_ELV0 = 112 //            u32 S  scheduler: fifo time
-export const RQ_ELV1 = 116 //            u32 S
+export const RQ_GOT_TAG_NS = 112 //      u64 S  stage stamps; a plain request (plain.ts) has none of its own
+export const RQ_INSERT_NS = 120 //       u64 S
 export const RQ_PRP_LIST = 128 //        u32 S  first page of the PRP list or discard ranges, 0 = none
 export const RQ_SQE = 132 //             u32 S  TypeScript's own command (passthrough), 64 bytes, 0 = none
 export const RQ_IOPRIO = 136 //          u32 S
 export const RQ_RESULT1 = 140 //         u32 S  NVMe: DW1 of the completion
-export const RQ_GOT_TAG_NS = 144 //      u64 S  stage stamps
-export const RQ_INSERT_NS = 152 //       u64 S
+export const RQ_FLUSH_SEQ = 144 //       u32 S  flush machinery; the scheduler's data share these words
+export const RQ_FLUSH_NEXT = 148 //      u32 S
+export const RQ_FLUSH_PREV = 152 //      u32 S
+export const RQ_SAVED_END_IO = 156 //    u32 S
+export const RQ_ELV0 = 144 //            u32 S  scheduler: fifo time
+export const RQ_ELV1 = 148 //            u32 S
 export const RQ_REF = 160 //             u32 S  1 while the timeout scan holds it; REF_FREED
 export const RQ_DUE_NS = 168 //          u64 S  null_blk: when the command's timer fires
 export const RQ_SIZE = 192
@@ -810,12 +810,15 @@ export const VSK_READ = 1
 export const VSK_WRITE = 2
 
 // ---------------------------------------------------------------- events of virtual time
-export const EVQ_COUNT = 0 //            u32 S
-export const EVQ_CAP = 4 //              u32 I
-export const EVQ_HEAP = 8 //             u32 I  EV_SIZE apart, a 4-ary heap
+export const EVQ_COUNT = 0 //            u32 S  events that will come
+export const EVQ_CAP = 4 //              u32 I  room of each heap
+export const EVQ_HEAP = 8 //             u32 I  two 4-ary heaps one after the other, events EV_SIZE apart: near, far
 export const EVQ_SEQ = 16 //             u64 S  breaks ties: first in, first out
 export const EVQ_DONE = 24 //            u64 S  events handled
 export const EVQ_SERVED = 32 //          u32 S  the CPU that TypeScript was called for last, 0 = none
+export const EVQ_NEAR = 36 //            u32 S  events in the near heap: of CPUs, and doorbells,
+export const EVQ_FAR = 40 //             u32 S  and in the far one
+export const EVQ_TAKEN = 44 //           u32 S  slot of the far event that is being handled, 0 = none
 export const EVQ_SIZE = 64
 export const EV_TIME = 0 //              u64 S
 export const EV_KEY = 8 //               u64 S  sequence << 32 | kind << 28 | address of its slot >> 4
@@ -920,6 +923,7 @@ export const IOUF_MEASURED = 1 // IOU_FLAGS: counts in the statistics
 export const IOUF_NOTED = 4 //    verify_note_write knows of it
 export const IOUF_VERIFY = 2 //   its data are checked when it completes
 export const IOUF_POLLED = 8 //   the job polls for it
+export const IOUF_FAILED = 16 //  its bio ended with a bad BIO_STATUS
 export const IOU_PRIO_SHIFT = 8 // IOU_FLAGS: the number of its priority stands this many bits up
 export const IOU_SIZE = 128
 

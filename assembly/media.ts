@@ -57,7 +57,15 @@ function times_of(dev: u32, opcode: u32): u32 {
 }
 
 /** The service time of the next command, ns. */
+// @ts-ignore: decorator
+@inline
 export function service_time(dev: u32, opcode: u32): u64 {
+  if (load<u32>(dev, DEV_MODEL) == MODEL_FIXED && !load<u32>(dev, DEV_OPS)) return load<u64>(dev, DEV_SERVICE_NS)
+  return varying_time(dev, opcode)
+}
+
+/** The same of all models, and of commands that differ. */
+function varying_time(dev: u32, opcode: u32): u64 {
   const model = load<u32>(dev, DEV_MODEL)
   if (model < <u32>MODEL_FIXED) return 0
   const own = times_of(dev, opcode)
@@ -76,6 +84,8 @@ export function service_time(dev: u32, opcode: u32): u64 {
 }
 
 /** Gives a command that takes `time` to the next unit: when it will be done. */
+// @ts-ignore: decorator
+@inline
 export function serve(dev: u32, now: u64, time: u64): u64 {
   const unit = load<u32>(dev, DEV_NEXT_UNIT)
   store<u32>(dev, unit + 1 == load<u32>(dev, DEV_UNITS) ? 0 : unit + 1, DEV_NEXT_UNIT)

@@ -30,11 +30,11 @@ import {
   JOB_IN_FLIGHT, JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_MAX_IO, JOB_NUMBER_IOS, JOB_PENDING,
   JOB_PLAIN, JOB_PL_CHUNK, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING, JOB_PL_HCTX, JOB_PL_LBA, JOB_PL_MASK, JOB_PL_PAGE2, JOB_PL_RING, JOB_PL_RING_END, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS,
   JOB_PL_SBQ, JOB_PL_SLOTS, JOB_PL_SORTED, JOB_PL_WROTE, JOB_Q, JOB_RECORD, JOB_RETRY, JOB_STOP, JOB_WRITE_FLAGS,
-  LAT_BATCH, LAT_EVERY, LAT_NONE, MQ_RQ_IN_FLIGHT, M_BASE, M_COST_SUBMIT, M_JIFFIES, NQ_CQ, NQ_DEPTH, NQ_SHARED,
+  LAT_BATCH, LAT_EVERY, LAT_NONE, MQ_RQ_IN_FLIGHT, M_BASE, M_JIFFIES, NQ_CQ, NQ_DEPTH, NQ_SHARED,
   NQ_SQ, NQ_SQ_TAIL, PAGE_SIZE, PLAIN_NO, PLAIN_UNKNOWN, PLAIN_YES, PLO_CDW0, PLO_CDW12, PLO_DATA_LEN, PLO_DDIR_LEN,
   PLO_OPF, PLO_SIZE, PLO_SYNC, Q_BIO_BASED, Q_CAPACITY, Q_CTXS, Q_FLAGS, Q_LBA_SHIFT, Q_MAX_SECTORS,
-  Q_NR_HW, Q_NSID, Q_TIMEOUT, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_DEADLINE, RQ_GEN, RQ_GOT_TAG_NS,
-  RQ_INSERT_NS, RQ_IO_START_NS, RQ_SECTOR, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_TRIM, RW_TRIMWRITE,
+  Q_NR_HW, Q_NSID, Q_TIMEOUT, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_DEADLINE, RQ_GEN,
+  RQ_IO_START_NS, RQ_SECTOR, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_TRIM, RW_TRIMWRITE,
   RW_WRITE, SBQ_DEPTH, SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBW_DEPTH, SBW_SIZE,
   SECTOR_SHIFT, TAGS_BITMAP, TAGS_RESERVED, TAGS_STATIC_RQS,
 } from './layout'
@@ -45,7 +45,7 @@ import {
 } from './nvme'
 import { NO_KEY, gen_draw, gen_draw_one, gen_peek, gen_undraw } from './draw'
 import { hosted } from './host'
-import { blk_mq_call_slow, blk_timer_must_move, op_is_sync, pair } from './request'
+import { blk_mq_call_slow, blk_timer_must_move, op_is_sync, pair, submit_cost } from './request'
 import { __sbitmap_queue_get } from './sbitmap'
 
 const MAX_REQUESTS: u32 = 16 // BLK_MAX_REQUEST_COUNT: a plug of one hardware queue is flushed when it holds so many
@@ -340,12 +340,10 @@ function take_ious(job: u32, picked: u32, n: u32): void {
   store<u32>(job, iou, JOB_FREE)
 }
 
-/** Stamps that virtual time and --stages take: I/O `place` of a batch that began at `now`. */
+/** Stamps that virtual time and --stages take: I/O `place` of a batch that began at `now` (plain_stamps has the others). */
 function stamp(cpu: u32, rq: u32, iou: u32, place: u32, cost: u64, issue: u64): void {
   const queued = load<u64>(cpu, CPU_NOW) + place * cost
   store<u64>(rq, queued, RQ_START_NS)
-  store<u64>(rq, queued + cost, RQ_GOT_TAG_NS)
-  store<u64>(rq, issue, RQ_INSERT_NS)
   store<u64>(rq, issue, RQ_IO_START_NS)
   if (load<u32>(cpu, CPU_LAT) != LAT_NONE) store<u64>(iou, queued, IOU_START_NS)
   store<u64>(iou, queued + cost, IOU_ISSUE_NS)
@@ -466,7 +464,7 @@ function plain_one(cpu: u32, job: u32): bool {
   store<u32>(nq, tail + 1 == load<u32>(nq, NQ_DEPTH) ? 0 : tail + 1, NQ_SQ_TAIL)
   if (ddir) store<u32>(job, load<u32>(job, JOB_PL_WROTE) + 1, JOB_PL_WROTE)
   if (load<u32>(cpu, CPU_STAGES)) {
-    const cost: u64 = load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL ? load<u32>(M_BASE, M_COST_SUBMIT) : 0
+    const cost = submit_cost(cpu)
     stamp(cpu, rq, iou, 0, cost, now + cost)
     store<u64>(cpu, now + cost, CPU_NOW)
   }
@@ -496,7 +494,7 @@ function prepare(cpu: u32, job: u32, n: u32, more: bool): bool {
  */
 function plain_chunk(cpu: u32, job: u32, n: u32, more: bool): bool {
   if (!prepare(cpu, job, n, more)) return false
-  const cost: u64 = load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL ? load<u32>(M_BASE, M_COST_SUBMIT) : 0
+  const cost = submit_cost(cpu)
   const after = load<u64>(cpu, CPU_NOW) + cost * n
   // A full plug is flushed when the next I/O has its request.
   write(cpu, job, n, cost, more ? after + cost : after)

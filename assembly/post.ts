@@ -3,7 +3,7 @@
 // the host's head doorbell moves.
 
 import {
-  DCQ_BASE, DCQ_COAL_N, DCQ_COAL_NS, DCQ_DB, DCQ_EI, DCQ_ENTRIES, DCQ_HEAD_SEEN, DCQ_IEN, DCQ_PEND,
+  DCQ_BASE, DCQ_COAL_N, DCQ_COAL_NS, DCQ_DB, DCQ_EI, DCQ_END, DCQ_ENTRIES, DCQ_HEAD_SEEN, DCQ_IEN, DCQ_PEND,
   DCQ_PEND_NS, DCQ_PHASE, DCQ_RAISED, DCQ_SHADOW, DCQ_TAIL, DEV_WHERE, DSQ_CQ, DSQ_DB, DSQ_DEV, DSQ_ENTRIES,
   DSQ_FIFO, DSQ_FIFO_COUNT, DSQ_FIFO_HEAD, DSQ_HEAD, DSQ_ID, DSQ_SHADOW, FIFO_CID, FIFO_DUE, FIFO_SIZE,
   FIFO_STATUS,
@@ -48,18 +48,25 @@ export function cq_room(dcq: u32, want: u32): u32 {
   return min<u32>(want, cq_known_room(dcq))
 }
 
-/** Posts one completion with its 64-bit result. The caller knows that there is room. */
-export function dev_post(dsq: u32, dcq: u32, cid: u32, status: u32, result: u64, threaded: u32): void {
-  const tail = load<u32>(dcq, DCQ_TAIL)
-  const phase = load<u32>(dcq, DCQ_PHASE)
-  const cqe = load<u32>(dcq, DCQ_BASE) + tail * CQE_BYTES
+/** Fills a completion entry. `sqhd` is its dword 2: submission queue and head. */
+// @ts-ignore: decorator
+@inline
+function write_entry(cqe: u32, cid: u32, status: u32, result: u64, sqhd: u32, phase: u32, threaded: u32): void {
   store<u64>(cqe, result, CQE_DW0)
-  store<u32>(cqe, load<u32>(dsq, DSQ_HEAD) | (load<u32>(dsq, DSQ_ID) << 16), CQE_SQHD)
+  store<u32>(cqe, sqhd, CQE_SQHD)
   // bit 31 of a status is none of the entry's: the fault of a wrong phase
   const dw3 = cid | ((phase ^ (status >> 31)) << 16) | (status << 17)
   // The word with the phase bit is stored last: whoever sees the phase sees the rest.
   if (threaded) atomic.store<u32>(cqe, dw3, CQE_DW3)
   else store<u32>(cqe, dw3, CQE_DW3)
+}
+
+/** Posts one completion with its 64-bit result. The caller knows that there is room. */
+export function dev_post(dsq: u32, dcq: u32, cid: u32, status: u32, result: u64, threaded: u32): void {
+  const tail = load<u32>(dcq, DCQ_TAIL)
+  const phase = load<u32>(dcq, DCQ_PHASE)
+  const sqhd = load<u32>(dsq, DSQ_HEAD) | (load<u32>(dsq, DSQ_ID) << 16)
+  write_entry(load<u32>(dcq, DCQ_BASE) + tail * CQE_BYTES, cid, status, result, sqhd, phase, threaded)
   if (tail + 1 == load<u32>(dcq, DCQ_ENTRIES)) {
     store<u32>(dcq, 0, DCQ_TAIL)
     store<u32>(dcq, phase ^ 1, DCQ_PHASE)
@@ -91,12 +98,24 @@ export function dev_coalesce(dcq: u32, posted: u32, now: u64): bool {
 // ---------------------------------------------------------------- commands in service
 
 /** Keeps a finished command until it is due. Records stay sorted; ties keep their order. */
+// @ts-ignore: decorator
+@inline
 export function fifo_insert(dsq: u32, due: u64, cid: u32, status: u32): void {
   const entries = load<u32>(dsq, DSQ_ENTRIES)
-  const base = load<u32>(dsq, DSQ_FIFO)
-  const head = load<u32>(dsq, DSQ_FIFO_HEAD)
   const count = load<u32>(dsq, DSQ_FIFO_COUNT)
-  let at = fifo_slot(head + count, entries)
+  const at = fifo_slot(load<u32>(dsq, DSQ_FIFO_HEAD) + count, entries)
+  store<u32>(dsq, count + 1, DSQ_FIFO_COUNT)
+  let slot = load<u32>(dsq, DSQ_FIFO) + at * FIFO_SIZE
+  const before = at ? slot - FIFO_SIZE : slot + (entries - 1) * FIFO_SIZE
+  if (count && load<u64>(before, FIFO_DUE) > due) slot = fifo_move(dsq, due, at, count)
+  store<u64>(slot, due, FIFO_DUE)
+  store<u64>(slot, <u64>cid | (<u64>status << 32), FIFO_CID) // and FIFO_STATUS
+}
+
+/** Moves the records that are due later than `due` up by one, from `at` down: the place that is free then. */
+function fifo_move(dsq: u32, due: u64, at: u32, count: u32): u32 {
+  const entries = load<u32>(dsq, DSQ_ENTRIES)
+  const base = load<u32>(dsq, DSQ_FIFO)
   for (let left = count; left; left--) {
     const before = at ? at - 1 : entries - 1
     const from = base + before * FIFO_SIZE
@@ -106,13 +125,11 @@ export function fifo_insert(dsq: u32, due: u64, cid: u32, status: u32): void {
     store<u64>(to, load<u64>(from, FIFO_CID), FIFO_CID)
     at = before
   }
-  const slot = base + at * FIFO_SIZE
-  store<u64>(slot, due, FIFO_DUE)
-  store<u32>(slot, cid, FIFO_CID)
-  store<u32>(slot, status, FIFO_STATUS)
-  store<u32>(dsq, count + 1, DSQ_FIFO_COUNT)
+  return base + at * FIFO_SIZE
 }
 
+// @ts-ignore: decorator
+@inline
 function fifo_slot(at: u32, entries: u32): u32 {
   return at >= entries ? at - entries : at
 }
@@ -144,15 +161,38 @@ export function dev_abort(dsq: u32, cid: u32, status: u32, now: f64): bool {
 /** Posts what is due at `now`, as far as the completion queue has room: how many. */
 export function dev_post_due(dsq: u32, now: u64): u32 {
   const dcq = load<u32>(dsq, DSQ_CQ)
-  const threaded = load<u32>(load<u32>(dsq, DSQ_DEV), DEV_WHERE)
   let posted: u32 = 0
-  while (dev_next_due(dsq) <= now && cq_has_room(dcq)) {
-    const head = load<u32>(dsq, DSQ_FIFO_HEAD)
-    const slot = load<u32>(dsq, DSQ_FIFO) + head * FIFO_SIZE
-    store<u32>(dsq, fifo_slot(head + 1, load<u32>(dsq, DSQ_ENTRIES)), DSQ_FIFO_HEAD)
-    store<u32>(dsq, load<u32>(dsq, DSQ_FIFO_COUNT) - 1, DSQ_FIFO_COUNT)
-    dev_post(dsq, dcq, load<u32>(slot, FIFO_CID), load<u32>(slot, FIFO_STATUS), 0, threaded)
-    posted++
-  }
+  while (dev_next_due(dsq) <= now && cq_has_room(dcq)) posted += post_run(dsq, dcq, now, cq_known_room(dcq))
   return posted
+}
+
+/** Posts up to `room` of what is due, at least one: how many. */
+function post_run(dsq: u32, dcq: u32, now: u64, room: u32): u32 {
+  const fifo = load<u32>(dsq, DSQ_FIFO)
+  const fifo_end = fifo + load<u32>(dsq, DSQ_ENTRIES) * FIFO_SIZE
+  const cq = load<u32>(dcq, DCQ_BASE)
+  const cq_end = load<u32>(dcq, DCQ_END)
+  const threaded = load<u32>(load<u32>(dsq, DSQ_DEV), DEV_WHERE)
+  const sqhd = load<u32>(dsq, DSQ_HEAD) | (load<u32>(dsq, DSQ_ID) << 16)
+  const count = load<u32>(dsq, DSQ_FIFO_COUNT)
+  const most = min<u32>(room, count)
+  let from = fifo + load<u32>(dsq, DSQ_FIFO_HEAD) * FIFO_SIZE
+  let cqe = cq + load<u32>(dcq, DCQ_TAIL) * CQE_BYTES
+  let phase = load<u32>(dcq, DCQ_PHASE)
+  let n: u32 = 0
+  do {
+    write_entry(cqe, load<u32>(from, FIFO_CID), load<u32>(from, FIFO_STATUS), 0, sqhd, phase, threaded)
+    from += FIFO_SIZE
+    if (from == fifo_end) from = fifo
+    cqe += CQE_BYTES
+    if (cqe == cq_end) {
+      cqe = cq
+      phase ^= 1
+    }
+  } while (++n < most && load<u64>(from, FIFO_DUE) <= now)
+  store<u32>(dsq, (from - fifo) / FIFO_SIZE, DSQ_FIFO_HEAD)
+  store<u32>(dsq, count - n, DSQ_FIFO_COUNT)
+  store<u32>(dcq, (cqe - cq) / CQE_BYTES, DCQ_TAIL)
+  store<u32>(dcq, phase, DCQ_PHASE)
+  return n
 }

@@ -17,14 +17,23 @@ const PAGE: u32 = PAGE_SIZE
 const PAGE_MASK: u32 = PAGE_SIZE - 1
 const LAST_SLOT: u32 = PAGE_SIZE - 8
 
+/** Moves what lies within one page of the medium. Returns a status. */
+// @ts-ignore: decorator
+@inline
+function move_part(opcode: u32, st: u32, at: u64, mem: u32, len: u32): u32 {
+  if (opcode == NVME_CMD_READ) store_read(st, at, mem, len)
+  else if (opcode == NVME_CMD_WRITE) {
+    if (!store_write(st, at, mem, len)) return NVME_SC_CAP_EXCEEDED | NVME_SC_DNR
+  } else if (!store_equals(st, at, mem, len)) return NVME_SC_COMPARE_FAILED | NVME_SC_DNR
+  return NVME_SC_SUCCESS
+}
+
 /** Moves one piece between memory and the medium. Returns a status. */
 function move_piece(opcode: u32, st: u32, at: u64, mem: u32, len: u32): u32 {
   while (len) {
     const part = min<u32>(len, PAGE - (<u32>at & PAGE_MASK))
-    if (opcode == NVME_CMD_READ) store_read(st, at, mem, part)
-    else if (opcode == NVME_CMD_WRITE) {
-      if (!store_write(st, at, mem, part)) return NVME_SC_CAP_EXCEEDED | NVME_SC_DNR
-    } else if (!store_equals(st, at, mem, part)) return NVME_SC_COMPARE_FAILED | NVME_SC_DNR
+    const status = move_part(opcode, st, at, mem, part)
+    if (status != NVME_SC_SUCCESS) return status
     at += part
     mem += part
     len -= part
@@ -33,10 +42,18 @@ function move_piece(opcode: u32, st: u32, at: u64, mem: u32, len: u32): u32 {
 }
 
 /** Moves `len` bytes at byte `at` of the namespace as the command's PRPs say. */
+// @ts-ignore: decorator
+@inline
 export function move_data(sqe: u32, opcode: u32, st: u32, at: u64, len: u32): u32 {
   const prp1 = <u32>load<u64>(sqe, SQE_PRP1)
   if (prp1 & 3) return NVME_SC_PRP_OFFSET_INVALID | NVME_SC_DNR
   const first = min<u32>(len, PAGE - (prp1 & PAGE_MASK))
+  if (first == len && len <= PAGE - (<u32>at & PAGE_MASK)) return move_part(opcode, st, at, prp1, len)
+  return move_pieces(sqe, opcode, st, at, len, prp1, first)
+}
+
+/** The same of more than one page, here or there. */
+function move_pieces(sqe: u32, opcode: u32, st: u32, at: u64, len: u32, prp1: u32, first: u32): u32 {
   let status = move_piece(opcode, st, at, prp1, first)
   let done = first
   let cursor = sqe + SQE_PRP2

@@ -11,13 +11,13 @@
 
 import {
   BIO_BYTES, BIO_DATA, BIO_DISK, BIO_END_IO, BIO_FLAGS, BIO_NEXT, BIO_PRIVATE, BIO_REMAINING, BIO_SECTOR,
-  BIO_SIZE, BIO_STATUS, CPU_BIO_FREE, CPU_ENDED, CPU_ENDIO, CPU_FAILED, CPU_INDEX, CPU_MAIL,
+  BIO_SIZE, BIO_STATUS, CLOCK_VIRTUAL, CPU_BIO_FREE, CPU_CLOCK, CPU_ENDED, CPU_ENDIO, CPU_FAILED, CPU_INDEX, CPU_MAIL,
   CPU_NOW, CPU_RING, CPU_SLOW, CPU_STAGE_D2C, CPU_STAGE_G2I, CPU_STAGE_I2D, CPU_STAGE_N,
   CPU_STAGE_Q2C, CPU_STAGE_Q2G, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_DISPATCHED_ASYNC,
   CTX_STAT_IOS, CTX_STAT_SECTORS, CTX_STAT_TICKS, END_IO_CHAIN, END_IO_HOST, END_IO_JOB, END_IO_NONE,
   HB_ADD_TIMER, HB_BIO_END_IO, HB_END_IO, HB_FINISH, HB_FREED, HB_PBLK_END, HB_RESTART, HC_FLAGS, HC_GATE,
-  HC_NR_ACTIVE, HC_OWNER, HC_SCHED_TAGS, HC_SIZE, HC_STATE, HC_TAGS, IOU_JOB, IOU_NEXT, JOB_ENDED,
-  M_BASE, M_HZ, M_JIFFIES, MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, Q_HCTXS, Q_IN_QUEUE,
+  HC_NR_ACTIVE, HC_OWNER, HC_SCHED_TAGS, HC_SIZE, HC_STATE, HC_TAGS, IOUF_FAILED, IOU_FLAGS, IOU_JOB, IOU_NEXT, JOB_ENDED,
+  M_BASE, M_COST_SUBMIT, M_HZ, M_JIFFIES, MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, Q_HCTXS, Q_IN_QUEUE,
   Q_IO_TICKS, Q_NR_HW, Q_STAT_STAMP, Q_TIMEOUT, Q_TIMER_ARMED, Q_TIMER_NEXT, Q_WATCH, REF_FREED,
   RING_BASE, RING_MASK, RING_TAIL, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_CTX, RQ_DATA_LEN, RQ_DEADLINE,
   RQ_END_IO, RQ_END_PBLK, RQ_FLAGS, RQ_GEN, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_INTERNAL_TAG, RQ_IO_START_NS,
@@ -28,7 +28,7 @@ import {
 import {
   BLK_MQ_F_TAG_SHARED, BLK_MQ_S_SCHED_RESTART, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH,
   REQ_OP_MASK, REQ_OP_READ, REQ_OP_SCSI_IN, REQ_PREFLUSH, REQ_SYNC, RQF_ELVPRIV, RQF_FLUSH_SEQ, RQF_IO_STAT,
-  RQF_MQ_INFLIGHT, RQF_TIMED_OUT,
+  RQF_MQ_INFLIGHT, RQF_PLAIN, RQF_TIMED_OUT,
 } from './nvme'
 import {
   EV_block_bio_complete, EV_block_rq_complete, EV_block_rq_issue, EV_block_rq_requeue,
@@ -304,11 +304,25 @@ function bio_end(cpu: u32, bio: u32): void {
     bio_endio_other(cpu, bio)
     return
   }
+  count_end(cpu, bio)
+  job_ends(bio)
+}
+
+// @ts-ignore: decorator
+@inline
+function count_end(cpu: u32, bio: u32): void {
   const counter = cpu + (load<u32>(bio, BIO_STATUS) ? CPU_FAILED : CPU_ENDED)
   store<u64>(counter, load<u64>(counter) + 1)
-  const job = load<u32>(bio, IOU_JOB)
-  store<u32>(bio, load<u32>(job, JOB_ENDED), IOU_NEXT)
-  store<u32>(job, bio, JOB_ENDED)
+}
+
+/** An io_u whose bio has ended goes to its job, which shall see a failure without looking at the bio. */
+// @ts-ignore: decorator
+@inline
+function job_ends(iou: u32): void {
+  const job = load<u32>(iou, IOU_JOB)
+  if (load<u32>(iou, BIO_STATUS)) store<u32>(iou, load<u32>(iou, IOU_FLAGS) | IOUF_FAILED, IOU_FLAGS)
+  store<u32>(iou, load<u32>(job, JOB_ENDED), IOU_NEXT)
+  store<u32>(job, iou, JOB_ENDED)
 }
 
 /** The end of a bio that was split, is a part, or belongs to TypeScript. */
@@ -317,17 +331,14 @@ function bio_endio_other(cpu: u32, bio: u32): void {
     bio = bio_chain_endio(cpu, bio)
     if (!bio) return
   }
-  const counter = cpu + (load<u32>(bio, BIO_STATUS) ? CPU_FAILED : CPU_ENDED)
-  store<u64>(counter, load<u64>(counter) + 1)
+  count_end(cpu, bio)
   if (load<u32>(bio, BIO_END_IO) == END_IO_NONE) return
   if (load<u32>(bio, BIO_END_IO) == END_IO_HOST) {
     host(cpu, HB_BIO_END_IO, bio, 0)
     return
   }
   if (load<u32>(bio, BIO_END_IO) == END_IO_JOB) {
-    const job = load<u32>(bio, IOU_JOB)
-    store<u32>(bio, load<u32>(job, JOB_ENDED), IOU_NEXT)
-    store<u32>(job, bio, JOB_ENDED)
+    job_ends(bio)
     return
   }
   const ring = load<u32>(cpu, CPU_RING)
@@ -402,18 +413,36 @@ function add_stage(cpu: u32, stage: u32, from: u64, to: u64): void {
   if (to > from) store<f64>(cpu + stage, load<f64>(cpu + stage) + <f64>(to - from))
 }
 
-/** Sums the stages of a request that had all of its stamps taken. */
-export function stages_done(cpu: u32, rq: u32, now: u64): void {
-  const q = load<u64>(rq, RQ_START_NS)
-  const g = load<u64>(rq, RQ_GOT_TAG_NS)
-  const i = load<u64>(rq, RQ_INSERT_NS)
-  const d = load<u64>(rq, RQ_IO_START_NS)
-  store<u64>(cpu, load<u64>(cpu, CPU_STAGE_N) + 1, CPU_STAGE_N)
-  add_stage(cpu, CPU_STAGE_Q2G, q, g)
-  add_stage(cpu, CPU_STAGE_G2I, g, i)
-  add_stage(cpu, CPU_STAGE_I2D, i, d)
-  add_stage(cpu, CPU_STAGE_D2C, d, now)
-  add_stage(cpu, CPU_STAGE_Q2C, q, now)
+/** Sums the stages of `n` requests that had all of their stamps taken, whose sums these are. */
+export function add_stages(cpu: u32, n: u32, queued: u64, tagged: u64, inserted: u64, issued: u64, over: u64): void {
+  store<u64>(cpu, load<u64>(cpu, CPU_STAGE_N) + n, CPU_STAGE_N)
+  add_stage(cpu, CPU_STAGE_Q2G, queued, tagged)
+  add_stage(cpu, CPU_STAGE_G2I, tagged, inserted)
+  add_stage(cpu, CPU_STAGE_I2D, inserted, issued)
+  add_stage(cpu, CPU_STAGE_D2C, issued, over)
+  add_stage(cpu, CPU_STAGE_Q2C, queued, over)
+}
+
+/** The same of one. */
+function stages_done(cpu: u32, rq: u32, now: u64): void {
+  plain_stamps(cpu, rq)
+  const queued = load<u64>(rq, RQ_START_NS)
+  const tagged = load<u64>(rq, RQ_GOT_TAG_NS)
+  add_stages(cpu, 1, queued, tagged, load<u64>(rq, RQ_INSERT_NS), load<u64>(rq, RQ_IO_START_NS), now)
+}
+
+/** What a plain request gets for its tag costs the same each time, and it is inserted when it is issued. */
+export function plain_stamps(cpu: u32, rq: u32): void {
+  if (!(load<u32>(rq, RQ_FLAGS) & RQF_PLAIN)) return
+  store<u64>(rq, load<u64>(rq, RQ_START_NS) + submit_cost(cpu), RQ_GOT_TAG_NS)
+  store<u64>(rq, load<u64>(rq, RQ_IO_START_NS), RQ_INSERT_NS)
+}
+
+/** What submit_bio costs down to the entry in the ring, ns. */
+// @ts-ignore: decorator
+@inline
+export function submit_cost(cpu: u32): u64 {
+  return load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL ? load<u32>(M_BASE, M_COST_SUBMIT) : 0
 }
 
 // @ts-ignore: decorator

@@ -8,6 +8,8 @@ import { nand_due } from './nand'
 import { dev_post, fifo_insert } from './post'
 
 /** When a unit of the medium is done with a command that it is given now. */
+// @ts-ignore: decorator
+@inline
 export function service_due(dev: u32, now: u64, extra: u64, opcode: u32): u64 {
   const shared = load<u32>(dev, DEV_SHARED)
   if (shared) lock(dev + DEV_LOCK)
@@ -26,12 +28,18 @@ function flash_due(dev: u32, sqe: u32, status: u32, now: u64, delay: u64): u64 {
   return due + delay
 }
 
+/** When a timed medium is done with a command that was executed now. */
+// @ts-ignore: decorator
+@inline
+export function due_of(dev: u32, model: u32, sqe: u32, status: u32, now: u64, delay: u64): u64 {
+  if (model == MODEL_NAND) return flash_due(dev, sqe, status, now, delay)
+  return service_due(dev, now, delay, load<u32>(sqe, SQE_CDW0) & 0xff)
+}
+
 /** A command was executed: it is posted now, or when its time is over. */
 export function end_entry(dev: u32, dsq: u32, dcq: u32, sqe: u32, status: u32, now: u64, delay: u64): void {
-  const cdw0 = load<u32>(sqe, SQE_CDW0)
+  const cid = load<u16>(sqe, SQE_CDW0 + 2)
   const model = load<u32>(dev, DEV_MODEL)
-  if (model == MODEL_NAND) fifo_insert(dsq, flash_due(dev, sqe, status, now, delay), cdw0 >> 16, status)
-  else if (model >= <u32>MODEL_FIXED || delay) {
-    fifo_insert(dsq, service_due(dev, now, delay, cdw0 & 0xff), cdw0 >> 16, status)
-  } else dev_post(dsq, dcq, cdw0 >> 16, status, 0, load<u32>(dev, DEV_WHERE))
+  if (model >= <u32>MODEL_FIXED || delay) fifo_insert(dsq, due_of(dev, model, sqe, status, now, delay), cid, status)
+  else dev_post(dsq, dcq, cid, status, 0, load<u32>(dev, DEV_WHERE))
 }

@@ -6,12 +6,12 @@
 // has its turn. A device on a thread of its own has no event: its interrupts are looked for between the events.
 
 import {
-  DCQ_IEN, DCQ_NQ, DEV_NR_SQ, DEV_SIZE, DEV_SQS, DEV_WHERE, DSQ_CQ, DSQ_SIZE, IRQ_WORD, M_BASE, M_DEVS, M_EVENTS, M_NR_DEVS,
+  DCQ_IEN, DCQ_NQ, DEV_NR_SQ, DEV_SIZE, DEV_SQS, DEV_WHERE, DSQ_CQ, DSQ_SIZE, EV_TIME, IRQ_WORD, M_BASE, M_DEVS, M_EVENTS, M_NR_DEVS,
   NQ_IRQ, NQ_IRQ_SEEN, RUN_IDLE, RUN_MORE, RUN_TIMER,
 } from './layout'
 import { now_ns, set_now } from './clock'
 import { nvme_cqe_pending } from './cq'
-import { NEVER, event_time } from './events'
+import { NEVER, event_first, event_time } from './events'
 import { GO_ON, after_host, handle_event, signal_host } from './virtual'
 
 /** Events before the limit is heeded: also a kernel whose timers are always due lets its CPUs work. */
@@ -63,9 +63,10 @@ export function shared_run(budget: u32, until: f64): i32 {
     set_now(now)
     if (n >= LEAST && now >= limit) return RUN_TIMER
     if (!(n & (LOOK - 1))) look_at_threads(<f64>now)
-    const due = event_time(evq)
-    if (due > now) return due == NEVER ? RUN_IDLE : RUN_TIMER
-    const end = handle_event(evq, now)
+    const event = event_first(evq)
+    if (!event) return RUN_IDLE
+    if (load<u64>(event, EV_TIME) > now) return RUN_TIMER
+    const end = handle_event(evq, event, now)
     if (end != GO_ON) return end
   }
   return RUN_MORE

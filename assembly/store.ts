@@ -60,7 +60,9 @@ function fill_slot(st: u32, slot: u32): u32 {
 }
 
 /** The page that holds byte `at`, 0 if it is not there. */
-function find_page(st: u32, at: u64): u32 {
+// @ts-ignore: decorator
+@inline
+export function find_page(st: u32, at: u64): u32 {
   const leaf = load<u32>(load<u32>(st, ST_DIR) + (<u32>(at >> LEAF_SHIFT) << 2))
   return leaf ? load<u32>(leaf + ((<u32>at >> 10) & 0xffc)) : 0
 }
@@ -79,6 +81,8 @@ export function make_page(st: u32, at: u64): u32 {
 }
 
 /** Copies `len` bytes, within one page of the store, from the store to memory. */
+// @ts-ignore: decorator
+@inline
 export function store_read(st: u32, at: u64, to: u32, len: u32): void {
   const page = find_page(st, at)
   if (page) memory.copy(to, page + (<u32>at & OFFSET_MASK), len)

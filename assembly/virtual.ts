@@ -15,7 +15,7 @@
 import {
   CLOCK_REAL, CLOCK_VIRTUAL, CPU_BUSY_NS, CPU_CLOCK, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
   CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
-  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EVQ_SERVED,
+  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EV_TIME, EVQ_SERVED,
   HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_IO, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
   M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_RETURN, NQ_HCTX,
   NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
@@ -28,7 +28,9 @@ import { dev_run_sq } from './device'
 import { device_host } from './host'
 import { cq_has_room, dev_coalesce, dev_next_due, dev_post, dev_post_due, dev_sq_tail } from './post'
 import { service_due } from './service'
-import { NEVER, event_at, event_cpu, event_cpu_at, event_kind, event_pop, event_slot, event_time } from './events'
+import {
+  NEVER, event_at, event_cpu, event_cpu_at, event_first, event_over, event_take, key_kind, key_slot,
+} from './events'
 import { hybrid_rest } from './hybrid'
 import { job_issue, job_take, job_runnable } from './job'
 import { null_cmd_timers, null_next_due } from './null_blk'
@@ -314,12 +316,11 @@ function dispatch(kind: u32, slot: u32, now: u64): u32 {
 /** In place of RUN_*: TypeScript has nothing to do. */
 export const GO_ON: i32 = -1
 
-/** Takes the first event off and handles it at `now`: GO_ON, or why the run ends here. */
-export function handle_event(evq: u32, now: u64): i32 {
-  const kind = event_kind(evq)
-  const slot = event_slot(evq)
-  event_pop(evq)
-  const cpu = dispatch(kind, slot, now)
+/** Takes the first event (event_first) off and handles it at `now`: GO_ON, or why the run ends here. */
+export function handle_event(evq: u32, event: u32, now: u64): i32 {
+  const key = event_take(evq, event)
+  const cpu = dispatch(key_kind(key), key_slot(key), now)
+  event_over(evq)
   if (load<u32>(M_BASE, M_RETURN)) {
     store<u32>(M_BASE, 0, M_RETURN)
     if (!cpu || !cpu_wants_host(cpu)) return RUN_MORE
@@ -350,13 +351,14 @@ export function virtual_run(budget: u32, until: f64): i32 {
   const limit: u64 = until >= 1.8e19 ? NEVER : <u64>until
   after_host(evq)
   for (let n: u32 = 0; n < budget; n++) {
-    const now = event_time(evq)
+    const event = event_first(evq)
+    const now = event ? load<u64>(event, EV_TIME) : NEVER
     if (now > limit || now == NEVER) {
       if (limit != NEVER) set_now(limit)
       return now == NEVER ? RUN_IDLE : RUN_TIMER
     }
     set_now(now)
-    const end = handle_event(evq, now)
+    const end = handle_event(evq, event, now)
     if (end != GO_ON) return end
   }
   return RUN_MORE

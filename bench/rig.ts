@@ -88,7 +88,7 @@ export class Rig {
     const plan = planOf(args)
     const cores = plan.clock === 'real' ? availableParallelism() : null
     const placement = placeJobs(plan.jobs, cpus ?? plan.cpus, cores)
-    const memory = planJobMemory(plan.jobs)
+    const memory = planJobMemory(plan)
     const config = machineConfig(plan, {
       nrCpus: placement.nrCpus,
       jobs: plan.jobs.length,

@@ -50,7 +50,7 @@ export async function bootRig(args: readonly string[]): Promise<Machine> {
   const plan = planOf(args)
   const cores = plan.clock === 'real' ? plan.jobs.length : null
   const placement = placeJobs(plan.jobs, plan.cpus ?? plan.jobs.length, cores)
-  const memory = planJobMemory(plan.jobs)
+  const memory = planJobMemory(plan)
   const machine = bootMachine(
     machineConfig(plan, {
       nrCpus: placement.nrCpus,

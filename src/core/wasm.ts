@@ -32,7 +32,7 @@ export interface Core {
 
   /** Real time, all CPUs on one thread: handles the events that the clock has reached. As virtual_run otherwise. */
   shared_run(budget: number, untilNs: number): number
-  /** When the next event is due there, ns; Infinity = there is none. */
+  /** When the next event is due, ns; Infinity = there is none. */
   shared_deadline(): number
   /** Turns what devices with threads of their own have posted into events. */
   look_at_threads(now: number): void

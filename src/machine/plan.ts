@@ -424,7 +424,7 @@ export function planMachine(config: MachineConfig): MachinePlan {
   const splitBios = take('bios for splitting', config.cpus * nrSplitBios * BIO_BYTES)
   const eventCap = eventCapacity(config)
   const events = take('event queue', EVQ_SIZE)
-  const eventHeap = take('events', eventCap * EV_SIZE)
+  const eventHeap = take('events', 2 * eventCap * EV_SIZE)
   const hctxTable = take('table of hardware queues', nrHctx * 4)
   const devs = take('devices', config.disks.length * DEV_SIZE)
   let set: readonly TagsPlan[] | undefined

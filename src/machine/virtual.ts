@@ -9,13 +9,9 @@
 
 import {
   CPU_SIZE,
-  EV_TIME,
-  EVQ_COUNT,
-  EVQ_HEAP,
   JOB_DONE,
   JOB_STATE,
   M_BASE,
-  M_EVENTS,
   M_NOW,
   M_TRAP,
   RUN_IDLE,
@@ -88,9 +84,7 @@ export class VirtualTime {
 
   /** When the next event of the core is due, ns; infinity = there is none. */
   nextEvent(): number {
-    const evq = this.#view.u32(M_BASE + M_EVENTS)
-    if (this.#view.u32(evq + EVQ_COUNT) === 0) return Number.POSITIVE_INFINITY
-    return this.#view.u64(this.#view.u32(evq + EVQ_HEAP) + EV_TIME)
+    return this.#core.shared_deadline()
   }
 
   /** Runs what is due and ready in the kernel of the machine, if it has one. */

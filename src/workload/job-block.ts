@@ -97,7 +97,7 @@ import { fillExtras, hasPriorities, joinFlow, trims } from './extras.js'
 import { setUpGenerator } from './generator-setup.js'
 import type { JobSpec } from './job.js'
 import { wantsRecords } from './job-logs.js'
-import { HIST_BYTES, type JobPlaces, logRecords, readsBack, syncs } from './job-memory.js'
+import { HIST_BYTES, type JobPlaces, logRecords, readsBack, refills, syncs } from './job-memory.js'
 import { statAddress } from './job-view.js'
 import type { JobLimits } from './limits.js'
 
@@ -198,12 +198,6 @@ function features(spec: JobSpec): number {
   )
 }
 
-/** Whether each write gets its data anew: asked for, or because reads overwrite the pattern in between. */
-function refills(spec: JobSpec): boolean {
-  const wanted = spec.bufferPattern.length > 0 || spec.zeroBuffers
-  return spec.uses[1] && (spec.refillBuffers || (wanted && spec.uses[0]))
-}
-
 function fillDepth(view: View, job: number, spec: JobSpec): void {
   view.setU32(job + JOB_IODEPTH, spec.latencyTarget ? 1 : spec.queueDepth)
   view.setU32(job + JOB_BATCH, spec.iodepthBatch)
@@ -267,7 +261,7 @@ function fillIous(view: View, spec: JobSpec, site: JobSite): void {
     view.setU32(iou + BIO_END_IO, END_IO_JOB)
     view.setU32(iou + BIO_DISK, q)
     view.setU32(iou + IOU_JOB, job)
-    view.setU32(iou + IOU_BUF, base + places.buffers + i * places.stride)
+    view.setU32(iou + IOU_BUF, base + places.buffers + (i % places.nrBuffers) * places.stride)
     view.setU32(iou + IOU_INDEX, i)
     view.setU32(iou + IOU_NEXT, next)
     next = iou
@@ -310,9 +304,9 @@ export function startJob(
 /** Data for the writes: random unless zeros or a pattern were asked for. One buffer is filled, the others are copies. */
 function fillBuffers(view: View, spec: JobSpec, { base, places }: JobSite): void {
   const first = base + places.buffers
-  const { stride } = places
+  const { stride, nrBuffers } = places
   if (spec.zeroBuffers) {
-    view.fill(first, stride * spec.queueDepth, 0)
+    view.fill(first, stride * nrBuffers, 0)
     return
   }
   const pattern = spec.bufferPattern.flatMap(piece => ('bytes' in piece ? [...piece.bytes] : []))
@@ -326,7 +320,7 @@ function fillBuffers(view: View, spec: JobSpec, { base, places }: JobSite): void
       view.setU32(first + i + 4, high)
     }
   }
-  for (let i = 1; i < spec.queueDepth; i++)
+  for (let i = 1; i < nrBuffers; i++)
     view.bytes.copyWithin(first + i * stride, first, first + stride)
 }
 

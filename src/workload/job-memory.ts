@@ -6,6 +6,11 @@
 //   for each job        io_us | histograms | log buffer | what its generator needs (generator-setup.ts) | extras (extras.ts)
 //   data buffers        page-aligned, iodepth x largest block; jobs of different phases never run together and share them
 //
+// In virtual time I/Os whose data nobody looks at share one buffer: those of a job that only reads and does not verify,
+// with those of all such jobs; those of a job that only writes, always the same bytes, among themselves. So what is
+// outstanding does not go through the caches of the host, whose time is not the emulated drive's. In real time every I/O
+// has a buffer of its own, as fio's have.
+//
 // Addresses here are offsets; the executor adds the address of the one region that it takes from the machine.
 
 import {
@@ -23,7 +28,7 @@ import {
 import { alignUp } from '../core/memory.js'
 import { type ExtraPlaces, placeExtras } from './extras.js'
 import { generatorMemory } from './generator-setup.js'
-import type { JobSpec } from './job.js'
+import type { JobSpec, RunPlan } from './job.js'
 import { LOG_RECORDS, wantsRecords } from './job-logs.js'
 
 /** Offsets of one job's memory; 0 = none. */
@@ -36,6 +41,8 @@ export interface JobPlaces {
   readonly generator: number
   readonly extras: ExtraPlaces
   readonly buffers: number
+  /** Buffers: the queue depth, or 1 that all I/Os share. */
+  readonly nrBuffers: number
   /** Bytes from one buffer to the next. */
   readonly stride: number
 }
@@ -69,7 +76,7 @@ class Offsets {
 }
 
 /** Plans the memory of all jobs. @throws UserError when a job's maps would be too large */
-export function planJobMemory(jobs: readonly JobSpec[]): JobMemory {
+export function planJobMemory({ jobs, clock }: Pick<RunPlan, 'jobs' | 'clock'>): JobMemory {
   const offsets = new Offsets()
   const verifies = jobs.some(job => job.verify.method !== 'none')
   const tables = offsets.take(verifies ? VT_SIZE : 0, LINE_PAIR)
@@ -79,21 +86,56 @@ export function planJobMemory(jobs: readonly JobSpec[]): JobMemory {
       flows.set(job.flowId, offsets.take(FW_SIZE, LINE_PAIR))
   const own = jobs.map(job => placeJob(offsets, job, flows))
   const pool = alignUp(offsets.end, PAGE_SIZE)
-  const used = new Map<number, number>()
-  const places = jobs.map((job, i) => {
-    const bytes = job.queueDepth * bufferStride(job)
-    const at = used.get(job.phase) ?? 0
-    used.set(job.phase, at + bytes)
-    return { ...own[i]!, buffers: pool + at, stride: bufferStride(job) }
+  const { bytes, buffers } = placeBuffers(jobs, clock === 'virtual')
+  const places = own.map((place, i) => {
+    const mine = buffers[i]!
+    return { ...place, ...mine, buffers: pool + mine.buffers }
   })
-  return { bytes: pool + Math.max(PAGE_SIZE, ...used.values()), tables, jobs: places }
+  return { bytes: pool + Math.max(PAGE_SIZE, bytes), tables, jobs: places }
+}
+
+type Buffers = Pick<JobPlaces, 'buffers' | 'nrBuffers' | 'stride'>
+
+/** Offsets in the pool of buffers, which begins with the one that data are read to that nobody looks at. */
+function placeBuffers(
+  jobs: readonly JobSpec[],
+  virtual: boolean,
+): { readonly bytes: number; readonly buffers: readonly Buffers[] } {
+  const sinks = virtual ? jobs.filter(isSink) : []
+  const sink = Math.max(0, ...sinks.map(bufferStride))
+  const used = new Map<number, number>()
+  const buffers = jobs.map(job => {
+    const stride = bufferStride(job)
+    if (virtual && isSink(job)) return { buffers: 0, nrBuffers: 1, stride }
+    const nrBuffers = virtual && isSource(job) ? 1 : job.queueDepth
+    const at = used.get(job.phase) ?? sink
+    used.set(job.phase, at + nrBuffers * stride)
+    return { buffers: at, nrBuffers, stride }
+  })
+  return { bytes: Math.max(sink, ...used.values()), buffers }
+}
+
+/** Whether nobody looks at what the job reads, and it writes nothing. */
+function isSink({ uses, verify }: JobSpec): boolean {
+  return !uses[DDIR_WRITE] && verify.method === 'none'
+}
+
+/** Whether the job writes the same bytes each time. */
+function isSource(job: JobSpec): boolean {
+  return !job.uses[DDIR_READ] && job.verify.method === 'none' && !refills(job)
+}
+
+/** Whether each write gets its data anew: asked for, or because reads overwrite the pattern in between. */
+export function refills(spec: JobSpec): boolean {
+  const wanted = spec.bufferPattern.length > 0 || spec.zeroBuffers
+  return spec.uses[DDIR_WRITE] && (spec.refillBuffers || (wanted && spec.uses[DDIR_READ]))
 }
 
 function placeJob(
   offsets: Offsets,
   job: JobSpec,
   flows: ReadonlyMap<number, number>,
-): Omit<JobPlaces, 'buffers' | 'stride'> {
+): Omit<JobPlaces, keyof Buffers> {
   const recorded = recordedLatencies(job)
   return {
     ious: offsets.take(job.queueDepth * IOU_SIZE, LINE_PAIR),

@@ -95,7 +95,7 @@ export async function executePlan(whole: RunPlan, hooks: RunHooks = {}): Promise
   const plan = shardOf(whole)
   const cores = plan.clock === 'real' ? availableParallelism() : null
   const placement = placeJobs(plan.jobs, plan.cpus, cores)
-  const memory = planJobMemory(plan.jobs)
+  const memory = planJobMemory(plan)
   const { attachment } = hooks
   const plain = machineConfig(plan, {
     nrCpus: placement.nrCpus,

@@ -70,7 +70,7 @@ function planOf(drawn: Draw): RunPlan {
 async function runOnce(drawn: Draw): Promise<Machine> {
   const plan = planOf(drawn)
   const { nrCpus, cpuOfJob } = placeJobs(plan.jobs, plan.cpus, null)
-  const memory = planJobMemory(plan.jobs)
+  const memory = planJobMemory(plan)
   const jobs = plan.jobs.length
   const config = machineConfig(plan, { nrCpus, jobs, extraBytes: memory.bytes + PAGE })
   const disks = config.disks.map(disk => ({ ...disk, ...drawn.disk }))

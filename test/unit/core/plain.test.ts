@@ -22,7 +22,7 @@ interface Job {
   readonly ios: number
   readonly bytes: number
   readonly seed: number
-  readonly model: 'null' | 'ram'
+  readonly model: 'null' | 'ram' | 'fixed'
 }
 
 const jobs = fc.record({
@@ -39,7 +39,7 @@ const jobs = fc.record({
   ios: fc.integer({ min: 1, max: 600 }),
   bytes: fc.integer({ min: 1, max: 4_000_000 }),
   seed: fc.integer({ min: 1, max: 2 ** 31 }),
-  model: fc.constantFrom('null' as const, 'ram' as const),
+  model: fc.constantFrom('null' as const, 'ram' as const, 'fixed' as const),
 })
 
 const NEVER = 2n ** 63n
@@ -52,13 +52,13 @@ function boot(job: Job, core: 'release' | 'trace'): Machine {
       cpus: job.queues,
       core,
       jobs: 1,
-      lat: 'none',
+      lat: job.clock === 'virtual' ? 'every' : 'none',
       stages: job.clock === 'virtual',
       extraBytes: 2 ** 20,
       memBytes: 2 ** 23,
       disks: [
         diskConfig({
-          model: job.model,
+          model: job.model === 'fixed' && job.clock === 'real' ? 'null' : job.model,
           depth: job.depth,
           queues: job.queues,
           lbaShift: 9,
@@ -121,6 +121,12 @@ function fill(machine: Machine, job: Job): number {
     view.setU32(iou + L.IOU_NEXT, i + 1 < job.iodepth ? iou + L.IOU_SIZE : 0)
   }
   view.setU32(at + L.JOB_FREE, ious)
+  for (const ddir of [0, 1]) {
+    for (const kind of [L.STAT_CLAT, L.STAT_SLAT, L.STAT_LAT]) {
+      const ls = at + L.JOB_STATS + ddir * L.STAT_SIZE + kind
+      view.setU32(ls + L.LS_HIST, machine.alloc(L.HIST_BUCKETS * 4))
+    }
+  }
   view.store(disk.q + L.Q_TIMER_ARMED, 1)
   view.store(disk.q + L.Q_TIMER_NEXT, 0)
   return at
@@ -157,7 +163,13 @@ function state(machine: Machine, at: number): Record<string, unknown> {
     job: words(at + L.JOB_ISSUED, L.JOB_END_NS - L.JOB_ISSUED),
     measured: [view.u64(at + L.JOB_MEASURED), view.u64(at + L.JOB_ISSUED_MEASURED)],
     depths: words(at + L.JOB_DEPTHS, 3 * 56),
-    statistics: [0, 1, 2, 3].map(d => words(at + L.JOB_STATS + d * L.STAT_SIZE, 16)),
+    statistics: [0, 1, 2, 3].map(d => words(at + L.JOB_STATS + d * L.STAT_SIZE, L.STAT_SIZE / 4)),
+    histograms: [0, 1].flatMap(d =>
+      [L.STAT_CLAT, L.STAT_SLAT, L.STAT_LAT].map(kind => {
+        const ls = at + L.JOB_STATS + d * L.STAT_SIZE + kind
+        return words(view.u32(ls + L.LS_HIST), L.HIST_BUCKETS)
+      }),
+    ),
     spans: words(at + L.JOB_FIRST_NS, 48),
     random: words(at + L.JOB_GEN + L.JG_RNG_OFF, 80),
     pass: view.u64(at + L.JOB_GEN + L.JG_FILE0 + L.FL_PASS),

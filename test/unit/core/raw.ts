@@ -34,11 +34,11 @@ export interface RawCore extends Core {
   nvme_dbbuf_need_event(eventIndex: number, value: number, old: number): number
   event_by(time: bigint, kind: number, slot: number): void
   event_at(time: bigint, kind: number, slot: number): void
-  event_pop(evq: number): void
+  event_first(evq: number): number
+  event_take(evq: number, event: number): bigint
+  event_over(evq: number): void
   /** 2^64 - 1, as -1n, when there is none. */
   event_time(evq: number): bigint
-  event_kind(evq: number): number
-  event_slot(evq: number): number
   dev_run_sq(dsq: number, max: number, now: bigint): number
   ocssd_execute(dev: number, oc: number, sqe: number, opcode: number): number
   dev_post_due(dsq: number, now: bigint): number

@@ -95,7 +95,7 @@ export class Rig {
     const each = (bytes: number): number[] => Array.from({ length: queues + 1 }, () => take(bytes))
     take(L.M_SIZE)
     const events = take(L.EVQ_SIZE)
-    const heap = take((queues + 1) * 3 * L.EV_SIZE)
+    const heap = take((queues + 1) * 6 * L.EV_SIZE)
     const irqStride = alignUp(L.IRQ_SIZE, L.LINE_PAIR)
     const at = {
       dev: take(L.DEV_SIZE),

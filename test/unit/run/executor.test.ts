@@ -121,6 +121,7 @@ function executor(
     generator: 0,
     extras: { prios: 0, prioHistograms: 0, trims: 0, replay: 0, flow: 0 },
     buffers: 0,
+    nrBuffers: 1,
     stride: 0,
   }
   const jobs = specs.map((spec, i) => {
