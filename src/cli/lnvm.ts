@@ -174,7 +174,7 @@ export async function lnvmCommand(args: readonly string[]): Promise<number> {
     throw new UserError(`lnvm: ${what}; the words are ${names.join(', ')}`)
   }
   const { o, devices } = parse(word, rest)
-  const m = await openLightnvm(devices)
+  const m = await openLightnvm(devices, o.values.get('target-type'))
   try {
     return await printOut(await WORDS[word]!.run(m, o))
   } finally {

@@ -2,9 +2,12 @@
 //
 //   both   queues poll-queues depth stride where wait coalesce mem fault (repeatable)
 //   nvme   size lba vwc sched model and the keys of the model (spec-media.ts), what the controller offers (spec-features.ts)
-//   ocssd  2.0: groups pus chunks clba ws-min ws-opt mw-cunits maxoc maxocpu early-reset multi-reset
+//   ocssd  2.0: groups pus chunks clba ws-min ws-opt mw-cunits maxoc maxocpu early-reset multi-reset copy
 //          1.2: channels luns planes blocks pages sectors l2p
-//          oob endurance write-fail reset-fail, cell and times
+//          oob endurance write-fail reset-fail read-fail high-ecc bad (repeatable) dnr channel, cell and times
+//
+// What nobody says is the device of the emulators (2.0: 2 x 8 LUNs, 15 GiB; 1.2: 4 LUNs, 2 GiB). One that keeps a table
+// (l2p, or an rrpc on it) has blocks of 512 sectors, the most that rrpc can have, and as many bytes.
 //
 // What contradicts itself is refused here: an inline device has completed before anyone could wait for it; polling needs
 // no interrupts and so no coalescing.
@@ -128,10 +131,10 @@ function nvmeSize(keys: Keys, given: number | null, media: MediaSpec | null): nu
   return given ?? capacity
 }
 
-/** An open-channel device called `name`. */
-export function readOcssd(keys: Keys, name: string): OcssdSpec {
+/** An open-channel device called `name`. `table`: it keeps one unless it says otherwise. */
+export function readOcssd(keys: Keys, name: string, table: boolean): OcssdSpec {
   const version = keys.choice('ocssd', ['2.0', '1.2']) ?? '2.0'
-  const geometry = version === '2.0' ? readGeometry20(keys) : readGeometry12(keys)
+  const geometry = version === '2.0' ? readGeometry20(keys) : readGeometry12(keys, table)
   const bytes = ocssdSectors(geometry) * SECTOR
   if (bytes > MAX_SIZE)
     keys.fail(`the geometry has ${formatSize(bytes)}; at most ${formatSize(MAX_SIZE)}`)
@@ -144,8 +147,28 @@ export function readOcssd(keys: Keys, name: string): OcssdSpec {
     endurance: keys.whole('endurance', 0, 1_000_000) ?? 0,
     writeFailPercent: keys.whole('write-fail', 0, 100) ?? 0,
     resetFailPercent: keys.whole('reset-fail', 0, 100) ?? 0,
+    readFailPercent: keys.whole('read-fail', 0, 100) ?? 0,
+    highEccPercent: keys.whole('high-ecc', 0, 100) ?? 0,
+    bad: keys.all('bad').map(text => readBad(keys, text, geometry)),
+    dnr: keys.bool('dnr') ?? true,
+    channel: keys.bool('channel') ?? true,
     ...readController(keys),
   }
+}
+
+/** A chunk that is bad from the factory: its number in the device. */
+function readBad(keys: Keys, text: string, g: OcssdGeometry20 | OcssdGeometry12): number {
+  const [groups, pus, chunks] =
+    g.version === '2.0' ? [g.groups, g.pus, g.chunks] : [g.channels, g.luns, g.blocks]
+  const [group = -1, pu = -1, chunk = -1, ...more] = text
+    .split('/')
+    .map(word => parseWhole(word) ?? -1)
+  const inside = (n: number, count: number): boolean => n >= 0 && n < count
+  if (more.length > 0 || !inside(group, groups) || !inside(pu, pus) || !inside(chunk, chunks))
+    keys.fail(
+      `bad=${show(text)}: must be GROUP/PU/CHUNK, up to ${groups - 1}/${pus - 1}/${chunks - 1}`,
+    )
+  return (group * pus + pu) * chunks + chunk
 }
 
 function readGeometry20(keys: Keys): OcssdGeometry20 {
@@ -162,6 +185,7 @@ function readGeometry20(keys: Keys): OcssdGeometry20 {
     maxocpu: keys.whole('maxocpu', 0, 65536) ?? 0,
     earlyReset: keys.bool('early-reset') ?? false,
     multiReset: keys.bool('multi-reset') ?? false,
+    copy: keys.bool('copy') ?? false,
   }
   checkGeometry20(keys, geometry)
   return geometry
@@ -176,18 +200,20 @@ function checkGeometry20(keys: Keys, g: OcssdGeometry20): void {
   }
 }
 
-function readGeometry12(keys: Keys): OcssdGeometry12 {
-  const planes = keys.whole('planes', 1, 4) ?? 2
+function readGeometry12(keys: Keys, table: boolean): OcssdGeometry12 {
+  const l2p = keys.bool('l2p') ?? table
+  const planes = keys.whole('planes', 1, 4) ?? (l2p ? 1 : 2)
   if (planes === 3) keys.fail('planes=3: must be 1, 2 or 4')
+  const sectors = keys.whole('sectors', 1, 16) ?? 4
   return {
     version: '1.2',
     channels: keys.whole('channels', 1, 255) ?? 1,
     luns: keys.whole('luns', 1, 255) ?? 4,
     planes,
-    blocks: keys.whole('blocks', 1, 65535) ?? 32,
-    pages: keys.whole('pages', 1, 65535) ?? 512,
-    sectors: keys.whole('sectors', 1, 16) ?? 4,
-    l2p: keys.bool('l2p') ?? false,
+    blocks: keys.whole('blocks', 1, 65535) ?? (l2p ? 256 : 32),
+    pages: keys.whole('pages', 1, 65535) ?? (l2p ? Math.floor(512 / (planes * sectors)) : 512),
+    sectors,
+    l2p,
   }
 }
 
@@ -227,6 +253,7 @@ export function formatOcssd(spec: OcssdSpec): string[] {
           maxocpu: g.maxocpu,
           'early-reset': Number(g.earlyReset),
           'multi-reset': Number(g.multiReset),
+          copy: Number(g.copy),
         }
       : {
           channels: g.channels,
@@ -244,9 +271,20 @@ export function formatOcssd(spec: OcssdSpec): string[] {
     `endurance=${spec.endurance}`,
     `write-fail=${spec.writeFailPercent}`,
     `reset-fail=${spec.resetFailPercent}`,
+    `read-fail=${spec.readFailPercent}`,
+    `high-ecc=${spec.highEccPercent}`,
+    ...spec.bad.map(chunk => `bad=${formatBad(chunk, g)}`),
+    `dnr=${Number(spec.dnr)}`,
+    `channel=${Number(spec.channel)}`,
     ...formatTiming(spec.timing),
     ...formatController(spec),
   ]
+}
+
+function formatBad(chunk: number, g: OcssdGeometry20 | OcssdGeometry12): string {
+  const [pus, chunks] = g.version === '2.0' ? [g.pus, g.chunks] : [g.luns, g.blocks]
+  const lun = Math.floor(chunk / chunks)
+  return `${Math.floor(lun / pus)}/${lun % pus}/${chunk % chunks}`
 }
 
 function formatController(c: ControllerSpec): string[] {

@@ -82,9 +82,10 @@ function splitText(text: string, where: string): Written {
 
 function understand(written: readonly Written[]): DeviceSpec[] {
   const names = new Names()
+  const tables = new Set(written.flatMap(rrpcParent))
   const devices = written.flatMap(one => {
     const keys = new Keys(one.where, one.entries)
-    const specs = readDevice(one.kind, keys, names)
+    const specs = readDevice(one.kind, keys, names, tables)
     keys.finish()
     return specs
   })
@@ -94,9 +95,22 @@ function understand(written: readonly Written[]): DeviceSpec[] {
   return devices
 }
 
-function readDevice(kind: Kind, keys: Keys, names: Names): DeviceSpec[] {
-  if (kind === 'nvme')
-    return [keys.has('ocssd') ? readOcssd(keys, names.nvme()) : readNvme(keys, names.nvme())]
+/** The device that an rrpc is on: it keeps a table. */
+function rrpcParent({ kind, entries }: Written): string[] {
+  if (kind !== 'rrpc') return []
+  return entries.filter(e => e.key === 'parent').map(e => e.value.replace(/^\/dev\//, ''))
+}
+
+function readDevice(
+  kind: Kind,
+  keys: Keys,
+  names: Names,
+  tables: ReadonlySet<string>,
+): DeviceSpec[] {
+  if (kind === 'nvme') {
+    const name = names.nvme()
+    return [keys.has('ocssd') ? readOcssd(keys, name, tables.has(name)) : readNvme(keys, name)]
+  }
   if (kind === 'null_blk') return readNullBlk(keys, () => names.plain('nullb'))
   return [readTarget(kind, keys, names)]
 }
@@ -165,9 +179,11 @@ function parentOf(target: TargetSpec, devices: readonly DeviceSpec[]): OcssdSpec
   const { geometry } = parent
   const keepsTable = geometry.version === '1.2' && geometry.l2p
   if (target.kind === 'rrpc' && !keepsTable)
-    throw new UserError(`${where}: rrpc needs a device that keeps a table: nvme,ocssd=1.2,l2p=1`)
+    throw new UserError(`${where}: rrpc needs a device that keeps a table: nvme,ocssd=1.2`)
   if (target.kind === 'pblk' && keepsTable)
-    throw new UserError(`${where}: pblk needs a device without a table of its own, without l2p=1`)
+    throw new UserError(
+      `${where}: pblk needs a device without a table of its own: without l2p=1, and without rrpc on it`,
+    )
   return parent
 }
 

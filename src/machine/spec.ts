@@ -225,6 +225,8 @@ export interface OcssdGeometry20 {
   readonly maxocpu: number
   readonly earlyReset: boolean
   readonly multiReset: boolean
+  /** Vector copy (93h). */
+  readonly copy: boolean
 }
 
 /** Geometry of an open-channel device, revision 1.2. */
@@ -256,6 +258,15 @@ export interface OcssdSpec extends ControllerSpec {
   readonly endurance: number
   readonly writeFailPercent: number
   readonly resetFailPercent: number
+  /** Sectors whose reads cannot be corrected, or were only just. */
+  readonly readFailPercent: number
+  readonly highEccPercent: number
+  /** Chunks that are bad from the factory, by number: (group * PUs + PU) * chunks + chunk. */
+  readonly bad: readonly number[]
+  /** Whether errors of the media carry Do Not Retry. */
+  readonly dnr: boolean
+  /** Whether transfers take their channel's time. */
+  readonly channel: boolean
 }
 
 /** null_blk, in the words of its module parameters and configfs attributes. */

@@ -8,6 +8,7 @@
 import { VS_SIZE } from '../../assembly/layout.js'
 import type { DiskConfig, DiskTarget } from '../machine/config.js'
 import { UserError } from '../core/errors.js'
+import type { FaultRates } from '../device/ocssd/faults.js'
 import type { CellTimes } from '../device/ocssd/media.js'
 import { OCSSD_DEVICE, OCSSD_VENDOR } from '../device/ocssd/extension.js'
 import {
@@ -72,7 +73,7 @@ export function geometryOf({ geometry: g, timing }: OcssdSpec): OcssdGeometry {
   const { groups, pus, chunks, clba, wsMin, wsOpt, mwCunits, maxoc, maxocpu } = g
   const pageSectors = Math.min(wsMin, 16)
   const planes = [4, 2].find(n => wsOpt === n * pageSectors) ?? 1
-  const mccap = (g.multiReset ? 2 : 0) | (g.earlyReset ? 4 : 0)
+  const mccap = (g.copy ? 1 : 0) | (g.multiReset ? 2 : 0) | (g.earlyReset ? 4 : 0)
   const sizes = { groups, pus, chunks, clba, wsMin, wsOpt, mwCunits, maxoc, maxocpu }
   return { ...GEOMETRY_20, ...sizes, pageSectors, planes, mccap, cell }
 }
@@ -86,6 +87,15 @@ function timesOf({ readNs, programNs, eraseNs, transferNs }: NandTiming): Partia
   }
 }
 
+function ratesOf(spec: OcssdSpec): FaultRates {
+  return {
+    write: spec.writeFailPercent / 100,
+    reset: spec.resetFailPercent / 100,
+    ecc: spec.readFailPercent / 100,
+    highEcc: spec.highEccPercent / 100,
+  }
+}
+
 /**
  * The disk of an open-channel device.
  * @throws UserError for what it cannot be
@@ -95,13 +105,16 @@ export function ocssdDisk(spec: OcssdSpec, nrCpus: number, seed: number): DiskCo
     throw new UserError(`${spec.name}: ocssd: not built yet for polled queues`)
   if (spec.oobBytes !== OOB_BYTES)
     throw new UserError(`${spec.name}: oob=${spec.oobBytes}: not built yet; ${OOB_BYTES} is`)
-  const { memBytes, endurance, writeFailPercent, resetFailPercent, faults } = spec
+  const { memBytes, endurance, bad, dnr, channel, faults } = spec
   const ocssd = {
     geometry: geometryOf(spec),
     seed,
     endurance,
     times: timesOf(spec.timing),
-    rates: { write: writeFailPercent / 100, reset: resetFailPercent / 100 },
+    rates: ratesOf(spec),
+    bad,
+    dnr,
+    channel,
     ...(memBytes === null ? {} : { budget: memBytes }),
   }
   const config = { faults, vendor: OCSSD_VENDOR, device: OCSSD_DEVICE }

@@ -36,6 +36,8 @@ import { didYouMean } from './suggest.js'
 const HZ = 250
 const CPUS = 2
 const DEFAULT_DEVICE = 'nvme,ocssd=2.0'
+/** For the target that needs it. */
+const TABLE_DEVICE = 'nvme,ocssd=1.2,l2p=1'
 /** Of the kernel's memory for a controller, and targets for whose buffers there is room beside each other. */
 const HEAP = 2 ** 22
 const TARGETS = 2
@@ -270,12 +272,16 @@ function heapOf(specs: readonly DeviceSpec[]): number {
 }
 
 /**
- * Boots a machine with these devices (`--device` texts; default one open-channel device of revision 2.0), finds their
- * controllers and makes the targets among them.
+ * Boots a machine with these devices (`--device` texts; default one open-channel device on which a target of `type` can be:
+ * of revision 2.0, for rrpc of 1.2), finds their controllers and makes the targets among them.
  * @throws UserError for devices that are none, or targets that cannot be
  */
-export async function openLightnvm(devices: readonly string[] = []): Promise<LnvmMachine> {
-  const specs = parseDevices(devices.length > 0 ? devices : [DEFAULT_DEVICE])
+export async function openLightnvm(
+  devices: readonly string[] = [],
+  type = 'pblk',
+): Promise<LnvmMachine> {
+  const usual = type === 'rrpc' ? TABLE_DEVICE : DEFAULT_DEVICE
+  const specs = parseDevices(devices.length > 0 ? devices : [usual])
   const disks = specs.flatMap(spec => {
     if (spec.kind === 'ocssd') return [ocssdDisk(spec, CPUS, 0)]
     if (spec.kind === 'pblk' || spec.kind === 'rrpc') return []

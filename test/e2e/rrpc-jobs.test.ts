@@ -90,10 +90,10 @@ describe('jobs on /dev/rrpc0', () => {
       expect(error).toBeInstanceOf(UserError)
       return (error as UserError).message
     }
-    expect(await fails({ device: 'nvme,ocssd=1.2,l2p=1' })).toBe(
+    expect(await fails({ device: 'nvme,ocssd=1.2,planes=2,pages=512' })).toBe(
       'rrpc0: nvme0n1: 4096 sectors in a block, at most 512 can be',
     )
-    expect(await fails({ device: SMALL.replace('l2p=1', 'l2p=0') })).toContain('l2p=1')
+    expect(await fails({ device: SMALL.replace('l2p=1', 'l2p=0') })).toContain('keeps a table')
     expect(await fails({ device: SMALL.replace('blocks=32', 'blocks=13') })).toContain(
       'at least 14',
     )

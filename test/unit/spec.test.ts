@@ -376,15 +376,38 @@ describe('open-channel devices and targets', () => {
     )
     expect(error('nvme,ocssd=2.0', 'pblk,parent=nvme0n1,op=2')).toContain('from 3 to 80')
     expect(error('nvme,ocssd=2.0', 'rrpc,parent=nvme0n1')).toContain(
-      'rrpc needs a device that keeps a table: nvme,ocssd=1.2,l2p=1',
+      'rrpc needs a device that keeps a table: nvme,ocssd=1.2',
     )
-    expect(error('nvme,ocssd=1.2', 'rrpc,parent=nvme0n1')).toContain('nvme,ocssd=1.2,l2p=1')
+    expect(error('nvme,ocssd=1.2,l2p=0', 'rrpc,parent=nvme0n1')).toContain('keeps a table')
+    expect(
+      error('nvme,ocssd=1.2', 'rrpc,parent=nvme0n1,luns=0-1', 'pblk,parent=nvme0n1,luns=2-3'),
+    ).toContain('pblk needs a device without a table')
+    expect(error('nvme,ocssd=2.0,bad=2/0/0')).toContain('GROUP/PU/CHUNK, up to 1/7/59')
+    expect(error('nvme,ocssd=1.2,bad=0/1')).toContain('GROUP/PU/CHUNK, up to 0/3/31')
+    expect(error('nvme,ocssd=1.2,copy=1')).toContain('copy')
     expect(error('nvme,ocssd=1.2,l2p=1', 'pblk,parent=nvme0n1')).toContain('without l2p=1')
     expect(error('nvme,ocssd=3')).toBe('--device nvme: ocssd=3: must be one of 2.0, 1.2')
     expect(error('ocssd')).toContain("'ocssd' is not a device")
     expect(error('nvme,ocssd=2.0,size=1G')).toContain('unknown key size')
     expect(error('nvme,osscd=2.0')).toContain('ocssd')
     expect(error('nvme,ocssd=2.0', 'rrpc,parent=nvme0n1,op=5')).toContain('unknown key op')
+  })
+
+  it('a device with an rrpc on it keeps a table, in blocks that rrpc can have', () => {
+    const [device] = all('nvme,ocssd=1.2', 'rrpc,parent=/dev/nvme0n1')
+    expect(device).toMatchObject({ geometry: { l2p: true, planes: 1, pages: 128, blocks: 256 } })
+    expect(device?.kind === 'ocssd' && ocssdSectors(device.geometry)).toBe(524_288)
+    const [wide] = all('nvme,ocssd=1.2,l2p=1,planes=2')
+    expect(wide).toMatchObject({ geometry: { planes: 2, pages: 64 } })
+  })
+
+  it('failures of the media, bad chunks, the bus and Do Not Retry', () => {
+    const text = 'nvme,ocssd=2.0,read-fail=1,high-ecc=2,bad=0/0/0,bad=1/7/59,dnr=0,channel=0,copy=1'
+    const [device] = all(text)
+    const rates = { readFailPercent: 1, highEccPercent: 2 }
+    expect(device).toMatchObject({ ...rates, bad: [0, 959], dnr: false, channel: false })
+    expect(device).toMatchObject({ geometry: { copy: true } })
+    expect(all(formatDevice(device!))).toEqual([device])
   })
 
   it('the kernels have their own drivers', () => {
