@@ -724,6 +724,11 @@ export const PB_NVME_Q = 52 //           u32 I  request_queue of the namespace, 
 export const PB_NSID = 56 //             u32 I
 export const PB_CHUNK_SHIFT = 60 //      u32 I  where the chunk is in a device's address
 export const PB_CHUNK_BITS = 92 //        u32 I  ... and how many bits it has
+export const PB_LUN = 96 //              u32 I  LU_ records of the LUNs
+export const PB_CH_BITS = 100 //         u32 I  bits of a T: channel
+export const PB_NUM_CH = 104 //          u32 I
+export const PB_SEC_PER_LINE = 108 //    u32 I
+export const PB_LBA_ROOM = 112 //        u32 I  entries of emeta's list of lbas
 export const PB_RB_N = 64 //             u32 I  entries of the ring, a power of two
 export const PB_RB_BACK = 68 //          u32 I  back_thres
 export const PB_RB_DATA = 72 //          u32 I  pages of the entries,
@@ -753,6 +758,8 @@ export const PB_INFLIGHT = 216 //        u32 S  inflight_io
 export const PB_WATCH = 220 //           u32 S  tasks that wait for commands to end,
 export const PB_SPACE_WATCH = 224 //     u32 S  or for entries to be persisted
 export const PB_PENDING = 228 //         u32 S  lines that are free once the ring is written
+export const PB_COMPLETE = 240 //        u32 S  ended writes that wait for others before them
+export const PB_FLUSHES = 244 //         u32 S  bios that end with an entry
 export const PB_DATA_LINE = 232 //       u32 S  LN_ block of data_line, 0 = none
 export const PB_ERASE_LINE = 236 //      u32 S  ... of data_next
 export const PB_SIZE = 256
@@ -764,7 +771,12 @@ export const PU_ADDRESS = 0 //           u64 I  channel and LUN of a device's ad
 export const PU_POS = 8 //               u32 I  LUN, counted over all
 export const PU_SIZE = 16
 
-// a line; behind it u32 for each LUN: sectors of its chunk that are written
+// the semaphore of a LUN: one write at a time
+export const LU_COUNT = 0 //             u32 S
+export const LU_WAITING = 4 //           u32 S
+export const LU_SIZE = 8
+
+// a line; behind it u32 for each LUN: sectors of its chunk that are written, then u8: whether any was since its last erase
 export const LN_REF = 0 //               u32 S
 export const LN_VSC = 4 //               u32 S
 export const LN_STATE = 8 //             u32 S  PBLK_LINESTATE_*
@@ -891,6 +903,7 @@ export const HB_PBLK_LINE_PUT = 35 //    (pb, line)     nobody refers to a line 
 export const HB_PBLK_GROUP = 36 //       (pb, line)     a closed line may belong to another list
 export const HB_PBLK_USER_IN = 37 //     (pb)           users write: their timer
 export const HB_PBLK_KICK = 38 //        (pb)           there is something to be written
+export const HB_PBLK_UP = 40 //          (pb, lun)      a LUN is free, and somebody waits for it
 export const HB_PBLK_SYNC = 39 //        (pb)           entries are persisted, and somebody waits for that
 
 // what device_host asks of a controller in TypeScript (dsq, address of the entry, argument)

@@ -3,6 +3,7 @@
 //
 //   pblk_make_rq    a read whose sectors are all in the ring or nowhere ends at once; one whose sectors are all on the media
 //                   becomes a vector command; a write for which there is room goes into the ring
+//   pblk_submit_write   a write unit of the ring goes to the media, for the writer
 //   pblk_end_rq     a vector command of the core has ended
 //
 // The trace core leaves all of it to TypeScript. test/unit/machine/pblk-core.test.ts runs the same jobs on both.
@@ -11,26 +12,26 @@ import {
   BIO_DATA, BIO_DISK, BIO_END_IO, BIO_NEXT, BIO_OPF, BIO_REMAINING, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CLOCK_REAL, CPU_CLOCK,
   CPU_ENDED, CPU_INDEX, CPU_NOW, CPU_SUBMITTED, CTX_HCTX, CTX_HEAD, CTX_SIZE, DRIVER_NVME, END_IO_JOB, END_IO_NONE,
   HB_INSERT_REQUEST, HB_PBLK_END, HB_PBLK_GROUP, HB_PBLK_KICK, HB_PBLK_LINE_PUT, HB_PBLK_NEXT, HB_PBLK_OVER,
-  HB_PBLK_USER_IN, HC_DISPATCHED, HC_DISPATCH_BUSY, HC_DISPATCH_HEAD, HC_DRIVER, HC_GATE, HC_RUN, HC_VSLOTS, IOU_JOB,
-  JOB_CPU, LN_ID, LN_INVALID, LN_REF, LN_SEC_IN_LINE, LN_SIZE, LN_STATE, LN_TO_UPDATE, LN_VSC, LN_WRITE_ERR, M_BASE,
+  HB_PBLK_SYNC, HB_PBLK_UP, HB_PBLK_USER_IN, HC_DISPATCHED, HC_DISPATCH_BUSY, HC_DISPATCH_HEAD, HC_DRIVER, HC_GATE, HC_RUN, HC_VSLOTS, IOU_JOB,
+  JOB_CPU, LN_CUR_SEC, LN_ID, LN_INFLIGHT, LN_INVALID, LN_LBAS, LN_LEFT_EBLKS, LN_LEFT_MSECS, LN_MAP, LN_REF, LN_SEC_IN_LINE, LN_SIZE, LN_STATE, LN_TO_UPDATE, LN_VALID_LBAS, LN_VSC, LN_WRITE_ERR, LU_COUNT, LU_SIZE, LU_WAITING, M_BASE,
   M_JIFFIES, NVME_REQ_CANCELLED, PAGE_SHIFT, PAGE_SIZE, PBLK_IOTYPE_USER, PBLK_LINESTATE_CLOSED, PBLK_LINESTATE_OPEN,
-  PBLK_WRITABLE_ENTRY, PBLK_WRITTEN_DATA, PB_CHUNK_BITS, PB_CHUNK_SHIFT, PB_CLBA, PB_HIGH_THRS, PB_INFLIGHT, PB_KICK_STAMP, PB_L2P,
-  PB_LINES, PB_LINE_BYTES, PB_LUNS, PB_MID_THRS, PB_MW_CUNITS, PB_NR_SECS, PB_NSID, PB_NVME_Q, PB_PAD_WA, PB_RB_BACK,
+  PBLK_SUBMITTED_ENTRY, PBLK_WRITABLE_ENTRY, PBLK_WRITTEN_DATA, PB_CHUNK_BITS, PB_CHUNK_SHIFT, PB_CH_BITS, PB_CLBA, PB_COMPLETE, PB_DATA_LINE, PB_ERASE_LINE, PB_FLUSHES, PB_HIGH_THRS, PB_INFLIGHT, PB_KICK_STAMP, PB_L2P,
+  PB_LBA_ROOM, PB_LINES, PB_LINE_BYTES, PB_LUN, PB_LUNS, PB_MID_THRS, PB_MW_CUNITS, PB_NR_SECS, PB_NSID, PB_NUM_CH, PB_NVME_Q, PB_PAD_WA, PB_PENDING, PB_RB_BACK, PB_RB_FLUSH,
   PB_RB_DATA, PB_RB_FLAGS, PB_RB_L2P, PB_RB_LBA, PB_RB_MAX_IO, PB_RB_MEM, PB_RB_N, PB_RB_PPA, PB_RB_SUBM, PB_RB_SYNC,
-  PB_RB_TAKEN, PB_RL_ACTIVE, PB_RL_GC_CNT, PB_RL_SPACE, PB_RL_STAMP, PB_RL_USER_CNT, PB_RL_USER_MAX, PB_SEC_BITS,
-  PB_SLOW, PB_UNITS, PB_UNIT_BITS, PB_USER_WA, PB_WATCH, PB_WRITER_SLEEPS, PB_WS_OPT, PU_ADDRESS, PU_POS, PU_SIZE,
+  PB_RB_SYNCED, PB_RB_TAKEN, PB_RL_ACTIVE, PB_RL_GC_CNT, PB_RL_SPACE, PB_RL_STAMP, PB_RL_USER_CNT, PB_RL_USER_MAX, PB_SEC_BITS,
+  PB_SEC_PER_LINE, PB_SLOW, PB_SPACE_WATCH, PB_UNITS, PB_UNIT_BITS, PB_USER_WA, PB_WATCH, PB_WRITER_SLEEPS, PB_WS_OPT, PU_ADDRESS, PU_POS, PU_SIZE,
   Q_CTXS, Q_ELEVATOR, Q_FROZEN, Q_TARGET, Q_VECTOR_WAITS, RQ_BIO, RQ_DATA_LEN, RQ_END_IO, RQ_END_PBLK, RQ_HCTX,
-  RQ_NR_SEGS, RQ_Q, RQ_RESULT, RQ_RESULT1, RQ_RETRIES, RQ_SECTOR, RQ_SQE, RQ_START_NS, RQ_STATUS, RQ_TAG, VSK_READ, VS_BIO,
-  VS_KIND, VS_LBA, VS_N, VS_OOB, VS_PB, VS_PPAS, VS_SIZE, VS_SQE, VS_USER,
+  RQ_NR_SEGS, RQ_Q, RQ_RESULT, RQ_RESULT1, RQ_RETRIES, RQ_SECTOR, RQ_SQE, RQ_START_NS, RQ_STATUS, RQ_TAG, VSK_READ, VSK_WRITE, VS_BIO,
+  VS_KIND, VS_LBA, VS_N, VS_OOB, VS_PB, VS_POS, VS_PPAS, VS_SENTRY, VS_SIZE, VS_SQE, VS_USER,
 } from './layout'
 import {
-  REQ_FUA, REQ_OP_DRV_IN, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, SQE_BYTES, SQE_CDW0, SQE_CDW10,
+  REQ_FUA, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, SQE_BYTES, SQE_CDW0, SQE_CDW10,
   SQE_CDW12, SQE_MPTR,
 } from './nvme'
 import { nvme_ring_doorbells } from './doorbell'
 import { event_cpu_at } from './events'
 import { host } from './host'
-import { OCSSD_READ } from './ocssd'
+import { OCSSD_READ, OCSSD_WRITE } from './ocssd'
 import { bio_endio, blk_mq_free_request, blk_mq_rq_ctx_init, pair } from './request'
 import { nvme_queue_rq } from './sq'
 import { blk_mq_get_tag } from './tag'
@@ -356,6 +357,131 @@ function submit_vector(cpu: u32, pb: u32, rq: u32, slot: u32, opcode: u32, n: u3
   nvme_ring_doorbells(cpu)
 }
 
+// ---------------------------------------------------------------- the writer
+
+/** Whether the next `n` places of a line are free, and where they are; EMPTY if they are not. */
+function free_places(pb: u32, line: u32, n: u32): u32 {
+  const paddr = load<u32>(line, LN_CUR_SEC)
+  if (load<u32>(line, LN_LEFT_MSECS) < n || paddr + n > load<u32>(pb, PB_SEC_PER_LINE)) return EMPTY
+  const map = load<u32>(line, LN_MAP)
+  for (let at = paddr; at < paddr + n; at++) {
+    if (load<u32>(map + ((at >> 5) << 2)) & (<u32>1 << (at & 31))) return EMPTY
+  }
+  return paddr
+}
+
+/** The T of a place in a line. */
+function t_of(pb: u32, line: u32, paddr: u32): u32 {
+  const unit = load<u32>(pb, PB_WS_OPT)
+  const row = paddr / unit
+  const luns = load<u32>(pb, PB_LUNS)
+  const pos = row % luns
+  const channels = load<u32>(pb, PB_NUM_CH)
+  const up = (pos % channels) | ((pos / channels) << load<u32>(pb, PB_CH_BITS))
+  const sector = paddr - row * unit + row / luns * unit
+  const above = load<u32>(line, LN_ID) << load<u32>(pb, PB_UNIT_BITS) | up
+  return above << load<u32>(pb, PB_SEC_BITS) | sector
+}
+
+/** Maps `n` entries of the ring from `sentry` on to a line, and fills in the command's lists. */
+function pblk_map_page_data(pb: u32, line: u32, slot: u32, sentry: u32, n: u32, paddr: u32): u32 {
+  const t = t_of(pb, line, paddr)
+  const map = load<u32>(line, LN_MAP)
+  const lbas = load<u32>(line, LN_LBAS)
+  const room = load<u32>(pb, PB_LBA_ROOM)
+  const address = address_of(pb, t)
+  let valid: u32 = 0
+  for (let i: u32 = 0; i < n; i++) {
+    const pos = (sentry + i) & ring_mask(pb)
+    const place = paddr + i
+    const word = map + ((place >> 5) << 2)
+    store<u32>(word, load<u32>(word) | (<u32>1 << (place & 31)))
+    const flags = load<u32>(pb, PB_RB_FLAGS) + (pos << 2)
+    store<u32>(flags, (load<u32>(flags) & ~PBLK_WRITTEN_DATA) | PBLK_SUBMITTED_ENTRY)
+    store<f64>(load<u32>(pb, PB_RB_PPA) + (pos << 3), <f64>(t + i))
+    const entry = load<f64>(load<u32>(pb, PB_RB_LBA) + (pos << 3))
+    const lba: u64 = entry == NO_LBA ? u64.MAX_VALUE : <u64>entry
+    if (entry != NO_LBA) valid++
+    store<u64>(slot + VS_PPAS + (i << 3), address + i)
+    store<u64>(slot + VS_OOB + (i << 4), 0)
+    store<u64>(slot + VS_OOB + (i << 4), lba, 8)
+    if (place < room) store<u64>(lbas + (place << 3), lba)
+  }
+  store<u32>(line, paddr + n, LN_CUR_SEC)
+  store<u32>(line, load<u32>(line, LN_LEFT_MSECS) - n, LN_LEFT_MSECS)
+  store<u32>(line, load<u32>(line, LN_INFLIGHT) + n, LN_INFLIGHT)
+  store<u32>(line, load<u32>(line, LN_REF) + n, LN_REF)
+  store<u32>(line, load<u32>(line, LN_TO_UPDATE) + n, LN_TO_UPDATE)
+  store<u32>(line, load<u32>(line, LN_VALID_LBAS) + valid, LN_VALID_LBAS)
+  if (n > valid) add(pb + PB_PAD_WA, n - valid)
+  return t
+}
+
+/** One request of a write unit, for the writer's task: 0 if something is special, and nothing was done. */
+export function pblk_submit_write(cpu: u32, pb: u32): u32 {
+  if (isDefined(TRACE_BUILD)) return 0
+  const n = load<u32>(pb, PB_WS_OPT)
+  const mask = ring_mask(pb)
+  const sentry = load<u32>(pb, PB_RB_SUBM)
+  const line = load<u32>(pb, PB_DATA_LINE)
+  const next = load<u32>(pb, PB_ERASE_LINE)
+  if (((load<u32>(pb, PB_RB_MEM) - sentry) & mask) < n || !line || !load<u32>(line, LN_LBAS)) return 0
+  if (next && load<u32>(next, LN_LEFT_EBLKS)) return 0
+  const paddr = free_places(pb, line, n)
+  if (paddr == EMPTY) return 0
+  const pos = (paddr / n) % load<u32>(pb, PB_LUNS)
+  const lun = load<u32>(pb, PB_LUN) + pos * LU_SIZE
+  if (!load<u32>(lun, LU_COUNT)) return 0
+  const rq = vector_request(cpu, load<u32>(pb, PB_NVME_Q), REQ_OP_DRV_OUT)
+  if (!rq) return 0
+  const slot = slot_of(rq)
+  store<u32>(lun, load<u32>(lun, LU_COUNT) - 1, LU_COUNT)
+  store<u32>(pb, (sentry + n) & mask, PB_RB_SUBM)
+  store<u8>(line + LN_SIZE + (load<u32>(pb, PB_LUNS) << 2) + pos, 1)
+  const t = pblk_map_page_data(pb, line, slot, sentry, n, paddr)
+  store<u32>(slot, VSK_WRITE, VS_KIND)
+  store<u32>(slot, sentry, VS_SENTRY)
+  store<u32>(slot, pos, VS_POS)
+  store<u32>(slot, t, VS_LBA)
+  const first = min<u32>(n, mask + 1 - sentry)
+  const pages = load<u32>(pb, PB_RB_DATA)
+  const more: u32 = first < n ? slot + VS_BIO + 64 : 0
+  set_bio(slot + VS_BIO, pages + (sentry << PAGE_SHIFT), first * PAGE, more)
+  if (more) set_bio(more, pages, (n - first) * PAGE, 0)
+  submit_vector(cpu, pb, rq, slot, OCSSD_WRITE, n, more ? 2 : 1)
+  return 1
+}
+
+/** Entries are persisted. */
+function pblk_rb_sync_advance(cpu: u32, pb: u32, n: u32): void {
+  const mask = ring_mask(pb)
+  const sync = load<u32>(pb, PB_RB_SYNC)
+  const point = load<i32>(pb, PB_RB_FLUSH)
+  if (point >= 0 && ((<u32>point - sync) & mask) < n) store<i32>(pb, -1, PB_RB_FLUSH)
+  store<u32>(pb, (sync + n) & mask, PB_RB_SYNC)
+  add(pb + PB_RB_SYNCED, n)
+  if (load<u32>(pb, PB_PENDING) | load<u32>(pb, PB_SPACE_WATCH)) host(cpu, HB_PBLK_SYNC, pb, 0)
+}
+
+/** A write went well; false if others have to end with it, or a bio with one of its entries. */
+function pblk_end_io_write(cpu: u32, pb: u32, slot: u32, n: u32): bool {
+  if (load<u32>(pb, PB_COMPLETE) | load<u32>(pb, PB_FLUSHES)) return false
+  if (load<u32>(slot, VS_SENTRY) != load<u32>(pb, PB_RB_SYNC)) return false
+  const t = load<u32>(slot, VS_LBA)
+  const pos = load<u32>(slot, VS_POS)
+  const line = line_of(pb, t)
+  const done = line + LN_SIZE + (pos << 2)
+  store<u32>(done, max<u32>(load<u32>(done), sector_of(pb, t) + n))
+  store<u32>(line, load<u32>(line, LN_INFLIGHT) - n, LN_INFLIGHT)
+  const lun = load<u32>(pb, PB_LUN) + pos * LU_SIZE
+  if (load<u32>(lun, LU_WAITING)) host(cpu, HB_PBLK_UP, pb, pos)
+  else store<u32>(lun, load<u32>(lun, LU_COUNT) + 1, LU_COUNT)
+  pblk_rb_sync_advance(cpu, pb, n)
+  return true
+}
+
+// ---------------------------------------------------------------- the end of a command
+
 /** Whether every sector that was read is what was asked for. */
 function pblk_read_check(slot: u32, n: u32): bool {
   const lba = <u64>load<u32>(slot, VS_LBA)
@@ -373,7 +499,8 @@ function end_user(cpu: u32, bio: u32): void {
   if (owner != cpu && load<u32>(owner, CPU_CLOCK) != CLOCK_REAL) event_cpu_at(owner, 0)
 }
 
-function pblk_end_io_read(cpu: u32, pb: u32, slot: u32, n: u32): void {
+function pblk_end_io_read(cpu: u32, pb: u32, slot: u32, n: u32): bool {
+  if (!pblk_read_check(slot, n)) return false
   const table = slot + VS_PPAS
   end_user(cpu, load<u32>(slot, VS_USER))
   const shift = load<u32>(pb, PB_CHUNK_SHIFT)
@@ -383,6 +510,7 @@ function pblk_end_io_read(cpu: u32, pb: u32, slot: u32, n: u32): void {
     const line = <u32>((load<u64>(table + (i << 3)) >> shift) & mask)
     pblk_line_put(cpu, pb, load<u32>(pb, PB_LINES) + line * load<u32>(pb, PB_LINE_BYTES))
   }
+  return true
 }
 
 /** A command has ended, as far as those who wait for all of them see it. */
@@ -399,16 +527,22 @@ export function pblk_end_rq(cpu: u32, rq: u32): void {
   const q = load<u32>(rq, RQ_Q)
   store<u64>(cpu, load<u64>(cpu, CPU_ENDED) + load<u32>(rq, RQ_NR_SEGS), CPU_ENDED)
   store<u32>(rq, 0, RQ_BIO)
-  if (load<u32>(rq, RQ_RETRIES) & NVME_REQ_CANCELLED || !pblk_read_check(slot, n)) {
+  const read = load<u32>(slot, VS_KIND) == VSK_READ
+  const cancelled = load<u32>(rq, RQ_RETRIES) & NVME_REQ_CANCELLED
+  if (cancelled || !(read ? pblk_end_io_read(cpu, pb, slot, n) : pblk_end_io_write(cpu, pb, slot, n))) {
     host(cpu, HB_PBLK_END, rq, 0)
     return
   }
-  pblk_end_io_read(cpu, pb, slot, n)
   pblk_io_over(cpu, pb)
   store<u32>(rq, 0, RQ_END_IO)
   store<u32>(rq, 0, RQ_SQE)
   blk_mq_free_request(cpu, rq)
   if (load<u32>(q, Q_VECTOR_WAITS)) host(cpu, HB_PBLK_NEXT, q, 0)
+}
+
+/** Whether the core does anything of this: the one for traces does not. */
+export function pblk_in_core(): bool {
+  return !isDefined(TRACE_BUILD)
 }
 
 // ---------------------------------------------------------------- bios

@@ -187,6 +187,12 @@ export interface Core {
   /** blk_mq_complete_request of a null_blk request; `status` is a blk_status_t. */
   null_complete_request(cpu: number, nullb: number, rq: number, status: number): void
 
+  // --- pblk
+  /** 1 if the core works on instances by itself. */
+  pblk_in_core(): number
+  /** Sends one request of the ring of an instance (PB_*), if nothing is special about it; 0 = TypeScript has to look. */
+  pblk_submit_write(cpu: number, pb: number): number
+
   // --- jobs
   /** TypeScript has compared the digest of an io_u that JOB_DONE_HEAD held. */
   job_checked(cpu: number, job: number, iou: number, bad: number): void

@@ -17,20 +17,36 @@ interface Waiter {
 export class semaphore {
   readonly k: TimerKernel
   readonly name: string
-  count: number
+  readonly cell: sem_cell
   readonly waiters: Waiter[] = []
 
-  constructor(k: TimerKernel, count: number, name = 'semaphore') {
+  constructor(
+    k: TimerKernel,
+    count: number,
+    name = 'semaphore',
+    cell: sem_cell = { count: 0, waiting: 0 },
+  ) {
     this.k = k
-    this.count = count
+    this.cell = cell
     this.name = name
+    cell.count = count
   }
+
+  get count(): number {
+    return this.cell.count
+  }
+}
+
+/** What may stand in shared memory: what is left, and how many wait for it. */
+export interface sem_cell {
+  count: number
+  waiting: number
 }
 
 /** The plain twin of down: takes one if it is there. */
 export function down_trylock(sem: semaphore): boolean {
   if (sem.count === 0) return false
-  sem.count--
+  sem.cell.count--
   return true
 }
 
@@ -39,12 +55,16 @@ export function* down_timeout(sem: semaphore, jiffies: number): Sleep<boolean> {
   if (down_trylock(sem)) return true
   const waiter: Waiter = { task: sem.k.cpu.current, up: false }
   sem.waiters.push(waiter)
+  sem.cell.waiting++
   let left = jiffies
   while (!waiter.up && left > 0) {
     set_current_state(sem.k, TASK_UNINTERRUPTIBLE)
     left = yield* schedule_timeout(sem.k, left, sem.name)
   }
-  if (!waiter.up) sem.waiters.splice(sem.waiters.indexOf(waiter), 1)
+  if (!waiter.up) {
+    sem.waiters.splice(sem.waiters.indexOf(waiter), 1)
+    sem.cell.waiting--
+  }
   return waiter.up
 }
 
@@ -55,8 +75,9 @@ export function* down(sem: semaphore): Sleep<void> {
 
 export function up(sem: semaphore): void {
   const waiter = sem.waiters.shift()
-  if (waiter === undefined) sem.count++
+  if (waiter === undefined) sem.cell.count++
   else {
+    sem.cell.waiting--
     waiter.up = true
     wake_up_process(waiter.task)
   }

@@ -205,6 +205,8 @@ export class HostLightnvm {
     if (found === undefined) {
       const all = this.lnvm.devices.flatMap(dev => dev.targets.map(one => one.private_data))
       found = all.find(one => one instanceof pblk && one.shared.at === at) as pblk
+      const { core, cpus, k } = this.#blk
+      found.core_write = block => core.pblk_submit_write(cpus[k.cpu.id]!, block) !== 0
       this.#shared.set(at, found)
     }
     return found
@@ -224,7 +226,7 @@ export class HostLightnvm {
     const { view } = this.#blk
     const slot = view.u32(view.u32(rq + RQ_HCTX) + HC_VSLOTS) + view.u32(rq + RQ_TAG) * VS_SIZE
     const one = this.#pblk(view.u32(slot + VS_PB))
-    const parts = { bio: this.#bio(view.u32(slot + VS_USER)), left: 1, status: 0 }
-    nvme_nvm_end_vector(one.dev.parent, rq, pblk_vector(one, slot, parts))
+    const bio = this.#bio(view.u32(slot + VS_USER))
+    nvme_nvm_end_vector(one.dev.parent, rq, pblk_vector(one, slot, bio))
   }
 }

@@ -213,7 +213,7 @@ export function targetHeap(spec: TargetSpec, parent: OcssdSpec): number {
   const { clba, wsOpt, mwCunits, chunks } = geometryOf(parent)
   const luns = lunsOf(spec, parent)
   const table = allocated(8 * luns * chunks * clba) / (luns * chunks * clba < 2 ** 31 ? 2 : 1)
-  const lines = allocated(chunks * (64 + 4 * luns)) + chunks * allocated((luns * clba) / 8) * 2
+  const lines = allocated(chunks * (64 + 5 * luns)) + chunks * allocated((luns * clba) / 8) * 2
   const tags = allocated(VS_SIZE * parent.depth) * MAX_QUEUES
   const ring = 4 * luns * (Math.max(mwCunits, 8 * wsOpt) + wsOpt) * SECTOR_BYTES
   const line = 32 * (luns * clba * 8 + 64 * SECTOR_BYTES)

@@ -9,13 +9,23 @@
 import * as L from '../../../assembly/layout.js'
 import { waitqueue_active, wake_up_all } from '../../kernel/wait.js'
 import { nvm_ppa_tgt_to_dev } from './core.js'
-import { NVM_OP_PREAD, type nvm_rq, OOB_BYTES, ppa_of } from './lightnvm.js'
-import { type bio_parts, type pblk, pblk_ppa_to_pos, pblk_t_to_ppa } from './pblk.js'
+import {
+  NVM_OP_PREAD,
+  NVM_OP_PWRITE,
+  type nvm_rq,
+  OOB_BYTES,
+  ppa_of,
+  type tgt_bio,
+} from './lightnvm.js'
+import { up } from '../../kernel/semaphore.js'
+import { type pblk, pblk_ppa_to_pos, pblk_t_to_ppa } from './pblk.js'
 import { pblk_alloc_dma, pblk_alloc_rqd, pblk_wake_writer } from './pblk-core.js'
 import { __pblk_line_put, pblk_lines_settle } from './pblk-line-free.js'
 import { move_to, pblk_line_gc_list } from './pblk-line-list.js'
+import { lba_room } from './pblk-meta.js'
 import { pblk_end_io_read, type r_private } from './pblk-read.js'
 import { pblk_rl_user_timer } from './pblk-rl.js'
+import { pblk_end_io_write, type w_private } from './pblk-write.js'
 
 /** Records of the units: what an address of the device has in its place for each channel and LUN. */
 function share_units(pblk: pblk, at: number, units: number): void {
@@ -63,6 +73,10 @@ export function pblk_share(pblk: pblk): number {
     [L.PB_NSID, queue.nsid],
     [L.PB_CHUNK_SHIFT, chk.offset],
     [L.PB_CHUNK_BITS, chk.len],
+    [L.PB_CH_BITS, Math.log2(pblk.t_lun / pblk.t_ch)],
+    [L.PB_NUM_CH, geo.num_ch],
+    [L.PB_SEC_PER_LINE, lm.sec_per_line],
+    [L.PB_LBA_ROOM, lba_room(pblk)],
   ]
   for (const [field, value] of fields) shared.put(field, value)
   return shared.at
@@ -86,21 +100,25 @@ export function pblk_answer(pblk: pblk, what: number, n: number): void {
     case L.HB_PBLK_KICK:
       pblk_wake_writer(pblk)
       break
+    case L.HB_PBLK_UP:
+      up(pblk.luns[n].wr_sem)
+      break
     case L.HB_PBLK_SYNC:
       pblk_lines_settle(pblk)
       if (waitqueue_active(pblk.space)) wake_up_all(pblk.space)
   }
 }
 
-/** The request of a command of the core, as it was when it ended. `slot`: VS_*. */
-export function pblk_vector(pblk: pblk, slot: number, parts: bio_parts): nvm_rq {
+/** The request of a command of the core, as it was when it ended. `slot`: VS_*; `bio`: the user's, of a read. */
+export function pblk_vector(pblk: pblk, slot: number, bio: tgt_bio): nvm_rq {
   const { words, bytes } = pblk.memory
+  const write = words[(slot + L.VS_KIND) / 4] === L.VSK_WRITE
   const rqd = pblk_alloc_rqd(pblk)
   pblk_alloc_dma(pblk, rqd)
   const n = words[(slot + L.VS_N) / 4]
   const lba = words[(slot + L.VS_LBA) / 4]
   bytes.copyWithin(rqd.dma, slot + L.VS_OOB, slot + L.VS_OOB + n * OOB_BYTES)
-  rqd.opcode = NVM_OP_PREAD
+  rqd.opcode = write ? NVM_OP_PWRITE : NVM_OP_PREAD
   rqd.nr_ppas = n
   for (let i = 0; i < n; i++) {
     const at = (slot + L.VS_PPAS) / 4 + 2 * i
@@ -109,7 +127,16 @@ export function pblk_vector(pblk: pblk, slot: number, parts: bio_parts): nvm_rq 
   }
   rqd.dev = pblk.dev.parent
   rqd.bio = 0
-  rqd.end_io = pblk_end_io_read
-  rqd.private = { pblk, parts } satisfies r_private
+  if (write) {
+    const lun_bitmap = new Uint8Array(pblk.geo.all_luns)
+    lun_bitmap[words[(slot + L.VS_POS) / 4]] = 1
+    const ctx = { sentry: words[(slot + L.VS_SENTRY) / 4], nr_valid: n, nr_padded: 0, lun_bitmap }
+    rqd.end_io = pblk_end_io_write
+    rqd.private = { pblk, ctx } satisfies w_private
+  } else {
+    const parts = { bio, left: 1, status: 0 }
+    rqd.end_io = pblk_end_io_read
+    rqd.private = { pblk, parts } satisfies r_private
+  }
   return rqd
 }

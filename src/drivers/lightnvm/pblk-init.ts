@@ -6,6 +6,8 @@
 //   pblk_make_rq  a bio: discard, read in parts of 64 sectors, write in parts that the ring can take
 
 import {
+  LU_SIZE,
+  PB_LUN,
   PB_DATA_LINE,
   PB_ERASE_LINE,
   PB_SIZE,
@@ -80,7 +82,7 @@ import {
 import { pblk_share } from './pblk-hot.js'
 import { move_to } from './pblk-line-list.js'
 import { emeta_len, emeta_to_lbas, smeta_len } from './pblk-meta.js'
-import { pblk_line_bytes } from './pblk-shared.js'
+import { lun_cell, pblk_line_bytes } from './pblk-shared.js'
 import { pblk_recov_pad_oob } from './pblk-pad.js'
 import {
   pblk_rb_calculate_size,
@@ -176,10 +178,12 @@ function pblk_core_init(pblk: pblk): number {
   pblk.close_wq = alloc_workqueue(k, 'pblk-close-wq', WQ_MEM_RECLAIM | WQ_UNBOUND, 4)
   pblk.bb_wq = alloc_workqueue(k, 'pblk-bb-wq', WQ_MEM_RECLAIM | WQ_UNBOUND, 0)
   pblk.r_end_wq = alloc_workqueue(k, 'pblk-read-end-wq', WQ_MEM_RECLAIM | WQ_UNBOUND, 0)
+  const at = pblk.memory.alloc(geo.all_luns * LU_SIZE)
+  pblk.shared.put(PB_LUN, at)
   pblk.luns = Array.from({ length: geo.all_luns }, (_, i) => ({
     ch: i % geo.num_ch,
     lun: Math.floor(i / geo.num_ch),
-    wr_sem: new semaphore(k, 1, 'wr_sem'),
+    wr_sem: new semaphore(k, 1, 'wr_sem', new lun_cell(pblk.memory, at + i * LU_SIZE)),
   }))
   return leave(k, t, 0)
 }
@@ -504,6 +508,8 @@ function* pblk_free(pblk: pblk): Sleep<void> {
   if (bytes > 0) pblk.memory.free(pblk.lines[0].at, bytes)
   const { byteOffset, byteLength } = pblk.trans_map
   if (byteLength > 0) pblk.memory.free(byteOffset, byteLength)
+  const luns = pblk.shared.peek(PB_LUN)
+  if (luns !== 0) pblk.memory.free(luns, pblk.luns.length * LU_SIZE)
   if (pblk.units !== 0) pblk.memory.free(pblk.units, (pblk.t_line / pblk.t_ch) * PU_SIZE)
   pblk.memory.free(pblk.shared.at, PB_SIZE)
 }

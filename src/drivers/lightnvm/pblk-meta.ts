@@ -199,7 +199,7 @@ export function read_emeta(pblk: pblk, at: number): emeta_facts | null {
 }
 
 /** Entries of the list: the places before emeta's own. */
-function lba_room(pblk: pblk): number {
+export function lba_room(pblk: pblk): number {
   const { lm, geo } = pblk
   return ((lm.emeta_sec - lm.emeta_lba_sec) * geo.csecs) / 8
 }

@@ -13,6 +13,7 @@
 // have enough behind it that is persisted: `back_thres` entries, and where that is not enough (the tail of a line whose
 // metadata are still to be written) the newcomer waits.
 
+import { PB_FLUSHES } from '../../../assembly/layout.js'
 import { enter, leave, trace_call } from '../../kernel/trace.js'
 import { waitqueue_active, wake_up_all } from '../../kernel/wait.js'
 import { NVM_IO_DONE, NVM_IO_OK, NVM_IO_REQUEUE, SECTOR_BYTES } from './lightnvm.js'
@@ -237,6 +238,7 @@ function pblk_rb_flush_point_set(pblk: pblk, bio: flush_bio | null, pos: number)
   if (bio !== null) {
     rwb.bios[point] ??= []
     rwb.bios[point]!.push(bio)
+    pblk.shared.watch(PB_FLUSHES, 1)
   }
   pblk_rb_sync_end(pblk)
   return bio !== null
@@ -402,5 +404,6 @@ export function pblk_rb_take_bios(rb: pblk_rb, pos: number): flush_bio[] | null 
   const bios = rb.bios[pos]
   rb.flags[pos] &= ~PBLK_FLUSH_ENTRY
   rb.bios[pos] = null
+  if (bios !== null) rb.watch(PB_FLUSHES, -bios.length)
   return bios
 }

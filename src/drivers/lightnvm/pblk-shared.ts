@@ -253,6 +253,25 @@ export class pblk_rl extends block {
   }
 }
 
+/** What of a LUN's semaphore is shared (LU_*). */
+export class lun_cell extends block {
+  get count(): number {
+    return this.get(L.LU_COUNT)
+  }
+
+  set count(n: number) {
+    this.set(L.LU_COUNT, n)
+  }
+
+  get waiting(): number {
+    return this.get(L.LU_WAITING)
+  }
+
+  set waiting(n: number) {
+    this.set(L.LU_WAITING, n)
+  }
+}
+
 // ---------------------------------------------------------------- lines
 
 /** A buffer for a line's metadata on its way to the media. */
@@ -266,7 +285,7 @@ export interface pblk_meta_buf {
 
 /** Bytes of one line. */
 export function pblk_line_bytes(luns: number): number {
-  return Math.ceil((L.LN_SIZE + 4 * luns) / L.LINE) * L.LINE
+  return Math.ceil((L.LN_SIZE + 5 * luns) / L.LINE) * L.LINE
 }
 
 export class pblk_line extends block {
@@ -313,7 +332,7 @@ export class pblk_line extends block {
     this.state = PBLK_LINESTATE_NEW
     this.blk_bitmap = new Uint8Array(luns)
     this.erase_bitmap = new Uint8Array(luns)
-    this.written = new Uint8Array(luns)
+    this.written = new Uint8Array(memory.words.buffer, at + L.LN_SIZE + 4 * luns, luns)
     this.done = new Uint32Array(memory.words.buffer, at + L.LN_SIZE, luns)
     this.chk_state = new Uint8Array(luns)
     this.chk_wp = new Uint32Array(luns)

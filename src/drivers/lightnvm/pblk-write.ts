@@ -9,7 +9,7 @@
 // A piece of emeta goes to half of the LUNs away from the data beside it. When a newcomer waits for a line's emeta, it goes
 // without data.
 
-import { PB_WRITER_SLEEPS } from '../../../assembly/layout.js'
+import { PB_COMPLETE, PB_WRITER_SLEEPS } from '../../../assembly/layout.js'
 import { BLK_STS_IOERR } from '../../../assembly/nvme.js'
 import { printk, type Sleep, TASK_INTERRUPTIBLE } from '../../kernel/core.js'
 import { io_schedule, kthread_should_stop, set_current_state } from '../../kernel/task.js'
@@ -76,7 +76,7 @@ import {
 // ---------------------------------------------------------------- contexts
 
 /** Whose request it is. */
-interface w_private {
+export interface w_private {
   readonly pblk: pblk
   readonly ctx: pblk_c_ctx
 }
@@ -145,6 +145,7 @@ function pblk_complete_write(pblk: pblk, rqd: nvm_rq, ctx: pblk_c_ctx): void {
       next = pblk_end_w_bio(pblk, waiting, context(waiting))
     }
   } else pblk.compl_list.push(rqd)
+  pblk.shared.put(PB_COMPLETE, pblk.compl_list.length)
   pblk_rb_sync_end(pblk)
 }
 
@@ -216,7 +217,7 @@ function pblk_end_w_fail(pblk: pblk, rqd: nvm_rq): void {
   leave(pblk.k, t)
 }
 
-function pblk_end_io_write(rqd: nvm_rq): void {
+export function pblk_end_io_write(rqd: nvm_rq): void {
   const { pblk, ctx } = rqd.private as w_private
   const t = enter(pblk.k, 'pblk_end_io_write')
   if (rqd.error !== 0) pblk_end_w_fail(pblk, rqd)
@@ -435,11 +436,18 @@ export function pblk_write_timer_fn(timer: timer_list<pblk>): void {
   leave(pblk.k, t)
 }
 
+/** One request from the ring, by the core if nothing is special about it. */
+function write_in_core(pblk: pblk): boolean {
+  if (pblk.core_write === null || pblk.resubmit_list.length > 0) return false
+  if (pblk.l_mg.emeta_list.size > 0 || pblk.sec_per_write !== pblk.min_write_pgs) return false
+  return pblk.core_write(pblk.shared.at)
+}
+
 /** The writer's loop. */
 export function* pblk_write_ts(pblk: pblk): Sleep<void> {
   const t = enter(pblk.k, 'pblk_write_ts')
   while (!kthread_should_stop(pblk.k)) {
-    if (yield* pblk_submit_write(pblk)) continue
+    if (write_in_core(pblk) || (yield* pblk_submit_write(pblk))) continue
     set_current_state(pblk.k, TASK_INTERRUPTIBLE)
     pblk.shared.put(PB_WRITER_SLEEPS, 1)
     yield* io_schedule(pblk.k, 'data to write')

@@ -273,6 +273,8 @@ export class pblk {
   units = 0
   /** Writes that wait for room in the ring, in order. */
   readonly parked: write_part[] = []
+  /** Sends one plain request from the ring of a block (PB_*), in the core; null: there is no core. */
+  core_write: ((at: number) => boolean) | null = null
   /** Jiffy at which the disk's statistics went on last. */
   stamp = -1
   /** The collector takes nothing new. */

@@ -368,7 +368,8 @@ function nvme_nvm_dev_dma_free(dev: nvm_dev, at: number): void {
 /** Memory for a command of the core behind each tag of the namespace's queue. Null: there is not enough. */
 function core_queue(dev: nvm_dev): { q: number; nsid: number } | null {
   const { ns } = data_of(dev)
-  const { mem, view } = ns.queue.blk
+  const { core, mem, view } = ns.queue.blk
+  if (core.pblk_in_core() === 0) return null
   for (const hctx of ns.queue.queue_hw_ctx) {
     if (view.u32(hctx.at + HC_VSLOTS) !== 0) continue
     const slots = mem.kzalloc(view.u32(view.u32(hctx.at + HC_TAGS) + TAGS_NR) * VS_SIZE)
