@@ -27,7 +27,7 @@ import { BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_RESERVED, BLK_STS_IOERR } from '../../a
 import { completion, complete, wait_for_completion_io } from '../kernel/completion.js'
 import { type Sleep, TASK_UNINTERRUPTIBLE } from '../kernel/core.js'
 import { ENODEV, EWOULDBLOCK, EXDEV } from '../kernel/errno.js'
-import { io_schedule, set_current_state } from '../kernel/task.js'
+import { submit_time, io_schedule, set_current_state } from '../kernel/task.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
 import { wait_event } from '../kernel/wait.js'
 import { this_cpu } from './blk-mq.js'
@@ -169,6 +169,7 @@ export function* blk_execute_rq(q: request_queue, rq: number, at_head: boolean):
     complete(wait)
     leave(k, e)
   })
+  yield* submit_time(k)
   // io_schedule_timeout, in the task that waits
   yield* wait_for_completion_io(wait)
   return leave(k, t, result)

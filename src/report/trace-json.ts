@@ -91,10 +91,7 @@ function fold(
     const span = group?.span ?? 1
     for (let j = 0; j < span; j++) {
       const { fn, depth, ctx } = steps[i + j]!
-      // A round begins after the last: its context stands there again.
-      const before = group && j === 0 ? steps[i + span - 1]!.ctx : context
-      const changed = ctx === context && ctx === before ? {} : { ctx }
-      place.set(i + j, folded.push({ fn, depth, ...changed }) - 1)
+      place.set(i + j, folded.push({ fn, depth, ...(ctx === context ? {} : { ctx }) }) - 1)
       context = ctx
     }
     if (group) {

@@ -4,7 +4,9 @@
 //   nvmepci-remove                and unbound again
 //   nvmepci-module                the driver's module is loaded and unloaded
 //   nvmepci-reset, -reset-during-io   reset_controller is written to; the other one with reads in flight
-//   nvmepci-timeout               a read is lost: abort, then reset
+//   nvmepci-timeout               28 reads at one a second, a timeout of two: aborts that do nothing, then the controller is
+//                                 disabled; recorded from the first completion until a reset is asked for
+//   nvmepci-lost-read             a read is lost: abort, then reset, until the controller is live
 //   nvmepci-not-ready             the controller never gets ready
 //   nvmepci-admin-identify, -admin-getfeature   a command of a program
 //   nvmepci-idle-6s               nothing happens for six seconds after a read
@@ -16,6 +18,7 @@
 
 import { blk_ioctl_discard } from '../block/blk-lib.js'
 import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
+import { this_cpu } from '../block/blk-mq.js'
 import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
 import type { request_queue } from '../block/blkdev.js'
 import { kyber_sched } from '../block/kyber-iosched.js'
@@ -34,6 +37,7 @@ import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '.
 import { page_cache_init } from '../fs/page-cache.js'
 import type { Sleep } from '../kernel/core.js'
 import { device_release_driver, pci_bind } from '../kernel/pci.js'
+import { submit_time } from '../kernel/task.js'
 import { msleep } from '../kernel/timer-sleep.js'
 import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
 import type { Machine } from '../machine/booted.js'
@@ -52,9 +56,17 @@ const RECORDS = 1 << 16
 const BLOCK = 4096
 const HZ = 250
 const SWITCH_NS = 2.5e6
+const BUSY_NS = 1.5e6
+/** Longer than the timer of the requests runs. */
+const LONG_MS = 10_000
 const HEAP = 2 ** 22
 const FRAMES = 16
 const MAX_BATCH = 128
+
+/** The code that gives a command to the drive takes so long in these stories that an answer comes before it goes on. */
+const BUSY: ReadonlySet<string> = new Set(['remove', 'reset', 'reset-during-io', 'timeout'])
+/** A drive that is slow, its driver's patience, and what a program asks of it all at once. */
+const SLOW = { readNs: 1.1e9, io_timeout: 2, reads: 28, abortNs: 12e6 }
 
 const STORIES = [
   'module',
@@ -63,6 +75,7 @@ const STORIES = [
   'reset',
   'reset-during-io',
   'timeout',
+  'lost-read',
   'not-ready',
   'admin-identify',
   'admin-getfeature',
@@ -122,11 +135,22 @@ export function parseNvmeScenario(name: string): NvmeScenario | null {
 
 // ---------------------------------------------------------------- the machine
 
+function busy({ story, op }: NvmeScenario): boolean {
+  return story === null ? op === 'batchr' || op === 'batchw' : BUSY.has(story)
+}
+
+/** How long an admin command takes, and what the drive does for Abort: none of these stories' reads can be given up. */
+function admin(s: NvmeScenario): { adminNs: number; aborts?: false } {
+  if (s.story === 'timeout') return { adminNs: SLOW.abortNs, aborts: false }
+  return { adminNs: busy(s) ? 0 : 200_000 }
+}
+
 function machineOf(s: NvmeScenario): MachineConfig {
-  const [spec] = parseDevices(['nvme,size=64M,depth=1024,model=fixed'])
+  const slow = s.story === 'timeout' ? `,latency=${SLOW.readNs / 1e6}ms,units=1` : ''
+  const [spec] = parseDevices([`nvme,size=64M,depth=1024,model=fixed${slow}`])
   const disk = diskConfig(builtOnly(spec!), 'virtual', 0, s.cpus)
   const faults: readonly FaultRule[] =
-    s.story === 'timeout' ? [{ match: { opcode: 2, nth: 4 }, action: { kind: 'drop' } }] : []
+    s.story === 'lost-read' ? [{ match: { opcode: 2, nth: 4 }, action: { kind: 'drop' } }] : []
   return {
     clock: 'virtual',
     cpus: s.cpus,
@@ -136,18 +160,17 @@ function machineOf(s: NvmeScenario): MachineConfig {
     stages: false,
     trace: true,
     memBytes: 2 ** 20,
-    // Each deleted queue interrupts by itself.
-    ...(s.story === 'remove' ? { costs: { irq: 0, complete: 0, doorbell: 0 } } : {}),
     disks: [
       {
         ...disk,
         shadow: true,
         controller: {
           config: {
-            adminNs: s.story === 'remove' ? 0 : 200_000,
+            ...admin(s),
             faults,
             ...(s.story === 'not-ready' ? { readyNs: 60e9 } : {}),
           },
+          ...(s.story === 'timeout' ? { io_timeout: SLOW.io_timeout } : {}),
           slots: 1,
         },
       },
@@ -155,7 +178,13 @@ function machineOf(s: NvmeScenario): MachineConfig {
     extraBytes:
       traceBytes(s.cpus, RECORDS) + hostKernelBytes(s.cpus, s.cpus, HEAP) + (160 + FRAMES) * BLOCK,
     jobs: 1,
-    kernel: { switchNs: SWITCH_NS, heapBytes: HEAP, era: s.era, manual: true },
+    kernel: {
+      switchNs: SWITCH_NS,
+      submitNs: busy(s) ? BUSY_NS : 0,
+      heapBytes: HEAP,
+      era: s.era,
+      manual: true,
+    },
   }
 }
 
@@ -184,6 +213,16 @@ class Acts {
     return this.#machine.host!.nvme!
   }
 
+  /** Whether the controller is up; the look at it is not part of the story. */
+  get is_settled(): boolean {
+    const { trace } = this.#machine.host!.k
+    const { on } = trace
+    trace.on = false
+    const { settled } = this.nvme
+    trace.on = on
+    return settled
+  }
+
   get q(): request_queue {
     return this.nvme.ctrl(0)!.namespaces[0]!.queue
   }
@@ -205,17 +244,39 @@ class Acts {
 
   *settled(): Sleep<void> {
     const { k } = this.#machine.host!
-    while (!this.nvme.settled) yield* msleep(k, 20)
+    while (!this.is_settled) yield* msleep(k, 20)
   }
 
-  *batch(write: boolean, count: number, done: (n: number) => void): Sleep<void> {
+  *batch(write: boolean, count: number, done: () => void, takesTime = true): Sleep<void> {
     const { blk } = this.#machine.host!
     blk_start_plug(blk)
     for (let n = 0; n < count; n++) {
-      const io = this.io(write, n, { done: () => done(n) })
+      const io = this.io(write, n, { done })
       yield* write ? blkdev_write_iter(io) : blkdev_read_iter(io)
+      if (!takesTime) continue
+      // Linux 4.19 rings for each command; the core, at the latest when time goes on.
+      blk.core.nvme_ring_doorbells(this_cpu(blk))
+      yield* submit_time(blk.k)
     }
     blk_finish_plug(blk)
+  }
+
+  /** Sleeps until so many milliseconds past a second. */
+  *#past(ms: number): Sleep<void> {
+    const { k } = this.#machine.host!
+    yield* msleep(k, 1000 - ((Math.ceil(k.now() / 1e6) + 1000 - ms) % 1000))
+  }
+
+  /**
+   * One read by itself, whose timer runs on, and then more than the drive can do in time, which that timer meets before it is
+   * their time, and a second time when it is.
+   */
+  *slow_reads(): Sleep<void> {
+    yield* msleep(this.#machine.host!.k, LONG_MS)
+    yield* this.#past(50)
+    yield* blkdev_read_iter(this.io(false, 0))
+    yield* this.#past(400)
+    yield* this.batch(false, SLOW.reads, () => {}, false)
   }
 
   *#whole_batch(write: boolean, count: number): Sleep<void> {
@@ -293,6 +354,9 @@ async function prepare(machine: Machine, acts: Acts, s: NvmeScenario): Promise<v
     yield* msleep(host.k, 100)
     yield* blkdev_read_iter(acts.io(false, 0))
     yield* msleep(host.k, 100)
+    // Nothing has been asked of the controller for so long that no timer of its requests runs.
+    if (s.story === 'remove') yield* msleep(host.k, LONG_MS)
+    if (s.story === 'timeout') yield* acts.slow_reads()
   })
 }
 
@@ -306,7 +370,7 @@ async function play(machine: Machine, acts: Acts, s: NvmeScenario): Promise<void
     await runTask(machine, 'rmmod', cpu, () => acts.nvme.unload())
   } else if (story === 'probe') {
     await runTask(machine, 'init', cpu, () => acts.bind())
-    while (!acts.nvme.settled) await rest(machine, 20e6)
+    while (!acts.is_settled) await rest(machine, 20e6)
   } else if (story === 'not-ready') {
     await runTask(machine, 'init', cpu, () => acts.bind())
     await rest(machine, 20e9)
@@ -315,14 +379,17 @@ async function play(machine: Machine, acts: Acts, s: NvmeScenario): Promise<void
   else if (story === 'reset-during-io')
     await runTask(machine, 'init', cpu, () => acts.reset_during_io())
   else if (story === 'idle-6s') await rest(machine, 6e9)
-  else if (story === 'timeout') {
+  else if (story === 'timeout') while (acts.nvme.ctrl(0)?.state === 'LIVE') await rest(machine, 1e6)
+  else if (story === 'lost-read') {
     await runTask(machine, 'io1', cpu, () => acts.act())
-    while (!acts.nvme.settled) await rest(machine, 20e6)
+    while (!acts.is_settled) await rest(machine, 20e6)
   } else {
     if (story === null) await runTask(machine, 'io1', 0, () => acts.act())
     else await runTask(machine, 'nvme', cpu, () => acts.act())
   }
-  await rest(machine, 40e6)
+  // After a reset, until the timers of its requests have run out too.
+  if (story === 'reset') await rest(machine, 7e9)
+  else if (story !== 'timeout') await rest(machine, 40e6)
 }
 
 /** Runs a scenario and returns what was recorded. */
@@ -346,6 +413,7 @@ export async function runNvmeScenario(s: NvmeScenario): Promise<ScenarioTrace> {
   rings.on = false
   host.k.trace.on = false
   const records = namedRecords(rings.drain(), rings)
+  if (s.story === 'timeout') while (!acts.is_settled) await rest(machine, 20e6)
   await machine.stop()
   const disks = machine.disks.map(disk => disk.config.name)
   return { config: configWords(s), records, drops: rings.drops, disks }

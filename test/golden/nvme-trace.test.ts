@@ -18,15 +18,20 @@ const recordings = readdirSync(join(here, 'traces'))
   .map(file => file.replace(/\.json$/, ''))
 
 /**
- * What is below the usual because of races that fell otherwise: how many of several deletions or reads one interrupt finds,
- * whether a completion comes before its submitter sleeps. The recorded timeouts are of a drive that answers once a second.
+ * What is below the usual 0.85 because of races that fell otherwise in the recorded guest: which read of a batch an interrupt
+ * meets, whether a timer of the requests still ran from something before, whether a completion comes before its submitter
+ * sleeps. In six idle seconds nothing happens but timers, whose callers were not recorded.
  */
-const ORDER: Readonly<Record<string, number>> = { 'nvmepci-remove-4cpu': 0.65 }
-const WITHOUT = 'nvmepci-timeout'
+const LOWER: Readonly<Record<string, Partial<Figures>>> = {
+  'nvmepci-admin-identify-4cpu': { events: 0.66 },
+  'nvmepci-idle-6s-4cpu': { nesting: 0.57, events: 0.5 },
+  'nvmepci-none-batchr': { events: 0.75 },
+}
 
 interface Figures {
   readonly coverage: number
   readonly order: number
+  readonly nesting: number
   readonly events: number
 }
 
@@ -38,7 +43,7 @@ describe('the PCIe driver against a real kernel', () => {
   beforeAll(() => writeFileSync(known, traceFunctions().join('\n')))
   afterAll(() => rmSync(folder, { recursive: true }))
 
-  test.each(recordings.filter(name => name !== WITHOUT))('%s', async name => {
+  test.each(recordings)('%s', async name => {
     const { config, records, drops } = await scenarioOf(name).run()
     expect(drops).toBe(0)
     const ours = join(folder, name)
@@ -48,16 +53,18 @@ describe('the PCIe driver against a real kernel', () => {
     const figures = JSON.parse(text) as Figures
     seen.push(figures)
     expect(figures.coverage, 'coverage').toBeGreaterThanOrEqual(0.9)
-    expect(figures.order, 'order').toBeGreaterThanOrEqual(ORDER[name] ?? 0.85)
+    for (const figure of ['order', 'nesting', 'events'] as const)
+      expect(figures[figure], figure).toBeGreaterThanOrEqual(LOWER[name]?.[figure] ?? 0.85)
   })
 
   test('on the average', () => {
     const mean = (of: (f: Figures) => number): number =>
       seen.reduce((sum, figures) => sum + of(figures), 0) / seen.length
-    expect(seen.length).toBeGreaterThan(15)
+    expect(seen.length).toBe(recordings.length)
     expect(mean(f => f.coverage)).toBeGreaterThanOrEqual(0.97)
-    expect(mean(f => f.order)).toBeGreaterThanOrEqual(0.92)
-    expect(mean(f => f.events)).toBeGreaterThanOrEqual(0.7)
+    expect(mean(f => f.order)).toBeGreaterThanOrEqual(0.95)
+    expect(mean(f => f.nesting)).toBeGreaterThanOrEqual(0.94)
+    expect(mean(f => f.events)).toBeGreaterThanOrEqual(0.9)
   })
 })
 

@@ -148,9 +148,10 @@ export class AdminCommands {
 
   /** Delete I/O SQ: commands that end later end before it does. */
   #deleteSq(c: Command): Answer {
-    const { late, queues } = this.#parts
+    const { config, late, queues } = this.#parts
     const qid = c.cdw(10) & 0xffff
-    if (qid !== 0) late.abortQueue(qid, S.ABORT_QUEUE)
+    if (qid !== 0 && config.aborts) late.abortQueue(qid, S.ABORT_QUEUE)
+    else if (qid !== 0) late.finishQueue(qid)
     return this.#queue(queues.deleteSq(c))
   }
 
@@ -181,8 +182,8 @@ export class AdminCommands {
     if (request) complete(request, { status: S.ABORT_REQ })
     const aborted =
       request !== undefined ||
-      late.abort(sqid, cid, S.ABORT_REQ) ||
-      (sqid !== 0 && queues.abort(sqid, cid))
+      (config.aborts &&
+        (late.abort(sqid, cid, S.ABORT_REQ) || (sqid !== 0 && queues.abort(sqid, cid))))
     if (config.adminNs > 0) {
       this.#aborts++
       this.#parts.later(config.adminNs, () => {

@@ -99,6 +99,11 @@ export interface ControllerConfig {
   readonly slots: number
   /** Abort commands at once, asynchronous event requests at once (from 1), entries of the error log. */
   readonly abortLimit: number
+  /**
+   * Commands in service end early when that is asked for (Abort, Delete I/O Submission Queue). Otherwise Abort says that it
+   * did nothing, and what is in service when its queue goes ends at once with what it came to.
+   */
+  readonly aborts: boolean
   readonly eventLimit: number
   readonly errorEntries: number
   /** Host memory buffer that it would like and needs, 4 KiB units; 0 = none. */
@@ -153,6 +158,7 @@ export const DEFAULT_CONFIG: ControllerConfig = {
   ],
   slots: 1,
   abortLimit: 4,
+  aborts: true,
   eventLimit: 4,
   errorEntries: 64,
   hostMemory: { preferred: 0, minimum: 0 },

@@ -6,6 +6,7 @@ import type { Command, Done } from './command.js'
 interface Flight {
   readonly command: Command
   readonly cancel: () => void
+  readonly end: () => void
 }
 
 export class Late {
@@ -25,6 +26,7 @@ export class Late {
   add(command: Command, ns: number, end: () => void): void {
     const flight: Flight = {
       command,
+      end,
       cancel: this.#after(Math.max(0, ns), () => {
         this.#flights.delete(flight)
         end()
@@ -47,6 +49,16 @@ export class Late {
   abortQueue(qid: number, status: number): void {
     for (const flight of [...this.#flights])
       if (flight.command.qid === qid) this.#take(flight, status)
+  }
+
+  /** All commands of a queue end now as they would have later. */
+  finishQueue(qid: number): void {
+    for (const flight of [...this.#flights]) {
+      if (flight.command.qid !== qid) continue
+      flight.cancel()
+      this.#flights.delete(flight)
+      flight.end()
+    }
   }
 
   #take(flight: Flight, status: number): void {

@@ -44,6 +44,7 @@ import {
   DSQ_SHADOW,
   FIFO_CID,
   FIFO_SIZE,
+  FIFO_STATUS,
 } from '../../../assembly/layout.js'
 import { CQE_BYTES, DOORBELLS, SQE_BYTES } from '../../../assembly/nvme.js'
 import type { Command, Done } from './command.js'
@@ -258,7 +259,7 @@ export class Queues {
     const qid = c.cdw(10) & 0xffff
     if (qid === 0 || !this.sqs.has(qid)) return QID_INVALID
     const dsq = this.#at.dsqs[qid]!
-    this.#abortAll(qid, dsq)
+    this.#endAll(qid, dsq)
     this.sqs.delete(qid)
     this.#link()
     this.#held = this.#held.filter(held => held.dsq !== dsq)
@@ -266,20 +267,23 @@ export class Queues {
     return 0
   }
 
-  #abortAll(qid: number, dsq: number): void {
+  /** What was not fetched is aborted; what is in service too, or ends as it would have (ControllerConfig.aborts). */
+  #endAll(qid: number, dsq: number): void {
     const { view } = this.#ports
     const entries = view.u32(dsq + DSQ_ENTRIES)
     const fifo = view.u32(dsq + DSQ_FIFO)
     const first = view.u32(dsq + DSQ_FIFO_HEAD)
-    const aborted = Array.from({ length: view.u32(dsq + DSQ_FIFO_COUNT) }, (_, i) =>
-      view.u32(fifo + ((first + i) % entries) * FIFO_SIZE + FIFO_CID),
-    )
+    const ended = Array.from({ length: view.u32(dsq + DSQ_FIFO_COUNT) }, (_, i) => {
+      const record = fifo + ((first + i) % entries) * FIFO_SIZE
+      const status = this.#config.aborts ? ABORT_QUEUE : view.u32(record + FIFO_STATUS)
+      return { cid: view.u32(record + FIFO_CID), status }
+    })
     const tail = this.tail(qid)
     const base = view.u32(dsq + DSQ_BASE)
     for (let at = view.u32(dsq + DSQ_HEAD); tail < entries && at !== tail; at = (at + 1) % entries)
-      aborted.push(view.u32(base + at * SQE_BYTES) >>> 16)
+      ended.push({ cid: view.u32(base + at * SQE_BYTES) >>> 16, status: ABORT_QUEUE })
     if (tail < entries) view.setU32(dsq + DSQ_HEAD, tail)
-    for (const cid of aborted) this.#post({ dsq, cid, done: { status: ABORT_QUEUE } })
+    for (const { cid, status } of ended) this.#post({ dsq, cid, done: { status } })
   }
 
   /** Delete I/O Completion Queue; 0x10c comes without DNR: it may work later. */

@@ -300,6 +300,22 @@ describe('queues', () => {
     expect(rig.reap(1).map(c => [c.cid, c.status])).toEqual([[first, 0]])
   })
 
+  it('a controller that gives nothing up says so, and ends what is in service when its queue goes', () => {
+    const faults = [{ match: { nth: 2 }, action: { kind: 'delay' as const, ns: 5e6 } }]
+    const rig = ready({ serviceNs: 1e6, config: { aborts: false, faults } })
+    const read = { opcode: 2, nsid: 1, prp1: rig.alloc(PAGE), cdw: [0, 0, 0] }
+    const cids = [rig.push(1, read), rig.push(1, read), rig.push(1, read)]
+    rig.ring(1)
+    const abort = { opcode: 8, cdw: [(1 | (cids[0]! << 16)) >>> 0] }
+    expect(rig.admin(abort)).toMatchObject({ status: 0, dw0: 1 })
+    expect(rig.reap(1)).toEqual([])
+    expect(rig.admin({ opcode: 0x00, cdw: [1] }).status).toBe(0)
+    const ended = rig.reap(1).map(c => [c.cid, c.status])
+    expect(ended.sort((a, b) => a[0]! - b[0]!)).toEqual(cids.map(cid => [cid, 0]))
+    rig.run(1e7)
+    expect(rig.reap(1)).toEqual([])
+  })
+
   it('a reset takes queues, commands and events away without a completion', () => {
     const rig = ready({ serviceNs: 1e6 })
     rig.push(1, { opcode: 2, nsid: 1, prp1: rig.alloc(PAGE), cdw: [0, 0, 0] })

@@ -91,13 +91,20 @@ describe('JSON', () => {
     const records = [...pair, event, ...pair, event, ...pair, step('c', 0), step('c', 0)]
     const { steps, events } = JSON.parse(traceJson(about, records))
     expect(steps).toEqual([
-      { fn: 'a', depth: 0, ctx: 'io1' },
-      { fn: 'b', depth: 1, repeat: 2, span: 2 },
-      { fn: 'a', depth: 0 },
+      { fn: 'a', depth: 0, ctx: 'io1', repeat: 3, span: 2 },
       { fn: 'b', depth: 1 },
       { fn: 'c', depth: 0, repeat: 2 },
     ])
     expect(events.map((e: { at: number }) => e.at)).toEqual([1])
+  })
+
+  test('a group may end in another context than it begins in', () => {
+    const irq = step('b', 0, 'hardirq')
+    const records = [step('a', 0), irq, step('a', 0), irq]
+    expect(JSON.parse(traceJson(about, records)).steps).toEqual([
+      { fn: 'a', depth: 0, ctx: 'io1', repeat: 2, span: 2 },
+      { fn: 'b', depth: 0, ctx: 'hardirq' },
+    ])
   })
 })
 

@@ -56,19 +56,17 @@ import {
   nvme_admin_delete_cq,
   nvme_admin_delete_sq,
 } from './nvme.js'
-import {
-  type nvme_dev,
-  type nvme_queue,
-  nvme_disable_admin_cq,
-  nvme_process_cq,
-  nvme_suspend_queue,
-} from './pci-queue.js'
+import { type nvme_dev, type nvme_queue, nvme_drain_cq, nvme_suspend_queue } from './pci-queue.js'
+
+function deleted({ dev }: nvme_queue, rq: number): void {
+  nvme_free_request(dev.ctrl.admin_q!, rq)
+  complete(dev.ioq_wait)
+}
 
 function nvme_del_queue_end(nvmeq: nvme_queue, rq: number): void {
   const { k } = nvmeq.dev.nvme
   const t = enter(k, 'nvme_del_queue_end')
-  nvme_free_request(nvmeq.dev.ctrl.admin_q!, rq)
-  complete(nvmeq.dev.ioq_wait)
+  deleted(nvmeq, rq)
   leave(k, t)
 }
 
@@ -76,8 +74,8 @@ function nvme_del_queue_end(nvmeq: nvme_queue, rq: number): void {
 function nvme_del_cq_end(nvmeq: nvme_queue, rq: number, status: number): void {
   const { k } = nvmeq.dev.nvme
   const t = enter(k, 'nvme_del_cq_end')
-  if (status === 0) nvme_process_cq(nvmeq)
-  nvme_del_queue_end(nvmeq, rq)
+  if (status === 0) nvme_drain_cq(nvmeq)
+  deleted(nvmeq, rq)
   leave(k, t)
 }
 
@@ -139,7 +137,7 @@ function* nvme_disable_admin_queue(dev: nvme_dev, shutdown: boolean): Sleep<void
   const nvmeq = dev.queues[0]!
   if (shutdown) yield* nvme_shutdown_ctrl(dev.ctrl)
   else yield* nvme_disable_ctrl(dev.ctrl, lo_hi_readq(dev.pdev, NVME_REG_CAP))
-  nvme_disable_admin_cq(nvmeq)
+  nvme_drain_cq(nvmeq)
 }
 
 /** Whether the controller can still be talked to; a freeze begins if it will come back. */

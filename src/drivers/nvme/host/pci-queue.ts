@@ -274,8 +274,8 @@ export function nvme_process_cq(nvmeq: nvme_queue): number {
   return core.nvme_process_cq(this_cpu(nvmeq.dev.nvme.blk), nvmeq.at, 0xffffffff)
 }
 
-/** The last look at the admin queue of a controller that was switched off. */
-export function nvme_disable_admin_cq(nvmeq: nvme_queue): void {
+/** What is left in a completion queue is taken before the queue goes. */
+export function nvme_drain_cq(nvmeq: nvme_queue): void {
   const { k } = nvmeq.dev.nvme
   if (nvmeq.dev.nvme.blk.core.nvme_cqe_pending(nvmeq.at)) nvme_process_cq(nvmeq)
   else trace_call(k, 'nvme_complete_cqes')

@@ -29,6 +29,7 @@ import { blk_execute_rq_nowait } from '../../../block/blk-exec.js'
 import { BLK_EH_DONE, BLK_EH_RESET_TIMER, type request_queue } from '../../../block/blkdev.js'
 import type { Sleep } from '../../../kernel/core.js'
 import { pci_channel_offline, readl } from '../../../kernel/pci.js'
+import { submit_time } from '../../../kernel/task.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { ctrl_log, nvme_alloc_request_nowait, nvme_free_request } from './core-cmd.js'
 import { nvme_change_ctrl_state, nvme_reset_ctrl } from './core-state.js'
@@ -154,5 +155,6 @@ export function* nvme_timeout(dev: nvme_dev, q: request_queue, rq: number): Slee
     }
   }
   const answer = (yield* by_state(dev, nvmeq.qid, rq)) ?? (yield* abort_or_reset(dev, nvmeq, rq))
+  yield* submit_time(k)
   return leave(k, t, answer)
 }
