@@ -14,6 +14,9 @@ import { type Io, LnvmRig } from './rig.js'
 
 const DATA = 4 * 2 ** 20
 const READ = DATA + 2 ** 20
+/** Writes under way at most, each of which has its own buffer, and their sectors. */
+const SLOTS = 5
+const MOST = 40
 
 export interface StoryOptions {
   readonly seed: number
@@ -89,9 +92,9 @@ export class Story {
 
   #write(): Begun {
     this.ios++
-    const n = 1 + this.#prng.below(this.#prng.below(8) === 0 ? 40 : 6)
+    const n = 1 + this.#prng.below(this.#prng.below(8) === 0 ? MOST : 6)
     const lba = this.#prng.below(Math.max(1, this.#span - n))
-    const at = DATA + (this.#slot++ % 4) * 64 * 4096
+    const at = DATA + (this.#slot++ % SLOTS) * MOST * 4096
     const writes = []
     for (let i = 0; i < n; i++) {
       const version = ++this.#version
@@ -186,7 +189,7 @@ export class Story {
 
   /** Some writes are under way when it happens. */
   #crash(): void {
-    const begun = 1 + this.#prng.below(5)
+    const begun = 1 + this.#prng.below(SLOTS)
     for (let i = 0; i < begun; i++) {
       this.#write()
       if (this.#prng.below(2) === 0) this.rig.vk.runUntil(this.rig.vk.ns + this.#prng.below(3e6))
