@@ -26,6 +26,13 @@ export function spend(cpu: u32, ns: u32): void {
   if (load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL) store<u64>(cpu, load<u64>(cpu, CPU_NOW) + ns, CPU_NOW)
 }
 
+/** Virtual time: so much went by in the midst of what this CPU does, as when functions are recorded. */
+export function time_passed(cpu: u32, ns: u32): void {
+  const now = max<u64>(load<u64>(cpu, CPU_NOW), load<u64>(M_BASE, M_NOW)) + ns
+  store<u64>(cpu, now, CPU_NOW)
+  set_now(now)
+}
+
 /** Virtual time: the clock moves there, and jiffies with it. Recording takes time (trace.ts): what was due meanwhile is late. */
 export function set_now(now: u64): void {
   if (isDefined(TRACE_BUILD)) if (now < load<u64>(M_BASE, M_NOW)) return

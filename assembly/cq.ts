@@ -21,6 +21,7 @@ import {
 } from './layout'
 import {
   BLK_MQ_F_TAG_SHARED, BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW1, CQE_DW3, REQ_OP_MASK, RQF_IO_STAT, RQF_PLAIN,
+  RQF_PLAIN_BIO,
 } from './nvme'
 import {
   EV_nvme_complete_rq, FN___blk_mq_complete_request_remote, FN_blk_mq_complete_request, FN_blk_mq_tag_to_rq,
@@ -31,6 +32,7 @@ import { spend } from './clock'
 import { host, hosted } from './host'
 import { enter, entered, leave, nvme_event, trace_irq_enter, trace_irq_exit } from './trace'
 import { nvme_ring_cq_doorbell } from './doorbell'
+import { plain_bios } from './plain-bio'
 import {
   blk_mq_end_request, blk_mq_mark_complete, op_is_sync, pair, plain_stamps, rq_push, rq_push_atomic, add_stages, submit_cost,
 } from './request'
@@ -58,7 +60,7 @@ export function nvme_complete_rq(cpu: u32, rq: u32, status: u32): void {
     }
     if (load<u32>(cpu, CPU_STAGES)) plain_stamps(cpu, rq)
     rq_push(cpu + CPU_ERR, rq)
-    store<u32>(rq, load<u32>(rq, RQ_FLAGS) & ~RQF_PLAIN, RQ_FLAGS)
+    store<u32>(rq, load<u32>(rq, RQ_FLAGS) & ~(RQF_PLAIN | RQF_PLAIN_BIO), RQ_FLAGS)
     store<u32>(cpu, 1, CPU_SLOW)
     return
   }
@@ -333,7 +335,10 @@ export function nvme_process_cq(cpu: u32, nq: u32, max: u32): u32 {
   let found: u32 = 0
   const t = isDefined(TRACE_BUILD) && nvme_cqe_pending(nq) ? enter(cpu, FN_nvme_complete_cqes) : load<u32>(cpu, CPU_DEPTH)
   do {
-    if (cq_is_plain(cpu, nq)) found += process_plain(cpu, nq, max - found)
+    if (cq_is_plain(cpu, nq)) {
+      found += process_plain(cpu, nq, max - found)
+      found += plain_bios(cpu, nq, max - found)
+    }
     if (found == max || !take_entry(cpu, nq)) break
   } while (++found < max)
   leave(cpu, t)

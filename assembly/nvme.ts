@@ -110,6 +110,7 @@ export const RQF_SPECIAL_PAYLOAD = 0x40000
 export const RQF_MQ_POLL_SLEPT = 0x100000
 export const RQF_TIMED_OUT = 0x200000
 // ours: one whole bio of a job, two pages at most, nobody's end_io, never retried (plain.ts)
+export const RQF_PLAIN_BIO = 0x20000000 // the same for a bio of TypeScript's (plain-bio.ts)
 export const RQF_PLAIN = 0x40000000
 
 // ---------------------------------------------------------------- blk_status_t

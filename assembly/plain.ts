@@ -82,7 +82,7 @@ function plain_latency(cpu: u32): bool {
   return lat == LAT_NONE || lat == LAT_BATCH || (lat == LAT_EVERY && load<u32>(cpu, CPU_CLOCK) == CLOCK_VIRTUAL)
 }
 
-function plain_queue(q: u32, hctx: u32): bool {
+export function plain_queue(q: u32, hctx: u32): bool {
   if (load<u32>(hctx, HC_DRIVER) != DRIVER_NVME || load<u32>(hctx, HC_SHARED)) return false
   if (load<u32>(load<u32>(hctx, HC_DRIVER_DATA), NQ_SHARED)) return false
   if (load<u32>(hctx, HC_FLAGS) & BLK_MQ_F_TAG_SHARED) return false

@@ -83,7 +83,7 @@ export function nvme_unmap_data(nq: u32, rq: u32): void {
 // ---------------------------------------------------------------- data
 
 /** One bio in one or two pages: PRP1 and PRP2 hold it. */
-function nvme_setup_prp_simple(sqe: u32, addr: u32, len: u32): void {
+export function nvme_setup_prp_simple(sqe: u32, addr: u32, len: u32): void {
   const first = PAGE - (addr & PAGE_MASK)
   store<u64>(sqe, addr, SQE_PRP1)
   store<u64>(sqe, len > first ? addr + first : 0, SQE_PRP2)
@@ -202,7 +202,7 @@ function rw_hints(opf: u32): u64 {
 
 // @ts-ignore: decorator
 @inline
-function nvme_setup_rw(q: u32, rq: u32, sqe: u32, opcode: u32, opf: u32, len: u32): void {
+export function nvme_setup_rw(q: u32, rq: u32, sqe: u32, opcode: u32, opf: u32, len: u32): void {
   nvme_begin(q, rq, sqe, opcode)
   const shift = load<u32>(q, Q_LBA_SHIFT)
   const slba = load<u64>(rq, RQ_SECTOR) >> (shift - SECTOR_SHIFT)
@@ -279,7 +279,7 @@ function nvme_setup_cmd(nq: u32, q: u32, rq: u32, sqe: u32): u32 {
 }
 
 /** The entry at the tail is complete. */
-function nvme_submit_cmd(nq: u32, tail: u32): void {
+export function nvme_submit_cmd(nq: u32, tail: u32): void {
   const next = tail + 1 == load<u32>(nq, NQ_DEPTH) ? 0 : tail + 1
   store<u32>(nq, next, NQ_SQ_TAIL)
 }

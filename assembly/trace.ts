@@ -9,11 +9,11 @@
 
 import {
   BIO_DISK, BIO_OPF, BIO_SECTOR, BIO_SIZE, CPU_CTX_ID, CPU_DEPTH, CPU_INDEX, CPU_NOW, CPU_TRACE,
-  M_BASE, M_NOW, M_TRACE, M_TRACE_NS, M_TRACE_SEQ, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_Q, RQ_SECTOR, TR_BYTES, TR_CTX,
+  M_BASE, M_TRACE, M_TRACE_NS, M_TRACE_SEQ, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_Q, RQ_SECTOR, TR_BYTES, TR_CTX,
   TR_DEPTH, TR_ERROR, TR_EVENT, TR_OPF, TR_Q, TR_SECTOR, TR_SEQ, TR_SIZE, TR_TIME, TR_WHAT,
   TRACE_HARDIRQ, TRACE_MUTED, TRB_DROPS, TRB_HEAD, TRB_MASK, TRB_RECORDS, TRB_TAIL,
 } from './layout'
-import { set_now } from './clock'
+import { time_passed } from './clock'
 import { hosted } from './host'
 
 /** The next free record of a CPU's ring with everything that all records have; 0 = the ring is full. */
@@ -35,23 +35,14 @@ function record(cpu: u32, what: u32): u32 {
   return at
 }
 
-/** Recording one function took its time (M_TRACE_NS): the machine's clock goes on in the midst of what this CPU does. */
-export function trace_passed(cpu: u32): void {
-  if (!isDefined(TRACE_BUILD)) return
-  const ns = load<u32>(M_BASE, M_TRACE_NS)
-  if (!ns) return
-  const now = max<u64>(load<u64>(cpu, CPU_NOW), load<u64>(M_BASE, M_NOW)) + ns
-  store<u64>(cpu, now, CPU_NOW)
-  set_now(now)
-}
-
 function trace_enter(cpu: u32, fn: u32): u32 {
   const on = load<u32>(M_BASE, M_TRACE)
   if (!on) return 0
   const depth = load<u32>(cpu, CPU_DEPTH)
   if (on != TRACE_MUTED) {
     record(cpu, fn)
-    trace_passed(cpu)
+    const ns = load<u32>(M_BASE, M_TRACE_NS)
+    if (ns) time_passed(cpu, ns)
   }
   store<u32>(cpu, depth + 1, CPU_DEPTH)
   return depth

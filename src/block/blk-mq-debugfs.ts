@@ -74,7 +74,7 @@ export function blk_mq_debugfs_rq_show(view: View, rq: number): string {
   const opf = view.u32(rq + L.RQ_CMD_FLAGS)
   const op = opf & N.REQ_OP_MASK
   // a bit of ours stands among the flags
-  const flags = (view.u32(rq + L.RQ_FLAGS) & ~N.RQF_PLAIN) >>> 0
+  const flags = (view.u32(rq + L.RQ_FLAGS) & ~(N.RQF_PLAIN | N.RQF_PLAIN_BIO)) >>> 0
   const fields = [
     `.op=${OPERATIONS[op] ?? op}`,
     `.cmd_flags=${blk_flags_show(opf >>> OP_BITS, CMD_FLAGS)}`,

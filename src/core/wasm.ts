@@ -181,7 +181,7 @@ export interface Core {
   /** When the next timer of a CPU fires, ns; Infinity = none runs. */
   null_deadline(cpu: number): number
   /** The machine's clock goes on by what it costs to record a function (M_TRACE_NS). */
-  trace_passed(cpu: number): void
+  time_passed(cpu: number, ns: number): void
   /** Stops the timer of a command that this CPU armed; 0 = none runs. */
   null_cmd_cancel(cpu: number, nullb: number, rq: number): number
   /** blk_mq_complete_request of a null_blk request; `status` is a blk_status_t. */

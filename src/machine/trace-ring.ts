@@ -86,10 +86,10 @@ export class TraceRings implements TraceSink {
    * Virtual time: what it costs the machine to record one function, as it costs a real one.
    * @param cpus addresses of the CPU blocks
    */
-  takesTime(ns: number, cpus: readonly number[], core: Pick<Core, 'trace_passed'>): void {
+  takesTime(ns: number, cpus: readonly number[], core: Pick<Core, 'time_passed'>): void {
     this.#view.setU32(L.M_BASE + L.M_TRACE_NS, ns)
     this.#passed = cpu => {
-      if (this.on) core.trace_passed(cpus[cpu]!)
+      if (this.on && ns > 0) core.time_passed(cpus[cpu]!, ns)
     }
   }
 
