@@ -21,7 +21,7 @@ import { output } from '../spawn.js'
 export const CLI: string = fileURLToPath(distUrl('lib/cli.js'))
 
 /** What is read of a JSON report, fio's or ours. */
-interface Report {
+export interface Report {
   readonly jobs: readonly {
     readonly job_start: number
     readonly job_runtime: number
