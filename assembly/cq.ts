@@ -9,18 +9,18 @@
 // An identifier that names nothing in flight is counted (NQ_SPURIOUS) and otherwise ignored.
 
 import {
-  CLOCK_VIRTUAL, CPU_CLOCK, CPU_DEPTH, CPU_DONE_LIST, CPU_ENDED, CPU_ERR, CPU_INDEX, CPU_IPIS, CPU_NOW, CPU_OFFLINE,
+  CLOCK_REAL, CLOCK_VIRTUAL, CPU_CACHE, CPU_CLOCK, CPU_DEPTH, CPU_DONE_LIST, CPU_ENDED, CPU_ERR, CPU_INDEX, CPU_IPIS, CPU_NOW, CPU_OFFLINE,
   CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_SIZE, CTX_STAT_IOS, CTX_STAT_SECTORS,
   CTX_STAT_TICKS, DRIVER_HOST, DRIVER_NULL_BLK, HB_COMPLETED, HB_COMPLETE_FAILED, HB_COMPLETE_RQ, HB_NVME_CQE, HC_DRIVER, HC_DRIVER_DATA, HC_FLAGS, HC_GATE,
   HC_OWNER, HC_Q, IOU_JOB, IOU_NEXT, JOB_ENDED, JOB_PL_FLYING, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE,
   M_COST_COMPLETE, M_COST_IPI, NQ_CQ, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DEPTH, NQ_HCTX, NQ_QID, NQ_SHARED,
-  NQ_SPURIOUS, NQ_TAGS, Q_CTXS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_DATA_LEN, RQ_END_IO, RQ_END_PBLK, RQ_FLAGS, RQ_HCTX,
+  NQ_SPURIOUS, NQ_TAGS, Q_CTXS, Q_FLAGS, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_DATA_LEN, RQ_END_IO, RQ_END_PBLK, RQ_FLAGS, RQ_HCTX,
   RQ_INTERNAL_TAG, RQ_IO_START_NS, RQ_NEXT, RQ_PRP_LIST, RQ_RESULT, RQ_RESULT1, RQ_SIZE, RQ_START_NS, RQ_STATE, RQ_STATUS,
   SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBQ_WAITERS, SBW_SIZE,
   SECTOR_SHIFT, TAGS_BITMAP, TAGS_NR, TAGS_RESERVED, TAGS_RQS, TAGS_STATIC_RQS,
 } from './layout'
 import {
-  BLK_MQ_F_TAG_SHARED, BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW1, CQE_DW3, REQ_OP_MASK, RQF_IO_STAT, RQF_PLAIN,
+  BLK_MQ_F_TAG_SHARED, BLK_STS_OK, CQE_BYTES, CQE_DW0, CQE_DW1, CQE_DW3, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, REQ_OP_MASK, RQF_IO_STAT, RQF_PLAIN,
   RQF_PLAIN_BIO,
 } from './nvme'
 import {
@@ -104,11 +104,19 @@ export function complete_remote(cpu: u32, to: u32, rq: u32): void {
   wake_cpu(to)
 }
 
-/** Whether a request is completed here: it was submitted here, or by a CPU that is gone. */
+/** Whether a request is completed here: it was submitted here, by a CPU that is gone, or rq_affinity lets it be. */
 // @ts-ignore: decorator
 @inline
-function completes_here(cpu: u32, to: u32): bool {
-  return to == cpu || load<u32>(to, CPU_OFFLINE) != 0
+export function completes_here(cpu: u32, to: u32, rq: u32): bool {
+  return to == cpu || load<u32>(to, CPU_OFFLINE) != 0 || affinity_here(cpu, to, rq)
+}
+
+/** In real time a bio ends on its own CPU's thread, whatever rq_affinity says. */
+function affinity_here(cpu: u32, to: u32, rq: u32): bool {
+  if (load<u32>(cpu, CPU_CLOCK) == CLOCK_REAL) return false
+  const flags = load<u32>(load<u32>(load<u32>(rq, RQ_HCTX), HC_Q), Q_FLAGS)
+  if (!(flags & (1 << QUEUE_FLAG_SAME_COMP))) return true
+  return !(flags & (1 << QUEUE_FLAG_SAME_FORCE)) && load<u32>(cpu, CPU_CACHE) == load<u32>(to, CPU_CACHE)
 }
 
 /** Once for each start of a request; a second completion changes nothing. */
@@ -120,10 +128,11 @@ function blk_mq_complete_request(cpu: u32, rq: u32, status: u32): bool {
   const to = load<u32>(rq, RQ_CPU)
   entered(cpu, FN_blk_should_fake_timeout)
   if (hosted() && load<i32>(rq, RQ_INTERNAL_TAG) >= 0) host(cpu, HB_COMPLETED, rq, 0)
-  if (completes_here(cpu, to)) {
+  if (completes_here(cpu, to, rq)) {
     const p = enter(cpu, FN_nvme_pci_complete_rq)
     nvme_complete_rq(cpu, rq, status)
     leave(cpu, p)
+    if (to != cpu) wake_cpu(to)
   } else complete_remote(cpu, to, rq)
   leave(cpu, t)
   return true
@@ -136,8 +145,10 @@ export function blk_mq_complete_any(cpu: u32, rq: u32): bool {
   const to = load<u32>(rq, RQ_CPU)
   entered(cpu, FN_blk_should_fake_timeout)
   if (hosted() && load<i32>(rq, RQ_INTERNAL_TAG) >= 0) host(cpu, HB_COMPLETED, rq, 0)
-  if (completes_here(cpu, to)) softirq_done(cpu, rq)
-  else complete_remote(cpu, to, rq)
+  if (completes_here(cpu, to, rq)) {
+    softirq_done(cpu, rq)
+    if (to != cpu) wake_cpu(to)
+  } else complete_remote(cpu, to, rq)
   leave(cpu, t)
   return true
 }

@@ -119,6 +119,7 @@ export const CPU_WAKE = 512 //           u32 A  event count that the sleeping th
 export const CPU_WAITING = 516 //        u32 A  1 while the thread sleeps or is about to
 export const CPU_MAIL = 520 //           u32 A  1: TypeScript of this CPU shall look at its hardware queues
 export const CPU_OFFLINE = 524 //        u32 A  1: taken offline by the emulated kernel, it completes nothing
+export const CPU_CACHE = 528 //           u32 I  CPUs with the same number share their last-level cache
 export const CPU_STAGE_N = 640 //        u64 S  requests whose stages are summed below
 export const CPU_STAGE_Q2G = 648 //      f64 S  ns: queued to tag
 export const CPU_STAGE_G2I = 656 //      f64 S  tag to inserted or issued

@@ -33,7 +33,7 @@ import {
   FN_null_handle_cmd, FN_null_queue_bio, FN_null_queue_rq, FN_null_softirq_done_fn,
 } from './trace-names'
 import { read_clock, set_now, spend } from './clock'
-import { complete_remote } from './cq'
+import { complete_remote, completes_here } from './cq'
 import { NEVER, event_cpu_at } from './events'
 import { host, hosted } from './host'
 import { enter, entered, leave, queue_event, trace_irq_enter, trace_irq_exit } from './trace'
@@ -89,8 +89,11 @@ export function null_complete_request(cpu: u32, nullb: u32, rq: u32, status: u32
   entered(cpu, FN_blk_should_fake_timeout)
   if (blk_mq_mark_complete(rq)) {
     if (hosted() && load<i32>(rq, RQ_INTERNAL_TAG) >= 0) host(cpu, HB_COMPLETED, rq, 0)
-    if (load<u32>(rq, RQ_CPU) == cpu) null_softirq_done_fn(cpu, nullb, rq, status)
-    else to_submitter(cpu, rq, status)
+    const to = load<u32>(rq, RQ_CPU)
+    if (completes_here(cpu, to, rq)) {
+      null_softirq_done_fn(cpu, nullb, rq, status)
+      if (to != cpu) wake_cpu(to)
+    } else to_submitter(cpu, rq, status)
   }
   leave(cpu, t)
 }

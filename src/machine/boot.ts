@@ -189,6 +189,7 @@ function bootCpu(view: View, plan: MachinePlan, index: number): void {
     [L.CPU_LAT, LAT[config.lat]],
     [L.CPU_CLOCK, clockOf(config)],
     [L.CPU_STAGES, config.stages ? 1 : 0],
+    [L.CPU_CACHE, config.caches?.[index] ?? index],
     [L.CPU_RING, ring],
     [L.CPU_BIO_FREE, bios],
   ])

@@ -183,6 +183,8 @@ export interface MachineConfig {
   readonly costs?: Readonly<Partial<Record<CostKey, number>>>
   /** SMT siblings: first CPU of the group of each CPU. Absent = no SMT. */
   readonly siblings?: readonly number[]
+  /** First CPU of those with which each CPU shares its last-level cache. Absent = none shares one. */
+  readonly caches?: readonly number[]
   /** Real clock: built file whose default export is a thread's life; absent = this package's src/machine/cpu.worker.js. */
   readonly workerFile?: URL
   /** An emulated kernel serves the block layer (host-kernel.ts; real clock: all CPUs share a thread then, shared-thread.ts). extraBytes has hostKernelBytes for it. */

@@ -158,6 +158,8 @@ export class HostKernel {
   readonly #options: HostKernelOptions
   readonly #null: null_blk
   readonly #single: SingleQueues
+  /** Memory of schedulers' tags, by hardware queue. */
+  readonly #schedTags = new Map<number, number[]>()
   /** Calls into the core that have not returned. */
   #inside = 0
   /** The last slice had no event: time may jump to the next deadline. */
@@ -489,12 +491,17 @@ export class HostKernel {
     const view = this.#view
     const depth = view.u32(view.u32(hctx.at + L.HC_TAGS) + L.TAGS_NR)
     const count = 2 * Math.min(depth, SCHED_TAGS_MAX / 2)
-    const tags = alloc(L.TAGS_SIZE)
+    const words = core.sbitmap_words(count, -1) * L.SBW_SIZE
+    const sizes = [L.TAGS_SIZE, 4 * count, L.RQ_SIZE * count, words, cpus.length * L.SBQ_HINT_SIZE]
+    // A scheduler that comes later has the memory of the one that went, which the frozen queue has left.
+    const kept = this.#schedTags.get(hctx.at)
+    const places = kept ?? sizes.map(bytes => alloc(bytes))
+    for (const [i, at] of (kept ?? []).entries()) view.fill(at, sizes[i]!, 0)
+    this.#schedTags.set(hctx.at, places)
+    const [tags = 0, rqs = 0, slots = 0, map = 0, hints = 0] = places
     view.setU32(tags + L.TAGS_NR, count)
-    view.setU32(tags + L.TAGS_RQS, alloc(4 * count))
-    view.setU32(tags + L.TAGS_STATIC_RQS, alloc(L.RQ_SIZE * count))
-    const map = alloc(core.sbitmap_words(count, -1) * L.SBW_SIZE)
-    const hints = alloc(cpus.length * L.SBQ_HINT_SIZE)
+    view.setU32(tags + L.TAGS_RQS, rqs)
+    view.setU32(tags + L.TAGS_STATIC_RQS, slots)
     core.sbitmap_queue_init_node(tags + L.TAGS_BITMAP, count, -1, 0, map, hints, cpus.length, 0, 0)
     core.sbitmap_queue_init_node(tags + L.TAGS_BRESERVED, 0, -1, 0, 0, 0, 0, 0, 0)
     return tags

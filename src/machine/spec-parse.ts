@@ -1,7 +1,7 @@
 // `--device` texts and the `--machine` file, read into DeviceSpec and MachineSpec.
 //
 //   --device nvme,size=4G,queues=4          kind, then key=value by comma; a comma in a value is doubled, a key alone means 1
-//   --machine FILE                          JSON: cpus kernel clock seed mem hz costs devices
+//   --machine FILE                          JSON: cpus threads cache kernel clock seed mem hz costs devices
 //
 // In the file a device is the same text, or an object: {"type": "nvme", "size": "4G", "fault": ["drop/nth:3"]}.
 // An nvme device with the key ocssd= is an open-channel one. Disks are numbered in the order given: nvme0n1, nvme1n1 ...,
@@ -248,6 +248,8 @@ export const DEFAULT_MACHINE: MachineSpec = {
   seed: null,
   memBytes: 2 * GIB,
   hz: null,
+  threads: 1,
+  cache: 1,
   costs: {},
   devices: [],
 }
@@ -279,6 +281,8 @@ export function parseMachine(text: string, file: string, extra: readonly string[
     seed: keys.whole('seed', 0, Number.MAX_SAFE_INTEGER) ?? null,
     memBytes: keys.size('mem', 2 ** 20, 4 * GIB) ?? 2 * GIB,
     hz: hz === undefined ? null : (Number(hz) as 100 | 250 | 300 | 1000),
+    threads: keys.whole('threads', 1, 128) ?? 1,
+    cache: keys.whole('cache', 1, 128) ?? 1,
     costs: readCosts(costs, file),
     devices: understand([
       ...readDeviceList(devices, file),

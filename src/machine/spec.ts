@@ -345,6 +345,9 @@ export interface MachineSpec {
   readonly memBytes: number
   /** Ticks of jiffies in a second. */
   readonly hz: 100 | 250 | 300 | 1000 | null
+  /** SMT threads of a core, and CPUs that share a last-level cache; CPUs in a row are together. 1 = none. */
+  readonly threads: number
+  readonly cache: number
   /** Costs of virtual time that differ from the machine's own, in ns. */
   readonly costs: Readonly<Partial<Record<CostKey, number>>>
   /** Empty = the default devices. */

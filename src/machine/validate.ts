@@ -77,8 +77,9 @@ export function validateConfig(config: MachineConfig): void {
   inRange('jobs', config.jobs, 0, 2 ** 20)
   if (!HZ.includes(config.hz)) throw new UserError(`hz=${config.hz}: ${HZ.join(', ')} are accepted`)
   if (!(config.memBytes >= 0)) throw new UserError(`mem=${config.memBytes}: bytes are accepted`)
-  if (config.siblings && config.siblings.length !== config.cpus)
-    throw new UserError(`siblings: ${config.siblings.length} entries for ${config.cpus} CPUs`)
+  for (const what of ['siblings', 'caches'] as const)
+    if (config[what] && config[what].length !== config.cpus)
+      throw new UserError(`${what}: ${config[what].length} entries for ${config.cpus} CPUs`)
   const names = new Set<string>()
   for (const disk of config.disks) {
     if (names.has(disk.name)) throw new UserError(`two disks are named ${disk.name}`)

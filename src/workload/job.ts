@@ -447,6 +447,17 @@ export interface DumpPlan {
   readonly file: string | null
 }
 
+/** One write to an attribute of a disk's queue. */
+export interface QueueWrite {
+  /** ns after the jobs began. */
+  readonly atNs: number
+  /** `nullb0`. */
+  readonly disk: string
+  /** `scheduler`, `iosched/fifo_batch`. */
+  readonly attribute: string
+  readonly value: string
+}
+
 /** Everything `phasebit run` was told. */
 export interface RunPlan {
   readonly jobs: readonly JobSpec[]
@@ -496,6 +507,8 @@ export interface RunPlan {
   readonly trace: string | null
   readonly traceFormat: TraceFormat
   readonly dump: DumpPlan | null
+  /** What is written to attributes of queues while the jobs run (--queue). */
+  readonly queueWrites: readonly QueueWrite[]
   /** What differs from the kernel's own settings. */
   readonly sysctls: Sysctls
   /** Memory of the page cache, if a job uses it. */

@@ -66,7 +66,7 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
   checkNeeds(plan, disks)
   const machine = { clock: plan.clock, cpus: needs.nrCpus }
   const pageCache = pageCacheOf(plan)
-  const wanted = pageCache !== undefined || dumpNeedsKernel(plan)
+  const wanted = pageCache !== undefined || dumpNeedsKernel(plan) || plan.queueWrites.length > 0
   const kernel = wanted || disks.some(disk => needsHostKernel(disk, machine))
   const cacheBytes = pageCache ? pageCacheBytes(pageCache, needs.jobs) : 0
   const heapBytes = controllerHeaps(disks) + targetHeaps(plan.devices)
@@ -74,6 +74,7 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
     clock: plan.clock,
     cpus: needs.nrCpus,
     hz: plan.machine.hz ?? DEFAULT_HZ,
+    ...topology(plan, needs.nrCpus),
     seed: plan.seed,
     lat: latencyMode(plan),
     stages: plan.stages || plan.clock === 'virtual',
@@ -94,6 +95,17 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
     jobs: needs.jobs,
     costs: plan.machine.costs,
     workerFile: distUrl('lib/cpu.worker.js'),
+  }
+}
+
+/** Which CPUs are threads of one core, and which share a cache, where any are and do. */
+function topology(plan: RunPlan, cpus: number): Pick<MachineConfig, 'siblings' | 'caches'> {
+  const { threads, cache } = plan.machine
+  const firsts = (together: number): number[] =>
+    Array.from({ length: cpus }, (_, cpu) => cpu - (cpu % together))
+  return {
+    ...(threads > 1 ? { siblings: firsts(threads) } : {}),
+    ...(cache > 1 ? { caches: firsts(cache) } : {}),
   }
 }
 

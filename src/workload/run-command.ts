@@ -15,12 +15,14 @@ import { checkKernel, DEFAULT_MACHINE, parseDevices, parseMachine } from '../mac
 import { show } from '../machine/spec-values.js'
 import { BadValue, withPrefix } from './bad-value.js'
 import { parseDumpTimes, parseDumpViews } from './dump.js'
+import { parseQueueWrite } from './queue-writes.js'
 import { expandJobs, type FlatSection, flatten, type JobSource, MAX_JOBS } from './expand.js'
 import {
   type DumpPlan,
   type JobSpec,
   type LatMode,
   type OutputFormat,
+  type QueueWrite,
   type RunPlan,
   TRACE_FORMATS,
   type TraceFormat,
@@ -95,6 +97,7 @@ interface Arguments {
   readonly sections: string[]
   readonly devices: string[]
   readonly sysctls: Partial<Record<SysctlName, number>>
+  readonly queueWrites: QueueWrite[]
   readonly said: Said
   readonly overrides: RawOption[]
   readonly jobs: { name: string; options: RawOption[] }[]
@@ -137,6 +140,7 @@ const VALUES: Readonly<Record<string, (args: Arguments, text: string) => void>> 
   shard: (a, text) => (a.said.shard = parseShard(text)),
   lat: (a, text) => (a.said.lat = oneOf(text, ['none', 'sampled', 'batch', 'every'])),
   trace: (a, text) => (a.said.trace = present(text)),
+  queue: (a, text) => a.queueWrites.push(parseQueueWrite(text)),
   sysctl: (a, text) => Object.assign(a.sysctls, parseSysctl(text)),
   'page-cache': (a, text) => (a.said.pageCache = whole(text, MIN_CACHE, MAX_CACHE)),
   dump: (a, text) => (a.said.dump = parseDumpViews(text)),
@@ -196,6 +200,7 @@ function sortArguments(argv: readonly string[]): Arguments {
     sections: [],
     devices: [],
     sysctls: {},
+    queueWrites: [],
     said: {},
     overrides: [],
     jobs: [],
@@ -407,7 +412,7 @@ function dumpOf({ dump, dumpAt, dumpFile }: Said): DumpPlan | null {
 }
 
 /** How far to go, and what to write. */
-function outcome({ said, flags, sysctls }: Arguments): Outcome {
+function outcome({ said, flags, sysctls, queueWrites }: Arguments): Outcome {
   if (said.traceFormat !== undefined && said.trace === undefined) {
     throw new UserError(`${COMMAND_LINE}: --trace-format needs --trace=FILE`)
   }
@@ -428,6 +433,7 @@ function outcome({ said, flags, sysctls }: Arguments): Outcome {
     trace: said.trace ?? null,
     traceFormat: said.traceFormat ?? 'graph',
     dump: dumpOf(said),
+    queueWrites,
     sysctls,
     pageCacheBytes: said.pageCache ?? DEFAULT_CACHE,
   }

@@ -28,6 +28,7 @@ import { type JobMemory, planJobMemory } from './job-memory.js'
 import { jobLimits } from './limits.js'
 import { LogFiles } from './log-files.js'
 import { filesClosed } from './files.js'
+import { checkQueueWrites, queueWrites } from './queue-writes.js'
 import { makeTargets, removeTargets } from './lightnvm-disks.js'
 import { isBuffered, latencyNotes, machineConfig } from './machine-config.js'
 import { Phases } from './phases.js'
@@ -110,6 +111,7 @@ export async function executePlan(whole: RunPlan, hooks: RunHooks = {}): Promise
     await machine.probed()
     await makeTargets(machine)
     await attachment?.attach(machine)
+    checkQueueWrites(plan.queueWrites, machine)
     const outcome = await new Run(plan, machine, placement, memory, files, hooks).go()
     files.commit()
     return outcome
@@ -200,7 +202,10 @@ class Run {
 
   #periodic(jobs: readonly RunningJob[]): Periodic[] {
     const { onProgress, onStatus } = this.#hooks
-    const periodic: Periodic[] = this.#dumps?.periodic ?? []
+    const periodic: Periodic[] = [
+      ...(this.#dumps?.periodic ?? []),
+      ...queueWrites(this.#plan.queueWrites, this.#machine, line => this.#fail(line)),
+    ]
     const trace = this.#trace
     if (trace) periodic.push({ everyNs: TRACE_DRAIN_NS, call: () => trace.drain() })
     if (onProgress) {

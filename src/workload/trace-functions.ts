@@ -1025,6 +1025,7 @@ export const HOST_FUNCTIONS: readonly string[] = [
   'pwq_activate_delayed_work',
   'pwq_adjust_max_active',
   'pwq_dec_nr_in_flight',
+  'queue_attr_store',
   'queue_delayed_work',
   'queue_delayed_work_on',
   'queue_io',

@@ -556,7 +556,7 @@ describe('machine files', () => {
     expect(errorOf(() => parseMachine('{', 'm.json', []))).toContain('m.json: not JSON: ')
     expect(complaint([])).toBe('m.json: must be a JSON object')
     expect(complaint({ cpu: 4 })).toBe(
-      'm.json: unknown key cpu; there are clock, costs, cpus, devices, hz, kernel, mem, seed',
+      'm.json: unknown key cpu; there are cache, clock, costs, cpus, devices, hz, kernel, mem, seed, threads',
     )
     expect(complaint({ cpus: 0 })).toBe('m.json: cpus=0: must be a whole number from 1 to 128')
     expect(complaint({ cpus: null })).toBe('m.json: cpus: must be text, a number, true or false')
