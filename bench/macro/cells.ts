@@ -5,6 +5,7 @@ import { GROWTH_CELLS } from './growth.js'
 import { INLINE_CELLS } from './inline.js'
 import { LIGHTNVM_CELLS } from './lightnvm.js'
 import { PROGRAM_CELLS } from './program.js'
+import { SCHEDULER_CELLS } from './schedulers.js'
 import { THREAD_CELLS } from './threads.js'
 import { TYPESCRIPT_CELLS } from './typescript.js'
 import { TCP_CELLS } from './tcp.js'
@@ -17,6 +18,7 @@ export const CELLS: readonly Cell[] = [
   ...PROGRAM_CELLS,
   ...TCP_CELLS,
   ...VIRTUAL_CELLS,
+  ...SCHEDULER_CELLS,
   ...LIGHTNVM_CELLS,
   ...GROWTH_CELLS,
 ]
