@@ -2,6 +2,8 @@
 // random overwrites of the whole drive, for each translation layer that there is.
 //
 //   pblk   the host's, on an open-channel device (src/drivers/lightnvm)
+//   rrpc   the host's before that. What of the flash it shows is fixed: more spare space is a part of its disk that nobody
+//          writes, and less than it keeps cannot be had
 //   nand   the one inside of an NVMe drive of model=nand (assembly/nand.ts)
 //
 // A point is measured between two runs of the same seed, one of which goes on where the other ends: what is between them is
@@ -20,6 +22,8 @@
 // (the victim is what has the least valid data). Under skewed writes a FIFO log moves what is never written again and again,
 // and greedy, which has no such simple curve, does better.
 //
+// rrpc comes to no curve: each round of its timer begins as many collections as blocks are missing, whatever those still hold.
+//
 // The nominal curve takes all of the flash for T. A layer has less: what it keeps free, or open, holds no data that could
 // become invalid. pblk keeps much free: its limiter (src/drivers/lightnvm/pblk-rl.ts) gives users less of the ring the fewer
 // chunks are free, in steps of 64 entries, and collects as long as fewer than nearly all spare chunks are. The second curve
@@ -36,13 +40,14 @@ import {
   ND_SIZE,
 } from '../../assembly/layout.js'
 import type { pblk } from '../drivers/lightnvm/pblk.js'
+import type { rrpc } from '../drivers/lightnvm/rrpc.js'
 import type { Machine } from '../machine/booted.js'
 import type { RunPlan } from './job.js'
 import { machineConfig } from './machine-config.js'
 import { executePlan } from './run.js'
 import { parseRun } from './run-command.js'
 
-export const AMP_LAYERS = ['pblk', 'nand'] as const
+export const AMP_LAYERS = ['pblk', 'rrpc', 'nand'] as const
 export type AmpLayer = (typeof AMP_LAYERS)[number]
 
 /** What is swept. */
@@ -86,7 +91,11 @@ const UNITS = 8
 const SECTOR = 4096
 const TIMES = 'read-time=0,program-time=0,erase-time=0,transfer-time=0'
 const JOB = 'write-amp.fio'
-const DISK: Readonly<Record<AmpLayer, string>> = { pblk: '/dev/pblk0', nand: '/dev/nvme0n1' }
+const DISK: Readonly<Record<AmpLayer, string>> = {
+  pblk: '/dev/pblk0',
+  rrpc: '/dev/rrpc0',
+  nand: '/dev/nvme0n1',
+}
 
 /** What a layer tells of itself. */
 interface Counts {
@@ -143,6 +152,10 @@ function devicesOf(grid: WriteAmpGrid, layer: AmpLayer, spare: number): readonly
     const shape = `channels=${CHANNELS},dies=${UNITS / CHANNELS},planes=1,blocks=${blocks},pages=${sectors},page-size=4k`
     return [`nvme,size=${size}M,lba=4096,model=nand,op=1,${shape},fill=100,data=0,${TIMES}`]
   }
+  if (layer === 'rrpc') {
+    const shape = `channels=${CHANNELS},luns=${UNITS / CHANNELS},planes=1,sectors=1,pages=${sectors},blocks=${blocks}`
+    return [`nvme,ocssd=1.2,${shape},${TIMES}`, 'rrpc,parent=nvme0n1']
+  }
   const shape = `groups=${CHANNELS},pus=${UNITS / CHANNELS},chunks=${blocks},clba=${sectors}`
   return [`nvme,ocssd=2.0,${shape},${TIMES}`, `pblk,parent=nvme0n1,op=${spare}`]
 }
@@ -169,8 +182,25 @@ function jobText(layer: AmpLayer, distribution: string, sectors: number, passes:
   ].join('\n')
 }
 
-function pblkOf(machine: Machine): pblk {
-  return machine.host!.lightnvm!.lnvm.devices[0]!.targets[0]!.private_data as pblk
+function targetOf(machine: Machine): unknown {
+  return machine.host!.lightnvm!.lnvm.devices[0]!.targets[0]!.private_data
+}
+
+/** What rrpc says; its free blocks, and those that are open. */
+function countsOfRrpc(rrpc: rrpc, sectors: number): Counts {
+  const { luns, sec_per_blk, nr_blks, stats } = rrpc
+  const unused = luns.reduce(
+    (sum, { nr_free_blocks, cur, gc_cur }) =>
+      sum + nr_free_blocks + Number(cur !== null) + Number(gc_cur !== null),
+    0,
+  )
+  return {
+    places: luns.length * nr_blks * sec_per_blk,
+    sectors,
+    unused: unused * sec_per_blk,
+    written: stats.written,
+    moved: stats.gc_written,
+  }
 }
 
 /** What pblk says; its free lines, and the one that is open. */
@@ -206,25 +236,32 @@ function planOf(devices: readonly string[], text: string, seed: number): RunPlan
   return parseRun(argv, { readFile: () => Buffer.from(text), env: {}, hostCpus: 1 })
 }
 
-/** Sectors of a layer's disk. */
-function sizeOf(layer: AmpLayer, devices: readonly string[]): number {
+/** Sectors that are written: the disk, of rrpc what leaves so much of the flash spare; 0 if it keeps more than that. */
+function sizeOf(grid: WriteAmpGrid, [layer, spare]: Place, devices: readonly string[]): number {
   const plan = planOf(devices, `[none]\nfilename=${DISK[layer]}\nsize=4k\n`, 0)
   const { disks } = machineConfig(plan, { nrCpus: 1, jobs: 1, extraBytes: 0 })
-  return disks.at(-1)!.sizeBytes / SECTOR
+  const shown = disks.at(-1)!.sizeBytes / SECTOR
+  if (layer !== 'rrpc') return shown
+  const wanted = Math.floor(UNITS * grid.blocks * grid.sectors * (1 - spare / 100))
+  return wanted <= shown ? wanted : 0
 }
 
-/** What the layer tells after so many passes over the drive. */
+/** What the layer tells after so many passes over the drive; null if it cannot have so little spare space. */
 async function countsAfter(
   grid: WriteAmpGrid,
-  [layer, spare, distribution]: Place,
+  place: Place,
   passes: number,
-): Promise<Counts> {
+): Promise<Counts | null> {
+  const [layer, spare, distribution] = place
   const devices = devicesOf(grid, layer, spare)
-  const sectors = sizeOf(layer, devices)
+  const sectors = sizeOf(grid, place, devices)
+  if (sectors === 0) return null
   const plan = planOf(devices, jobText(layer, distribution, sectors, passes), grid.seed)
   let counts: Counts | null = null
   const onEnd = (machine: Machine): void => {
-    counts = layer === 'pblk' ? countsOfPblk(pblkOf(machine)) : countsOfNand(machine, sectors, grid)
+    if (layer === 'nand') counts = countsOfNand(machine, sectors, grid)
+    else if (layer === 'rrpc') counts = countsOfRrpc(targetOf(machine) as rrpc, sectors)
+    else counts = countsOfPblk(targetOf(machine) as pblk)
   }
   const { failures } = await executePlan(plan, { onEnd })
   if (counts === null || failures.length > 0) throw new Error(failures[0] ?? 'the jobs did not end')
@@ -233,10 +270,11 @@ async function countsAfter(
 
 type Place = readonly [AmpLayer, spare: number, distribution: string]
 
-async function runPoint(grid: WriteAmpGrid, place: Place): Promise<WriteAmpPoint> {
+async function runPoint(grid: WriteAmpGrid, place: Place): Promise<WriteAmpPoint | null> {
   const [layer, spare, distribution] = place
   const before = await countsAfter(grid, place, grid.settle)
   const after = await countsAfter(grid, place, grid.settle + grid.measure)
+  if (before === null || after === null) return null
   const { places, sectors, unused } = after
   const written = after.written - before.written
   const moved = after.moved - before.moved
@@ -266,6 +304,7 @@ export async function writeAmp(
     for (const distribution of grid.distributions)
       for (const spare of grid.spares) {
         const point = await runPoint(grid, [layer, spare, distribution])
+        if (point === null) continue
         points.push(point)
         onPoint(point)
       }
