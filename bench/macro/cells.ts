@@ -4,6 +4,7 @@ import type { Cell } from '../cell.js'
 import { GROWTH_CELLS } from './growth.js'
 import { INLINE_CELLS } from './inline.js'
 import { LIGHTNVM_CELLS } from './lightnvm.js'
+import { NVME_CELLS } from './nvme.js'
 import { PROGRAM_CELLS } from './program.js'
 import { SCHEDULER_CELLS } from './schedulers.js'
 import { THREAD_CELLS } from './threads.js'
@@ -20,5 +21,6 @@ export const CELLS: readonly Cell[] = [
   ...VIRTUAL_CELLS,
   ...SCHEDULER_CELLS,
   ...LIGHTNVM_CELLS,
+  ...NVME_CELLS,
   ...GROWTH_CELLS,
 ]

@@ -270,7 +270,7 @@ function nvmeConfig(
     name: spec.name,
     driver: 'nvme',
     sizeBytes,
-    lbaShift: lbaShift(spec),
+    lbaShift: LBA_SHIFTS[spec.lbaBytes]!,
     queues,
     pollQueues: spec.pollQueues,
     depth: spec.depth,
@@ -305,10 +305,12 @@ function faultsOf(
   return { controller: diskController(spec, sizeBytes, 0) }
 }
 
-function lbaShift({ name, lbaBytes }: NvmeSpec): 9 | 12 {
-  if (lbaBytes === 512) return 9
-  if (lbaBytes === 4096) return 12
-  throw new UserError(`${name}: lba=${lbaBytes}: not built yet; 512 and 4096 are`)
+/** log2 of the block sizes that a device text may name. */
+const LBA_SHIFTS: Readonly<Record<number, DiskConfig['lbaShift']>> = {
+  512: 9,
+  1024: 10,
+  2048: 11,
+  4096: 12,
 }
 
 function faultConfig(name: string, { match, action }: FaultSpec): FaultConfig {

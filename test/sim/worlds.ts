@@ -3,6 +3,7 @@
 import { simulateRrpc } from './rrpc.js'
 import { simulateFabric } from './fabrics.js'
 import { simulateHosted } from './hosted.js'
+import { simulateNvme } from './nvme.js'
 import { simulatePblk } from './pblk.js'
 import { type SimFacts, simulate } from './simulate.js'
 
@@ -19,6 +20,8 @@ export const WORLDS: Readonly<Record<string, World>> = {
     const { ios, virtualNs } = simulateFabric(seed)
     return { ios, virtualNs }
   },
+  /** The NVMe driver and its controller under faults, resets, losses of power and removal. */
+  nvme: simulateNvme,
   /** pblk under failures of the media, losses of power and collection. */
   pblk: async seed => simulatePblk(seed),
   /** rrpc under failures of the media and losses of power. */

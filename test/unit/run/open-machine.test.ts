@@ -21,6 +21,22 @@ describe('openMachine, promises', () => {
     await m.close()
   })
 
+  it.each(['lba=1024', 'lba=2048', 'lba=1024,namespaces=2'])('blocks of %s', async keys => {
+    const m = await openMachine({
+      devices: [`nvme,size=16m,${keys}`],
+      probe: keys.includes('names'),
+    })
+    const lba = keys.includes('1024') ? 1024 : 2048
+    await m.write(3 * lba, bytes(lba, 7))
+    await m.write(4095 * 1024 - ((4095 * 1024) % lba), bytes(2 * lba, 9))
+    expect(await m.read(2 * lba, 3 * lba)).toEqual(
+      new Uint8Array([...bytes(lba, 0), ...bytes(lba, 7), ...bytes(lba, 0)]),
+    )
+    await expect(m.read(512, 1024)).rejects.toThrow()
+    await m.close()
+    expect(m.balanced).toBe(true)
+  })
+
   it('has everything of one turn in flight together', async () => {
     const m = await openMachine(SMALL)
     const start = m.nowNs
