@@ -11,6 +11,10 @@ it(`${SEEDS} seeds: every I/O ends once, data are whole, nothing is left`, async
   expect(ios).toBeGreaterThan(SEEDS * 10)
 }, 120_000)
 
+it('seed 1026: a reset is asked for while the last one enables events, whose command is lost', async () => {
+  expect((await simulateNvme(1026)).ios).toBeGreaterThan(0)
+})
+
 it('the same seed is the same run', async () => {
   expect(await simulateNvme(42)).toEqual(await simulateNvme(42))
 })

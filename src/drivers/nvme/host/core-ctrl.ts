@@ -257,7 +257,8 @@ export function* nvme_start_ctrl(ctrl: nvme_ctrl): Sleep<void> {
     nvme_queue_scan(ctrl)
     yield* nvme_enable_aen(ctrl)
     queue_work(nvme.nvme_wq, ctrl.async_event_work)
-    nvme_start_queues(ctrl)
+    // Another reset was asked for meanwhile and its disable has taken the queues: Linux 4.19 opens them, and I/O fails.
+    if (ctrl.state !== 'RESETTING') nvme_start_queues(ctrl)
   }
   leave(k, t)
 }
