@@ -52,14 +52,24 @@ function sift_up(heap: u32, at: u32, time: u64, key: u64): void {
   put(heap, at, time, key)
 }
 
+/** The first of up to four children. Which it is cannot be guessed, so it is chosen without branches. */
+// @ts-ignore: decorator
+@inline
 function smallest_child(heap: u32, first: u32, count: u32): u32 {
-  const end = min<u32>(first + 4, count)
-  let best = first
-  for (let i = first + 1; i < end; i++) {
-    const event = heap + i * EV_SIZE
-    if (earlier(load<u64>(event, EV_TIME), load<u64>(event, EV_KEY), heap + best * EV_SIZE)) best = i
+  const begin = heap + first * EV_SIZE
+  const end = heap + min<u32>(first + 4, count) * EV_SIZE
+  let best = begin
+  let time = load<u64>(begin, EV_TIME)
+  let key = load<u64>(begin, EV_KEY)
+  for (let event = begin + EV_SIZE; event < end; event += EV_SIZE) {
+    const t = load<u64>(event, EV_TIME)
+    const k = load<u64>(event, EV_KEY)
+    const less = <u32>(t < time) | (<u32>(t == time) & <u32>(k < key))
+    best = select<u32>(event, best, less)
+    time = select<u64>(t, time, less)
+    key = select<u64>(k, key, less)
   }
-  return best
+  return (best - heap) / EV_SIZE
 }
 
 /** The same downwards, in a heap of `count` events. */

@@ -832,6 +832,7 @@ export const EVQ_SERVED = 32 //          u32 S  the CPU that TypeScript was call
 export const EVQ_NEAR = 36 //            u32 S  events in the near heap: of CPUs, and doorbells,
 export const EVQ_FAR = 40 //             u32 S  and in the far one
 export const EVQ_TAKEN = 44 //           u32 S  slot of the far event that is being handled, 0 = none
+export const EVQ_UNTIL = 48 //           u64 S  virtual: the core returns before anything later than this
 export const EVQ_SIZE = 64
 export const EV_TIME = 0 //              u64 S
 export const EV_KEY = 8 //               u64 S  sequence << 32 | kind << 28 | address of its slot >> 4

@@ -35,7 +35,7 @@ import {
   PLO_OPF, PLO_SIZE, PLO_SYNC, Q_BIO_BASED, Q_CAPACITY, Q_CTXS, Q_FLAGS, Q_LBA_SHIFT, Q_MAX_SECTORS,
   Q_NR_HW, Q_NSID, Q_TIMEOUT, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_DEADLINE, RQ_GEN,
   RQ_IO_START_NS, RQ_SECTOR, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_TRIM, RW_TRIMWRITE,
-  RW_WRITE, SBQ_DEPTH, SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBW_DEPTH, SBW_SIZE,
+  RW_WRITE, SBQ_DEPTH, SBQ_HINTS, SBQ_HINT_SIZE, SBQ_MAP, SBQ_MAP_NR, SBQ_ROUND_ROBIN, SBQ_SHIFT, SBW_DEPTH, SBW_SIZE,
   SECTOR_SHIFT, TAGS_BITMAP, TAGS_RESERVED, TAGS_STATIC_RQS,
 } from './layout'
 import {
@@ -265,6 +265,68 @@ function take_walking(cpu: u32, job: u32, picked: u32, n: u32): bool {
   return true
 }
 
+/** Takes bits of a word, lowest first, up to `want` of those in `free`: how many. `first` is the number of its bit 0. */
+// @ts-ignore: decorator
+@inline
+function take_bits(word: u32, first: u32, free: u64, want: u32, picked: u32): u32 {
+  let left = free
+  let n: u32 = 0
+  while (left && n < want) {
+    store<u32>(picked + (n << 3), first + <u32>ctz(left))
+    left &= left - 1
+    n++
+  }
+  store<u64>(word, load<u64>(word) | (free ^ left))
+  return n
+}
+
+// @ts-ignore: decorator
+@inline
+function free_bits(word: u32): u64 {
+  return ~load<u64>(word) & (<u64>-1 >> (64 - load<u32>(word, SBW_DEPTH)))
+}
+
+/** take_walking, a word at a time: the words of a map of few tags are short. */
+function take_across(cpu: u32, job: u32, picked: u32, n: u32): bool {
+  const sbq = load<u32>(job, JOB_PL_SBQ)
+  const hints = load<u32>(job, JOB_PL_HINTS)
+  const before = load<u32>(hints)
+  if (before + n + 1 >= load<u32>(sbq, SBQ_DEPTH)) return take_walking(cpu, job, picked, n)
+  const map = load<u32>(sbq, SBQ_MAP)
+  const shift = load<u32>(sbq, SBQ_SHIFT)
+  const in_word = load<u32>(job, JOB_PL_MASK)
+  let hint = before
+  let got: u32 = 0
+  while (true) {
+    // The hint moves on while it is itself the bit that is got, and into the next word.
+    const word = map + (hint >> shift) * SBW_SIZE
+    const from = hint & in_word
+    const free = free_bits(word) >> from
+    const run = min<u32>(n - got, <u32>ctz(~free))
+    if (run) take_bits(word, hint - from, free << from, run, picked + (got << 3))
+    got += run
+    hint += run
+    if (got == n || from + run < load<u32>(word, SBW_DEPTH)) break
+  }
+  // Then it stands: the bits behind it, those before it, and the other words.
+  const words = load<u32>(sbq, SBQ_MAP_NR)
+  let index = hint >> shift
+  let skip = hint & in_word
+  for (let i: u32 = 0; i < words && got < n; i++) {
+    const word = map + index * SBW_SIZE
+    const free = free_bits(word)
+    const behind = free >> skip << skip
+    got += take_bits(word, index << shift, behind, n - got, picked + (got << 3))
+    if (skip) got += take_bits(word, index << shift, free ^ behind, n - got, picked + (got << 3))
+    skip = 0
+    if (++index == words) index = 0
+  }
+  store<u32>(hints, hint)
+  if (got == n) return true
+  put_back(job, picked, got, before)
+  return false
+}
+
 /**
  * Takes tags for `n` I/Os. Those that the search would find one after the other stand, mostly, in the word
  * of the hint: its free bits from the hint on, then those before it. The hint moves on while it is itself
@@ -287,7 +349,7 @@ function take_tags(cpu: u32, job: u32, picked: u32, n: u32): bool {
   const all = (above << from) | below
   const enough = <u32>popcnt(above)
   // Past the last bit of its word, the hint would go on in the next one.
-  if (enough < n && (run + from == width || enough + <u32>popcnt(below) < n)) return take_walking(cpu, job, picked, n)
+  if (enough < n && (run + from == width || enough + <u32>popcnt(below) < n)) return take_across(cpu, job, picked, n)
   const turn = picked + (min<u32>(n, enough) << 3)
   const end = picked + (n << 3)
   while (picked != turn) {

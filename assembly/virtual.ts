@@ -15,9 +15,9 @@
 import {
   CLOCK_REAL, CLOCK_VIRTUAL, CPU_BUSY_NS, CPU_CLOCK, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
   CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
-  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EV_TIME, EVQ_SERVED,
+  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_HOST, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EV_TIME, EVQ_SERVED, EVQ_UNTIL,
   HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_IO, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
-  M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_RETURN, NQ_HCTX,
+  M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_NOW, M_RETURN, NQ_HCTX,
   NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
 } from './layout'
 import { arbitrate } from './arbiter'
@@ -29,7 +29,7 @@ import { device_host } from './host'
 import { cq_has_room, dev_coalesce, dev_next_due, dev_post, dev_post_due, dev_sq_tail } from './post'
 import { service_due } from './service'
 import {
-  NEVER, event_at, event_cpu, event_cpu_at, event_first, event_over, event_take, key_kind, key_slot,
+  NEVER, event_at, event_cpu, event_cpu_at, event_first, event_over, event_take, event_time, key_kind, key_slot,
 } from './events'
 import { hybrid_rest } from './hybrid'
 import { job_issue, job_take, job_runnable } from './job'
@@ -69,16 +69,49 @@ function arm_coalesce(dcq: u32): void {
   event_at(load<u64>(dcq, DCQ_PEND_NS) + load<u64>(dcq, DCQ_COAL_NS), EV_COALESCE, dcq + DCQ_EVENT)
 }
 
-/** Sees to it that an event stands for the oldest command in service. */
-function arm_done(dsq: u32): void {
+/** Sees to it that an event stands for the oldest command in service, which is due later than `now`. */
+function arm_done(dsq: u32, now: u64): void {
   const due = dev_next_due(dsq)
-  if (due != NEVER) event_at(due, EV_DONE, dsq + DSQ_EVENT_DONE)
+  if (due <= now) {
+    // Without room what is due waits for the host's head (nvme_ring_cq_doorbell), not for a time.
+    store<u32>(load<u32>(dsq, DSQ_CQ), 1, DCQ_HELD)
+  } else if (due != NEVER) event_at(due, EV_DONE, dsq + DSQ_EVENT_DONE)
 }
 
 const FETCH_ALL: u32 = u32.MAX_VALUE
 
 /** Works on one queue: fetches up to `max` entries and posts what is due. How many it fetched. */
 function work(dsq: u32, max: u32, now: u64): u32 {
+  const fetched = work_now(dsq, max, now)
+  if (load<u32>(load<u32>(dsq, DSQ_CQ), DCQ_ENTRIES)) arm_done(dsq, now)
+  return fetched
+}
+
+/**
+ * The same, and goes on while the next thing that happens in the machine is another completion of this queue for which no
+ * interrupt is raised yet: no event is needed for those.
+ */
+function work_on(dsq: u32, now: u64): void {
+  work_now(dsq, FETCH_ALL, now)
+  while (comes_next(dsq)) {
+    now = dev_next_due(dsq)
+    set_now(now)
+    work_now(dsq, FETCH_ALL, now)
+  }
+  if (load<u32>(load<u32>(dsq, DSQ_CQ), DCQ_ENTRIES)) arm_done(dsq, now)
+}
+
+/** Nothing else happens before the oldest command in service of a queue is due, whose interrupt waits for more of them. */
+function comes_next(dsq: u32): bool {
+  const dcq = load<u32>(dsq, DSQ_CQ)
+  if (!load<u32>(dcq, DCQ_PEND) || !load<u32>(dcq, DCQ_ENTRIES) || load<u32>(load<u32>(dsq, DSQ_DEV), DEV_HOST)) return false
+  const evq = load<u32>(M_BASE, M_EVENTS)
+  const due = dev_next_due(dsq)
+  return due > load<u64>(M_BASE, M_NOW) && due <= load<u64>(evq, EVQ_UNTIL) && due < event_time(evq)
+}
+
+/** Fetches and posts: how many it fetched. An event for what is in service is the caller's. */
+function work_now(dsq: u32, max: u32, now: u64): u32 {
   const dcq = load<u32>(dsq, DSQ_CQ)
   const before = load<u32>(dcq, DCQ_TAIL)
   store<u32>(dcq, 1, DCQ_STEP)
@@ -100,9 +133,6 @@ function work(dsq: u32, max: u32, now: u64): u32 {
   const tail = load<u32>(dcq, DCQ_TAIL)
   const n = tail >= before ? tail - before : tail + entries - before
   if (n) posted(dsq, n, now)
-  // Without room what is due waits for the host's head (nvme_ring_cq_doorbell), not for a time.
-  if (dev_next_due(dsq) > now) arm_done(dsq)
-  else store<u32>(dcq, 1, DCQ_HELD)
   return fetched
 }
 
@@ -111,7 +141,7 @@ function device_step(dsq: u32, now: u64): void {
   const dev = load<u32>(dsq, DSQ_DEV)
   if (load<u32>(dev, DEV_PAUSED)) return
   if (!load<u32>(dev, DEV_ARB)) {
-    work(dsq, FETCH_ALL, now)
+    work_on(dsq, now)
     return
   }
   work(dsq, 0, now)
@@ -349,6 +379,7 @@ export function after_host(evq: u32): void {
 export function virtual_run(budget: u32, until: f64): i32 {
   const evq = load<u32>(M_BASE, M_EVENTS)
   const limit: u64 = until >= 1.8e19 ? NEVER : <u64>until
+  store<u64>(evq, limit, EVQ_UNTIL)
   after_host(evq)
   for (let n: u32 = 0; n < budget; n++) {
     const event = event_first(evq)
