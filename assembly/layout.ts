@@ -689,11 +689,11 @@ export const OC_ERASES = 88 //           f64 D
 export const OC_SECTORS_READ = 96 //     f64 D
 export const OC_SECTORS_WRITTEN = 104 // f64 D
 export const OC_SIZE = 128
-// the sectors of a chunk: an array for each, one behind the other
-export const OCC_PAGE = 0 //             a u32: page of the sector, 0 = one word over and over
-export const OCC_WORD = 4 //             a u32 (times the sectors of a chunk): that word
-export const OCC_OOB = 8 //              16 bytes (the same): out-of-band data
-export const OCC_SECTOR = 24 //          bytes for each sector
+// one sector of a chunk
+export const OCC_PAGE = 0 //             u32 D  its page, 0 = one word over and over
+export const OCC_WORD = 4 //             u32 D  that word
+export const OCC_OOB = 8 //              2 x u64 D  out-of-band data
+export const OCC_SIZE = 24
 
 export const OCF_READ = 1 //  reads never fail and take no time
 export const OCF_WRITE = 2 // the same of writes

@@ -7,7 +7,7 @@
 // A command that is not plain changes nothing here.
 
 import {
-  CHUNK_CLOSED, CHUNK_OPEN, CHUNK_SEQUENTIAL, OCC_OOB, OCC_SECTOR, OCC_WORD, OCF_READ, OCF_WRITE, OC_CHUNKS, OC_CHUNK_BITS,
+  CHUNK_CLOSED, CHUNK_OPEN, CHUNK_SEQUENTIAL, OCC_OOB, OCC_PAGE, OCC_SIZE, OCC_WORD, OCF_READ, OCF_WRITE, OC_CHUNKS, OC_CHUNK_BITS,
   OC_CLBA, OC_DATA, OC_END, OC_FLAGS, OC_FREE, OC_GROUPS, OC_MW_CUNITS, OC_NEXT, OC_PUS, OC_PU_BITS, OC_READS,
   OC_SECTORS_READ, OC_SECTORS_WRITTEN, OC_SEC_BITS, OC_STATE, OC_TYPE, OC_USED, OC_WP, OC_WRITES, OC_WS_MIN, PAGE_SHIFT,
   PAGE_SIZE,
@@ -91,17 +91,16 @@ function readable(oc: u32, chunk: u32, sector: u32): u32 {
   return load<u32>(load<u32>(oc, OC_DATA) + (chunk << 2))
 }
 
-function read_sector(data: u32, clba: u32, sector: u32, to: u32, oob: u32): void {
-  const page = load<u32>(data + (sector << 2))
+function read_sector(sector: u32, to: u32, oob: u32): void {
+  const page = load<u32>(sector, OCC_PAGE)
   if (page) memory.copy(to, page, PAGE_SIZE)
   else {
-    const word = load<u32>(data + OCC_WORD * clba + (sector << 2))
+    const word = load<u32>(sector, OCC_WORD)
     for (let at = to; at < to + <u32>PAGE_SIZE; at += 4) store<u32>(at, word)
   }
   if (!oob) return
-  const from = data + OCC_OOB * clba + sector * OOB
-  store<u64>(oob, load<u64>(from))
-  store<u64>(oob, load<u64>(from, 8), 8)
+  store<u64>(oob, load<u64>(sector, OCC_OOB))
+  store<u64>(oob, load<u64>(sector, OCC_OOB + 8), 8)
 }
 
 function vector_read(dev: u32, oc: u32, sqe: u32, n: u32, addresses: u32, pages: u32, oob: u32): bool {
@@ -109,12 +108,11 @@ function vector_read(dev: u32, oc: u32, sqe: u32, n: u32, addresses: u32, pages:
     const place = place_of(oc, load<u64>(addresses + (i << 3)))
     if (place == NOWHERE || !readable(oc, <u32>(place >> 32), <u32>place)) return false
   }
-  const clba = load<u32>(oc, OC_CLBA)
   const table = load<u32>(oc, OC_DATA)
   for (let i: u32 = 0; i < n; i++) {
     const place = place_of(oc, load<u64>(addresses + (i << 3)))
     const data = load<u32>(table + (<u32>(place >> 32) << 2))
-    read_sector(data, clba, <u32>place, data_page(sqe, pages, i), oob ? oob + i * OOB : 0)
+    read_sector(data + <u32>place * OCC_SIZE, data_page(sqe, pages, i), oob ? oob + i * OOB : 0)
   }
   count(oc + OC_READS, 1)
   count(oc + OC_SECTORS_READ, n)
@@ -157,16 +155,15 @@ function has_pages(oc: u32, n: u32): bool {
   return n <= fresh
 }
 
-function write_sector(oc: u32, data: u32, clba: u32, sector: u32, from: u32, oob: u32): void {
-  if (is_one_word(from)) store<u32>(data + OCC_WORD * clba + (sector << 2), load<u32>(from))
+function write_sector(oc: u32, sector: u32, from: u32, oob: u32): void {
+  if (is_one_word(from)) store<u32>(sector, load<u32>(from), OCC_WORD)
   else {
     const page = take_page(oc)
-    store<u32>(data + (sector << 2), page)
+    store<u32>(sector, page, OCC_PAGE)
     memory.copy(page, from, PAGE_SIZE)
   }
-  const to = data + OCC_OOB * clba + sector * OOB
-  store<u64>(to, oob ? load<u64>(oob) : 0)
-  store<u64>(to, oob ? load<u64>(oob, 8) : 0, 8)
+  store<u64>(sector, oob ? load<u64>(oob) : 0, OCC_OOB)
+  store<u64>(sector, oob ? load<u64>(oob, 8) : 0, OCC_OOB + 8)
 }
 
 /** Whether `n` sectors from a place on are the next of an open chunk, and fresh. */
@@ -181,7 +178,7 @@ function writable(oc: u32, place: u64, n: u32, addresses: u32): bool {
   const data = load<u32>(load<u32>(oc, OC_DATA) + (chunk << 2))
   if (!data) return false
   for (let i: u32 = 0; i < n; i++) {
-    if (load<u64>(addresses + (i << 3)) != first + i || load<u32>(data + ((sector + i) << 2))) return false
+    if (load<u64>(addresses + (i << 3)) != first + i || load<u32>(data + (sector + i) * OCC_SIZE, OCC_PAGE)) return false
   }
   return true
 }
@@ -192,9 +189,8 @@ function vector_write(dev: u32, oc: u32, sqe: u32, n: u32, addresses: u32, pages
   const chunk = <u32>(place >> 32)
   const sector = <u32>place
   const data = load<u32>(load<u32>(oc, OC_DATA) + (chunk << 2))
-  const clba = load<u32>(oc, OC_CLBA)
   for (let i: u32 = 0; i < n; i++) {
-    write_sector(oc, data, clba, sector + i, data_page(sqe, pages, i), oob ? oob + i * OOB : 0)
+    write_sector(oc, data + (sector + i) * OCC_SIZE, data_page(sqe, pages, i), oob ? oob + i * OOB : 0)
   }
   store<u32>(load<u32>(oc, OC_WP) + (chunk << 2), sector + n)
   count(oc + OC_WRITES, 1)

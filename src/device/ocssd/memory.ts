@@ -89,7 +89,7 @@ function headBytes(g: OcssdGeometry): number {
 }
 
 function sectorsBytes(g: OcssdGeometry): number {
-  return Math.min(totalChunks(g) * g.clba * L.OCC_SECTOR, SECTORS_MOST)
+  return Math.min(totalChunks(g) * g.clba * L.OCC_SIZE, SECTORS_MOST)
 }
 
 /** Bytes that a device takes beside its pages. */
@@ -122,7 +122,7 @@ export class OcssdMemory {
     const types = states + up(chunks, 8)
     const wps = types + up(chunks, 8)
     this.#table = wps + 4 * chunks
-    this.#chunkBytes = g.clba * L.OCC_SECTOR
+    this.#chunkBytes = g.clba * L.OCC_SIZE
     this.#next = at + headBytes(g)
     const pages = at + ocssdHeadBytes(g)
     this.#end = this.#next + sectorsBytes(g)

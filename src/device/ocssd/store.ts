@@ -4,32 +4,21 @@
 // and over (zeros, a pattern) takes four bytes, any other one page of a pool, up to a budget. In a machine all of it lies in
 // the machine's memory, where the core reads and writes it too (memory.ts, assembly/ocssd.ts).
 
-import { OCC_SECTOR } from '../../../assembly/layout.js'
+import { OCC_OOB, OCC_SIZE, OCC_WORD } from '../../../assembly/layout.js'
 import { OOB_BYTES, SECTOR_BYTES } from './geometry.js'
 import { type OcssdMemory, type PagePool, SlabPages } from './memory.js'
 
 const SECTOR_WORDS = SECTOR_BYTES / 4
 const OOB_WORDS = OOB_BYTES / 4
 
-interface ChunkData {
-  /** Page of the pool, or 0: `word` over and over. */
-  readonly page: Uint32Array
-  readonly word: Uint32Array
-  readonly oob: Uint32Array
-}
-
-/** The arrays of a chunk (OCC_*) in zeroed words. */
-function arrays(words: Uint32Array, clba: number): ChunkData {
-  return {
-    page: words.subarray(0, clba),
-    word: words.subarray(clba, 2 * clba),
-    oob: words.subarray(2 * clba),
-  }
-}
+/** Words of what is known of a sector (OCC_*): its page, or 0 and one word over and over; out-of-band data. */
+const STEP = OCC_SIZE / 4
+const WORD = OCC_WORD / 4
+const OOB = OCC_OOB / 4
 
 export class SectorStore {
   readonly #clba: number
-  readonly #chunks: Map<number, ChunkData> = new Map()
+  readonly #chunks: Map<number, Uint32Array> = new Map()
   readonly #memory: OcssdMemory | null
   readonly #pages: PagePool
 
@@ -52,15 +41,11 @@ export class SectorStore {
     return this.#pages.used * SECTOR_BYTES
   }
 
-  #chunk(chunk: number): ChunkData | null {
+  #chunk(chunk: number): Uint32Array | null {
     const known = this.#chunks.get(chunk)
     if (known !== undefined) return known
-    const words = this.#memory
-      ? this.#memory.takeChunk(chunk)
-      : new Uint32Array((this.#clba * OCC_SECTOR) / 4)
-    if (words === null) return null
-    const data = arrays(words, this.#clba)
-    this.#chunks.set(chunk, data)
+    const data = this.#memory ? this.#memory.takeChunk(chunk) : new Uint32Array(this.#clba * STEP)
+    if (data !== null) this.#chunks.set(chunk, data)
     return data
   }
 
@@ -71,53 +56,51 @@ export class SectorStore {
   write(chunk: number, sector: number, mem: Uint32Array, from: number, oob: number): boolean {
     const data = this.#chunk(chunk)
     if (data === null) return false
+    const at = sector * STEP
     const first = mem[from]
     let same = 1
     while (same < SECTOR_WORDS && mem[from + same] === first) same++
     if (same === SECTOR_WORDS) {
-      this.#drop(data, sector)
-      data.word[sector] = first
+      this.#drop(data, at)
+      data[at + WORD] = first
     } else {
-      if (data.page[sector] === 0) data.page[sector] = this.#pages.take()
-      if (data.page[sector] === 0) return false
-      this.#pages.at(data.page[sector]).set(mem.subarray(from, from + SECTOR_WORDS))
+      if (data[at] === 0) data[at] = this.#pages.take()
+      if (data[at] === 0) return false
+      this.#pages.at(data[at]).set(mem.subarray(from, from + SECTOR_WORDS))
     }
-    const at = sector * OOB_WORDS
-    for (let i = 0; i < OOB_WORDS; i++) data.oob[at + i] = oob < 0 ? 0 : mem[oob + i]
+    for (let i = 0; i < OOB_WORDS; i++) data[at + OOB + i] = oob < 0 ? 0 : mem[oob + i]
     return true
   }
 
   /** Reads one sector; one that was never written is zeros. */
   read(chunk: number, sector: number, mem: Uint32Array, to: number, oob: number): void {
     const data = this.#chunks.get(chunk)
-    const page = data?.page[sector] ?? 0
+    const page = data?.[sector * STEP] ?? 0
     if (page !== 0) mem.set(this.#pages.at(page), to)
-    else mem.fill(data?.word[sector] ?? 0, to, to + SECTOR_WORDS)
+    else mem.fill(data?.[sector * STEP + WORD] ?? 0, to, to + SECTOR_WORDS)
     if (oob >= 0) this.readOob(chunk, sector, mem, oob)
   }
 
   readOob(chunk: number, sector: number, mem: Uint32Array, oob: number): void {
     const data = this.#chunks.get(chunk)
-    const at = sector * OOB_WORDS
-    for (let i = 0; i < OOB_WORDS; i++) mem[oob + i] = data?.oob[at + i] ?? 0
+    const at = sector * STEP + OOB
+    for (let i = 0; i < OOB_WORDS; i++) mem[oob + i] = data?.[at + i] ?? 0
   }
 
-  #drop(data: ChunkData, sector: number): void {
-    if (data.page[sector] !== 0) this.#pages.give(data.page[sector])
-    data.page[sector] = 0
+  /** The page of the sector whose words begin at `at` is free. */
+  #drop(data: Uint32Array, at: number): void {
+    if (data[at] !== 0) this.#pages.give(data[at])
+    data[at] = 0
   }
 
   /** The chunk's sectors are gone, from one on. */
   clear(chunk: number, from = 0): void {
     const data = this.#chunks.get(chunk)
     if (data === undefined) return
-    for (let sector = from; sector < this.#clba; sector++) this.#drop(data, sector)
+    for (let sector = from; sector < this.#clba; sector++) this.#drop(data, sector * STEP)
     if (from === 0) {
       this.#chunks.delete(chunk)
       this.#memory?.giveChunk(chunk)
-    } else {
-      data.word.fill(0, from)
-      data.oob.fill(0, from * OOB_WORDS)
-    }
+    } else data.fill(0, from * STEP)
   }
 }
