@@ -107,11 +107,20 @@ export function bio_put(blk: BlockLayer, bio: number): void {
 
 // ---------------------------------------------------------------- plugs
 
-/** A task's plug. Its requests are with the CPU (CPU_PLUG_*), since nothing takes the CPU from a task that runs. */
+/** Where a CPU keeps what is plugged, and how many bytes: counts, hashed sectors, requests. */
+const PLUG_BYTES: readonly (readonly [number, number])[] = [
+  [L.CPU_PLUG_COUNT, 8],
+  [L.CPU_PLUG_STARTS, 16],
+  [L.CPU_PLUG_RQS, 4 * L.PLUG_MAX],
+]
+
+/** A task's plug. Its requests are with the CPU (CPU_PLUG_*) as long as the task runs. */
 export class blk_plug implements TaskPlug {
   readonly #blk: BlockLayer
   /** How many blk_start_plug are open; the machine carries it into the core and back. */
   depth = 0
+  /** What was plugged when the task was preempted, by PLUG_BYTES. */
+  #away: Uint8Array[] = []
 
   constructor(blk: BlockLayer) {
     this.#blk = blk
@@ -124,6 +133,26 @@ export class blk_plug implements TaskPlug {
 
   blk_schedule_flush_plug(): void {
     if (this.depth > 0) this.#blk.core.blk_schedule_flush_plug(this_cpu(this.#blk))
+  }
+
+  blk_plug_out(): void {
+    const { view } = this.#blk
+    const cpu = this_cpu(this.#blk)
+    if (view.u32(cpu + L.CPU_PLUG_COUNT) === 0) return
+    const kept = PLUG_BYTES.map(([at, bytes]) => {
+      const here = view.bytes.subarray(cpu + at, cpu + at + bytes)
+      const copy = here.slice()
+      here.fill(0)
+      return copy
+    })
+    this.#away = kept
+  }
+
+  blk_plug_in(): void {
+    const { view } = this.#blk
+    const cpu = this_cpu(this.#blk)
+    for (const [i, bytes] of this.#away.entries()) view.bytes.set(bytes, cpu + PLUG_BYTES[i]![0])
+    this.#away = []
   }
 }
 

@@ -7,7 +7,7 @@
 //   blk_mq_init_tags          a set of tags and its request slots, in memory of the kernel or of the machine's plan
 
 import * as L from '../../assembly/layout.js'
-import { BLK_MQ_S_TAG_ACTIVE } from '../../assembly/nvme.js'
+import { BLK_MQ_F_TAG_SHARED, BLK_MQ_S_TAG_ACTIVE } from '../../assembly/nvme.js'
 import type { View } from '../core/view.js'
 import { enter, leave } from '../kernel/trace.js'
 import type { BlockLayer, blk_mq_hw_ctx } from './blkdev.js'
@@ -46,18 +46,20 @@ export function blk_mq_tagset_busy_iter(
  * Linux leaves the wake batch as it is, and may then wake nobody for as long as a queue counts that has become idle.
  */
 export function blk_mq_tag_idle(hctx: blk_mq_hw_ctx): void {
-  const { k, view, core } = hctx.q.blk
-  const state = view.load(hctx.at + L.HC_STATE)
-  if (!(state & BLK_MQ_S_TAG_ACTIVE)) return
+  const { k, view } = hctx.q.blk
+  if (!(view.u32(hctx.at + L.HC_FLAGS) & BLK_MQ_F_TAG_SHARED)) return
   const t = enter(k, '__blk_mq_tag_idle')
-  view.store(hctx.at + L.HC_STATE, state & ~BLK_MQ_S_TAG_ACTIVE)
+  if (view.load(hctx.at + L.HC_STATE) & BLK_MQ_S_TAG_ACTIVE) tag_idle(hctx)
+  leave(k, t)
+}
+
+function tag_idle(hctx: blk_mq_hw_ctx): void {
+  const { view, core } = hctx.q.blk
+  view.store(hctx.at + L.HC_STATE, view.load(hctx.at + L.HC_STATE) & ~BLK_MQ_S_TAG_ACTIVE)
   const tags = view.u32(hctx.at + L.HC_TAGS)
   const users = view.add(tags + L.TAGS_ACTIVE_QUEUES, -1) - 1
   core.sbitmap_queue_share(tags + L.TAGS_BITMAP, users)
-  const w = enter(k, 'blk_mq_tag_wakeup_all')
   core.sbitmap_queue_wake_all(tags + L.TAGS_BITMAP)
-  leave(k, w)
-  leave(k, t)
 }
 
 /** Where a set of tags lies; `words` words of its map, `depth + 1` slots (the last is the flush request's). */

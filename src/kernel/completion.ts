@@ -5,7 +5,7 @@
 
 import type { Sleep } from './core.js'
 import { TASK_INTERRUPTIBLE, TASK_NORMAL, TASK_UNINTERRUPTIBLE } from './core.js'
-import { set_current_state } from './task.js'
+import { might_sleep, set_current_state } from './task.js'
 import { MAX_SCHEDULE_TIMEOUT } from './time.js'
 import { io_schedule_timeout, schedule_timeout } from './timer-sleep.js'
 import type { TimerKernel } from './timer-wheel.js'
@@ -72,6 +72,7 @@ function* wait_for_common(
   state: number,
 ): Sleep<number> {
   const k = x.wait.k
+  yield* might_sleep(k)
   if (x.done === 0) {
     const entry = new wait_queue_entry(k, default_wake_function)
     add_wait_queue_exclusive(x.wait, entry)

@@ -68,6 +68,9 @@ export class ExecContext implements TraceContext {
 export interface TaskPlug {
   blk_needs_flush_plug(): boolean
   blk_schedule_flush_plug(): void
+  /** The task is preempted: what it has plugged leaves the CPU with it, and comes back. */
+  blk_plug_out(): void
+  blk_plug_in(): void
 }
 
 /** Calls that a workqueue worker's task makes when it stops and resumes being runnable. */
@@ -101,6 +104,8 @@ export class task_struct extends ExecContext {
   body: Sleep<void> | null = null
   /** What it sleeps on, in words. */
   waiting_on = ''
+  /** It has slept and was woken, and has not run since. */
+  woken = false
   plug: TaskPlug | null = null
   hooks: SleepHooks | null = null
   kthread_data: unknown = null
@@ -113,6 +118,14 @@ export class task_struct extends ExecContext {
     this.k = k
     this.cpu = cpu
   }
+}
+
+/** One call of call_rcu. */
+export interface rcu_head {
+  readonly cpu: Cpu
+  /** The jiffy at which its grace period is over. */
+  readonly due: number
+  readonly fn: () => void
 }
 
 export class Cpu {
@@ -134,6 +147,8 @@ export class Cpu {
   ksoftirqd: task_struct | null = null
   /** Runnable tasks, the running one included. */
   nr_running = 0
+  /** A kernel thread was woken here since the turn of the running task began (TIF_NEED_RESCHED). */
+  need_resched = false
 
   constructor(k: KernelCore, id: number, node: number) {
     this.id = id
@@ -237,6 +252,8 @@ export class KernelCore implements TraceHost {
   rq_tail: task_struct | null = null
   /** Wake-ups so far. */
   nr_switches = 0
+  /** Who waits for a grace period, in the order in which they asked (rcu.ts). */
+  readonly rcu: rcu_head[] = []
   /** Rounds of cond_resched in this turn. */
   unbroken = 0
   readonly dmesg: LogLine[] = []

@@ -29,8 +29,10 @@ import {
 } from './hrtimer.js'
 import type { IrqKernel } from './irq.js'
 import { type call_single_data, flush_smp_call_function_queue, type SmpKernel } from './smp.js'
+import { rcu_check_callbacks, rcu_init, rcu_next_event, rcu_pending } from './rcu.js'
 import { run_hardirq, softirq_init } from './softirq.js'
 import { pick_next_task, run_task, spawn } from './task.js'
+import { type TaskletKernel, tasklet_init } from './tasklet.js'
 import {
   deferrable_timers_due,
   get_next_timer_interrupt,
@@ -45,9 +47,13 @@ import { WorkqueueState, type workqueue_struct } from './workqueue-structs.js'
 
 export type { KernelOptions, Sleep } from './core.js'
 
-export class Kernel extends KernelCore implements HotplugKernel, SmpKernel, IrqKernel {
+export class Kernel
+  extends KernelCore
+  implements HotplugKernel, SmpKernel, IrqKernel, TaskletKernel
+{
   readonly softirq_vec: (() => void)[] = []
   readonly irqs: IrqKernel['irqs'] = new Map()
+  readonly tasklet_vec: TaskletKernel['tasklet_vec'] = new Map()
   ipi_head: call_single_data | null = null
   ipi_tail: call_single_data | null = null
   readonly timer_bases: TimerKernel['timer_bases']
@@ -65,6 +71,8 @@ export class Kernel extends KernelCore implements HotplugKernel, SmpKernel, IrqK
   constructor(options: KernelOptions) {
     super(options)
     softirq_init(this)
+    tasklet_init(this)
+    rcu_init(this)
     this.timer_bases = init_timers(this)
     this.hrtimer_bases = init_hrtimers(this)
     open_timer_softirq(this)
@@ -96,6 +104,7 @@ export class Kernel extends KernelCore implements HotplugKernel, SmpKernel, IrqK
    */
   nextDeadline(): number {
     let next = Math.min(this.jiffyNs(get_next_timer_interrupt(this)), hrtimer_get_next_event(this))
+    if (this.rcu.length > 0) next = Math.min(next, this.jiffyNs(rcu_next_event(this)))
     if (this.ipi_head !== null) next = Math.min(next, this.ipi_head.due)
     if (this.rq_head !== null && this.rq_head.ready_at > 0) {
       next = Math.min(next, this.rq_head.ready_at)
@@ -114,10 +123,12 @@ export class Kernel extends KernelCore implements HotplugKernel, SmpKernel, IrqK
     for (const cpu of this.cpus) {
       const hr = hrtimers_due(this, cpu, now)
       const tick = ticked && this.#timers_due(cpu)
-      if (!hr && !tick) continue
+      const rcu = ticked && rcu_pending(this, cpu)
+      if (!hr && !tick && !rcu) continue
       fired = true
       run_hardirq(this, cpu, () => {
         if (tick) run_local_timers(this)
+        if (rcu) rcu_check_callbacks(this)
         if (hr) hrtimer_interrupt(this)
       })
     }

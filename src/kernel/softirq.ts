@@ -5,11 +5,11 @@
 //              allowed again (local_bh_enable), or, if raised by a task, in ksoftirqd of that CPU
 //
 // One pass runs the raised vectors in the order of their numbers. What they raise meanwhile is run
-// in another pass, ten at most; the rest is left to ksoftirqd.
+// in another pass, ten at most, and none when a thread was woken here; the rest is left to ksoftirqd.
 //
 // The bracket `irq_enter` .. `irq_exit` is one function here, `run_hardirq`, so that it cannot be
 // left open. An interrupt may be delivered to any CPU at any time between two turns, or by plain
-// code: the interrupted context goes on afterwards. Tasklets are not modelled.
+// code: the interrupted context goes on afterwards. Tasklets are in tasklet.ts.
 
 import type { Cpu, KernelCore, Sleep } from './core.js'
 import { in_interrupt, run_in_context, TASK_INTERRUPTIBLE } from './core.js'
@@ -103,7 +103,8 @@ export function __do_softirq(k: SoftirqKernel): void {
   cpu.in_softirq = true
   run_in_context(k, cpu, cpu.softirq, () => {
     const t = enter(k, '__do_softirq')
-    for (let pass = 0; pass < MAX_SOFTIRQ_RESTART && cpu.softirq_pending !== 0; pass++) {
+    for (let pass = 0; cpu.softirq_pending !== 0; pass++) {
+      if (pass === MAX_SOFTIRQ_RESTART || (pass > 0 && cpu.need_resched)) break
       const pending = cpu.softirq_pending
       cpu.softirq_pending = 0
       run_pending(k, pending)

@@ -11,7 +11,8 @@
 //
 // Turns: one first-in-first-out queue over all CPUs, in the order of wake-ups. A task runs until it
 // sleeps or passes its turn; nothing preempts it but interrupts, which the machine delivers between
-// turns. Code takes no time, except where a task submits requests in a row (submit_time). So tasks on different CPUs interleave as if the CPUs ran side by side, and the order
+// turns, and, where it might sleep (CONFIG_PREEMPT_VOLUNTARY), kernel threads that it has woken. Code takes no time, except
+// where a task submits requests in a row (submit_time). So tasks on different CPUs interleave as if the CPUs ran side by side, and the order
 // repeats. Priorities (nice) are recorded and have no effect; there is no load balancing: a task
 // stays on its CPU unless that is busy and another it may use is not. Signals are not modelled: an
 // interruptible sleep is one that shows as such.
@@ -110,6 +111,8 @@ export function select_task_rq(task: task_struct): Cpu {
 function activate_task(task: task_struct): void {
   task.cpu = select_task_rq(task)
   task.on_rq = true
+  task.woken = true
+  if (task.flags & PF_KTHREAD) task.cpu.need_resched = true
   task.cpu.nr_running++
   enqueue_task(task.k, task)
 }
@@ -195,6 +198,29 @@ export function* let_others_begin(k: KernelCore): Sleep<void> {
   if (k.rq_head !== null) yield 'others'
 }
 
+/** Turns that a task leaves to others in one place at most. */
+const MAX_PREEMPTED = 32
+
+/** Whether a kernel thread of this CPU was woken and waits for its turn. */
+function woken_thread(k: KernelCore): boolean {
+  for (let task = k.rq_head; task !== null; task = task.rq_next)
+    if (task.cpu === k.cpu && task.woken && task.flags & PF_KTHREAD) return true
+  return false
+}
+
+/**
+ * A place where a task may be preempted: before it allocates, before it waits. A kernel thread that was woken on its CPU
+ * meanwhile has slept longer than the task, and goes first (check_preempt_wakeup); so do those that it wakes.
+ */
+export function* might_sleep(k: KernelCore): Sleep<void> {
+  if (!k.cpu.need_resched) return
+  const task = k.cpu.current
+  const { plug } = task
+  plug?.blk_plug_out()
+  for (let turn = 0; turn < MAX_PREEMPTED && woken_thread(k); turn++) yield 'its turn'
+  plug?.blk_plug_in()
+}
+
 // --- the run loop's one step
 
 /** Runs a task until it sleeps, passes its turn or ends. */
@@ -206,6 +232,8 @@ export function run_task(k: KernelCore, task: task_struct): void {
   k.ctx = task
   cpu.current = task
   k.unbroken = 0
+  task.woken = false
+  cpu.need_resched = false
   task.body ??= task.start!()
   const turn = task.body.next()
   task.waiting_on = turn.done ? 'nothing: it has ended' : turn.value

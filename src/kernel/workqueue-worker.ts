@@ -113,7 +113,8 @@ function* process_one_work(self: worker, work: work_struct): Sleep<void> {
   self.current_pwq = null
   pwq_dec_nr_in_flight(pwq, color)
   leave(k, t)
-  yield* cond_resched(k)
+  // One that has nothing more to do sleeps at once.
+  if (list_first(pool.worklist) !== null) yield* cond_resched(k)
 }
 
 function* process_scheduled_works(self: worker): Sleep<void> {

@@ -83,7 +83,7 @@ export class FabricStage {
     })
     this.subsys = this.#subsystem()
     this.tcp = this.#tcpPort()
-    this.verbs = new VerbsFabric(k, machine.view.bytes, (name, fn) => k.spawn(name, fn))
+    this.verbs = new VerbsFabric(k, machine.view.bytes)
     this.rdma_port = new nvmet_rdma_port(this.target, this.verbs, '10.0.0.2', '4420', [this.subsys])
     const core = nvme_core_init(blk, NVME_ERAS[era])
     if (core === null) throw new Error('nvme_core: no memory')

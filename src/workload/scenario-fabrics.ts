@@ -9,7 +9,6 @@
 // The TCP ones follow 5.10, on 4.19's core: the functions between are 4.19's.
 
 import { nvme_delete_ctrl } from '../drivers/nvme/host/core-state.js'
-import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
 import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
 import type { request_queue } from '../block/blkdev.js'
 import { kyber_sched } from '../block/kyber-iosched.js'
@@ -19,12 +18,12 @@ import { nvmf_dev_write } from '../drivers/nvme/host/fabrics.js'
 import type { KernelEra } from '../drivers/nvme/host/era.js'
 import type { nvme_ctrl } from '../drivers/nvme/host/nvme.js'
 import { nvme_ns_identify, nvme_sysfs_delete, nvme_sysfs_show } from '../drivers/nvme/host/sysfs.js'
+import { io_submit_wait } from '../fs/aio.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
 import { blkdev_close, blkdev_open } from '../fs/block_dev-open.js'
 import { page_cache_init } from '../fs/page-cache.js'
 import type { Sleep } from '../kernel/core.js'
 import { msleep } from '../kernel/timer-sleep.js'
-import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
 import type { Machine } from '../machine/booted.js'
 import type { MachineConfig } from '../machine/config.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
@@ -231,24 +230,6 @@ class Acts {
     yield* blkdev_close(q)
   }
 
-  *#batch(write: boolean): Sleep<void> {
-    const { blk, k } = this.#machine.host!
-    const done = new wait_queue_head(k, 'I/Os')
-    const { count } = this.#s
-    let left = count
-    blk_start_plug(blk)
-    for (let n = 0; n < count; n++) {
-      const ended = (): void => {
-        left--
-        wake_up(done)
-      }
-      const io = this.io(write, n, { done: ended })
-      yield* write ? blkdev_write_iter(io) : blkdev_read_iter(io)
-    }
-    blk_finish_plug(blk)
-    yield* wait_event(done, () => left === 0)
-  }
-
   *act(): Sleep<void> {
     const { op } = this.#s
     if (op === 'read') yield* blkdev_read_iter(this.io(false, 0))
@@ -258,7 +239,10 @@ class Acts {
       yield* blkdev_write_iter(this.io(true, 0))
       yield* blkdev_fsync(this.q)
     } else if (op === 'flush') yield* blkdev_fsync(this.q)
-    else yield* this.#batch(op === 'batchw')
+    else {
+      const ios = Array.from({ length: this.#s.count }, (_, n) => this.io(op === 'batchw', n))
+      yield* io_submit_wait(this.#machine.host!.blk, ios)
+    }
   }
 
   *reset(): Sleep<void> {

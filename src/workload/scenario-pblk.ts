@@ -17,7 +17,6 @@
 // The device is that of the recordings: revision 2.0, two groups of eight units, of which the target has the first four.
 
 import { blk_ioctl_discard } from '../block/blk-lib.js'
-import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
 import type { request_queue } from '../block/blkdev.js'
 import { GEOMETRY_20 } from '../device/ocssd/geometry.js'
 import { OCSSD_DEVICE, OCSSD_VENDOR } from '../device/ocssd/extension.js'
@@ -37,13 +36,13 @@ import {
   NVME_NVM_IOCTL_ADMIN_VIO,
   NVME_NVM_IOCTL_SUBMIT_VIO,
 } from '../drivers/nvme/host/lightnvm-vio.js'
+import { io_submit_wait } from '../fs/aio.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
 import { page_cache_init } from '../fs/page-cache.js'
 import type { Sleep } from '../kernel/core.js'
 import { device_release_driver, pci_bind } from '../kernel/pci.js'
 import { msleep } from '../kernel/timer-sleep.js'
 import { enter, leave } from '../kernel/trace.js'
-import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
 import type { Machine } from '../machine/booted.js'
 import type { MachineConfig } from '../machine/config.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
@@ -227,20 +226,8 @@ class Acts {
   }
 
   *#batch(): Sleep<void> {
-    const { blk, k } = this.#host
-    const done = new wait_queue_head(k, 'I/Os')
-    let left = 4
-    blk_start_plug(blk)
-    for (let n = 0; n < 4; n++)
-      yield* blkdev_write_iter({
-        ...this.#io(true, 2 * n),
-        done: () => {
-          left--
-          wake_up(done)
-        },
-      })
-    blk_finish_plug(blk)
-    yield* wait_event(done, () => left === 0)
+    const ios = Array.from({ length: 4 }, (_, n) => this.#io(true, 2 * n))
+    yield* io_submit_wait(this.#host.blk, ios)
   }
 
   /** Fills the ring, so that what was written first is read from the media. */

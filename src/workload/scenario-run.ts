@@ -6,24 +6,18 @@
 
 import { parseDevices } from '../machine/spec-parse.js'
 import { REQ_FUA, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC } from '../../assembly/nvme.js'
-import {
-  bio_alloc_bioset,
-  bio_put,
-  blk_finish_plug,
-  blk_start_plug,
-  submit_bio_wait,
-} from '../block/bio.js'
+import { bio_alloc_bioset, bio_put, submit_bio_wait } from '../block/bio.js'
 import { blk_mq_freeze_queue, blk_mq_unfreeze_queue } from '../block/blk-mq-freeze.js'
 import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
 import { elv_iosched_store, type SchedTags } from '../block/elevator-switch.js'
 import type { elevator_type, request_queue } from '../block/blkdev.js'
 import { kyber_sched } from '../block/kyber-iosched.js'
 import { mq_deadline } from '../block/mq-deadline.js'
+import { io_submit_wait } from '../fs/aio.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
 import { blkdev_close, blkdev_open } from '../fs/block_dev-open.js'
 import type { Sleep } from '../kernel/core.js'
 import { msleep } from '../kernel/timer-sleep.js'
-import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
 import type { Machine } from '../machine/booted.js'
 import type { MachineConfig } from '../machine/config.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
@@ -168,23 +162,6 @@ class Actor {
     yield* blkdev_read_iter(this.#io(false, 0))
   }
 
-  *#batch(write: boolean): Sleep<void> {
-    const { blk } = this.#q
-    const done = new wait_queue_head(blk.k, 'I/Os')
-    let left = this.#s.count
-    const ended = (): void => {
-      left--
-      wake_up(done)
-    }
-    blk_start_plug(blk)
-    for (let n = 0; n < this.#s.count; n++) {
-      const io = { ...this.#io(write, n), done: ended }
-      yield* write ? blkdev_write_iter(io) : blkdev_read_iter(io)
-    }
-    blk_finish_plug(blk)
-    yield* wait_event(done, () => left === 0)
-  }
-
   /** A journal's commit record: everything before it is on the medium first, and so is it itself when it ends. */
   *#commit(n: number): Sleep<void> {
     const { pos, bytes, data } = this.#io(true, n)
@@ -230,7 +207,10 @@ class Actor {
     } else if (op === 'wflush') {
       yield* blkdev_write_iter(this.#io(true, 0))
       yield* blkdev_fsync(this.#q)
-    } else yield* this.#batch(op === 'batchw')
+    } else {
+      const ios = Array.from({ length: this.#s.count }, (_, n) => this.#io(op === 'batchw', n))
+      yield* io_submit_wait(this.#q.blk, ios)
+    }
     if (fault === 'timeout') yield* blkdev_close(this.#q)
   }
 }

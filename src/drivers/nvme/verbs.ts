@@ -53,6 +53,7 @@ export interface rdma_cm_id {
   rdma_destroy_id(): void
   /** The queue pair, with the context of its completions. */
   rdma_create_qp(poll: ib_poll_context): void
+  rdma_destroy_qp(): void
   readonly has_qp: boolean
   ib_post_recv(done: ib_done): void
   /** A message for the other end; `done` may be null: unsignalled. */

@@ -173,6 +173,8 @@ describe('sleeping and waking', () => {
     const task = k.spawn('io1', function* () {
       k.current.plug = {
         blk_needs_flush_plug: () => true,
+        blk_plug_out: () => undefined,
+        blk_plug_in: () => undefined,
         blk_schedule_flush_plug: () => void flushed.push(k.current.name),
       }
       yield* schedule(k)
@@ -296,6 +298,8 @@ describe('sleeping for a time', () => {
     v.run(function* () {
       v.k.current.plug = {
         blk_needs_flush_plug: () => true,
+        blk_plug_out: () => undefined,
+        blk_plug_in: () => undefined,
         blk_schedule_flush_plug: () => void flushes++,
       }
       return yield* io_schedule_timeout(v.k, 1)

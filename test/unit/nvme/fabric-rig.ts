@@ -142,7 +142,7 @@ export class FabricRig {
       done(this.network.connect(`${traddr}:${trsvcid || 4420}`)),
     )
     const { k } = this.machine.host!
-    this.verbs = new VerbsFabric(k, this.machine.view.bytes, (name, fn) => k.spawn(name, fn))
+    this.verbs = new VerbsFabric(k, this.machine.view.bytes)
     this.rdma_port = new nvmet_rdma_port(this.target, this.verbs, '10.0.0.2', '4420', [this.subsys])
     this.rdma_port.listen()
     const rdma = nvme_rdma_init_module(this.f, this.verbs)

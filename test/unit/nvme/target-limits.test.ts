@@ -120,7 +120,7 @@ describe('memory', () => {
     expect(rig.virtual.pool.used).toBe(2 ** 20)
     expect(io.received.length).toBe(1)
     io.hangUp()
-    rig.virtual.settle()
+    rig.virtual.pass(0.02)
     expect(rig.virtual.pool.used).toBe(0)
   })
 
@@ -131,7 +131,7 @@ describe('memory', () => {
     expect(virtual.port.queues.size).toBe(8)
     expect(all.filter(one => one.queue === null && one.sock.released)).toHaveLength(92)
     all[0]!.sock.hangUp()
-    virtual.settle()
+    virtual.pass(0.02)
     expect(virtual.accept().queue).not.toBeNull()
   })
 

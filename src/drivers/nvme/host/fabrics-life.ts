@@ -91,6 +91,9 @@ export interface nvmf_lower {
   /** Where a request's private part is made and goes; else it is only named. */
   init_request?(c: nvmf_life): void
   exit_request?(c: nvmf_life): void
+  /** What a set of tags holds of the transport. */
+  tagset_allocated?(c: nvmf_life): void
+  tagset_freed?(c: nvmf_life): void
   /** Transports that recover in their own way. */
   timeout?(c: nvmf_life): number
   delete_ctrl?(c: nvmf_life): Sleep<void>

@@ -111,6 +111,7 @@ export function nvmf_alloc_tagset(c: nvmf_life, admin: boolean): number {
       c.tag_set = set
       ctrl.tagset = set
     }
+    lower.tagset_allocated?.(c)
   }
   return leave(ctrl.k, t, error)
 }
@@ -119,6 +120,7 @@ export function nvmf_free_tagset(c: nvmf_life, admin: boolean): void {
   const set = admin ? c.admin_tag_set : c.tag_set
   if (set === null) return
   blk_mq_free_tag_set(set)
+  c.lower.tagset_freed?.(c)
   if (admin) {
     c.admin_tag_set = null
     c.ctrl.admin_tagset = null

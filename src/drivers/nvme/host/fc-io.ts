@@ -39,7 +39,13 @@ import { nvme_reset_ctrl } from './core-state.js'
 import { NVMF_AEN_CID, type nvmf_life } from './fabrics-life.js'
 import { nvmf_check_ready, nvmf_fail_nonready_command } from './fabrics.js'
 import { type nvme_fc_ctrl, nvme_fc_fcp_op } from './fc-ctrl.js'
-import { nvme_end_request, nvme_finish_rq, nvme_setup_cmd, rq_pieces } from './setup-cmd.js'
+import {
+  nvme_cleanup_cmd,
+  nvme_end_request,
+  nvme_finish_clean,
+  nvme_setup_cmd,
+  rq_pieces,
+} from './setup-cmd.js'
 
 // ---------------------------------------------------------------- exchanges
 
@@ -130,8 +136,12 @@ export function nvme_fc_complete_rq(
   q: request_queue,
   rq: number,
 ): void {
-  if (rq_pieces(q, rq).length > 0) trace_call(q.blk.k, 'nvme_fc_unmap_data')
-  nvme_finish_rq(q, rq, qid)
+  if (rq_pieces(q, rq).length > 0) {
+    const t = enter(q.blk.k, 'nvme_fc_unmap_data')
+    nvme_cleanup_cmd(q, rq)
+    leave(q.blk.k, t)
+  }
+  nvme_finish_clean(q, rq, qid)
   trace_call(c.life.ctrl.k, 'nvme_fc_ctrl_put')
 }
 

@@ -14,6 +14,7 @@ import { ctrl_log } from './core-cmd.js'
 import { nvmf_error_recovery } from './fabrics-ctrl.js'
 import type { nvmf_life } from './fabrics-life.js'
 import { nvme_rdma_post_recv } from './rdma-io.js'
+import type { nvme_ctrl } from './nvme.js'
 import { type nvme_rdma_module, nvme_rdma_queue, queue_at } from './rdma-queue.js'
 
 /** ms for each step of a connection. */
@@ -44,20 +45,18 @@ export function nvme_rdma_cm_handler(
   const t = enter(k, 'nvme_rdma_cm_handler')
   switch (event) {
     case 'ADDR_RESOLVED':
-      nvme_rdma_create_qp(m, queue)
-      trace_call(k, 'rdma_resolve_route')
-      queue.cm_id.rdma_resolve_route()
+      nvme_rdma_create_queue_ib(m, queue)
+      called(k, 'rdma_resolve_route', () => queue.cm_id.rdma_resolve_route())
       break
     case 'ROUTE_RESOLVED':
-      trace_call(k, 'rdma_connect')
-      queue.cm_id.rdma_connect(cm_request(queue))
+      called(k, 'rdma_connect', () => queue.cm_id.rdma_connect(cm_request(queue)))
       break
     case 'ESTABLISHED':
       for (let n = 0; n <= queue.size; n++) nvme_rdma_post_recv(queue)
       connected(queue, 0)
       break
     case 'REJECTED':
-      nvme_rdma_destroy_queue_ib(queue)
+      nvme_rdma_destroy_queue_ib(m, queue)
       connected(queue, -ECONNRESET)
       break
     case 'DISCONNECTED':
@@ -70,19 +69,41 @@ export function nvme_rdma_cm_handler(
   leave(k, t)
 }
 
-function nvme_rdma_create_qp(_m: nvme_rdma_module, queue: nvme_rdma_queue): void {
-  const { k } = queue.life.ctrl
-  if (queue.qid > 0) trace_call(k, 'nvme_rdma_dev_get')
-  const t = enter(k, 'nvme_rdma_create_qp')
-  queue.cm_id.rdma_create_qp('softirq')
+/** A call of the fabric's, under its name. */
+function called(k: nvme_ctrl['k'], name: string, what: () => void): void {
+  const t = enter(k, name)
+  what()
   leave(k, t)
+}
+
+/** The queue pair, and a receive buffer for each response. */
+function nvme_rdma_create_queue_ib(m: nvme_rdma_module, queue: nvme_rdma_queue): void {
+  const { k } = queue.life.ctrl
+  if (m.device_refs > 0) nvme_rdma_dev_get(m, k)
+  else m.device_refs = 1
+  called(k, 'nvme_rdma_create_qp', () => queue.cm_id.rdma_create_qp('softirq'))
+  queue.has_ib = true
   for (let n = 0; n < queue.size; n++) trace_call(k, 'nvme_rdma_alloc_qe')
 }
 
-function nvme_rdma_destroy_queue_ib(queue: nvme_rdma_queue): void {
+/** The device is kept by queue pairs and sets of tags. */
+export function nvme_rdma_dev_get(m: nvme_rdma_module, k: nvme_ctrl['k']): void {
+  trace_call(k, 'nvme_rdma_dev_get')
+  m.device_refs++
+}
+
+export function nvme_rdma_dev_put(m: nvme_rdma_module, k: nvme_ctrl['k']): void {
+  trace_call(k, 'nvme_rdma_dev_put')
+  m.device_refs--
+}
+
+function nvme_rdma_destroy_queue_ib(m: nvme_rdma_module, queue: nvme_rdma_queue): void {
+  if (!queue.has_ib) return
+  queue.has_ib = false
   const { k } = queue.life.ctrl
   const t = enter(k, 'nvme_rdma_destroy_queue_ib')
-  trace_call(k, 'nvme_rdma_dev_put')
+  queue.cm_id.rdma_destroy_qp()
+  nvme_rdma_dev_put(m, k)
   leave(k, t)
 }
 
@@ -102,8 +123,8 @@ export function* nvme_rdma_alloc_queue(
     one => event => nvme_rdma_cm_handler(m, one, event),
   )
   m.queues.get(c)![qid] = queue
-  trace_call(k, 'rdma_resolve_addr')
-  queue.cm_id.rdma_resolve_addr(`${c.opts.traddr}:${c.opts.trsvcid || '4420'}`)
+  const address = `${c.opts.traddr}:${c.opts.trsvcid || '4420'}`
+  called(k, 'rdma_resolve_addr', () => queue.cm_id.rdma_resolve_addr(address))
   const timeout = Math.ceil((NVME_RDMA_CONNECT_TIMEOUT_MS * k.hz) / 1000)
   yield* wait_for_completion_timeout(queue.cm_done, timeout)
   const error = queue.cm_error
@@ -111,15 +132,17 @@ export function* nvme_rdma_alloc_queue(
     ctrl_log(c.ctrl, 'info', `rdma connection establishment failed (${error})`)
     yield* nvme_rdma_free_queue(m, c, qid)
   }
-  return leave(k, t, error)
+  leave(k, t)
+  // For the command that waits for events.
+  if (error === 0 && qid === 0) trace_call(k, 'nvme_rdma_alloc_qe')
+  return error
 }
 
 export function* nvme_rdma_stop_queue(m: nvme_rdma_module, c: nvmf_life, qid: number): Sleep<void> {
   const queue = queue_at(m, c, qid)
   if (queue === undefined || queue.stopped) return
   queue.stopped = true
-  trace_call(c.ctrl.k, 'rdma_disconnect')
-  queue.cm_id.rdma_disconnect()
+  called(c.ctrl.k, 'rdma_disconnect', () => queue.cm_id.rdma_disconnect())
   const t = enter(c.ctrl.k, 'ib_drain_qp')
   yield* queue.cm_id.ib_drain_qp()
   leave(c.ctrl.k, t)
@@ -130,7 +153,8 @@ export function* nvme_rdma_free_queue(m: nvme_rdma_module, c: nvmf_life, qid: nu
   if (queue === undefined) return
   yield* nvme_rdma_stop_queue(m, c, qid)
   m.queues.get(c)![qid] = undefined
-  nvme_rdma_destroy_queue_ib(queue)
+  if (qid === 0 && !queue.waiting) trace_call(c.ctrl.k, 'nvme_rdma_free_qe')
+  nvme_rdma_destroy_queue_ib(m, queue)
   queue.cm_id.rdma_destroy_id()
   for (const req of queue.requests.values()) c.ctrl.blk.mem.kfree(req.bounce)
   queue.requests.clear()

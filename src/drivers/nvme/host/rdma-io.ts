@@ -29,7 +29,13 @@ import { nvmf_error_recovery } from './fabrics-ctrl.js'
 import { NVMF_AEN_CID, type nvmf_life } from './fabrics-life.js'
 import { nvmf_check_ready, nvmf_fail_nonready_command } from './fabrics.js'
 import { type nvme_rdma_module, type nvme_rdma_queue, queue_at, SGLS_OFFSET } from './rdma-queue.js'
-import { nvme_end_request, nvme_finish_rq, nvme_setup_cmd, rq_pieces } from './setup-cmd.js'
+import {
+  nvme_cleanup_cmd,
+  nvme_end_request,
+  nvme_finish_clean,
+  nvme_setup_cmd,
+  rq_pieces,
+} from './setup-cmd.js'
 
 // ---------------------------------------------------------------- requests
 
@@ -231,6 +237,8 @@ export function nvme_rdma_submit_async_event(m: nvme_rdma_module, c: nvmf_life):
 }
 
 export function nvme_rdma_complete_rq(q: request_queue, rq: number, qid: number): void {
-  trace_call(q.blk.k, 'nvme_rdma_unmap_data')
-  nvme_finish_rq(q, rq, qid)
+  const t = enter(q.blk.k, 'nvme_rdma_unmap_data')
+  if (rq_pieces(q, rq).length > 0) nvme_cleanup_cmd(q, rq)
+  leave(q.blk.k, t)
+  nvme_finish_clean(q, rq, qid)
 }

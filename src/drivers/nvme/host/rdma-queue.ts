@@ -19,6 +19,8 @@ export interface nvme_rdma_module {
   readonly ctrls: nvmf_life[]
   readonly queues: Map<nvmf_life, (nvme_rdma_queue | undefined)[]>
   readonly transport: nvmf_transport_ops
+  /** Users of the one device: queue pairs and sets of tags. */
+  device_refs: number
   /** nvme_rdma_wq of the 4.9 era. */
   readonly wq: workqueue_struct | null
   /** 4.9: asks for the end of a controller. 0 or -EBUSY. */
@@ -51,6 +53,8 @@ export class nvme_rdma_queue {
   /** -1 until the connection is there or failed. */
   cm_error: number = -ETIMEDOUT
   waiting = true
+  /** It has a queue pair. */
+  has_ib = false
   stopped = false
   readonly requests: Map<number, nvme_rdma_request> = new Map()
 

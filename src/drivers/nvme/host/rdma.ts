@@ -2,7 +2,7 @@
 
 import type { Sleep } from '../../../kernel/core.js'
 import { EBUSY, EINVAL, ENOMEM } from '../../../kernel/errno.js'
-import { enter, leave } from '../../../kernel/trace.js'
+import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { create_workqueue, destroy_workqueue } from '../../../kernel/workqueue-alloc.js'
 import { flush_workqueue } from '../../../kernel/workqueue-flush.js'
 import { INIT_WORK, queue_work } from '../../../kernel/workqueue-queue.js'
@@ -26,7 +26,13 @@ import {
   nvmf_unregister_transport,
 } from './fabrics.js'
 import type { nvme_ctrl } from './nvme.js'
-import { nvme_rdma_alloc_queue, nvme_rdma_free_queue, nvme_rdma_stop_queue } from './rdma-cm.js'
+import {
+  nvme_rdma_alloc_queue,
+  nvme_rdma_dev_get,
+  nvme_rdma_dev_put,
+  nvme_rdma_free_queue,
+  nvme_rdma_stop_queue,
+} from './rdma-cm.js'
 import {
   nvme_rdma_complete_rq,
   nvme_rdma_queue_rq,
@@ -98,6 +104,13 @@ function lower_of(m: nvme_rdma_module): nvmf_lower {
     submit_async_event: c => nvme_rdma_submit_async_event(m, c),
     check,
     max_queues: () => m.f.nvme.k.cpus.length,
+    tagset_allocated: c => nvme_rdma_dev_get(m, c.ctrl.k),
+    tagset_freed: c => nvme_rdma_dev_put(m, c.ctrl.k),
+    init_request: c => {
+      const t = enter(c.ctrl.k, 'nvme_rdma_init_request')
+      trace_call(c.ctrl.k, 'nvme_rdma_alloc_qe')
+      leave(c.ctrl.k, t)
+    },
     freed: c => {
       m.queues.delete(c)
       m.ctrls.splice(m.ctrls.indexOf(c), 1)
@@ -185,6 +198,7 @@ export function nvme_rdma_init_module(
     ctrls: [],
     queues: new Map(),
     transport,
+    device_refs: 0,
     wq,
     del: ctrl => nvme_rdma_del_ctrl(m, ctrl.priv as nvmf_life),
   }

@@ -192,9 +192,14 @@ export function nvme_end_request(
 
 /** The end of a complete request: good, another try, or an error. */
 export function nvme_finish_rq(q: request_queue, rq: number, qid: number): void {
+  nvme_cleanup_cmd(q, rq)
+  nvme_finish_clean(q, rq, qid)
+}
+
+/** As nvme_finish_rq, where the command was given back with the mapping of its data. */
+export function nvme_finish_clean(q: request_queue, rq: number, qid: number): void {
   const { k, core, view } = q.blk
   const status = view.u32(rq + L.RQ_STATUS)
-  nvme_cleanup_cmd(q, rq)
   if (status !== 0) {
     nvme_complete_rq(q, rq, status)
     return

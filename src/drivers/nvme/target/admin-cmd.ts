@@ -54,6 +54,8 @@ import {
   nvme_admin_set_features,
 } from '../nvme.js'
 import {
+  nvmet_find_namespace,
+  nvmet_put_namespace,
   nvmet_check_ctrl_status,
   nvmet_check_data_len,
   nvmet_copy_to_sgl,
@@ -212,7 +214,15 @@ function namespace_of(req: nvmet_req): nvmet_ns | null {
 }
 
 /** Writes the descriptors of a namespace, and zeros behind them; a status. */
-function put_identifiers(req: nvmet_req, ns: nvmet_ns): number {
+function put_identifiers(req: nvmet_req): number {
+  const status = nvmet_find_namespace(req)
+  if (status) return status
+  const copied = copy_identifiers(req, req.ns!)
+  nvmet_put_namespace(req)
+  return copied
+}
+
+function copy_identifiers(req: nvmet_req, ns: nvmet_ns): number {
   const { k } = req_target(req).blk
   let at = 0
   for (const bytes of ns_identifiers(ns)) {
@@ -255,10 +265,7 @@ function nvmet_execute_identify_nslist(req: nvmet_req): undefined {
 function nvmet_execute_identify_desclist(req: nvmet_req): undefined {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_identify_desclist')
-  if (nvmet_check_data_len(req)) {
-    const ns = namespace_of(req)
-    nvmet_req_complete(req, ns ? put_identifiers(req, ns) : NVME_SC_INVALID_NS | DNR)
-  }
+  if (nvmet_check_data_len(req)) nvmet_req_complete(req, put_identifiers(req))
   leave(k, t)
   return undefined
 }

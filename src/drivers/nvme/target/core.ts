@@ -10,8 +10,16 @@
 //                       an expiry after a command only begins another period. Expiry → fatal error → association ends
 
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
-import { cancel_work, mod_delayed_work } from '../../../kernel/workqueue-cancel.js'
-import { cancel_delayed_work } from '../../../kernel/workqueue-cancel.js'
+import { complete, completion, wait_for_completion } from '../../../kernel/completion.js'
+import type { Sleep } from '../../../kernel/core.js'
+import { call_rcu } from '../../../kernel/rcu.js'
+import {
+  cancel_delayed_work,
+  cancel_delayed_work_sync,
+  cancel_work_sync,
+  mod_delayed_work,
+} from '../../../kernel/workqueue-cancel.js'
+import { flush_work } from '../../../kernel/workqueue-flush.js'
 import { INIT_DELAYED_WORK, INIT_WORK } from '../../../kernel/workqueue-queue.js'
 import { schedule_delayed_work, schedule_work } from '../../../kernel/workqueue-queue.js'
 import type { delayed_work, work_struct } from '../../../kernel/workqueue-structs.js'
@@ -19,6 +27,7 @@ import {
   NVME_SC_INVALID_FIELD,
   NVME_SC_INVALID_NS,
   NVME_SC_DNR,
+  NVME_SC_INTERNAL,
 } from '../../../../assembly/nvme.js'
 import { get16, get32, put16, put32 } from '../bytes.js'
 import {
@@ -269,37 +278,48 @@ export function nvmet_sq_setup(ctrl: nvmet_ctrl, sq: nvmet_sq, qid: number, size
   leave(k, t)
 }
 
-/** The transport's queue goes. An admin queue takes its controller, and so all other queues, with it. */
-export function nvmet_sq_destroy(target: nvmet, sq: nvmet_sq): void {
+/**
+ * The transport's queue goes: whoever waits for an event over it is answered, and nobody counts it any more when a grace
+ * period is over. An admin queue takes its controller, and so all other queues, with it. The transport has waited for the
+ * queue's commands.
+ */
+export function* nvmet_sq_destroy(target: nvmet, sq: nvmet_sq): Sleep<void> {
   const { k } = target.blk
   const t = enter(k, 'nvmet_sq_destroy')
   const { ctrl } = sq
-  trace_call(k, 'nvmet_confirm_sq')
-  trace_call(k, 'nvmet_sq_free')
+  if (ctrl?.sqs.get(0) === sq) nvmet_async_events_free(ctrl)
+  const free_done = new completion(k, 'users of a submission queue')
+  call_rcu(k, () => {
+    trace_call(k, 'nvmet_confirm_sq')
+    const f = enter(k, 'nvmet_sq_free')
+    complete(free_done)
+    leave(k, f)
+  })
+  yield* wait_for_completion(free_done)
   if (ctrl) {
     if (ctrl.sqs.get(sq.qid) === sq) {
       ctrl.sqs.delete(sq.qid)
       ctrl.cqs.delete(sq.qid)
     }
     sq.ctrl = null
-    if (sq.qid === 0) {
-      nvmet_async_events_free(ctrl)
-      if (ctrl.sqs.size > 0) ctrl.ops.delete_ctrl(ctrl)
-    }
-    nvmet_ctrl_put(ctrl)
+    if (sq.qid === 0 && ctrl.sqs.size > 0) ctrl.ops.delete_ctrl(ctrl)
+    yield* nvmet_ctrl_put(ctrl)
   }
   leave(k, t)
 }
 
 // ---------------------------------------------------------------- asynchronous events
 
-/** The requests that wait for events are given up, unanswered; how many they were. */
-export function nvmet_async_events_free(ctrl: nvmet_ctrl): number {
-  const count = ctrl.async_event_cmds.length
-  ctrl.async_event_cmds.length = 0
+/** Commands of this queue that wait for events. */
+export function nvmet_async_events(sq: nvmet_sq): number {
+  return sq.ctrl?.sqs.get(0) === sq ? sq.ctrl.async_event_cmds.length : 0
+}
+
+/** They end with an error. */
+function nvmet_async_events_free(ctrl: nvmet_ctrl): void {
+  const waiting = ctrl.async_event_cmds.splice(0)
   ctrl.async_events.length = 0
-  cancel_work(ctrl.async_event_work)
-  return count
+  for (const req of waiting) nvmet_req_complete(req, NVME_SC_INTERNAL | DNR)
 }
 
 function nvmet_async_event_work(work: work_struct<nvmet_ctrl>): void {
@@ -520,22 +540,26 @@ export function nvmet_ctrl_find_get(
 }
 
 /** One queue less; with the last the controller goes. */
-export function nvmet_ctrl_put(ctrl: nvmet_ctrl): void {
+export function* nvmet_ctrl_put(ctrl: nvmet_ctrl): Sleep<void> {
   const { k } = ctrl.subsys.target.blk
   const t = enter(k, 'nvmet_ctrl_put')
-  if (--ctrl.ref === 0) nvmet_ctrl_free(ctrl)
+  if (--ctrl.ref === 0) yield* nvmet_ctrl_free(ctrl)
   leave(k, t)
 }
 
-function nvmet_ctrl_free(ctrl: nvmet_ctrl): void {
+function* nvmet_ctrl_free(ctrl: nvmet_ctrl): Sleep<void> {
   const { target, ctrls } = ctrl.subsys
-  const t = enter(target.blk.k, 'nvmet_ctrl_free')
-  nvmet_stop_keep_alive_timer(ctrl)
-  cancel_work(ctrl.fatal_err_work)
-  cancel_work(ctrl.async_event_work)
+  const { k } = target.blk
+  const t = enter(k, 'nvmet_ctrl_free')
   ctrls.splice(ctrls.indexOf(ctrl), 1)
+  const s = enter(k, 'nvmet_stop_keep_alive_timer')
+  yield* cancel_delayed_work_sync(ctrl.ka_work)
+  leave(k, s)
+  yield* flush_work(ctrl.async_event_work)
+  yield* cancel_work_sync(ctrl.fatal_err_work)
   target.cntlids.delete(ctrl.cntlid)
-  leave(target.blk.k, t)
+  trace_call(k, 'nvmet_subsys_put')
+  leave(k, t)
 }
 
 function nvmet_fatal_error_handler(work: work_struct<nvmet_ctrl>): void {

@@ -18,6 +18,7 @@ import {
   NVME_SC_INVALID_FIELD,
   NVME_SC_INVALID_OPCODE,
 } from '../../../../assembly/nvme.js'
+import type { Sleep } from '../../../kernel/core.js'
 import { enter, leave } from '../../../kernel/trace.js'
 import { get16, get32, getText, putBig64 } from '../bytes.js'
 import {
@@ -160,7 +161,7 @@ function connect_data_of(req: nvmet_req): ConnectData | number {
   }
 }
 
-function connect_admin(req: nvmet_req, data: ConnectData): number {
+function* connect_admin(req: nvmet_req, data: ConnectData): Sleep<number> {
   if (data.cntlid !== NVME_CNTLID_DYNAMIC) {
     nvmet_set_result(req, IPO_IATTR_CONNECT_DATA(CONNECT_DATA_CNTLID))
     return NVME_SC_CONNECT_INVALID_PARAM | DNR
@@ -169,12 +170,12 @@ function connect_admin(req: nvmet_req, data: ConnectData): number {
   const ctrl = nvmet_alloc_ctrl(req, data.subsysnqn, data, kato)
   if (typeof ctrl === 'number') return ctrl
   const status = nvmet_install_queue(ctrl, req)
-  if (status) nvmet_ctrl_put(ctrl)
+  if (status) yield* nvmet_ctrl_put(ctrl)
   else nvmet_set_result(req, ctrl.cntlid)
   return status
 }
 
-function connect_io(req: nvmet_req, data: ConnectData): number {
+function* connect_io(req: nvmet_req, data: ConnectData): Sleep<number> {
   const ctrl = nvmet_ctrl_find_get(req, data.subsysnqn, data.hostnqn, data.cntlid)
   if (typeof ctrl === 'number') return ctrl
   let status: number
@@ -182,34 +183,32 @@ function connect_io(req: nvmet_req, data: ConnectData): number {
     nvmet_set_result(req, IPO_IATTR_CONNECT_SQE(CONNECT_QID))
     status = NVME_SC_CONNECT_INVALID_PARAM | DNR
   } else status = nvmet_install_queue(ctrl, req)
-  if (status) nvmet_ctrl_put(ctrl)
+  if (status) yield* nvmet_ctrl_put(ctrl)
   else nvmet_set_result(req, ctrl.cntlid)
   return status
 }
 
-function execute_connect(req: nvmet_req, connect: typeof connect_admin): void {
+function* execute_connect(req: nvmet_req, connect: typeof connect_admin): Sleep<void> {
   if (!nvmet_check_data_len(req)) return
   const data = connect_data_of(req)
   if (typeof data === 'number') nvmet_req_complete(req, data)
   else if (get16(req.cmd, CONNECT_RECFMT) !== 0)
     nvmet_req_complete(req, NVME_SC_CONNECT_FORMAT | DNR)
-  else nvmet_req_complete(req, connect(req, data))
+  else nvmet_req_complete(req, yield* connect(req, data))
 }
 
-function nvmet_execute_admin_connect(req: nvmet_req): undefined {
+function* nvmet_execute_admin_connect(req: nvmet_req): Sleep<void> {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_admin_connect')
-  execute_connect(req, connect_admin)
+  yield* execute_connect(req, connect_admin)
   leave(k, t)
-  return undefined
 }
 
-function nvmet_execute_io_connect(req: nvmet_req): undefined {
+function* nvmet_execute_io_connect(req: nvmet_req): Sleep<void> {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_io_connect')
-  execute_connect(req, connect_io)
+  yield* execute_connect(req, connect_io)
   leave(k, t)
-  return undefined
 }
 
 /** The first command of a queue: Connect, nothing else. */

@@ -38,7 +38,7 @@ import {
   RSP_STATUS,
 } from '../nvme.js'
 import {
-  nvmet_async_events_free,
+  nvmet_async_events,
   nvmet_enable_port,
   nvmet_req_complete,
   nvmet_req_execute,
@@ -269,15 +269,8 @@ function* nvmet_fc_delete_target_assoc(assoc: nvmet_fc_tgt_assoc): Sleep<void> {
 
 function* nvmet_fc_delete_target_queue(queue: nvmet_fc_tgt_queue): Sleep<void> {
   const { nvme_sq, qid, assoc } = queue
-  const { ctrl } = nvme_sq
-  if (ctrl && qid === 0) {
-    // Nobody will answer what waits for an event.
-    const waiting = [...ctrl.async_event_cmds]
-    nvmet_async_events_free(ctrl)
-    for (const req of waiting) nvmet_fc_free_fcp_iod(req as nvmet_fc_fcp_iod)
-  }
-  yield* wait_event(queue.idle, () => queue.active.size === 0)
-  nvmet_sq_destroy(assoc.tgtport.target, nvme_sq)
+  yield* wait_event(queue.idle, () => queue.active.size === nvmet_async_events(nvme_sq))
+  yield* nvmet_sq_destroy(assoc.tgtport.target, nvme_sq)
   assoc.queues.delete(qid)
 }
 
@@ -462,7 +455,7 @@ function nvmet_fc_free_fcp_iod(fod: nvmet_fc_fcp_iod): void {
     queue.assoc.tgtport.template.fcp_req_release(fod.fcpreq)
     queue.free.push(fod)
     trace_call(k, 'nvmet_fc_tgt_q_put')
-    if (queue.active.size === 0) wake_up(queue.idle)
+    if (!queue.assoc.tgtport.assocs.has(queue.assoc.id)) wake_up(queue.idle)
   }
   leave(k, t)
 }

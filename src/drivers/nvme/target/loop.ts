@@ -43,13 +43,7 @@ import {
 import type { nvmf_ctrl_options } from '../host/fabrics-options.js'
 import type { nvme_ctrl } from '../host/nvme.js'
 import { nvme_end_request, nvme_finish_rq, nvme_setup_cmd, rq_pieces } from '../host/setup-cmd.js'
-import {
-  nvmet_async_events_free,
-  nvmet_enable_port,
-  nvmet_req_execute,
-  nvmet_req_init,
-  nvmet_sq_destroy,
-} from './core.js'
+import { nvmet_enable_port, nvmet_req_execute, nvmet_req_init, nvmet_sq_destroy } from './core.js'
 import {
   type nvmet,
   nvmet_cq,
@@ -241,15 +235,12 @@ function nvme_loop_alloc_queue(m: nvme_loop_module, c: nvmf_life, qid: number): 
   return 0
 }
 
-function nvme_loop_free_queue(m: nvme_loop_module, c: nvmf_life, qid: number): undefined {
+function* nvme_loop_free_queue(m: nvme_loop_module, c: nvmf_life, qid: number): Sleep<void> {
   const queues = m.queues.get(c)
   const queue = queues?.[qid]
-  if (queues === undefined || queue === undefined) return undefined
+  if (queues === undefined || queue === undefined) return
   queues[qid] = undefined
-  const { ctrl } = queue.nvme_sq
-  if (ctrl && qid === 0) nvmet_async_events_free(ctrl)
-  nvmet_sq_destroy(m.target, queue.nvme_sq)
-  return undefined
+  yield* nvmet_sq_destroy(m.target, queue.nvme_sq)
 }
 
 /** The target gives a controller up: the host deletes it. */

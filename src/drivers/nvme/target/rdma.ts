@@ -36,7 +36,7 @@ import {
 } from '../verbs.js'
 import {
   __nvmet_req_complete,
-  nvmet_async_events_free,
+  nvmet_async_events,
   nvmet_enable_port,
   nvmet_req_execute,
   nvmet_req_init,
@@ -115,6 +115,8 @@ class nvmet_rdma_rsp extends nvmet_req {
 class nvmet_rdma_queue {
   readonly port: nvmet_rdma_port
   readonly cm_id: rdma_cm_id
+  /** Commands that it may have. */
+  readonly depth: number
   readonly nvme_cq: nvmet_cq = new nvmet_cq()
   readonly nvme_sq: nvmet_sq
   readonly release_work: work_struct<nvmet_rdma_queue>
@@ -123,9 +125,10 @@ class nvmet_rdma_queue {
   inflight = 0
   gone = false
 
-  constructor(port: nvmet_rdma_port, cm_id: rdma_cm_id) {
+  constructor(port: nvmet_rdma_port, cm_id: rdma_cm_id, depth: number) {
     const { k } = port.target.blk
     this.port = port
+    this.depth = depth
     this.cm_id = cm_id
     this.nvme_sq = new nvmet_sq(this)
     this.idle = new wait_queue_head(k, 'commands of a queue that goes')
@@ -164,7 +167,8 @@ function nvmet_rdma_queue_connect(port: nvmet_rdma_port, id: rdma_cm_id, data: U
     return
   }
   const depth = get16(data, 6) + 1
-  const queue = new nvmet_rdma_queue(port, id)
+  trace_call(k, 'nvmet_sq_init')
+  const queue = new nvmet_rdma_queue(port, id, depth)
   for (let n = 0; n < 2 * depth; n++) {
     trace_call(k, 'nvmet_rdma_alloc_rsp')
     queue.free.push(new nvmet_rdma_rsp(queue))
@@ -207,17 +211,18 @@ function* nvmet_rdma_release_queue_work(work: work_struct<nvmet_rdma_queue>): Sl
   const queue = work.container
   const { port, nvme_sq } = queue
   const t = enter(work.k, 'nvmet_rdma_release_queue_work')
-  if (nvme_sq.ctrl && nvme_sq.qid === 0) queue.inflight -= nvmet_async_events_free(nvme_sq.ctrl)
-  yield* wait_event(queue.idle, () => queue.inflight <= 0)
-  nvmet_sq_destroy(port.target, nvme_sq)
+  yield* wait_event(queue.idle, () => queue.inflight <= nvmet_async_events(nvme_sq))
+  yield* nvmet_sq_destroy(port.target, nvme_sq)
   const d = enter(work.k, 'ib_drain_qp')
   yield* queue.cm_id.ib_drain_qp()
   leave(work.k, d)
-  for (let n = 0; n < nvme_sq.size; n++) trace_call(work.k, 'nvmet_rdma_free_cmd')
-  const f = enter(work.k, 'nvmet_rdma_free_rsps')
-  for (const _ of queue.free) trace_call(work.k, 'nvmet_rdma_free_rsp')
-  leave(work.k, f)
   queue.cm_id.rdma_destroy_id()
+  queue.cm_id.rdma_destroy_qp()
+  trace_call(work.k, 'cancel_work_sync')
+  for (let n = 0; n < queue.depth; n++) trace_call(work.k, 'nvmet_rdma_free_cmd')
+  const f = enter(work.k, 'nvmet_rdma_free_rsps')
+  for (let n = 0; n < 2 * queue.depth; n++) trace_call(work.k, 'nvmet_rdma_free_rsp')
+  leave(work.k, f)
   port.queues.delete(queue)
   leave(work.k, t)
 }
@@ -371,6 +376,6 @@ function nvmet_rdma_release_rsp(rsp: nvmet_rdma_rsp): void {
   rsp.buffer = 0
   queue.inflight--
   queue.free.push(rsp)
-  if (queue.inflight <= 0) wake_up(queue.idle)
+  if (queue.gone) wake_up(queue.idle)
   leave(blk.k, t)
 }

@@ -36,9 +36,8 @@ export function nvmet_tcp_queue_response(req: nvmet_req): void {
   const cmd = req as nvmet_tcp_command
   if (cmd.state === EXECUTING) queue.inflight--
   cmd.state = RESPONSE
-  if (queue.closing) {
-    if (queue.inflight === 0) wake_up(queue.idle)
-  } else {
+  if (queue.closing) wake_up(queue.idle)
+  else {
     queue.resp_list.push(cmd)
     kick(queue)
   }

@@ -19,7 +19,7 @@ import {
 import { NVMF_TRTYPE_TCP } from '../nvme.js'
 import type { socket } from '../socket.js'
 import {
-  nvmet_async_events_free,
+  nvmet_async_events,
   nvmet_enable_port,
   nvmet_req_execute,
   nvmet_sq_destroy,
@@ -136,10 +136,8 @@ function* nvmet_tcp_release_queue_work(work: work_struct<nvmet_tcp_queue>): Slee
   const t = enter(work.k, 'nvmet_tcp_release_queue_work')
   cancel_delayed_work(queue.connect_work)
   for (const list of [queue.resp_list, queue.ready, queue.hungry]) list.length = 0
-  const { ctrl } = queue.nvme_sq
-  if (ctrl && queue.nvme_sq.qid === 0) queue.inflight -= nvmet_async_events_free(ctrl)
-  yield* wait_event(queue.idle, () => queue.inflight === 0)
-  nvmet_sq_destroy(port.target, queue.nvme_sq)
+  yield* wait_event(queue.idle, () => queue.inflight === nvmet_async_events(queue.nvme_sq))
+  yield* nvmet_sq_destroy(port.target, queue.nvme_sq)
   for (const cmd of queue.commands) put_buffer(cmd)
   port.queues.delete(queue)
   leave(work.k, t)
