@@ -15,6 +15,7 @@ import type { Cpu, KernelCore, Sleep } from './core.js'
 import { in_interrupt, run_in_context, TASK_INTERRUPTIBLE } from './core.js'
 import {
   cond_resched,
+  go_behind,
   kthread_bind,
   kthread_create,
   schedule,
@@ -112,7 +113,10 @@ export function __do_softirq(k: SoftirqKernel): void {
     leave(k, t)
   })
   cpu.in_softirq = false
-  if (cpu.softirq_pending !== 0) wakeup_softirqd(cpu)
+  if (cpu.softirq_pending === 0) return
+  // Who was woken meanwhile has slept longer than ksoftirqd.
+  if (cpu.need_resched && cpu.ksoftirqd !== null) go_behind(cpu.ksoftirqd)
+  wakeup_softirqd(cpu)
 }
 
 /**
@@ -142,7 +146,15 @@ export function run_hardirq(k: SoftirqKernel, cpu: Cpu, fn: () => void): void {
   cpu.in_hardirq++
   run_in_context(k, cpu, cpu.hardirq, fn)
   cpu.in_hardirq--
-  run_in_context(k, cpu, cpu.current, () => do_softirq(k))
+  if (!ksoftirqd_running(cpu)) run_in_context(k, cpu, cpu.current, () => do_softirq(k))
+}
+
+/** Ends of I/O can wait a little; tasklets cannot, and a tick that is not served would be due again at once. */
+const CAN_WAIT = (1 << BLOCK_SOFTIRQ) | (1 << IRQ_POLL_SOFTIRQ)
+
+/** Whether what is raised is left to ksoftirqd, which has been woken. */
+export function ksoftirqd_running(cpu: Cpu): boolean {
+  return (cpu.softirq_pending & ~CAN_WAIT) === 0 && cpu.ksoftirqd?.on_rq === true
 }
 
 function* run_ksoftirqd(k: SoftirqKernel): Sleep<void> {

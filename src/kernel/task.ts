@@ -77,6 +77,20 @@ function enqueue_computing(k: KernelCore, task: task_struct): void {
   if (next === null) k.rq_tail = task
 }
 
+/** A task that waits for its turn waits behind all others. */
+export function go_behind(task: task_struct): void {
+  const { k } = task
+  let before: task_struct | null = null
+  for (let one = k.rq_head; one !== null; before = one, one = one.rq_next) {
+    if (one !== task) continue
+    if (before === null) k.rq_head = task.rq_next
+    else before.rq_next = task.rq_next
+    if (k.rq_tail === task) k.rq_tail = before
+    enqueue_task(k, task)
+    return
+  }
+}
+
 /** Takes the next task whose time has come off the run queue. */
 export function pick_next_task(k: KernelCore): task_struct | null {
   const task = k.rq_head

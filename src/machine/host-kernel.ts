@@ -35,7 +35,7 @@ import { type Cpu, run_in_context } from '../kernel/core.js'
 import { cpuhp_setup_state } from '../kernel/cpu.js'
 import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
-import { do_softirq } from '../kernel/softirq.js'
+import { do_softirq, ksoftirqd_running } from '../kernel/softirq.js'
 import { enter, leave, trace_call, type TraceSink } from '../kernel/trace.js'
 import type { DiskConfig, MachineConfig, PageCacheConfig } from './config.js'
 import { HostFiles } from './host-files.js'
@@ -142,6 +142,11 @@ export interface HostKernelOptions {
   readonly paced?: boolean
   /** Real time: the host's clock, ns. Absent = virtual time, the machine's own. */
   readonly now?: () => number
+}
+
+/** Whether softirqs wait there that are not left to ksoftirqd. */
+function raised(cpu: Cpu): boolean {
+  return cpu.softirq_pending !== 0 && !ksoftirqd_running(cpu)
 }
 
 /** An emulated kernel, its block layer, and their machine. */
@@ -438,7 +443,7 @@ export class HostKernel {
     do {
       this.#softirqs()
       wake_tag_waiters(blk)
-    } while ((k.runReady(64) || k.cpus.some(cpu => cpu.softirq_pending !== 0)) && k.now() < enough)
+    } while ((k.runReady(64) || k.cpus.some(raised)) && k.now() < enough)
     this.#kick()
     const next = Math.min(k.nextDeadline(), devices?.next() ?? Number.POSITIVE_INFINITY)
     // What has just been begun may arm a timer before it is over, which no deadline of now knows.
@@ -457,14 +462,14 @@ export class HostKernel {
   /** A task is ready, or a softirq is pending. */
   get ready(): boolean {
     const { k } = this
-    return k.rq_head !== null || k.cpus.some(cpu => cpu.softirq_pending !== 0)
+    return k.rq_head !== null || k.cpus.some(raised)
   }
 
   /** What was raised by tasks, or by the core in their name. */
   #softirqs(): void {
     const { k } = this
     for (const cpu of k.cpus)
-      if (cpu.softirq_pending !== 0) run_in_context(k, cpu, cpu.current, () => do_softirq(k))
+      if (raised(cpu)) run_in_context(k, cpu, cpu.current, () => do_softirq(k))
   }
 
   /** A job whose I/O ended here, or for which there is a tag again, has no interrupt that says so. */

@@ -17,7 +17,12 @@ import { nvme_sysfs_reset } from '../drivers/nvme/host/core-ioctl.js'
 import { nvmf_dev_write } from '../drivers/nvme/host/fabrics.js'
 import type { KernelEra } from '../drivers/nvme/host/era.js'
 import type { nvme_ctrl } from '../drivers/nvme/host/nvme.js'
-import { nvme_ns_identify, nvme_sysfs_delete, nvme_sysfs_show } from '../drivers/nvme/host/sysfs.js'
+import {
+  nvme_ns_identify,
+  nvme_sysfs_delete,
+  nvme_sysfs_show,
+  nvme_sysfs_show_state,
+} from '../drivers/nvme/host/sysfs.js'
 import { io_submit_wait } from '../fs/aio.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
 import { blkdev_close, blkdev_open } from '../fs/block_dev-open.js'
@@ -157,8 +162,8 @@ function machineOf(s: FabricScenario): MachineConfig {
   }
 }
 
-/** What is lost has been connected for a while. */
-const SETTLED_MS = 4000
+/** What is lost has been connected for a while; the timers of its requests run out soon. */
+const SETTLED_MS = 4900
 
 /** Stories in which a controller is tried again soon. */
 const LOSSES: readonly (Story | null)[] = [
@@ -307,6 +312,9 @@ async function play(
     await rest(machine, 2e9)
   } else await runTask(machine, 'io1', cpu, () => acts.act())
   await rest(machine, s.op === null ? 300e6 : 40e6)
+  const looks = s.story === 'reset' ? 2 : s.story === 'remoteport-lost' ? 1 : 0
+  for (let n = 0; n < looks; n++)
+    await runTask(machine, 'cat', cpu, () => told(() => void nvme_sysfs_show_state(acts.ctrl)))
 }
 
 /** What a task does that need not sleep. */

@@ -1,7 +1,7 @@
 // Traces of NVMe over fabrics against recordings of a real 4.19 kernel (test/golden/fabrics), by compare-trace.mjs.
 //
-// Goals are order 0.90, events 0.85, coverage 0.80. What is below stands in LOWER with what is reached: in the recorded guest
-// works run while their submitter does (batchr), and soft RoCE's own works and timers interleave with ours.
+// Goals are order 0.90, events 0.85, coverage 0.80. What is below stands in LOWER with what is reached: which timers of
+// requests run out before the first try to reconnect depends on how long before the loss the last I/O was.
 //
 // NVMe/TCP is not in 4.19. Its functions are 5.10's here, on 4.19's core and block layer, and are held against recordings of
 // 5.10 and 6.1 (test/golden/tcp) for what they have in common: the kernels between have changed much else.
@@ -28,12 +28,7 @@ interface Figures {
 const GOAL: Figures = { coverage: 0.8, order: 0.9, events: 0.85 }
 
 const LOWER: Readonly<Record<string, Partial<Figures>>> = {
-  'nvmefc-batchr': { order: 0.83, events: 0.71 },
-  'nvmefc-remoteport-lost': { order: 0.86, events: 0.63 },
-  'nvmeloop-batchr': { order: 0.89, events: 0.75 },
-  'nvmerdma-disconnect': { order: 0.89, events: 0.78 },
-  'nvmerdma-reset': { order: 0.85 },
-  'nvmerdma-target-lost-reconnect': { order: 0.88 },
+  'nvmefc-remoteport-lost': { order: 0.89, events: 0.81 },
 }
 
 /** Against other kernels: what is reached. */

@@ -52,7 +52,7 @@ export function nvme_rdma_cm_handler(
       called(k, 'rdma_connect', () => queue.cm_id.rdma_connect(cm_request(queue)))
       break
     case 'ESTABLISHED':
-      for (let n = 0; n <= queue.size; n++) nvme_rdma_post_recv(queue)
+      for (let n = 0; n < queue.size; n++) nvme_rdma_post_recv(queue)
       connected(queue, 0)
       break
     case 'REJECTED':

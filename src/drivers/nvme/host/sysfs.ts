@@ -25,7 +25,13 @@ export function nvme_sysfs_show(ctrl: nvme_ctrl): void {
   const t = enter(k, 'nvme_sysfs_show_address')
   ctrl.ops.get_address?.(ctrl)
   leave(k, t)
-  trace_call(k, 'nvme_sysfs_show_state')
+  nvme_sysfs_show_state(ctrl)
+}
+
+/** The file `state` is read. */
+export function nvme_sysfs_show_state({ k, state }: nvme_ctrl): string {
+  const t = enter(k, 'nvme_sysfs_show_state')
+  return leave(k, t, state.toLowerCase())
 }
 
 /** A program asks a disk who it is, once it knows its number; `data` is the address of 4096 bytes. */
