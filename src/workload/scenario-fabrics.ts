@@ -313,7 +313,7 @@ async function play(
   } else await runTask(machine, 'io1', cpu, () => acts.act())
   await rest(machine, s.op === null ? 300e6 : 40e6)
   const looks = s.story === 'reset' ? 2 : s.story === 'remoteport-lost' ? 1 : 0
-  for (let n = 0; n < looks; n++)
+  for (let n = 0; n < looks && stage.nvme.ctrls.length > 0; n++)
     await runTask(machine, 'cat', cpu, () => told(() => void nvme_sysfs_show_state(acts.ctrl)))
 }
 

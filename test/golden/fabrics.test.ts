@@ -28,7 +28,8 @@ interface Figures {
 const GOAL: Figures = { coverage: 0.8, order: 0.9, events: 0.85 }
 
 const LOWER: Readonly<Record<string, Partial<Figures>>> = {
-  'nvmefc-remoteport-lost': { order: 0.89, events: 0.81 },
+  'nvmefc-batchr': { order: 0.84, events: 0.71 },
+  'nvmefc-remoteport-lost': { events: 0.81 },
 }
 
 /** Against other kernels: what is reached. */
