@@ -11,6 +11,10 @@ it(`${SEEDS} seeds: every I/O ends once, data are whole, nothing is left`, async
   expect(ios).toBeGreaterThan(SEEDS * 10)
 }, 120_000)
 
+it('seed 2004: Linux 4.9 has no command to wait for when a reset is over, and so no time in which it cannot be reset', async () => {
+  expect((await simulateNvme(2004)).ios).toBeGreaterThan(0)
+})
+
 it('seed 1026: a reset is asked for while the last one enables events, whose command is lost', async () => {
   expect((await simulateNvme(1026)).ios).toBeGreaterThan(0)
 })

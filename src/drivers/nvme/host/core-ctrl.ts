@@ -207,6 +207,7 @@ export function nvme_alloc_ctrl(
     opts: null,
     aen_result: 0,
     events: { changed_ns: false },
+    stops: 0,
     effects: null,
     id: null,
     memory: null,
@@ -255,10 +256,12 @@ export function* nvme_start_ctrl(ctrl: nvme_ctrl): Sleep<void> {
   if (ctrl.kato) nvme_start_keep_alive(ctrl)
   if (ctrl.queue_count > 1) {
     nvme_queue_scan(ctrl)
-    yield* nvme_enable_aen(ctrl)
+    const { stops } = ctrl
+    // Linux asks for notices since it reads the list of changed namespaces (4.18).
+    if (nvme.era.reads_changed_ns) yield* nvme_enable_aen(ctrl)
     queue_work(nvme.nvme_wq, ctrl.async_event_work)
-    // Another reset was asked for meanwhile and its disable has taken the queues: Linux 4.19 opens them, and I/O fails.
-    if (ctrl.state !== 'RESETTING') nvme_start_queues(ctrl)
+    // Who stopped the queues meanwhile has disabled the controller, and resets it: Linux 4.19 opens them, and I/O fails.
+    if (ctrl.stops === stops) nvme_start_queues(ctrl)
   }
   leave(k, t)
 }
@@ -384,6 +387,7 @@ export function nvme_kill_queues(ctrl: nvme_ctrl): void {
 
 export function nvme_stop_queues(ctrl: nvme_ctrl): void {
   const t = enter(ctrl.k, 'nvme_stop_queues')
+  ctrl.stops++
   for (const ns of ctrl.namespaces) blk_mq_quiesce_queue(ns.queue)
   leave(ctrl.k, t)
 }

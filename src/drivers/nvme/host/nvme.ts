@@ -274,6 +274,8 @@ export interface nvme_ctrl extends nvme_ctrl_facts {
   aen_result: number
   /** Notices that scan and event works act on. */
   events: { changed_ns: boolean }
+  /** How often the queues were stopped. */
+  stops: number
   /** Commands that came out of the effects log; 256 admin and 256 I/O dwords; null = no log. */
   effects: Uint32Array | null
   /** The last Identify Controller data. */
