@@ -187,7 +187,9 @@ export function event_first(evq: u32): u32 {
 function first_far(evq: u32): u32 {
   const count = load<u32>(evq, EVQ_FAR)
   const heap = events_of(evq, EVQ_FAR)
-  if (!load<u32>(evq, EVQ_TAKEN)) return count ? heap : 0
+  const taken = load<u32>(evq, EVQ_TAKEN)
+  // It stands at the top, unless something earlier was set since.
+  if (!taken || load<u32>(taken) != 1) return count ? heap : 0
   return count > 1 ? heap + smallest_child(heap, 1, count) * EV_SIZE : 0
 }
 
