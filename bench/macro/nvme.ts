@@ -6,13 +6,55 @@
 import { nvme_reset_ctrl } from '../../src/drivers/nvme/host/core-state.js'
 import { blkdev_read_iter } from '../../src/fs/block_dev.js'
 import type { Sleep } from '../../src/kernel/core.js'
-import { Probed } from '../../test/unit/nvme/probed.js'
+import type { nvme_ctrl } from '../../src/drivers/nvme/host/nvme.js'
+import type { nvme_dev } from '../../src/drivers/nvme/host/pci-queue.js'
+import type { Machine } from '../../src/machine/booted.js'
+import { hostKernelBytes } from '../../src/machine/host-kernel.js'
+import { bootMachine } from '../../src/machine/machine.js'
+import { parseDevices } from '../../src/machine/spec-parse.js'
+import { builtOnly, diskConfig } from '../../src/workload/machine-config.js'
 import { atMost, type Cell, type Measured, type Size } from '../cell.js'
 
 const QUEUES: Readonly<Record<Size, number>> = { small: 4, large: 64 }
 const READS: Readonly<Record<Size, number>> = { small: 20, large: 2000 }
 /** Longer than anything here takes, in ms of virtual time. */
 const LONG_MS = 120_000
+
+const HEAP = 2 ** 22
+
+/** A machine with a controller that its driver has to find; `manual`: only when the driver is loaded. */
+function boot(cpus: number, device: string, manual: boolean): Machine {
+  const [spec] = parseDevices([device])
+  const controller = { config: {}, slots: 4 }
+  return bootMachine({
+    clock: 'virtual',
+    cpus,
+    hz: 250,
+    seed: 1,
+    lat: 'none',
+    stages: false,
+    trace: false,
+    memBytes: 2 ** 26,
+    disks: [{ ...diskConfig(builtOnly(spec!), 'virtual', 0, cpus), controller }],
+    extraBytes: hostKernelBytes(cpus, cpus, HEAP) + 2 ** 20 + cpus * 2 ** 16,
+    jobs: 1,
+    kernel: { timer: 'exact', heapBytes: HEAP, manual },
+  })
+}
+
+/** Lets time pass until `done`, for LONG_MS at most; looks more and more seldom. */
+async function until(machine: Machine, done: () => boolean): Promise<void> {
+  const end = machine.now() + LONG_MS * 1e6
+  for (let step = 0.5e6; machine.now() < end && !done(); step = Math.min(step * 1.2, 1e9))
+    await machine.run(Math.min(end, machine.now() + step))
+}
+
+/** The driver's controller; it must be there. */
+function ctrlOf(machine: Machine): nvme_ctrl {
+  const ctrl = machine.host!.nvme!.ctrl(0)
+  if (ctrl === null) throw new Error('the driver has no controller')
+  return ctrl
+}
 
 /** ms of the host's time for what is done. */
 async function timed(act: () => Promise<void>): Promise<Measured> {
@@ -25,39 +67,46 @@ async function timed(act: () => Promise<void>): Promise<Measured> {
 async function probe(size: Size): Promise<Measured> {
   const cpus = QUEUES[size]
   const device = `nvme,size=64M,depth=64,queues=${cpus},model=fixed`
-  const p = new Probed({ cpus, device, manual: true, extraBytes: cpus * 2 ** 16 })
-  await p.machine.start()
+  const machine = boot(cpus, device, true)
+  const nvme = machine.host!.nvme!
+  await machine.start()
   const measured = await timed(async () => {
-    p.nvme.load()
-    await p.run(LONG_MS, () => p.nvme.ctrl(0)?.state === 'LIVE')
+    nvme.load()
+    await until(machine, () => nvme.ctrl(0)?.state === 'LIVE')
   })
-  if (p.ctrl.state !== 'LIVE' || p.dev.online_queues !== cpus + 1)
-    throw new Error(`${p.ctrl.state} with ${p.dev.online_queues - 1} of ${cpus} queues`)
+  const ctrl = ctrlOf(machine)
+  const queues = (ctrl.priv as nvme_dev).online_queues - 1
+  if (ctrl.state !== 'LIVE' || queues !== cpus)
+    throw new Error(`${ctrl.state} with ${queues} of ${cpus} queues`)
   return measured
 }
 
 async function reset(size: Size): Promise<Measured> {
-  const p = new Probed({ cpus: 4 })
-  await p.settle()
+  const machine = boot(4, 'nvme,size=64M,depth=64,model=fixed', false)
+  const { nvme, k } = machine.host!
+  const data = machine.alloc(4096, 4096)
+  await until(machine, () => nvme!.settled)
   let [ended, failed] = [0, 0]
   const reads = READS[size]
+  const { queue } = ctrlOf(machine).namespaces[0]!
   const reader = (task: number): (() => Sleep<void>) =>
     function* () {
       for (let n = 0; n < reads / 4; n++) {
-        const status = yield* blkdev_read_iter(p.io((task * 97 + n) % 1024))
+        const pos = ((task * 97 + n) % 1024) * 4096
+        const status = yield* blkdev_read_iter({ q: queue, write: false, pos, bytes: 4096, data })
         ended++
         if (status !== 0) failed++
       }
     }
-  for (let task = 0; task < 4; task++) p.k.spawn(`r${task}`, reader(task), [task])
-  await p.run(LONG_MS, () => ended > reads / 10)
+  for (let task = 0; task < 4; task++) k.spawn(`r${task}`, reader(task), [task])
+  await until(machine, () => ended > reads / 10)
   const measured = await timed(async () => {
-    if (nvme_reset_ctrl(p.ctrl) !== 0) throw new Error('the reset was refused')
-    await p.run(LONG_MS, () => p.nvme.settled)
+    if (nvme_reset_ctrl(ctrlOf(machine)) !== 0) throw new Error('the reset was refused')
+    await until(machine, () => nvme!.settled)
   })
-  await p.run(LONG_MS, () => ended === reads)
+  await until(machine, () => ended === reads)
   if (ended !== reads || failed > 0) throw new Error(`${ended} of ${reads} reads, ${failed} failed`)
-  const { problems } = p.machine.books()
+  const { problems } = machine.books()
   if (problems.length > 0) throw new Error(problems.join('; '))
   return measured
 }

@@ -54,7 +54,11 @@ export class RunDumps {
     this.#machine = machine
     this.#plan = plan
     this.#show = show
-    sampleStats(machine)
+  }
+
+  /** The jobs begin now: nothing was in flight before. */
+  begin(): void {
+    sampleStats(this.#machine)
   }
 
   /** What the executor calls: each dump at its time, and the look at what is in flight, once a jiffy. */

@@ -174,6 +174,7 @@ class Run {
     const interrupt = (): void => this.#executor.interrupt()
     try {
       await this.#machine.start({ handlers: hostHandlers(this.#executor.serveHere) })
+      this.#dumps?.begin()
       this.#announce()
       if (signal?.aborted) interrupt()
       signal?.addEventListener('abort', interrupt)

@@ -251,6 +251,8 @@ function targetCase(random: Prng, remember: (input: string) => void): void {
       sock.hangUp()
       virtual.settle()
     }
+  // A queue goes when a grace period is over.
+  virtual.pass(0.02)
   check(virtual.port.queues.size === 0, 'a queue is left')
   check(virtual.subsys.ctrls.length === 0, 'a controller is left')
   check(virtual.pool.used === 0, `${virtual.pool.used} bytes are held`)
