@@ -384,9 +384,16 @@ describe('concurrency management', () => {
     // A second worker met the held work, handed it to the first, and went on.
     expect(other).toBe(1)
     expect(held.began).toBe(1)
+    // It waits for the work while that still runs, or it would find nothing to wait for.
+    let waited = false
+    v.k.spawn('flush', function* () {
+      waited = yield* flush_work(held.work)
+    })
+    v.k.runReady()
     held.release()
     held.release()
     v.run(() => flush_work(held.work))
+    expect(waited).toBe(true)
     expect(held.ended).toBe(2)
   })
 })
