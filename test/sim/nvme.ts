@@ -9,7 +9,8 @@ import type { FaultRule } from '../../src/device/nvme/faults.js'
 import { nvme_reset_ctrl } from '../../src/drivers/nvme/host/core-state.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter } from '../../src/fs/block_dev.js'
 import type { Sleep } from '../../src/kernel/core.js'
-import { pci_stop_and_remove_bus_device } from '../../src/kernel/pci.js'
+import { NVME_CSTS_RDY, NVME_REG_CSTS } from '../../src/drivers/nvme/host/nvme.js'
+import { pci_stop_and_remove_bus_device, readl } from '../../src/kernel/pci.js'
 import { msleep } from '../../src/kernel/timer-sleep.js'
 import { Probed } from '../unit/nvme/probed.js'
 import type { SimFacts } from './simulate.js'
@@ -183,8 +184,17 @@ async function run(seed: number): Promise<SimFacts> {
   const workers = (): boolean => [...p.k.tasks].some(task => /^w\d$/.test(task.name))
   await p.run(600_000, () => !workers() && p.nvme.settled)
   assert.equal(workers(), false, 'tasks wait for ever')
+  if (powers && !removes) await notice(p)
   await check(s, removes)
   return { ios: s.ended, virtualNs: p.machine.now() }
+}
+
+/** The power went when no I/O was left whose timeout would tell the driver: somebody resets the controller. */
+async function notice(p: Probed): Promise<void> {
+  const ctrl = p.nvme.ctrl(0)
+  if (ctrl?.state !== 'LIVE' || readl(p.dev.pdev, NVME_REG_CSTS) & NVME_CSTS_RDY) return
+  nvme_reset_ctrl(ctrl)
+  await p.run(600_000, () => p.nvme.settled)
 }
 
 async function check({ p, ...s }: Story, removes: boolean): Promise<void> {
@@ -192,7 +202,9 @@ async function check({ p, ...s }: Story, removes: boolean): Promise<void> {
   assert.equal(s.ended, s.begun, 'I/Os ended')
   assert.equal(s.wrong, 0, 'blocks with wrong data')
   if (!removes) assert.match(p.nvme.ctrl(0)?.state ?? 'gone', /LIVE|gone/, log)
-  if (!removes && p.nvme.ctrl(0)) assert.equal(s.failed, 0, log)
+  // A scan whose Identify a reset cuts off drops the namespace with what waits for it, as 4.19 does.
+  const dropped = log.includes('Identify namespace failed')
+  if (!removes && !dropped && p.nvme.ctrl(0)) assert.equal(s.failed, 0, log)
   await p.run(100)
   assert.deepEqual(p.machine.books().problems, [])
   if (p.nvme.ctrl(0) === null) assert.equal(p.machine.host!.blk.mem.used, 0)
