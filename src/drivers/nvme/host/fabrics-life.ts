@@ -13,7 +13,12 @@ import {
   work_struct as work,
   type workqueue_struct,
 } from '../../../kernel/workqueue-structs.js'
-import { nvme_alloc_ctrl, nvme_delete_ctrl_work_of, nvme_kill_queues } from './core-ctrl.js'
+import {
+  nvme_alloc_ctrl,
+  nvme_delete_ctrl_work_of,
+  nvme_kill_queues,
+  nvme_start_queues,
+} from './core-ctrl.js'
 import { nvme_remove_namespaces } from './core-scan.js'
 import type { nvmf_ctrl_options } from './fabrics-options.js'
 import type { nvmf_module } from './fabrics.js'
@@ -159,15 +164,21 @@ export class nvmf_life {
     )
     INIT_WORK(this.err_work, named(names.error_recovery_work, steps.error_recovery_work))
     INIT_WORK(this.ctrl.reset_work, named(names.reset_ctrl_work, steps.reset_ctrl_work))
-    INIT_WORK(
-      this.ctrl.delete_work,
-      nvme_delete_ctrl_work_of(one => nvme_remove_namespaces(one, nvme_kill_queues)),
-    )
+    INIT_WORK(this.ctrl.delete_work, nvme_delete_ctrl_work_of(remove_namespaces))
     this.ctrl.queue_count = opts.nr_io_queues + 1
     this.ctrl.sqsize = opts.queue_size - 1
     this.ctrl.kato = opts.kato
     this.ctrl.opts = opts
   }
+}
+
+/**
+ * A reset that a deletion cut off, or whose attempts to connect all failed, has left the queues stopped. 4.19 then waits for
+ * their requests for ever; here, as in later kernels, they start again, and fail since the controller is being deleted.
+ */
+function* remove_namespaces(ctrl: nvme_ctrl): Sleep<void> {
+  if (ctrl.namespaces.some(ns => ns.queue.quiesced)) nvme_start_queues(ctrl)
+  yield* nvme_remove_namespaces(ctrl, nvme_kill_queues)
 }
 
 /** A work's function under the name that Linux has for it in this transport: traces show it. */
