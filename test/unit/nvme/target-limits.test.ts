@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { put16, put32 } from '../../../src/drivers/nvme/bytes.js'
 import { crc32c } from '../../../src/drivers/nvme/crc32c.js'
 import {
+  NVME_DISC_SUBSYS_NAME,
   connect_command,
   connect_data,
   property_set,
@@ -24,9 +25,9 @@ function capsule(cmd: Uint8Array, data: Uint8Array = NONE): Uint8Array {
   return out
 }
 
-function connect(qid: number, cntlid: number, kato = 15000): Uint8Array {
+function connect(qid: number, cntlid: number, kato = 15000, subnqn = VNQN): Uint8Array {
   const cmd = connect_command({ qid, sqsize: 31, kato })
-  const data = connect_data(new Uint8Array(16), cntlid, VNQN, 'nqn.test')
+  const data = connect_data(new Uint8Array(16), cntlid, subnqn, 'nqn.test')
   set_sgl(cmd, 1, data.length)
   return capsule(cmd, data)
 }
@@ -215,6 +216,53 @@ describe('keep-alive', () => {
     rig.virtual.pass(1000)
     expect(rig.admin.released).toBe(false)
   })
+
+  it('a discovery controller that asked for none has 120 s', () => {
+    const virtual = new VirtualTarget({ tbkas: false })
+    const { sock } = virtual.accept()
+    sock.bring(ICREQ)
+    sock.bring(connect(0, 0xffff, 0, NVME_DISC_SUBSYS_NAME))
+    virtual.pass(119)
+    expect(sock.released).toBe(false)
+    virtual.pass(2)
+    expect(sock.released).toBe(true)
+  })
+
+  it.each([
+    [1, 1],
+    [4999, 5],
+    [15_001, 16],
+  ])('%i ms are %i s', (kato, seconds) => {
+    const rig = new Rig({ tbkas: false }, kato)
+    expect(rig.virtual.subsys.ctrls[0]!.kato).toBe(seconds)
+    rig.virtual.pass(seconds - 0.1)
+    expect(rig.admin.released).toBe(false)
+    rig.virtual.pass(1.2)
+    expect(rig.admin.released).toBe(true)
+  })
+})
+
+describe('nvme-fabrics 4.3: controller identifiers', () => {
+  it('are 1 to FFEFh, the lowest that is free; then Connect gets 181', () => {
+    const virtual = new VirtualTarget()
+    const { cntlids } = virtual.target
+    const attempt = (): { status: number; cntlid: number; sock: ListSocket } => {
+      const { sock } = virtual.accept()
+      sock.bring(ICREQ)
+      sock.bring(connect(0, 0xffff))
+      virtual.settle()
+      const rsp = sock.take().subarray(128 + 8)
+      return { status: rsp.readUInt16LE(14) >> 1, cntlid: rsp.readUInt32LE(0), sock }
+    }
+    expect(attempt()).toMatchObject({ status: 0, cntlid: 1 })
+    for (let id = 2; id < 0xffef; id++) cntlids.add(id)
+    const last = attempt()
+    expect(last).toMatchObject({ status: 0, cntlid: 0xffef })
+    expect(attempt()).toMatchObject({ status: 0x4181, cntlid: 0 })
+    last.sock.hangUp()
+    virtual.pass(0.1)
+    expect(attempt()).toMatchObject({ status: 0, cntlid: 0xffef })
+  })
 })
 
 describe('events', () => {
@@ -245,6 +293,15 @@ describe('events', () => {
     nvmet_ns_changed(rig.virtual.subsys, 1)
     rig.virtual.settle()
     expect(rig.admin.take().readUInt32LE(8)).toBe(0x040002)
+    // a host that retains the event gets no other
+    rig.admin.bring(command(0x0c, 29))
+    put32(log, 40, 4 | 0x8000 | (1023 << 16))
+    rig.admin.bring(capsule(log))
+    rig.virtual.settle()
+    expect(rig.admin.take().readUInt32LE(24)).toBe(1)
+    nvmet_ns_changed(rig.virtual.subsys, 1)
+    rig.virtual.settle()
+    expect(rig.admin.take().length).toBe(0)
   })
 })
 

@@ -78,6 +78,8 @@ import { NVMET_ASYNC_EVENTS, type nvmet_ctrl, type nvmet_ns, type nvmet_req } fr
 const DNR = NVME_SC_DNR
 const HOST_ID_BYTES = 16
 const ALL_NAMESPACES = 0xffffffff
+/** Bit 15 of dword 10 of Get Log Page. */
+const RETAIN_ASYNC_EVENT = 0x80
 
 /** The first commands of 1.3: both sides are counted in units of 1000 * 512 bytes, rounded up. */
 const SMART_UNIT = 512_000
@@ -142,12 +144,13 @@ function effects_log(): Uint8Array {
   return log
 }
 
-function changed_ns_log(ctrl: nvmet_ctrl): Uint8Array {
+/** `rae`: the event stays masked, so that no other is sent for what changes from now on. */
+function changed_ns_log(ctrl: nvmet_ctrl, rae: boolean): Uint8Array {
   const log = new Uint8Array(4096)
   if (ctrl.changed_ns === null) put32(log, 0, ALL_NAMESPACES)
   else for (const [i, nsid] of ctrl.changed_ns.entries()) put32(log, 4 * i, nsid)
   ctrl.changed_ns = []
-  ctrl.aen_masked &= ~NVME_AEN_CFG_NS_ATTR
+  if (!rae) ctrl.aen_masked &= ~NVME_AEN_CFG_NS_ATTR
   return log
 }
 
@@ -161,7 +164,7 @@ function log_page(req: nvmet_req): Uint8Array | number {
     case NVME_LOG_FW_SLOT:
       return new Uint8Array(512)
     case NVME_LOG_CHANGED_NS:
-      return changed_ns_log(ctrl)
+      return changed_ns_log(ctrl, (req.cmd[CMD_CDW10 + 1]! & RETAIN_ASYNC_EVENT) !== 0)
     case NVME_LOG_CMD_EFFECTS:
       return effects_log()
     default:
@@ -348,7 +351,8 @@ export function get_feature(req: nvmet_req): number {
 function nvmet_execute_get_features(req: nvmet_req): undefined {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_get_features')
-  // Hosts bring a buffer for features that have no data as well.
+  // Hosts bring a buffer for features that have no data as well: it comes back empty, not as somebody left it.
+  nvmet_zero_sgl(req, 0, req.transfer_len)
   nvmet_req_complete(req, get_feature(req))
   leave(k, t)
   return undefined
@@ -359,8 +363,10 @@ function nvmet_execute_get_features(req: nvmet_req): undefined {
 function nvmet_execute_abort(req: nvmet_req): undefined {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_abort')
-  nvmet_set_result(req, 1)
-  nvmet_req_complete(req, 0)
+  if (nvmet_check_data_len(req)) {
+    nvmet_set_result(req, 1)
+    nvmet_req_complete(req, 0)
+  }
   leave(k, t)
   return undefined
 }
@@ -369,6 +375,7 @@ export function nvmet_execute_async_event(req: nvmet_req): undefined {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_async_event')
   const ctrl = req.sq.ctrl!
+  if (!nvmet_check_data_len(req)) return leave(k, t, undefined)
   if (ctrl.async_event_cmds.length >= NVMET_ASYNC_EVENTS)
     nvmet_req_complete(req, NVME_SC_ASYNC_LIMIT | DNR)
   else {
@@ -382,8 +389,10 @@ export function nvmet_execute_async_event(req: nvmet_req): undefined {
 export function nvmet_execute_keep_alive(req: nvmet_req): undefined {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_keep_alive')
-  nvmet_restart_keep_alive(req.sq.ctrl!)
-  nvmet_req_complete(req, 0)
+  if (nvmet_check_data_len(req)) {
+    nvmet_restart_keep_alive(req.sq.ctrl!)
+    nvmet_req_complete(req, 0)
+  }
   leave(k, t)
   return undefined
 }

@@ -19,6 +19,10 @@ import {
   NVME_LOG_DISC,
   NVME_NQN_DISC,
   NVME_NQN_NVME,
+  NVME_FEAT_ASYNC_EVENT,
+  NVME_FEAT_KATO,
+  NVMF_ADDR_FAMILY_IP4,
+  NVMF_ADDR_FAMILY_IP6,
   NVMF_NQN_FIELD_LEN,
   NVMF_TRADDR_SIZE,
   NVMF_TRSVCID_SIZE,
@@ -54,6 +58,11 @@ const SPACE = 0x20
 /** TREQ: SQ flow control may be disabled; secure channel unspecified. */
 const TREQ_DISABLE_SQFLOW = 4
 
+/** A port of both families shows each connection the address that it came to. */
+function adrfam_of({ adrfam }: nvmet_port, traddr: string): number {
+  return adrfam === NVMF_ADDR_FAMILY_IP6 && !traddr.includes(':') ? NVMF_ADDR_FAMILY_IP4 : adrfam
+}
+
 function put_entry(
   log: Uint8Array,
   at: number,
@@ -62,7 +71,7 @@ function put_entry(
   traddr: string,
 ): void {
   log[at] = port.trtype
-  log[at + 1] = port.adrfam
+  log[at + 1] = adrfam_of(port, traddr)
   log[at + 2] = subsys.type === NVME_NQN_DISC ? NVME_NQN_DISC : NVME_NQN_NVME
   log[at + 3] = TREQ_DISABLE_SQFLOW
   put16(log, at + 4, port.portid)
@@ -114,9 +123,13 @@ function plan(req: nvmet_req, execute: nvmet_req['execute'], data_len = 0): numb
   return 0
 }
 
+/** A discovery controller has two features: keep-alive, and which events are sent. */
 function answer(status: (req: nvmet_req) => number): nvmet_req['execute'] {
   return req => {
-    nvmet_req_complete(req, status(req))
+    const fid = req.cmd[CMD_CDW10]
+    const there = fid === NVME_FEAT_KATO || fid === NVME_FEAT_ASYNC_EVENT
+    if (nvmet_check_data_len(req))
+      nvmet_req_complete(req, there ? status(req) : NVME_SC_INVALID_FIELD | DNR)
     return undefined
   }
 }

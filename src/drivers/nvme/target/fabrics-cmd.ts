@@ -77,6 +77,7 @@ export const NVMET_VS = 0x10300
 function nvmet_execute_prop_set(req: nvmet_req): undefined {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_prop_set')
+  if (!nvmet_check_data_len(req)) return leave(k, t, undefined)
   const narrow = (req.cmd[PROP_ATTRIB]! & 1) === 0
   let status = NVME_SC_INVALID_FIELD | DNR
   if (narrow && get32(req.cmd, PROP_OFFSET) === NVME_REG_CC) {
@@ -99,6 +100,7 @@ function property(ctrl: nvmet_ctrl, offset: number, wide: boolean): bigint | nul
 function nvmet_execute_prop_get(req: nvmet_req): undefined {
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_execute_prop_get')
+  if (!nvmet_check_data_len(req)) return leave(k, t, undefined)
   const wide = (req.cmd[PROP_ATTRIB]! & 1) !== 0
   const value = property(req.sq.ctrl!, get32(req.cmd, PROP_OFFSET), wide)
   if (value !== null) putBig64(req.rsp, 0, value)

@@ -192,6 +192,7 @@ function nvmet_bdev_execute_rw(req: nvmet_req): Sleep<void> | undefined {
 // ---------------------------------------------------------------- flush
 
 function* nvmet_bdev_execute_flush(req: nvmet_req): Sleep<void> {
+  if (!nvmet_check_data_len(req)) return
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_bdev_execute_flush')
   const { persist } = req.ns!
@@ -267,6 +268,7 @@ function nvmet_bdev_execute_dsm(req: nvmet_req): Sleep<void> | undefined {
 }
 
 function nvmet_bdev_execute_write_zeroes(req: nvmet_req): Sleep<void> | undefined {
+  if (!nvmet_check_data_len(req)) return undefined
   const { k } = req_target(req).blk
   const t = enter(k, 'nvmet_bdev_execute_write_zeroes')
   const place = extent(req)
