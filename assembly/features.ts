@@ -12,7 +12,7 @@
 // job.ts says when; nothing here issues or ends an I/O.
 
 import {
-  BIO_DISK, DDIR_TRIM, FL_REGION, FW_COUNT, FW_WEIGHT, IOUF_POLLED, IOU_ACTIVE, IOU_DDIR, IOU_FLAGS, IOU_ISSUE_NS,
+  BIO_DISK, BIO_OPF, CTX_HCTX_POLL, DDIR_TRIM, FL_REGION, FW_COUNT, FW_WEIGHT, IOUF_POLLED, IOU_ACTIVE, IOU_DDIR, IOU_FLAGS, IOU_ISSUE_NS,
   IOU_LEN, IOU_NEXT, IOU_OFFSET, IOU_PRIO_SHIFT, IOU_SIZE, IOU_START_NS, IOU_STATE, JG_NEXT_DDIR,
   JG_NEXT_DISK, JG_NEXT_FILE, JG_NEXT_LEN, JG_NEXT_OFFSET, JG_RNG_MIX, JOB_ENDED, JOB_FLOW,
   JOB_FLOW_IN, JOB_FLOW_N, JOB_FLOW_WEIGHT, JOB_GEN, JOB_HELD, JOB_IGNORE, JOB_IGNORED,
@@ -20,9 +20,10 @@ import {
   JOB_REPLAY, JOB_REPLAY_AT, JOB_REPLAY_MORE, JOB_REPLAY_N, JOB_REPLAY_NS, JOB_TRIM_BATCH,
   JOB_TRIM_CAP, JOB_TRIM_EVERY, JOB_TRIM_HEAD, JOB_TRIM_LEFT, JOB_TRIM_LIST, JOB_TRIM_SEEN,
   JOB_TRIM_SHARE, JOB_TRIM_TAIL, JOB_WAKE_NS, LAT_EVERY, PR_BYTES, PR_KINDS, PR_SHARE, PR_SIZE,
-  PR_STAT, RP_DDIR, RP_FILE, RP_GAP_NS, RP_LEN, RP_OFFSET, RP_SIZE, VP_FILE, VP_LEN, VP_NUMBER,
+  PR_STAT, Q_CTXS, RP_DDIR, RP_FILE, RP_GAP_NS, RP_LEN, RP_OFFSET, RP_SIZE, VP_FILE, VP_LEN, VP_NUMBER,
   VP_OFFSET, VP_SIZE,
 } from './layout'
+import { REQ_HIPRI, REQ_OP_MASK, REQ_OP_WRITE } from './nvme'
 import { lat_record, lat_reset } from './hist'
 import { region_at } from './offset'
 import { prng_below, prng_next } from './prng'
@@ -114,6 +115,10 @@ export function draw_polling(job: u32, iou: u32): void {
   if (!all && prng_below(job + JOB_GEN + JG_RNG_MIX, 100) >= load<u32>(job, JOB_POLL_PCT)) return
   store<u32>(iou, load<u32>(iou, IOU_FLAGS) | IOUF_POLLED, IOU_FLAGS)
   store<u32>(job, load<u32>(job, JOB_POLLING) + 1, JOB_POLLING)
+  // A disk with queues for that gets it there.
+  const ctx = load<u32>(load<u32>(iou, BIO_DISK), Q_CTXS)
+  const data = (load<u32>(iou, BIO_OPF) & REQ_OP_MASK) <= <u32>REQ_OP_WRITE
+  if (data && load<u32>(ctx, CTX_HCTX_POLL)) store<u32>(iou, load<u32>(iou, BIO_OPF) | REQ_HIPRI, BIO_OPF)
 }
 
 // ---------------------------------------------------------------- flow

@@ -11,7 +11,7 @@ export {
 } from './request'
 export {
   bio_unsplit, blk_finish_plug, blk_mq_insert_dispatch_head, blk_mq_request_bypass_insert, blk_mq_slow_insert, blk_mq_take_waiting, blk_mq_try_issue_directly,
-  __blk_mq_insert_req_list, blk_flush_plug_list, blk_schedule_flush_plug, blk_mq_insert_requests, blk_mq_update_dispatch_busy, blk_start_plug, blk_try_merge, queue_rq, submit_bio_one as submit_bio, submit_bio_again,
+  __blk_mq_insert_req_list, blk_flush_plug_list, blk_mq_map_queue, blk_schedule_flush_plug, blk_mq_insert_requests, blk_mq_update_dispatch_busy, blk_start_plug, blk_try_merge, queue_rq, submit_bio_one as submit_bio, submit_bio_again,
 } from './submit'
 export { null_cmd_cancel, null_cmd_timers, null_complete_request, null_deadline } from './null_blk'
 export { dev_run_sq } from './device'

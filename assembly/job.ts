@@ -10,7 +10,7 @@
 
 import {
   BIO_DATA, BIO_DISK, BIO_FLAGS, BIO_REMAINING, BIO_END_IO, BIO_OPF, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CPU_CLOCK, CPU_INDEX,
-  CPU_LAT, CPU_NOW, CPU_SEQ, CPU_SLOW, CPU_SUBMITTED, CPU_SWITCHES, FL_Q, HB_FILE_IO, CLOCK_VIRTUAL, CTX_HCTX, CTX_SIZE, DDIR_READ, DDIR_SYNC,
+  CPU_LAT, CPU_NOW, CPU_SEQ, CPU_SLOW, CPU_SUBMITTED, CPU_SWITCHES, FL_Q, HB_FILE_IO, CLOCK_VIRTUAL, CTX_SIZE, DDIR_READ, DDIR_SYNC,
   DDIR_TRIM, DDIR_WRITE, END_IO_JOB, HC_TAGS, HC_WAIT_INDEX, HOST_CHECK, HOST_FILL, HOST_LOG,
   HOST_NONE, HOST_REPLAY, IOUF_MEASURED, IOUF_NOTED, IOUF_VERIFY, IOU_ACTIVE, IOU_AGAIN, IOU_BUF, IOU_FROZEN, IOU_DDIR, IOU_FILE,
   IOU_FLAGS, IOU_FRESH, IOU_ISSUE_NS, IOU_LEN, IOU_NEXT, IOU_NUMBER, IOU_OFFSET, IOU_START_NS,
@@ -48,7 +48,7 @@ import {
 } from './features'
 import { gen_again, gen_next, gen_restart, region_at } from './offset'
 import { sbitmap_finish_wait, sbitmap_prepare_to_wait, sbq_wait_ptr } from './sbitmap'
-import { SUBMIT_AGAIN, SUBMIT_FROZEN, SUBMIT_NO_BIO, blk_finish_plug, blk_start_plug, submit_bio, submit_bio_again, submit_bio_thawed } from './submit'
+import { SUBMIT_AGAIN, SUBMIT_FROZEN, SUBMIT_NO_BIO, blk_finish_plug, blk_mq_map_queue, blk_start_plug, submit_bio, submit_bio_again, submit_bio_thawed } from './submit'
 import { fill_buffer } from './buffer'
 import { plain_issue } from './plain'
 import { verify_begin, verify_busy, verify_next, verify_note_write, verify_number, verify_write_done } from './readback'
@@ -361,7 +361,7 @@ function count_issue(job: u32, iou: u32): void {
 /** True when the job must wait for a tag; the waiter is queued and one more try was made. */
 function wait_for_tag(cpu: u32, job: u32, iou: u32): bool {
   const q = load<u32>(iou, BIO_DISK)
-  const hctx = load<u32>(load<u32>(q, Q_CTXS) + load<u32>(cpu, CPU_INDEX) * CTX_SIZE, CTX_HCTX)
+  const hctx = blk_mq_map_queue(load<u32>(q, Q_CTXS) + load<u32>(cpu, CPU_INDEX) * CTX_SIZE, load<u32>(iou, BIO_OPF))
   const sbq = load<u32>(hctx, HC_TAGS) + TAGS_BITMAP
   const waiter = load<u32>(job, JOB_WAITER)
   sbitmap_prepare_to_wait(sbq, sbq_wait_ptr(sbq, hctx + HC_WAIT_INDEX), waiter)

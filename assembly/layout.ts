@@ -288,6 +288,9 @@ export const CTX_STAT_IOS = 64 //        4 x u64 S
 export const CTX_STAT_SECTORS = 96 //    4 x u64 S
 export const CTX_STAT_MERGES = 128 //    4 x u64 S
 export const CTX_STAT_TICKS = 160 //     4 x u64 S  ns
+// queue classes (Linux 5.0): hardware queues of reads and of polled I/O; 0 = these go where all else goes
+export const CTX_HCTX_READ = 192 //      u32 I
+export const CTX_HCTX_POLL = 196 //      u32 I
 export const CTX_SIZE = 256
 
 // ---------------------------------------------------------------- blk_mq_hw_ctx

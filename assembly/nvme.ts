@@ -93,6 +93,7 @@ export const REQ_PREFLUSH = 0x40000
 export const REQ_RAHEAD = 0x80000
 export const REQ_BACKGROUND = 0x100000
 export const REQ_NOWAIT = 0x200000
+export const REQ_HIPRI = 0x800000 // Linux 5.0: for a queue that is polled
 
 // ---------------------------------------------------------------- rq_flags
 export const RQF_SORTED = 0x1

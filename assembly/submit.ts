@@ -18,7 +18,7 @@ import {
   BIO_BASED_NULL, BIO_DATA, BIO_DISK, BIO_FLAGS, BIO_NEXT, BIO_OPF, BIO_REMAINING, BIO_SECTOR,
   BIO_SIZE, BIO_STATUS, CPU_INDEX, CPU_NOTAG, CPU_NOW, CPU_PLUG, CPU_PLUG_COUNT, CPU_PLUG_ENDS,
   CPU_PLUG_KEYS, CPU_PLUG_MIXED, CPU_PLUG_RQS, CPU_PLUG_STARTS, CPU_STAGES, CPU_SUBMITTED,
-  CTX_HCTX, CTX_HEAD, CTX_MERGED, CTX_SIZE, CTX_STAT_MERGES, CTX_TAIL, DRIVER_HOST, DRIVER_NVME, FROZEN_DYING, GATE_DISPATCH,
+  CTX_HCTX, CTX_HCTX_POLL, CTX_HCTX_READ, CTX_HEAD, CTX_MERGED, CTX_SIZE, CTX_STAT_MERGES, CTX_TAIL, DRIVER_HOST, DRIVER_NVME, FROZEN_DYING, GATE_DISPATCH,
   GATE_QUIESCED, GATE_SCHED, GATE_STOPPED, HB_BIO_MERGE, HB_INSERT_FLUSH, HB_INSERT_REQUEST,
   HB_INSERT_REQUESTS, HB_LIMIT_DEPTH, HB_MERGE_BIO, HB_PREPARE, HB_QUEUE_RQ, HB_RUN_HW_QUEUE, HC_DISPATCH_BUSY,
   HC_DISPATCH_HEAD, HC_DISPATCH_TAIL, HC_DRIVER, HC_GATE, HC_INDEX, HC_QUEUED, HC_SHARED,
@@ -31,7 +31,7 @@ import {
 import {
   BLK_MQ_REQ_INTERNAL, BLK_QC_T_INTERNAL, BLK_QC_T_NONE, BLK_QC_T_SHIFT, BLK_STS_DEV_RESOURCE,
   BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_RESOURCE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_WC,
-  REQ_FUA, REQ_NOMERGE, REQ_OP_DISCARD, REQ_OP_MASK, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES,
+  REQ_FUA, REQ_HIPRI, REQ_NOMERGE, REQ_OP_DISCARD, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES,
   REQ_PREFLUSH, RQF_ELVPRIV,
 } from './nvme'
 import {
@@ -343,7 +343,7 @@ function blk_mq_flush_plug_list(cpu: u32, from_schedule: bool): void {
     const place = plug_next_mixed(cpu, count)
     const rq = plugged(cpu, place)
     store<u32>(cpu + (place << 2), 0, CPU_PLUG_RQS)
-    if (first && load<u32>(rq, RQ_CTX) != load<u32>(first, RQ_CTX)) {
+    if (first && (load<u32>(rq, RQ_CTX) != load<u32>(first, RQ_CTX) || load<u32>(rq, RQ_HCTX) != load<u32>(first, RQ_HCTX))) {
       queue_event(cpu, EV_block_unplug, load<u32>(first, RQ_Q), depth)
       blk_mq_sched_insert_requests(cpu, first, from_schedule)
       first = 0
@@ -539,7 +539,7 @@ function __blk_mq_sched_bio_merge(cpu: u32, q: u32, bio: u32): bool {
   let merged = false
   if (hosted()) {
     const ctx = load<u32>(q, Q_CTXS) + load<u32>(cpu, CPU_INDEX) * CTX_SIZE
-    if (load<u32>(q, Q_ELEVATOR)) merged = host(cpu, HB_BIO_MERGE, load<u32>(ctx, CTX_HCTX), bio) != 0
+    if (load<u32>(q, Q_ELEVATOR)) merged = host(cpu, HB_BIO_MERGE, blk_mq_map_queue(ctx, load<u32>(bio, BIO_OPF)), bio) != 0
     else if (load<u32>(ctx, CTX_HEAD)) merged = host(cpu, HB_MERGE_BIO, ctx, bio) != 0
   }
   leave(cpu, t)
@@ -586,13 +586,24 @@ function get_sched_tag(cpu: u32, q: u32, hctx: u32, index: u32, opf: u32): i32 {
   return tag
 }
 
+/**
+ * blk_mq_map_queue of Linux 5.0: which of its hardware queues a software queue takes for an I/O. Only drivers of an emulated
+ * kernel have classes of queues.
+ */
+export function blk_mq_map_queue(ctx: u32, opf: u32): u32 {
+  const poll = load<u32>(ctx, CTX_HCTX_POLL)
+  if (poll && opf & REQ_HIPRI) return poll
+  const read = load<u32>(ctx, CTX_HCTX_READ)
+  return read && (opf & REQ_OP_MASK) == <u32>REQ_OP_READ ? read : load<u32>(ctx, CTX_HCTX)
+}
+
 /** One try for a request of the submitting CPU's queue; 0 if no tag is free. */
 // @ts-ignore: decorator
 @inline
 function blk_mq_get_request(cpu: u32, q: u32, bio: u32, opf: u32, sector: u64, bytes: u32): u32 {
   const index = load<u32>(cpu, CPU_INDEX)
   const ctx = load<u32>(q, Q_CTXS) + index * CTX_SIZE
-  const hctx = load<u32>(ctx, CTX_HCTX)
+  const hctx = hosted() ? blk_mq_map_queue(ctx, opf) : load<u32>(ctx, CTX_HCTX)
   const t = enter(cpu, FN_blk_mq_get_request)
   const sched = load<u32>(q, Q_ELEVATOR)
   const tag = sched ? get_sched_tag(cpu, q, hctx, index, opf) : get_tag(cpu, hctx, index)

@@ -14,11 +14,11 @@
 
 import {
   CLOCK_REAL, CLOCK_VIRTUAL, CPU_BUSY_NS, CPU_CLOCK, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
-  CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SPINS, CPU_SWITCHES, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
+  CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SIZE, CPU_SPINS, CPU_SWITCHES, CTX_HCTX_POLL, CTX_SIZE, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
   DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_HOST, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EV_TIME, EVQ_SERVED, EVQ_UNTIL,
   HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_IO, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
-  M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_EVENTS, M_NOW, M_RETURN, NQ_HCTX,
-  NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
+  M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_CPUS, M_EVENTS, M_NOW, M_NR_CPUS, M_RETURN, NQ_HCTX,
+  NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, Q_CTXS, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
 } from './layout'
 import { arbitrate } from './arbiter'
 import { complete_done_list, nvme_poll, nvme_process_cq } from './cq'
@@ -43,11 +43,28 @@ function add(counter: u32, n: u64): void {
 
 // ---------------------------------------------------------------- the device's side
 
+/** Whether a disk has queues for polled I/O, which alone are polled then. */
+function has_poll_queues(hctx: u32): bool {
+  return load<u32>(load<u32>(load<u32>(hctx, HC_Q), Q_CTXS), CTX_HCTX_POLL) != 0
+}
+
+/** The CPU that looks at a queue without an interrupt: one whose job polls there, else its owner. */
+function poller_of(hctx: u32): u32 {
+  const owner = load<u32>(hctx, HC_OWNER)
+  if (!has_poll_queues(hctx) || cpu_polls(owner)) return owner
+  const ctxs = load<u32>(load<u32>(hctx, HC_Q), Q_CTXS)
+  for (let i: u32 = 0; i < load<u32>(M_BASE, M_NR_CPUS); i++) {
+    const cpu = load<u32>(M_BASE, M_CPUS) + i * CPU_SIZE
+    if (load<u32>(ctxs + i * CTX_SIZE, CTX_HCTX_POLL) == hctx && cpu_polls(cpu)) return cpu
+  }
+  return owner
+}
+
 /** A queue whose completions a CPU shall look at: by interrupt, or because it polls. */
 export function signal_host(dcq: u32, now: u64): void {
   const nq = load<u32>(dcq, DCQ_NQ)
   if (!nq) return
-  const cpu = load<u32>(dcq, DCQ_IEN) ? load<u32>(load<u32>(nq, NQ_IRQ), IRQ_CPU) : load<u32>(load<u32>(nq, NQ_HCTX), HC_OWNER)
+  const cpu = load<u32>(dcq, DCQ_IEN) ? load<u32>(load<u32>(nq, NQ_IRQ), IRQ_CPU) : poller_of(load<u32>(nq, NQ_HCTX))
   if (!load<u32>(nq, NQ_IRQ_LISTED)) {
     store<u32>(nq, 1, NQ_IRQ_LISTED)
     store<u32>(nq, load<u32>(cpu, CPU_IRQ_PENDING), NQ_IRQ_NEXT)
@@ -246,12 +263,13 @@ function take_completions(cpu: u32, idle_since: u64, from: u64): bool {
     const next = load<u32>(nq, NQ_IRQ_NEXT)
     const irq = load<u32>(nq, NQ_WAIT) == WAIT_IRQ
     store<u32>(nq, 0, NQ_IRQ_LISTED)
-    if (!irq || hipri) {
+    const polls = !irq || (hipri && !has_poll_queues(load<u32>(nq, NQ_HCTX)))
+    if (polls) {
       take_polled(cpu, nq, idle_since, from, first)
       first = false
     }
     if (irq) take_irq(cpu, nq) // also for what was polled, and then finds nothing
-    if (irq && !hipri) awake = false
+    if (!polls) awake = false
     nq = next
   }
   return awake

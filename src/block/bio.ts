@@ -170,9 +170,12 @@ export function blk_finish_plug(blk: BlockLayer): void {
 
 // ---------------------------------------------------------------- submission
 
-function hctx_here(q: request_queue): blk_mq_hw_ctx {
+/** The hardware queue that a bio takes from this CPU. */
+function hctx_here(q: request_queue, bio: number): blk_mq_hw_ctx {
   const { blk } = q
-  return blk.hctxs.get(blk.view.u32(blk.view.u32(q.at + L.Q_MAP) + 4 * blk.k.cpu.id))!
+  const { view, core, k } = blk
+  const ctx = view.u32(q.at + L.Q_CTXS) + k.cpu.id * L.CTX_SIZE
+  return blk.hctxs.get(core.blk_mq_map_queue(ctx, view.u32(bio + L.BIO_OPF)) >>> 0)!
 }
 
 /** The bitmap in which a request of this queue finds its tag. */
@@ -187,7 +190,7 @@ function* wait_round(q: request_queue, bio: number, waiter: number): Sleep<numbe
   const { blk } = q
   const { k, core, view } = blk
   const depth = k.ctx.depth
-  const hctx = hctx_here(q)
+  const hctx = hctx_here(q, bio)
   const sbq = bitmap(hctx)
   const again = (): number => {
     k.ctx.depth = depth
@@ -212,7 +215,7 @@ function* wait_round(q: request_queue, bio: number, waiter: number): Sleep<numbe
     blk.bios.sleeping.delete(waiter)
     core.sbitmap_finish_wait(sbq, waiter)
     // It goes on with other tags, on another CPU or with another scheduler: the wake-up is for the next one who waits here.
-    if (bitmap(hctx_here(q)) !== sbq) core.sbitmap_queue_wake_up(sbq)
+    if (bitmap(hctx_here(q, bio)) !== sbq) core.sbitmap_queue_wake_up(sbq)
   }
   k.ctx.depth = depth
   return cookie

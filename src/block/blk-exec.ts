@@ -5,7 +5,6 @@
 //   blk_execute_rq          ... and waited for
 
 import {
-  CTX_HCTX,
   CTX_SIZE,
   HC_SCHED_TAGS,
   HC_TAGS,
@@ -45,7 +44,7 @@ function blk_mq_get_request(
   const t = enter(k, 'blk_mq_get_request')
   const cpu = cpus[number]!
   const ctx = view.u32(q.at + Q_CTXS) + number * CTX_SIZE
-  const hctx = view.u32(ctx + CTX_HCTX)
+  const hctx = core.blk_mq_map_queue(ctx, opf) >>> 0
   const g = enter(k, 'blk_mq_get_tag')
   leave(k, enter(k, '__blk_mq_get_tag'))
   const internal = q.elevator ? BLK_MQ_REQ_INTERNAL : 0
@@ -93,18 +92,19 @@ export function blk_mq_alloc_request_hctx(
 }
 
 /** The bitmap in which a request finds its tag on this CPU. */
-function bitmap_here(q: request_queue, flags: number): number {
-  const { k, view } = q.blk
-  const hctx = view.u32(view.u32(q.at + Q_CTXS) + k.cpu.id * CTX_SIZE + CTX_HCTX)
+function bitmap_here(q: request_queue, opf: number, flags: number): number {
+  const { k, view, core } = q.blk
+  const ctx = view.u32(q.at + Q_CTXS) + k.cpu.id * CTX_SIZE
+  const hctx = core.blk_mq_map_queue(ctx, opf) >>> 0
   const tags = view.u32(hctx + (q.elevator ? HC_SCHED_TAGS : HC_TAGS))
   return tags + (flags & BLK_MQ_REQ_RESERVED ? TAGS_BRESERVED : TAGS_BITMAP)
 }
 
 /** Sleeps until a tag of this CPU's hardware queue may be free. */
-function* wait_for_tag(q: request_queue, flags: number): Sleep<void> {
+function* wait_for_tag(q: request_queue, opf: number, flags: number): Sleep<void> {
   const { blk } = q
   const { k, core, view } = blk
-  const sbq = bitmap_here(q, flags)
+  const sbq = bitmap_here(q, opf, flags)
   const waiter = blk.bios.waiters.pop()
   if (waiter === undefined) throw new Error('too many tasks wait for a tag')
   view.setU32(waiter + WT_CPU, this_cpu(blk))
@@ -116,7 +116,7 @@ function* wait_for_tag(q: request_queue, flags: number): Sleep<void> {
   core.sbitmap_finish_wait(sbq, waiter)
   blk.bios.waiters.push(waiter)
   // It goes on with other tags, on another CPU or with another scheduler: the wake-up is for the next one who waits here.
-  if (bitmap_here(q, flags) !== sbq) core.sbitmap_queue_wake_up(sbq)
+  if (bitmap_here(q, opf, flags) !== sbq) core.sbitmap_queue_wake_up(sbq)
 }
 
 /** The same, waiting for a tag and for the queue to be thawed. @returns the slot, or -ENODEV */
@@ -130,7 +130,7 @@ export function* blk_mq_alloc_request_wait(
     if (rq !== -EWOULDBLOCK) return rq
     if (q.mq_freeze_depth > 0)
       yield* wait_event(q.mq_freeze_wq, () => q.mq_freeze_depth === 0 || q.dying)
-    else yield* wait_for_tag(q, flags)
+    else yield* wait_for_tag(q, opf, flags)
   }
 }
 

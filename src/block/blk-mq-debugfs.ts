@@ -14,6 +14,7 @@
 import * as L from '../../assembly/layout.js'
 import * as N from '../../assembly/nvme.js'
 import type { View } from '../core/view.js'
+import { ctx_uses } from './blk-mq.js'
 import { blk_mq_tag_to_rq, busy_tags } from './blk-mq-tag.js'
 import type { debugfs_file, request_queue } from './blkdev.js'
 import { sbitmap_bitmap_show, sbitmap_queue_show, set_bits } from './sbitmap-show.js'
@@ -226,5 +227,5 @@ function ctxs_of(view: View, q: number, hctx: number, nr_cpus: number): ctx_of_c
     cpu,
     ctx: view.u32(q + L.Q_CTXS) + cpu * L.CTX_SIZE,
   }))
-  return all.filter(({ ctx }) => view.u32(ctx + L.CTX_HCTX) === hctx)
+  return all.filter(({ ctx }) => ctx_uses(view, ctx, hctx))
 }

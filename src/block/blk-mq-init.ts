@@ -34,6 +34,7 @@ import { bdi_alloc_node, laptop_mode_timer_setup } from '../mm/backing-dev.js'
 import {
   blk_mq_quiesce_queue,
   blk_mq_run_work_fn,
+  ctx_uses,
   dispatch_unwait,
   requeue_work_of,
 } from './blk-mq.js'
@@ -99,6 +100,11 @@ export interface blk_mq_tag_set extends tag_set_facts {
   driver_data?: unknown
   /** Hardware queue of each CPU. */
   mq_map: Uint32Array
+  /** Classes of queues (Linux 5.0): how many maps there are, at most as many queues in each as there are CPUs; absent = 1. */
+  readonly nr_maps?: number
+  /** Hardware queues of reads and of polled I/O, by CPU; null = they have none of their own. */
+  read_map?: Uint32Array | null
+  poll_map?: Uint32Array | null
   /** Tags (TAGS_*) of each hardware queue. */
   tags: number[]
   /** The same with all that belongs to them, of those that were made here. */
@@ -123,12 +129,26 @@ function find_booted_tags(set: blk_mq_tag_set, at: number, hctx_idx: number): bo
   return fits
 }
 
+function nr_maps(set: blk_mq_tag_set): number {
+  return set.nr_maps ?? 1
+}
+
+/** How many CPUs use a hardware queue. */
+export function cpus_of_queue(set: blk_mq_tag_set, hctx_idx: number): number {
+  const { mq_map, read_map, poll_map } = set
+  const uses = (map: Uint32Array | null | undefined, cpu: number): boolean =>
+    map?.[cpu] === hctx_idx
+  return mq_map.filter(
+    (queue, cpu) => queue === hctx_idx || uses(read_map, cpu) || uses(poll_map, cpu),
+  ).length
+}
+
 function blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: number): tags_memory | null {
   const { blk } = set
   const t = enter(blk.k, 'blk_mq_alloc_rq_map')
   leave(blk.k, enter(blk.k, 'blk_mq_hw_queue_to_node'))
   const i = enter(blk.k, 'blk_mq_init_tags')
-  const sharers = set.mq_map.filter(queue => queue === hctx_idx).length
+  const sharers = cpus_of_queue(set, hctx_idx)
   const shape = { depth: set.queue_depth, reserved: set.reserved_tags, shared: sharers > 1 }
   const memory = set.memory?.tags(hctx_idx) ?? blk_mq_alloc_tags(blk, shape)
   if (memory) blk_mq_init_tags(blk, memory, shape)
@@ -230,7 +250,8 @@ export function blk_mq_alloc_tag_set(set: blk_mq_tag_set): number {
   const t = enter(k, 'blk_mq_alloc_tag_set')
   if (bad_tag_set(set)) return leave(k, t, -EINVAL)
   set.queue_depth = Math.min(set.queue_depth, BLK_MQ_MAX_DEPTH)
-  set.nr_hw_queues = Math.min(set.nr_hw_queues, cpus.length)
+  // With classes a CPU has several.
+  if (nr_maps(set) === 1) set.nr_hw_queues = Math.min(set.nr_hw_queues, cpus.length)
   set.tags = []
   set.tag_memory = []
   set.tag_list = []
@@ -382,16 +403,27 @@ function write_map(set: blk_mq_tag_set, q: request_queue): void {
   const map = view.u32(q.at + L.Q_MAP)
   const ctxs = view.u32(q.at + L.Q_CTXS)
   const used = new Map<number, number>()
+  /** Counts the CPU as one of a queue: how many there were. */
+  const use = (hctx: blk_mq_hw_ctx | undefined, block: number): number => {
+    if (hctx === undefined) return 0
+    const index = used.get(hctx.at) ?? 0
+    if (index === 0) view.setU32(hctx.at + L.HC_OWNER, block)
+    used.set(hctx.at, index + 1)
+    return index
+  }
   cpus.forEach((block, cpu) => {
     const hctx = q.queue_hw_ctx[set.mq_map[cpu]!] ?? q.queue_hw_ctx[0]!
-    const index = used.get(hctx.at) ?? 0
+    const read = q.queue_hw_ctx[set.read_map?.[cpu] ?? -1]
+    const poll = q.queue_hw_ctx[set.poll_map?.[cpu] ?? -1]
     const ctx = ctxs + cpu * L.CTX_SIZE
-    if (index === 0) view.setU32(hctx.at + L.HC_OWNER, block)
     view.setU32(ctx + L.CTX_CPU, block)
     view.setU32(ctx + L.CTX_HCTX, hctx.at)
-    view.setU32(ctx + L.CTX_INDEX_HW, index)
+    view.setU32(ctx + L.CTX_HCTX_READ, read?.at ?? 0)
+    view.setU32(ctx + L.CTX_HCTX_POLL, poll?.at ?? 0)
+    view.setU32(ctx + L.CTX_INDEX_HW, use(hctx, block))
+    use(read, block)
+    use(poll, block)
     view.setU32(map + 4 * cpu, hctx.at)
-    used.set(hctx.at, index + 1)
   })
   for (const { at } of q.queue_hw_ctx) {
     const n = used.get(at) ?? 0
@@ -409,7 +441,7 @@ function blk_mq_map_swqueue(set: blk_mq_tag_set, q: request_queue): void {
   for (const hctx of q.queue_hw_ctx) {
     const mine = cpus.flatMap((_, cpu) => {
       const ctx = view.u32(q.at + L.Q_CTXS) + cpu * L.CTX_SIZE
-      return view.u32(ctx + L.CTX_HCTX) === hctx.at ? [{ cpu, ctx }] : []
+      return ctx_uses(view, ctx, hctx.at) ? [{ cpu, ctx }] : []
     })
     const cpumask = hctx.cpumask as number[]
     cpumask.splice(0, cpumask.length, ...mine.map(({ cpu }) => cpu))
@@ -438,13 +470,13 @@ function blk_mq_init_allocated_queue(set: blk_mq_tag_set, q: request_queue): req
   return leave(k, t, q)
 }
 
-function alloc_queue_memory(blk: BlockLayer): queue_memory | null {
-  const { mem, cpus } = blk
+function alloc_queue_memory(set: blk_mq_tag_set): queue_memory | null {
+  const { mem, cpus } = set.blk
   const memory = {
     q: mem.kzalloc(L.Q_SIZE),
     mqMap: mem.kzalloc(4 * cpus.length),
     ctxs: mem.kzalloc(L.CTX_SIZE * cpus.length),
-    hctxs: mem.kzalloc(L.HC_SIZE * cpus.length),
+    hctxs: mem.kzalloc(L.HC_SIZE * cpus.length * nr_maps(set)),
   }
   if (Object.values(memory).every(at => at !== 0)) return memory
   for (const at of Object.values(memory)) mem.kfree(at)
@@ -499,7 +531,7 @@ export function blk_mq_init_queue(set: blk_mq_tag_set, name: string): request_qu
   const t = enter(blk.k, 'blk_mq_init_queue')
   let at = set.at
   if (at === undefined) {
-    const memory = set.memory?.queue() ?? alloc_queue_memory(blk)
+    const memory = set.memory?.queue() ?? alloc_queue_memory(set)
     if (memory === null) return leave(blk.k, t, null)
     init_queue_block(set, memory)
     at = memory.q
@@ -520,10 +552,10 @@ export function blk_alloc_bio_queue(
   name: string,
   ops: blk_mq_ops,
 ): request_queue | null {
-  const memory = alloc_queue_memory(blk)
-  if (memory === null) return null
   const none = { nr_hw_queues: 0, queue_depth: 0, reserved_tags: 0, tags: [] }
   const set: blk_mq_tag_set = { blk, ops, ...none, mq_map: new Uint32Array(0) }
+  const memory = alloc_queue_memory(set)
+  if (memory === null) return null
   init_queue_block(set, memory)
   const q = blk_alloc_queue_node(set, memory.q, name)
   INIT_WORK(q.timeout_work, blk_mq_timeout_work)
@@ -540,7 +572,7 @@ export function blk_alloc_bio_queue(
 export function* blk_mq_update_nr_hw_queues(set: blk_mq_tag_set, nr: number): Sleep<void> {
   const { k, view, cpus } = set.blk
   const t = enter(k, 'blk_mq_update_nr_hw_queues')
-  const wanted = Math.min(nr, cpus.length)
+  const wanted = nr_maps(set) > 1 ? nr : Math.min(nr, cpus.length)
   if (wanted < 1 || wanted === set.nr_hw_queues || set.at !== undefined) return leave(k, t)
   const queues = set.tag_list ?? []
   for (const q of queues) blk_freeze_queue_start(q)

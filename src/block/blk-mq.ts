@@ -14,6 +14,9 @@
 // (blk_mq_ops). One thread serves all CPUs of a kernel, hence no locks.
 
 import {
+  CTX_HCTX,
+  CTX_HCTX_POLL,
+  CTX_HCTX_READ,
   CTX_HEAD,
   CTX_TAIL,
   GATE_QUIESCED,
@@ -51,6 +54,7 @@ import {
   RQF_DONTPREP,
   RQF_SOFTBARRIER,
 } from '../../assembly/nvme.js'
+import type { View } from '../core/view.js'
 import { msecs_to_jiffies } from '../kernel/time.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
 import { cancel_delayed_work, mod_delayed_work_on } from '../kernel/workqueue-cancel.js'
@@ -130,9 +134,41 @@ export function kblockd_mod_delayed_work_on(
 
 // ---------------------------------------------------------------- running a hardware queue
 
+/** Whether a software queue is one of a hardware queue's, for whatever class of I/O. */
+export function ctx_uses(view: View, ctx: number, hctx: number): boolean {
+  if (view.u32(ctx + CTX_HCTX) === hctx) return true
+  return view.u32(ctx + CTX_HCTX_READ) === hctx || view.u32(ctx + CTX_HCTX_POLL) === hctx
+}
+
+/** Classes of queues: the requests of a software queue go to several hardware queues (rq_lists of Linux 5.0, in one list). */
+function has_classes(view: View, ctx: number): boolean {
+  return (view.u32(ctx + CTX_HCTX_READ) | view.u32(ctx + CTX_HCTX_POLL)) !== 0
+}
+
+/** The first request of a software queue that is a hardware queue's, and the one before it; 0 = none. */
+function first_of(view: View, ctx: number, hctx: number): { rq: number; before: number } {
+  let before = 0
+  let rq = view.u32(ctx + CTX_HEAD)
+  while (rq && has_classes(view, ctx) && view.u32(rq + RQ_HCTX) !== hctx) {
+    before = rq
+    rq = view.u32(rq + RQ_NEXT)
+  }
+  return { rq, before }
+}
+
+/** Takes it out; 0 = there is none. */
+function take_first(view: View, ctx: number, hctx: number): number {
+  const { rq, before } = first_of(view, ctx, hctx)
+  if (!rq) return 0
+  const next = view.u32(rq + RQ_NEXT)
+  view.setU32(before ? before + RQ_NEXT : ctx + CTX_HEAD, next)
+  if (!next) view.setU32(ctx + CTX_TAIL, before)
+  return rq
+}
+
 function ctx_pending(hctx: blk_mq_hw_ctx): boolean {
   const { view } = hctx.q.blk
-  for (const ctx of hctx.ctxs) if (view.u32(ctx + CTX_HEAD) !== 0) return true
+  for (const ctx of hctx.ctxs) if (first_of(view, ctx, hctx.at).rq !== 0) return true
   return false
 }
 
@@ -239,7 +275,13 @@ export function blk_mq_flush_busy_ctxs(hctx: blk_mq_hw_ctx): rq_list {
   const { blk } = hctx.q
   const t = enter(blk.k, 'blk_mq_flush_busy_ctxs')
   const all: rq_list = []
-  for (const ctx of hctx.ctxs) splice(blk, ctx + CTX_HEAD, ctx + CTX_TAIL, all)
+  const { view } = blk
+  for (const ctx of hctx.ctxs) {
+    if (!has_classes(view, ctx)) splice(blk, ctx + CTX_HEAD, ctx + CTX_TAIL, all)
+    else
+      for (let rq = take_first(view, ctx, hctx.at); rq; rq = take_first(view, ctx, hctx.at))
+        all.push(rq)
+  }
   return leave(blk.k, t, all)
 }
 
@@ -250,11 +292,8 @@ export function blk_mq_dequeue_from_ctx(hctx: blk_mq_hw_ctx, start: number): num
   const n = hctx.ctxs.length
   for (let i = 0; i < n; i++) {
     const ctx = hctx.ctxs[(start + i) % n]!
-    const rq = view.u32(ctx + CTX_HEAD)
-    if (!rq) continue
-    view.setU32(ctx + CTX_HEAD, view.u32(rq + RQ_NEXT))
-    if (!view.u32(ctx + CTX_HEAD)) view.setU32(ctx + CTX_TAIL, 0)
-    return leave(k, t, rq)
+    const rq = take_first(view, ctx, hctx.at)
+    if (rq) return leave(k, t, rq)
   }
   return leave(k, t, 0)
 }

@@ -130,6 +130,8 @@ export interface Core {
     opf: number,
   ): number
   /** `flags`: BLK_MQ_REQ_*. Negative = none is free. */
+  /** The hardware queue that a software queue takes for an I/O with these REQ_* bits. */
+  blk_mq_map_queue(ctx: number, opf: number): number
   blk_mq_get_tag(hctx: number, cpu: number, flags: number): number
   blk_mq_put_tag(tags: number, cpu: number, tag: number): void
   /** It is the device's from now on: deadline, state. */

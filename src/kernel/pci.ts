@@ -208,6 +208,7 @@ export function irq_spread(cpus: number, vectors: number): number[][] {
 
 /**
  * Takes `min` to `max` vectors. The first `pre_vectors` are not spread: they may interrupt any CPU, and interrupt the first.
+ * @param calc_sets says for so many others how many make a set; each set is spread over all CPUs (Linux 5.0). Absent: one set
  * @returns how many there are now, or -ENOSPC
  */
 export function pci_alloc_irq_vectors_affinity(
@@ -215,21 +216,23 @@ export function pci_alloc_irq_vectors_affinity(
   min: number,
   max: number,
   pre_vectors: number | null,
+  calc_sets?: (vectors: number) => readonly number[],
 ): number {
   const { k, cpus } = dev
   const t = enter(k, 'pci_alloc_irq_vectors_affinity')
   let most = max
   if (pre_vectors !== null) {
     trace_call(k, 'irq_calc_affinity_vectors')
-    most = Math.min(most, pre_vectors + cpus.length)
+    if (!calc_sets) most = Math.min(most, pre_vectors + cpus.length)
   }
   const n = Math.min(most, dev.fn.vectors)
   if (n < min) return leave(k, t, -ENOSPC)
   const all = cpus.map((_, cpu) => cpu)
   const pre = Math.min(pre_vectors ?? n, n)
+  const sets = calc_sets?.(n - pre) ?? [n - pre]
   dev.irq_affinity = [
     ...Array.from({ length: pre }, () => all),
-    ...irq_spread(cpus.length, n - pre).slice(0, n - pre),
+    ...sets.flatMap(size => irq_spread(cpus.length, size)),
   ]
   dev.irq_affinity.forEach((mask, v) => {
     dev.view.setU32(irq_block(dev, v) + IRQ_CPU, cpus[mask[0]!]!)

@@ -123,6 +123,9 @@ export interface DiskController {
   readonly io_timeout?: number
   readonly admin_timeout?: number
   readonly max_host_mem_mb?: number
+  /** Module parameters of Linux 5.0: queue pairs for writes alone, and queue pairs that are polled. */
+  readonly write_queues?: number
+  readonly poll_queues?: number
   /** use_cmb_sqs: I/O submission queues go into the controller's memory buffer. */
   readonly use_cmb_sqs?: boolean
 }

@@ -66,6 +66,8 @@ export interface ProbedDisk extends queue_memory {
       | 'admin_timeout'
       | 'max_host_mem_mb'
       | 'use_cmb_sqs'
+      | 'write_queues'
+      | 'poll_queues'
     > & {
       readonly config: Partial<ControllerConfig>
       readonly slots: number
@@ -213,7 +215,7 @@ function memoryOf(disk: ProbedDisk, more: readonly queue_memory[]): nvme_memory 
   const { admin, queues, config } = disk
   const { sgl_threshold, io_queue_depth, io_timeout, admin_timeout, max_host_mem_mb } =
     config.controller!
-  const { use_cmb_sqs, cmbBytes } = config.controller!
+  const { use_cmb_sqs, cmbBytes, write_queues, poll_queues } = config.controller!
   return {
     bar: disk.bar,
     queues: [
@@ -223,6 +225,8 @@ function memoryOf(disk: ProbedDisk, more: readonly queue_memory[]): nvme_memory 
     planned: plannedMemory(disk, more),
     ...(cmbBytes === undefined ? {} : { cmb: { at: disk.cmb, bytes: cmbBytes } }),
     ...(use_cmb_sqs === undefined ? {} : { use_cmb_sqs }),
+    ...(write_queues === undefined ? {} : { write_queues }),
+    ...(poll_queues === undefined ? {} : { poll_queues }),
     ...(sgl_threshold === undefined ? {} : { sgl_threshold }),
     ...(io_queue_depth === undefined ? {} : { io_queue_depth }),
     ...(io_timeout === undefined ? {} : { io_timeout }),

@@ -633,6 +633,15 @@ class BootedMachine implements Machine {
     return Object.fromEntries(entries) as CpuCounters
   }
 
+  /** Requests of a queue pair, of all disks that have it. */
+  #queued(disk: Disk, index: number): number {
+    const also = this.disks.filter(one => one.config.namespaceOf === disk.config.name)
+    return [disk, ...also].reduce(
+      (sum, one) => sum + this.view.u64(one.queues[index]!.hctx + HC_QUEUED),
+      0,
+    )
+  }
+
   queueFacts(): QueueFacts[] {
     const { view } = this
     return this.#controllerDisks().flatMap(disk =>
@@ -642,7 +651,7 @@ class BootedMachine implements Machine {
         owner: queue.owner,
         cpus: queue.cpus,
         completion: queue.wait,
-        queued: view.u64(queue.hctx + HC_QUEUED),
+        queued: this.#queued(disk, queue.index),
         interruptsRaised: queue.dcq ? view.u64(queue.dcq + DCQ_RAISED) : 0,
         polled: queue.nq ? view.u64(queue.nq + NQ_POLLED) : 0,
         irqDone: queue.nq ? view.u64(queue.nq + NQ_IRQ_DONE) : 0,

@@ -44,6 +44,7 @@ import {
 } from '../../assembly/layout.js'
 import { BLK_MQ_MAX_DEPTH, CQE_BYTES, DOORBELLS, SQE_BYTES } from '../../assembly/nvme.js'
 import { blk_mq_map_queues } from '../block/blk-mq-cpumap.js'
+import { nvme_calc_irq_sets } from '../drivers/nvme/host/pci-queue.js'
 import { irq_spread } from '../kernel/pci.js'
 import { nullb_to_queue } from '../drivers/block/null_blk-options.js'
 import { alignUp, MEMORY_LIMIT, MemoryPlan } from '../core/memory.js'
@@ -189,10 +190,14 @@ export function tagsOf(disk: DiskConfig): number {
   return Math.min(disk.depth, BLK_MQ_MAX_DEPTH) - (disk.driver === 'nvme' ? 1 : 0)
 }
 
-/** Hardware queues that a disk gets: never more than CPUs. */
-export function queuesOf(disk: DiskConfig, cpus: number): number {
+/** Hardware queues that a disk gets: never more than CPUs, and those of further classes. */
+export function queuesOf(
+  disk: Pick<DiskConfig, 'queues' | 'nullBlk' | 'controller'>,
+  cpus: number,
+): number {
   if (disk.nullBlk?.queueMode === NULL_Q_RQ) return 1
-  return Math.min(disk.queues, cpus)
+  const { write_queues = 0, poll_queues = 0 } = disk.controller ?? {}
+  return Math.min(disk.queues, cpus + Math.min(write_queues, cpus) + Math.min(poll_queues, cpus))
 }
 
 /** Address of a CPU's block. */
@@ -283,7 +288,7 @@ function planQueues(
       irq: nth(irqs, irqStride, i + first),
       prp: nrPrp ? take('PRP pages', nrPrp * PAGE_SIZE, PAGE_SIZE) : 0,
       prpLinks: nrPrp ? take('links of PRP pages', nrPrp * 4) : 0,
-      owner: cpusOfQueue[0]!,
+      owner: cpusOfQueue[0] ?? i % cpus,
       cpus: cpusOfQueue,
     }
   })
@@ -309,7 +314,10 @@ function mapOf(disk: DiskConfig, config: MachineConfig): number[] {
     return Array.from({ length: config.cpus }, (_, cpu) => nullb_to_queue(cpu, nr, config.cpus))
   }
   if (disk.controller) {
-    const queues = irq_spread(config.cpus, queuesOf(disk, config.cpus))
+    const { write_queues = 0 } = disk.controller
+    const irqs = queuesOf(disk, config.cpus) - disk.pollQueues
+    const [rest] = nvme_calc_irq_sets(write_queues, irqs)
+    const queues = irq_spread(config.cpus, rest)
     return Array.from({ length: config.cpus }, (_, cpu) => queues.findIndex(q => q.includes(cpu)))
   }
   const map = new Uint32Array(config.cpus)

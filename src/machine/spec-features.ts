@@ -8,6 +8,7 @@
 //                                          memory that it wants of the host
 //   crdt=T1/T2/T3                          delays before another try, as a status chooses one of them
 //   shadow=1 sgl=1 mdts=SIZE               doorbell buffers, SGLs, the largest transfer
+//   write-queues=N                         queue pairs for writes alone, those left over are for reads
 //   wrr=0 inflight=N ready=TIME            weighted round robin; commands in service at once; CC.EN to CSTS.RDY
 //
 // All but shadow and mdts need a controller that the driver finds (needsProbe).
@@ -42,6 +43,7 @@ export function readFeatures(keys: Keys, { sizeBytes, lbaBytes }: Sizes): Contro
     ...some('sgl', keys.bool('sgl')),
     ...some('mdtsBytes', keys.size('mdts', PAGE, 2 ** 31)),
     ...some('weighted', keys.bool('wrr')),
+    ...some('writeQueues', keys.whole('write-queues', 1, 65534)),
     ...some('inflight', keys.whole('inflight', 1, 65536)),
     ...some('readyNs', keys.time('ready')),
   }
@@ -166,6 +168,7 @@ export function formatFeatures(f: ControllerFeatures): string[] {
     ['sgl', f.sgl],
     ['mdts', size(f.mdtsBytes)],
     ['wrr', f.weighted],
+    ['write-queues', f.writeQueues],
     ['inflight', f.inflight],
     ['ready', f.readyNs === undefined ? undefined : formatNs(f.readyNs)],
   ]

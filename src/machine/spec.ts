@@ -123,7 +123,7 @@ export interface FaultSpec {
 export interface ControllerSpec {
   /** I/O queue pairs in all, polled ones included; null = one for each CPU. */
   readonly queues: number | null
-  /** Queue pairs without an interrupt. */
+  /** Queue pairs without an interrupt; of a controller that is probed, those of polled I/O. */
   readonly pollQueues: number
   /** Entries of each I/O queue (CAP.MQES + 1 and the driver's depth together): gives depth - 1 tags. */
   readonly depth: number
@@ -185,6 +185,8 @@ export interface ControllerFeatures {
   readonly retryMs?: readonly [number, number, number]
   /** Weighted round robin with urgent class. */
   readonly weighted?: boolean
+  /** Queue pairs for writes alone (write_queues of Linux 5.0). */
+  readonly writeQueues?: number
   /** Commands in service at once, all queues together. */
   readonly inflight?: number
   /** CC.EN to CSTS.RDY. */

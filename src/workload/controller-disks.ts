@@ -84,6 +84,8 @@ export function diskController(spec: NvmeSpec, sizeBytes: number, spare: number)
     ...(zoned === undefined ? {} : { zoned }),
     ...(f.cmbBytes === undefined ? {} : { cmbBytes: f.cmbBytes }),
     ...(f.cmbSqs === undefined ? {} : { use_cmb_sqs: f.cmbSqs }),
+    ...(f.writeQueues === undefined ? {} : { write_queues: f.writeQueues }),
+    ...(spec.pollQueues === 0 ? {} : { poll_queues: spec.pollQueues }),
   }
 }
 

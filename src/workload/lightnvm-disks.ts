@@ -101,8 +101,10 @@ function ratesOf(spec: OcssdSpec): FaultRates {
  * @throws UserError for what it cannot be
  */
 export function ocssdDisk(spec: OcssdSpec, nrCpus: number, seed: number): DiskConfig {
-  if (spec.pollQueues > 0 || (spec.wait ?? 'irq') !== 'irq')
-    throw new UserError(`${spec.name}: ocssd: not built yet for polled queues`)
+  if ((spec.wait ?? 'irq') !== 'irq')
+    throw new UserError(
+      `${spec.name}: wait=${spec.wait!}: the queues of an open-channel controller have interrupts`,
+    )
   if (spec.oobBytes !== OOB_BYTES)
     throw new UserError(`${spec.name}: oob=${spec.oobBytes}: not built yet; ${OOB_BYTES} is`)
   const { memBytes, endurance, bad, dnr, channel, faults } = spec
@@ -117,14 +119,15 @@ export function ocssdDisk(spec: OcssdSpec, nrCpus: number, seed: number): DiskCo
     channel,
     ...(memBytes === null ? {} : { budget: memBytes }),
   }
+  const poll_queues = Math.min(spec.pollQueues, nrCpus)
   const config = { faults, vendor: OCSSD_VENDOR, device: OCSSD_DEVICE }
   return {
     name: spec.name,
     driver: 'nvme',
     sizeBytes: PLAIN_BYTES,
     lbaShift: 9,
-    queues: spec.queues ?? nrCpus,
-    pollQueues: 0,
+    queues: spec.queues ?? nrCpus + poll_queues,
+    pollQueues: poll_queues,
     depth: spec.depth,
     model: 'fixed',
     serviceNs: 0,
@@ -137,7 +140,7 @@ export function ocssdDisk(spec: OcssdSpec, nrCpus: number, seed: number): DiskCo
     shadow: false,
     mdtsBytes: 0,
     wc: true,
-    controller: { config, slots: SLOTS, ocssd },
+    controller: { config, slots: SLOTS, ocssd, ...(poll_queues === 0 ? {} : { poll_queues }) },
   }
 }
 

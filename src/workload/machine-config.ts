@@ -15,6 +15,7 @@ import type { DiskConfig, FaultConfig, MachineConfig, PageCacheConfig } from '..
 import { pageCacheBytes } from '../machine/host-files.js'
 import { hostKernelBytes, needsHostKernel } from '../machine/host-kernel.js'
 import { SPARE_BLOCKS } from '../machine/nand.js'
+import { queuesOf } from '../machine/plan.js'
 import type {
   DeviceSpec,
   FaultSpec,
@@ -149,9 +150,9 @@ function targetHeaps(devices: readonly DeviceSpec[]): number {
   )
 }
 
-/** What an emulated kernel takes for disks of at most a queue for each CPU. */
+/** What an emulated kernel takes for disks with their queues. */
 function kernelBytes(disks: readonly DiskConfig[], cpus: number): number {
-  const queues = disks.reduce((sum, disk) => sum + Math.min(disk.queues, cpus), 0)
+  const queues = disks.reduce((sum, disk) => sum + queuesOf(disk, cpus), 0)
   return hostKernelBytes(cpus, queues)
 }
 
@@ -263,7 +264,11 @@ function nvmeConfig(
   era: KernelEra,
 ): DiskConfig {
   const { features } = spec
-  const queues = spec.queues ?? nrCpus
+  // Classes of queues are beside those of the CPUs when the driver makes them.
+  const probed = isProbed(spec)
+  const pollQueues = probed ? Math.min(spec.pollQueues, nrCpus) : spec.pollQueues
+  const classes = probed ? pollQueues + Math.min(features.writeQueues ?? 0, nrCpus) : 0
+  const queues = spec.queues ?? nrCpus + classes
   const shown = spec.sizeBytes ?? sizeFor(need)
   const sizeBytes = shown + (features.unallocatedBytes ?? 0)
   return {
@@ -272,7 +277,7 @@ function nvmeConfig(
     sizeBytes,
     lbaShift: LBA_SHIFTS[spec.lbaBytes]!,
     queues,
-    pollQueues: spec.pollQueues,
+    pollQueues,
     depth: spec.depth,
     sched:
       spec.sched === 'default' ? default_elevator(Math.min(queues, nrCpus), false) : spec.sched,
@@ -300,9 +305,18 @@ function faultsOf(
   // the boot image is what the reference's driver leaves behind; another age's is seen at work
   if (era === '4.19' && !isProbed(spec))
     return { faults: faults.map(fault => faultConfig(name, fault)) }
-  if (spec.pollQueues > 0 || (spec.wait ?? 'irq') !== 'irq')
-    throw new UserError(`${name}: a controller that is probed is not built yet for polled queues`)
+  checkClasses(spec, era)
   return { controller: diskController(spec, sizeBytes, 0) }
+}
+
+/** Which of a probed controller's queues are polled is said by their number, and by the I/O. */
+function checkClasses({ name, wait, pollQueues, features }: NvmeSpec, era: KernelEra): void {
+  if ((wait ?? 'irq') !== 'irq')
+    throw new UserError(
+      `${name}: wait=${wait!}: the queues of a controller that is probed have interrupts; poll-queues= adds some that have none, for hipri jobs`,
+    )
+  if (era !== '4.19' && (pollQueues > 0 || features.writeQueues !== undefined))
+    throw new UserError(`${name}: poll-queues and write-queues: the driver of ${era} has neither`)
 }
 
 /** log2 of the block sizes that a device text may name. */

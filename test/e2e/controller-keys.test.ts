@@ -5,7 +5,8 @@ import { nvmeCommand } from '../../src/cli/nvme.js'
 import { UserError } from '../../src/core/errors.js'
 import type { nvme_dev } from '../../src/drivers/nvme/host/pci-queue.js'
 import { openNvme } from '../../src/workload/nvme-admin.js'
-import { execute, job, succeed } from './run.js'
+import type { RunResult } from '../../src/report/result.js'
+import { CLOCKS, type Clock, execute, job, succeed } from './run.js'
 
 /** A job on a disk of such a device. */
 function run(device: string, lines: string, disk = 'nvme0n1') {
@@ -215,5 +216,72 @@ describe('keys of a controller', () => {
     const error = await run(device, 'rw=read\nsize=1m\n').catch((e: unknown) => e as Error)
     expect(error).toBeInstanceOf(UserError)
     expect((error as Error).message).toMatch(line)
+  })
+
+  describe('poll-queues=, write-queues=', () => {
+    const device = 'nvme,size=64M,namespaces=1,poll-queues=1,write-queues=1'
+    const mixed = (clock: Clock, options: string[], lines: string, disk = device) =>
+      succeed(['j.fio', `--clock=${clock}`, '--cpus=2', `--device=${disk}`, ...options], {
+        'j.fio': `[global]\nfilename=/dev/nvme0n1\ndirect=1\nbs=4k\nsize=1m\nioengine=io_uring\niodepth=8\n${lines}`,
+      })
+    const used = (result: RunResult) =>
+      result.phasebit.queues.map(({ completion, submitted, polled, interrupts }) => ({
+        completion,
+        submitted,
+        polled,
+        interrupts,
+      }))
+
+    test.each(CLOCKS)(
+      'hipri jobs are polled on their queue, others keep theirs: %s',
+      async clock => {
+        const result = await mixed(
+          clock,
+          [],
+          '[p]\nrw=randwrite\nverify=crc32c\nhipri=1\n[w]\nrw=write\noffset=8m\n[r]\nrw=randread\noffset=16m\n',
+        )
+        for (const name of ['p', 'w', 'r']) expect(job(result, name).error).toBe(0)
+        const queues = used(result)
+        expect(queues.map(q => q.completion)).toEqual(['irq', 'irq', 'irq', 'poll'])
+        const [writes, ...rest] = queues.map(q => q.submitted)
+        const polled = rest.pop()
+        expect([writes, rest[0]! + rest[1]!, polled]).toEqual([256, 256, 512])
+        expect(queues[3]).toMatchObject({ polled: 512, interrupts: 0 })
+        expect(queues.slice(0, 3).every(q => q.polled === 0 && q.interrupts === q.submitted)).toBe(
+          true,
+        )
+      },
+    )
+
+    test('a share of polled I/Os, a scheduler, two namespaces', async () => {
+      const disk = `${device},sched=mq-deadline`.replace('namespaces=1', 'namespaces=2')
+      const lines =
+        'ioengine=pvsync2\nhipri=1\nhipri_percentage=50\n[a]\nrw=randrw\n[b]\nfilename=/dev/nvme0n2\nrw=randrw\n'
+      const result = await mixed('virtual', [], lines, disk)
+      const queues = used(result)
+      const polled = queues.filter(q => q.completion === 'poll')
+      expect(polled.reduce((n, q) => n + q.polled, 0)).toBeGreaterThan(150)
+      expect(polled.every(q => q.polled === q.submitted && q.interrupts === 0)).toBe(true)
+      expect(queues.reduce((n, q) => n + q.polled + q.interrupts, 0)).toBe(512)
+    })
+
+    test('without hipri nothing goes there; without a probe the last queues are polled', async () => {
+      const probed = used(await mixed('virtual', [], '[a]\nrw=randrw\n'))
+      expect(probed.map(q => q.submitted > 0)).toEqual([true, true, false, false])
+      const plain = used(
+        await mixed('virtual', [], '[a]\nrw=randrw\nnumjobs=2\n', 'nvme,size=64M,poll-queues=1'),
+      )
+      expect(plain.map(q => q.completion)).toEqual(['irq', 'poll'])
+      expect(plain[1]!.polled).toBe(256)
+    })
+
+    test('a controller that is probed: what it cannot be', async () => {
+      await expect(mixed('virtual', [], '[a]\n', 'nvme,size=64M,sgl=1,wait=poll')).rejects.toThrow(
+        /wait=poll: .*poll-queues=/,
+      )
+      await expect(
+        mixed('virtual', ['--kernel=4.9'], '[a]\n', 'nvme,size=64M,poll-queues=1'),
+      ).rejects.toThrow(/the driver of 4.9 has neither/)
+    })
   })
 })

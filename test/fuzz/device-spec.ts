@@ -115,6 +115,7 @@ const KEYS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>
     mdts: ['128K', '4K', '12K', '1'],
     wrr: ON_OFF,
     inflight: NUMBERS,
+    'write-queues': NUMBERS,
     ready: ['1ms', '0', '5s', 'x'],
   },
   ocssd: {

@@ -35,7 +35,7 @@ function poolUsed({ view, disks }: Machine): number {
 }
 
 describe('data by PRP', () => {
-  it('22.10 to 22.12: entries and list pages', () => {
+  it('nvme-spec 22.10, nvme-spec 22.11, nvme-spec 22.12: entries and list pages', () => {
     expect(prpEntries(0x200, 4096)).toBe(2)
     expect(prpEntries(0x200, 8192)).toBe(3)
     expect(prpEntries(0, 4 * 2 ** 20)).toBe(1024)

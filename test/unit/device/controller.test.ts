@@ -257,6 +257,17 @@ describe('queues', () => {
     expect(phases).toEqual([1, 1, 1, 1, 0, 0, 0, 0, 1, 1])
   })
 
+  it('nvme-spec 22.7: status 0x101 with DNR is 0x8203, and 0x8202 in the next round', () => {
+    const rig = new Rig()
+    rig.enable(4)
+    const acq = Number(rig.controller.read64(0x30))
+    const halfwords = Array.from({ length: 5 }, (_, i) => {
+      rig.createCq(0, acq, 16)
+      return rig.view.u32(acq + (i % 4) * 16 + 12) >>> 16
+    })
+    expect(halfwords).toEqual([0x8203, 0x8203, 0x8203, 0x8203, 0x8202])
+  })
+
   it('nvme-spec 6: a full completion queue holds completions back until its head moves', () => {
     const rig = new Rig({ config: { adminNs: 100 } })
     rig.enable(4)

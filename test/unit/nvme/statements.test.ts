@@ -31,12 +31,14 @@ describe('what the controller says it can', () => {
     expect(await p.task(() => blkdev_read_iter(p.io(1)), 1000, 2)).toBe(0)
   })
 
-  test('nvme-pci 17.2: 64 queues fit what probe mapped, 512 do not', async () => {
+  test('nvme-pci 17.2, nvme-spec 22.4: 64 queues fit what probe mapped, 512 do not', async () => {
     const { p } = await wired()
     expect(p.dev.bar_mapped_size).toBe(8192)
+    expect(db_bar_size(p.dev, 8)).toBe(4168)
     expect(db_bar_size(p.dev, 64)).toBe(4616)
     nvme_remap_bar(p.dev, db_bar_size(p.dev, 64))
     expect(p.dev.bar_mapped_size).toBe(8192)
+    expect(db_bar_size(p.dev, 511)).toBe(8192)
     expect(db_bar_size(p.dev, 512)).toBe(8200)
     nvme_remap_bar(p.dev, db_bar_size(p.dev, 512))
     expect(p.dev.bar_mapped_size).toBe(8200)

@@ -47,6 +47,16 @@ export interface nvme_queue_memory {
   readonly nrPrp: number
 }
 
+/** Of Linux 5.0: with queues for writes, those that are over are for reads, and one is. */
+export function nvme_calc_irq_sets(
+  write_queues: number,
+  irqs: number,
+): [rest: number, read: number] {
+  if (irqs <= 1 || write_queues === 0) return [irqs, 0]
+  const read = write_queues >= irqs ? 1 : irqs - write_queues
+  return [irqs - read, read]
+}
+
 /** What the machine planned for one controller. */
 export interface nvme_memory {
   /** BAR 0 in the shared memory: doorbells are written there straight. */
@@ -61,6 +71,9 @@ export interface nvme_memory {
   readonly use_cmb_sqs?: boolean
   /** Mebibytes of a host memory buffer at most (max_host_mem_size_mb). */
   readonly max_host_mem_mb?: number
+  /** Queue pairs for writes alone, and queue pairs that are polled (write_queues, poll_queues of Linux 5.0). */
+  readonly write_queues?: number
+  readonly poll_queues?: number
   /** Entries of an I/O queue (io_queue_depth). */
   readonly io_queue_depth?: number
   /** sgl_threshold; bytes. */
@@ -80,8 +93,17 @@ export interface nvme_queue {
   /** Where the commands are: memory of the host, or the controller's. */
   readonly sq: number
   q_depth: number
-  /** -1 = suspended. */
+  /** -1 = suspended; 0 when it is polled. */
   cq_vector: number
+  /** It has no interrupt (NVMEQ_POLLED). */
+  polled: boolean
+}
+
+/** Queues of each class, in this order: all I/O or, with queues for reads, the rest of it; reads; polled I/O. */
+export interface nvme_io_queues {
+  readonly default: number
+  readonly read: number
+  readonly poll: number
 }
 
 /** struct nvme_dev. */
@@ -95,6 +117,7 @@ export interface nvme_dev {
   admin_tagset: blk_mq_tag_set | null
   online_queues: number
   max_qid: number
+  io_queues: nvme_io_queues
   num_vecs: number
   q_depth: number
   db_stride: number
@@ -158,7 +181,16 @@ export function nvme_alloc_queue(dev: nvme_dev, qid: number, depth: number): boo
   const memory = dev.memory.queues[qid]
   if (memory === undefined || depth > memory.entries) return leave(k, t, false)
   const sq = nvme_alloc_sq_cmds(dev, qid, depth) || memory.sq
-  dev.queues[qid] = { dev, qid, at: memory.nq, memory, sq, q_depth: depth, cq_vector: -1 }
+  dev.queues[qid] = {
+    dev,
+    qid,
+    at: memory.nq,
+    memory,
+    sq,
+    q_depth: depth,
+    cq_vector: -1,
+    polled: false,
+  }
   write_queue(dev.queues[qid])
   dev.ctrl.queue_count++
   return leave(k, t, true)
@@ -233,8 +265,9 @@ function sgl_threshold(dev: nvme_dev, qid: number): number {
 export function queue_request_irq(nvmeq: nvme_queue): number {
   const { pdev } = nvmeq.dev
   const { view } = nvmeq.dev.nvme.blk
-  const error = pci_request_irq(pdev, nvmeq.cq_vector)
+  const error = nvmeq.polled ? 0 : pci_request_irq(pdev, nvmeq.cq_vector)
   if (error) return error
+  view.setU32(nvmeq.at + L.NQ_WAIT, nvmeq.polled ? L.WAIT_POLL : L.WAIT_IRQ)
   view.setU32(nvmeq.at + L.NQ_IRQ, irq_block(pdev, nvmeq.cq_vector))
   set_suspended(nvmeq, false)
   return 0
@@ -256,7 +289,7 @@ export function nvme_suspend_queue(nvmeq: nvme_queue): boolean {
   nvmeq.cq_vector = -1
   set_suspended(nvmeq, true)
   if (nvmeq.qid === 0 && dev.ctrl.admin_q) blk_mq_quiesce_queue(dev.ctrl.admin_q)
-  pci_free_irq(dev.pdev, vector)
+  if (!nvmeq.polled) pci_free_irq(dev.pdev, vector)
   return false
 }
 
@@ -320,11 +353,12 @@ const NVME_SQ_PRIO_MEDIUM = 4
 
 function* adapter_alloc_cq(dev: nvme_dev, nvmeq: nvme_queue, vector: number): Sleep<number> {
   const size = nvmeq.q_depth - 1
+  const flags = NVME_QUEUE_PHYS_CONTIG | (nvmeq.polled ? 0 : NVME_CQ_IRQ_ENABLED)
   return yield* nvme_submit_sync_cmd(dev.ctrl.admin_q!, {
     opcode: nvme_admin_create_cq,
     prp1: nvmeq.memory.cq,
     cdw10: (nvmeq.qid | (size << 16)) >>> 0,
-    cdw11: (NVME_QUEUE_PHYS_CONTIG | NVME_CQ_IRQ_ENABLED | (vector << 16)) >>> 0,
+    cdw11: (flags | (vector << 16)) >>> 0,
   })
 }
 
@@ -341,11 +375,13 @@ function* adapter_alloc_sq(dev: nvme_dev, nvmeq: nvme_queue): Sleep<number> {
 }
 
 /** @returns 0, -errno, or the status of the command that the controller refused */
-export function* nvme_create_queue(nvmeq: nvme_queue): Sleep<number> {
+export function* nvme_create_queue(nvmeq: nvme_queue, polled: boolean): Sleep<number> {
   const { dev, qid } = nvmeq
   const { k, era } = dev.nvme
   const t = enter(k, 'nvme_create_queue')
-  const vector = dev.num_vecs === 1 ? 0 : era.shares_admin_vector ? qid - 1 : qid
+  nvmeq.polled = polled
+  const shared = dev.num_vecs === 1 || polled
+  const vector = shared ? 0 : era.shares_admin_vector ? qid - 1 : qid
   let result = yield* adapter_alloc_cq(dev, nvmeq, vector)
   if (result) return leave(k, t, result)
   result = yield* adapter_alloc_sq(dev, nvmeq)

@@ -26,10 +26,12 @@ import {
   blk_mq_free_tag_set,
   blk_mq_init_queue,
   blk_mq_update_nr_hw_queues,
+  cpus_of_queue,
   type blk_mq_tag_set,
 } from '../../../block/blk-mq-init.js'
 import { blk_mq_start_stopped_hw_queues, blk_mq_unquiesce_queue } from '../../../block/blk-mq.js'
-import type { blk_mq_hw_ctx, blk_mq_ops, tag_set_facts } from '../../../block/blkdev.js'
+import { blk_mq_map_queues } from '../../../block/blk-mq-cpumap.js'
+import type { blk_mq_hw_ctx, blk_mq_ops } from '../../../block/blkdev.js'
 import type { Sleep } from '../../../kernel/core.js'
 import { EBUSY, EIO, ENODEV, ENOMEM } from '../../../kernel/errno.js'
 import { mutex_lock, mutex_unlock } from '../../../kernel/mutex.js'
@@ -89,7 +91,9 @@ import {
   db_bar_size,
   free_admin_irq,
   type nvme_dev,
+  type nvme_io_queues,
   nvme_alloc_queue,
+  nvme_calc_irq_sets,
   nvme_cmb_qdepth,
   nvme_create_queue,
   nvme_dbbuf_init,
@@ -102,6 +106,8 @@ import { nvme_timeout } from './pci-timeout.js'
 /** io_queue_depth. */
 const NVME_Q_DEPTH = 1024
 const BLK_MQ_MAX_DEPTH = 10240
+/** Classes of queues: default, read, poll. */
+const HCTX_MAX_TYPES = 3
 
 function dev_of(ctrl: nvme_ctrl): nvme_dev {
   return ctrl.priv as nvme_dev
@@ -117,7 +123,7 @@ function wire(hctx: blk_mq_hw_ctx, dev: nvme_dev, qid: number, set: blk_mq_tag_s
   view.setU32(hctx.at + HC_DRIVER_DATA, nvmeq.at)
   view.setU32(nvmeq.at + NQ_HCTX, hctx.at)
   view.setU32(nvmeq.at + NQ_TAGS, set.tags[hctx.queue_num]!)
-  const users = qid === 0 ? cpus.length : set.mq_map.filter(h => h === hctx.queue_num).length
+  const users = qid === 0 ? cpus.length : cpus_of_queue(set, hctx.queue_num)
   const flags = view.u32(nvmeq.at + NQ_SHARED)
   view.setU32(nvmeq.at + NQ_SHARED, users > 1 ? flags | NQ_LOCKED : flags & ~NQ_LOCKED)
 }
@@ -150,7 +156,7 @@ function ops_of(dev: nvme_dev, admin: boolean): blk_mq_ops {
       wire(hctx, dev, hctx_idx + 1, dev.tagset!)
     },
     exit_hctx: hctx => unwire(dev, hctx),
-    map_queues: set => nvme_pci_map_queues(dev, set),
+    map_queues: () => nvme_pci_map_queues(dev, dev.tagset!),
     open: nvme_open,
     release: nvme_release,
     revalidate_disk: q => dev.nvme_revalidate(q),
@@ -167,16 +173,33 @@ function unwire(dev: nvme_dev, hctx: blk_mq_hw_ctx): void {
   if (next) view.setU32(nvmeq.at + NQ_HCTX, next.at)
 }
 
-/** Each CPU uses the queue whose vector interrupts it. */
-function nvme_pci_map_queues(dev: nvme_dev, set: tag_set_facts): void {
-  const { k, era } = dev.nvme
+/** Each CPU uses the queue whose vector interrupts it, in each class that has interrupts. */
+function nvme_pci_map_queues(dev: nvme_dev, set: blk_mq_tag_set): void {
+  const { k, blk } = dev.nvme
   const t = enter(k, 'nvme_pci_map_queues')
+  const { read, poll } = dev.io_queues
+  const first = set.nr_hw_queues - read - poll
+  set.read_map = read > 0 ? new Uint32Array(blk.cpus.length) : null
+  set.poll_map = poll > 0 ? new Uint32Array(blk.cpus.length) : null
+  blk_mq_pci_map_queues(dev, set.mq_map, 0, first)
+  if (set.read_map) blk_mq_pci_map_queues(dev, set.read_map, first, first + read)
+  if (set.poll_map) {
+    blk_mq_map_queues(set.poll_map, poll)
+    set.poll_map.forEach((queue, cpu, map) => {
+      map[cpu] = first + read + queue
+    })
+  }
+  leave(k, t)
+}
+
+/** The queues from `from` to before `to`. */
+function blk_mq_pci_map_queues(dev: nvme_dev, map: Uint32Array, from: number, to: number): void {
+  const { k, era } = dev.nvme
   const m = enter(k, 'blk_mq_pci_map_queues')
   const offset = dev.num_vecs > 1 && !era.shares_admin_vector ? 1 : 0
-  for (let queue = 0; queue < set.nr_hw_queues; queue++)
-    for (const cpu of pci_irq_get_affinity(dev.pdev, queue + offset)) set.mq_map[cpu] = queue
+  for (let queue = from; queue < to; queue++)
+    for (const cpu of pci_irq_get_affinity(dev.pdev, queue + offset)) map[cpu] = queue
   leave(k, m)
-  leave(k, t)
 }
 
 // ---------------------------------------------------------------- the function
@@ -309,6 +332,20 @@ function restart_admin(dev: nvme_dev): void {
 
 // ---------------------------------------------------------------- I/O queues
 
+/** What of the classes there is with so many queues: the last ones are missing first. */
+function classes_of({ io_queues }: nvme_dev, queues: number): nvme_io_queues {
+  const rest = Math.min(io_queues.default, queues)
+  const read = Math.min(io_queues.read, queues - rest)
+  return { default: rest, read, poll: Math.min(io_queues.poll, queues - rest - read) }
+}
+
+/** The module's parameters, for at most as many queues as there are CPUs. 4.9 to 4.20 have none. */
+function classes_wanted({ memory, nvme }: nvme_dev): { write: number; poll: number } {
+  const most = nvme.blk.cpus.length
+  const { write_queues = 0, poll_queues = 0 } = memory
+  return { write: Math.min(write_queues, most), poll: Math.min(poll_queues, most) }
+}
+
 /** Memory and the controller's side of as many queues as there are vectors for. @returns 0 or a negative errno */
 function* nvme_create_io_queues(dev: nvme_dev): Sleep<number> {
   let ret = 0
@@ -318,10 +355,12 @@ function* nvme_create_io_queues(dev: nvme_dev): Sleep<number> {
     break
   }
   const max = Math.min(dev.max_qid, dev.ctrl.queue_count - 1)
+  const { default: rest, read } = dev.io_queues
   for (let i = dev.online_queues; i <= max; i++) {
-    ret = yield* nvme_create_queue(dev.queues[i]!)
+    ret = yield* nvme_create_queue(dev.queues[i]!, i > rest + read)
     if (ret) break
   }
+  dev.io_queues = classes_of(dev, dev.online_queues - 1)
   // The controller may have refused one: those that there are will do.
   return Math.min(ret, 0)
 }
@@ -331,7 +370,8 @@ function* nvme_setup_io_queues(dev: nvme_dev): Sleep<number> {
   const { pdev, nvme, ctrl } = dev
   const { k, blk } = nvme
   const t = enter(k, 'nvme_setup_io_queues')
-  const count = { n: blk.cpus.length }
+  const wanted = classes_wanted(dev)
+  const count = { n: blk.cpus.length + wanted.write + wanted.poll }
   const result = yield* nvme_set_queue_count(ctrl, count)
   if (result < 0) return leave(k, t, result)
   if (count.n === 0) return leave(k, t, 0)
@@ -348,10 +388,16 @@ function* nvme_setup_io_queues(dev: nvme_dev): Sleep<number> {
   free_admin_irq(adminq)
   pci_free_irq_vectors(pdev)
   const pre = nvme.era.shares_admin_vector ? 0 : 1
-  const vectors = pci_alloc_irq_vectors_affinity(pdev, 1, nr + pre, pre)
+  // Queues that are polled need no vector; one that is not there must be.
+  const poll = Math.min(wanted.poll, nr - 1)
+  const sets = wanted.write > 0 ? (n: number) => nvme_calc_irq_sets(wanted.write, n) : undefined
+  const vectors = pci_alloc_irq_vectors_affinity(pdev, 1, nr - poll + pre, pre, sets)
   if (vectors <= 0) return leave(k, t, -EIO)
   dev.num_vecs = vectors
-  dev.max_qid = pre ? Math.max(vectors - 1, 1) : Math.min(nr, vectors)
+  const irqs = pre ? Math.max(vectors - 1, 1) : Math.min(nr, vectors)
+  dev.max_qid = irqs + poll
+  const [rest, read] = nvme_calc_irq_sets(wanted.write, irqs)
+  dev.io_queues = { default: rest, read, poll }
   const error = queue_request_irq(adminq)
   if (error) {
     adminq.cq_vector = -1
@@ -370,6 +416,7 @@ function* nvme_dev_add(dev: nvme_dev): Sleep<number> {
     nvme_free_queues(dev, dev.online_queues)
     return leave(k, t, 0)
   }
+  const { write, poll } = classes_wanted(dev)
   const set: blk_mq_tag_set = {
     blk,
     ops: ops_of(dev, false),
@@ -377,6 +424,7 @@ function* nvme_dev_add(dev: nvme_dev): Sleep<number> {
     nr_hw_queues: dev.online_queues - 1,
     queue_depth: Math.min(dev.q_depth, BLK_MQ_MAX_DEPTH) - 1,
     reserved_tags: 0,
+    nr_maps: write + poll > 0 ? HCTX_MAX_TYPES : 1,
     timeout: (memory.io_timeout ?? NVME_IO_TIMEOUT_S) * k.hz,
     memory: memory.planned,
     driver_data: dev,

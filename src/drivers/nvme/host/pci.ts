@@ -176,6 +176,7 @@ function make_dev(nvme: nvme_core, pdev: pci_dev): nvme_dev {
     admin_tagset: null,
     online_queues: 0,
     max_qid: 0,
+    io_queues: { default: 0, read: 0, poll: 0 },
     num_vecs: 0,
     q_depth: 0,
     db_stride: 1,
