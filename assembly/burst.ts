@@ -1,9 +1,9 @@
 // The short way there and back, again and again: one plain job (plain.ts) alone on a CPU, whose only queue
-// belongs to a device that runs in the same thread and takes no time. This is where a million-IOPS run
-// spends its life.
+// belongs to a device that runs in the same thread and takes no time, or to one on a thread of its own whose
+// completions are polled for. This is where a million-IOPS run spends its life.
 //
 //   fill up to iodepth      plain_batch, doorbell
-//   let the device run      run_untimed
+//   let the device run      run_untimed; or look for its entry, LOOKS times
 //   end what completed      request, tag, io_u; the completion doorbell
 //
 // The order is that of cpu_pass; what is saved is going through all its doors for each batch. Counters are
@@ -12,7 +12,7 @@
 
 import {
   CLOCK_REAL, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_DOORBELLS, CPU_ENDED, CPU_HCTX, 
-  CPU_INLINE, CPU_JOB, CPU_LAT, CPU_MAIL, CPU_NOW, CPU_SLOW, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_STAT_IOS,
+  CPU_INLINE, CPU_JOB, CPU_LAT, CPU_MAIL, CPU_NOW, CPU_POLLED, CPU_SLOW, CPU_SPINS, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_STAT_IOS,
   CTX_STAT_SECTORS, CTX_STAT_TICKS, DDIR_WRITE, DEV_FAULTS, DEV_HOST, DEV_MODEL, DSQ_COMMANDS, DSQ_DEV, HC_GATE,
   HC_NEXT_OWNED, IOUF_MEASURED, IOU_ACTIVE, IOU_DDIR, IOU_NEXT, IOU_START_NS, IOU_STATE, JOB_BATCH, JOB_BYTES,
   JOB_COMPLETES, JOB_ENDED, JOB_END_NS, JOB_FREE, JOB_GEN, JG_RW, JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT,
@@ -20,18 +20,22 @@ import {
   JOB_NUMBER_IOS, JOB_PLAIN, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING, JOB_PL_MASK, JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS, JOB_PL_SBQ,
   JOB_PL_SLOTS, JOB_RAMP_NS, JOB_REAP_MIN, JOB_RECORD, JOB_RUN, JOB_STATE, JOB_STATS, JOB_STOP, LAT_BATCH,
   MODEL_FIXED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_STOP, NQ_CQ_DB, NQ_CQ_HEAD,
-  NQ_CQ_PHASE, NQ_DSQ, NQ_LAST_SQ_TAIL, NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC,
+  NQ_CQ_PHASE, NQ_DSQ, NQ_LAST_SQ_TAIL, NQ_POLLED, NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_TAGS, NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC,
   RQ_BIO, RQ_CMD_FLAGS, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_WRITE, SBQ_MAP, SBQ_SHIFT, SBW_SIZE, SECTOR_SHIFT,
-  STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_SIZE, WAIT_INLINE,
+  STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_SIZE, TAGS_NR, WAIT_INLINE, WAIT_POLL,
 } from './layout'
 import { CQE_BYTES, CQE_DW3, RQF_IO_STAT, RQF_PLAIN } from './nvme'
 import { read_clock } from './clock'
 import { cq_is_plain } from './cq'
 import { INLINE_BURST, run_untimed } from './device'
+import { wake_device } from './doorbell'
 import { lat_record_n } from './hist'
 import { batch_bucket, count_fill, finish_batch, job_reap } from './job'
 import { plain_batch, plain_issued, plain_may_go } from './plain'
 import { pair } from './request'
+
+/** Looks at an empty completion queue, one after the other, before a burst ends. */
+const LOOKS: u32 = 100
 
 /** The job, if this CPU may burst; else 0. */
 function burst_job(cpu: u32): u32 {
@@ -45,12 +49,18 @@ function burst_job(cpu: u32): u32 {
   if (load<u32>(job, JOB_LOW) < load<u32>(job, JOB_IODEPTH) || load<u32>(job, JOB_REAP_MIN) > 1) return 0
   if (load<u64>(job, JOB_RAMP_NS) || !load<u32>(job, JOB_RECORD) || !both_begun(job)) return 0
   const nq = load<u32>(job, JOB_PL_NQ)
-  if (load<u32>(nq, NQ_WAIT) != WAIT_INLINE || load<u32>(nq, NQ_SHADOW_SQ) || !cq_is_plain(cpu, nq)) return 0
-  const dev = load<u32>(load<u32>(nq, NQ_DSQ), DSQ_DEV)
-  if (load<u32>(dev, DEV_MODEL) >= <u32>MODEL_FIXED || load<u32>(dev, DEV_FAULTS) || load<u32>(dev, DEV_HOST)) return 0
+  if (!bursts_to(nq) || load<u32>(nq, NQ_SHADOW_SQ) || !cq_is_plain(cpu, nq)) return 0
   job_reap(cpu, job) // what cpu_pass left
   if (!all_plain(job)) return 0
   return plain_may_go(cpu, job, 1) ? job : 0
+}
+
+/** True if the device of this queue is run here and takes no time, or runs on its own thread and is polled. */
+function bursts_to(nq: u32): bool {
+  const dev = load<u32>(load<u32>(nq, NQ_DSQ), DSQ_DEV)
+  if (load<u32>(dev, DEV_FAULTS) || load<u32>(dev, DEV_HOST)) return false
+  const wait = load<u32>(nq, NQ_WAIT)
+  return wait == WAIT_INLINE ? load<u32>(dev, DEV_MODEL) < <u32>MODEL_FIXED : wait == WAIT_POLL
 }
 
 /** True if all that the job has in flight went the short way. */
@@ -104,7 +114,6 @@ function burst_ended(cpu: u32, job: u32, ddir: u32, n: u64, ticks: u64, sync: u6
   add(mine + STAT_BYTES, bytes)
   add(job + JOB_MEASURED, n)
   add(cpu + CPU_ENDED, n)
-  add(cpu + CPU_INLINE, n)
 }
 
 // @ts-ignore: decorator
@@ -134,6 +143,19 @@ function record_latencies(job: u32, iou: u32, n: u32, now: u64): void {
   if (run) lat_record_n(stat, now - start, run)
 }
 
+/** The tail doorbell of a device on its own thread, which may sleep. */
+function ring_and_wake(dev: u32, bell: u32, tail: u32): void {
+  atomic.store<u32>(bell, tail)
+  wake_device(dev)
+}
+
+/** Looks for a completion entry up to LOOKS times: how many were in vain. */
+function look_for(cqe: u32, phase: u32): u32 {
+  let empty: u32 = 0
+  while (empty < LOOKS && ((atomic.load<u32>(cqe, CQE_DW3) >> 16) & 1) != phase) empty++
+  return empty
+}
+
 /** Runs until about `budget` I/Os have ended: how many did. */
 export function plain_burst(cpu: u32, budget: u64): u64 {
   if (isDefined(TRACE_BUILD)) return 0
@@ -143,6 +165,8 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
   const hctx = load<u32>(job, JOB_PL_HCTX)
   const dsq = load<u32>(nq, NQ_DSQ)
   const dev = load<u32>(dsq, DSQ_DEV)
+  const polled = load<u32>(nq, NQ_WAIT) == WAIT_POLL
+  const nr = load<u32>(load<u32>(nq, NQ_TAGS), TAGS_NR)
   const slots = load<u32>(job, JOB_PL_SLOTS)
   const sbq = load<u32>(job, JOB_PL_SBQ)
   const shift = load<u32>(sbq, SBQ_SHIFT)
@@ -162,6 +186,7 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
   let bells: u64 = 0
   let reaps: u64 = 0
   let commands: u64 = 0
+  let spins: u64 = 0
   let ended: u64 = 0
   let ticks: u64 = 0
   let writes: u64 = 0
@@ -195,7 +220,8 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
       left -= n
       bells++
       const tail = load<u32>(nq, NQ_SQ_TAIL)
-      store<u32>(load<u32>(nq, NQ_SQ_DB), tail)
+      if (polled) ring_and_wake(dev, load<u32>(nq, NQ_SQ_DB), tail)
+      else store<u32>(load<u32>(nq, NQ_SQ_DB), tail)
       store<u32>(nq, tail, NQ_LAST_SQ_TAIL)
     }
     if (before != fill_from || in_flight != fill_to) {
@@ -207,8 +233,16 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
     fills++
     if (near || rest) break
     // --- the device
-    const ran = run_untimed(dev, dsq, load<u32>(nq, NQ_SQ_TAIL), INLINE_BURST)
-    commands += ran
+    let ran: u32
+    if (polled) {
+      const empty = look_for(cqe, phase)
+      spins += empty
+      if (empty == LOOKS) break
+      ran = in_flight
+    } else {
+      ran = run_untimed(dev, dsq, load<u32>(nq, NQ_SQ_TAIL), INLINE_BURST)
+      commands += ran
+    }
     // --- end what completed
     const now = lat ? read_clock(cpu) : load<u64>(cpu, CPU_NOW)
     const free = load<u32>(job, JOB_FREE)
@@ -218,10 +252,10 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
     let last: u32 = 0
     let n: u32 = 0
     while (n < ran) {
-      const dw3 = load<u32>(cqe, CQE_DW3)
+      const dw3 = polled ? atomic.load<u32>(cqe, CQE_DW3) : load<u32>(cqe, CQE_DW3)
       const cid = dw3 & 0xffff
       const rq = slots + cid * RQ_SIZE
-      if (dw3 >> 16 != phase) break
+      if (dw3 >> 16 != phase || cid >= nr) break
       if (load<u64>(rq, RQ_STATE) != pair(MQ_RQ_IN_FLIGHT, RQF_IO_STAT | RQF_PLAIN)) break // and RQ_FLAGS
       const iou = load<u32>(rq, RQ_BIO)
       if (load<u64>(iou, IOU_STATE) != pair(IOU_ACTIVE, IOUF_MEASURED)) break // and IOU_FLAGS
@@ -270,7 +304,14 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
   store<u32>(nq, phase, NQ_CQ_PHASE)
   count_fill(job, fill_from, fill_to, batch, fills)
   add(job + JOB_COMPLETES + (batch_bucket(reaped) << 3), same)
-  add(dsq + DSQ_COMMANDS, commands)
+  if (polled) {
+    add(cpu + CPU_SPINS, spins)
+    add(cpu + CPU_POLLED, ended)
+    add(nq + NQ_POLLED, ended)
+  } else {
+    add(cpu + CPU_INLINE, ended)
+    add(dsq + DSQ_COMMANDS, commands)
+  }
   add(cpu + CPU_DOORBELLS, bells)
   add(cpu + CPU_CQ_DOORBELLS, reaps)
   if (issued) plain_issued(cpu, job, issued)

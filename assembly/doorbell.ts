@@ -30,7 +30,7 @@ function dbbuf_update(value: u32, shadow: u32, event_index: u32): bool {
 }
 
 /** Wakes a device thread that sleeps. */
-function wake_device(dev: u32): void {
+export function wake_device(dev: u32): void {
   if (!load<u32>(dev, DEV_WHERE) || !atomic.load<u32>(dev, DEV_WAITING)) return
   atomic.add<u32>(dev, 1, DEV_WAKE)
   atomic.notify(dev + DEV_WAKE, 1)
