@@ -112,7 +112,6 @@ export const CPU_IPIS = 216 //           u64 S  completions handed to another CP
 export const CPU_NOTAG = 224 //          u64 S  times no tag was free
 export const CPU_CQ_DOORBELLS = 232 //   u64 S  completion doorbells written
 export const CPU_BELLS_SAVED = 240 //    u64 S  register writes that shadow doorbells saved
-export const CPU_EPOCH = 256 //          u32 S  odd while the thread is inside WASM
 export const CPU_DONE_LIST = 384 //      u32 A  requests completed by another CPU for this one (stack)
 export const CPU_ENDIO = 388 //          u32 A  requests whose end_io is TypeScript's (stack)
 export const CPU_WAKE = 512 //           u32 A  event count that the sleeping thread waits on

@@ -5,6 +5,8 @@
 // number and the clocks agree to the bit. Where they are not, a thread measures once how far its own is from
 // process.hrtime, which counts from one point everywhere, and keeps the pair that was read fastest.
 
+import { performance } from 'node:perf_hooks'
+
 const PAIRS = 9
 
 /**
@@ -60,7 +62,8 @@ export function clockOrigin(): ClockOrigin {
 export function realClock(origin: ClockOrigin): () => number {
   const same = performance.timeOrigin === origin.timeOrigin
   const shift = same ? origin.shiftNs : hrtimeOffset() - origin.hrtimeNs
-  return () => performance.now() * 1e6 + shift
+  const read = performance.now.bind(performance) // a third cheaper than by the global's getter
+  return () => read() * 1e6 + shift
 }
 
 /** Number of the tick that `ns` falls into, low 32 bits. */

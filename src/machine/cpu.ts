@@ -18,8 +18,8 @@
 import type { MessagePort } from 'node:worker_threads'
 import {
   CPU_ENDED,
-  CPU_EPOCH,
   CPU_FAILED,
+  CPU_JOB,
   CPU_NULLB,
   CPU_SIZE,
   CPU_SLEEPS,
@@ -41,6 +41,7 @@ import {
   FIFO_DUE,
   FIFO_SIZE,
   JOB_DONE,
+  JOB_NEXT,
   JOB_STATE,
   M_BASE,
   M_CPUS,
@@ -63,7 +64,7 @@ import type { SlowContext, SlowHandlers } from './config.js'
 import { HybridSleep, isHybrid } from './hybrid.js'
 import { nullBlkImports } from './null-blk.js'
 import { ownThread } from './thread-time.js'
-import { jobsOf, serviceSlow, slowPending } from './slow.js'
+import { serviceSlow, slowPending } from './slow.js'
 
 /** What a thread is told. */
 export interface ThreadTask {
@@ -205,7 +206,6 @@ class CpuThread {
 
   /** One call into the core. */
   #call(): number {
-    const view = this.#view
     const cpu = this.#cpu
     const now = this.#now()
     if (this.#spentBudget) this.#adapt(now - this.#began)
@@ -213,10 +213,7 @@ class CpuThread {
     this.#tick(now)
     this.#core.cpu_set_now(cpu, now)
     if (this.#nullTimers) this.#core.null_cmd_timers(cpu)
-    view.add(cpu + CPU_EPOCH, 1)
-    const result = this.#core.cpu_run(cpu, this.#budget)
-    view.add(cpu + CPU_EPOCH, 1)
-    return result
+    return this.#core.cpu_run(cpu, this.#budget)
   }
 
   #adapt(took: number): void {
@@ -234,13 +231,16 @@ class CpuThread {
 
   /** Tells the main thread, once for each time, that a job is done. */
   #reportDone(): void {
-    for (const job of jobsOf(this.#view, this.#cpu)) {
-      const done = this.#view.load(job + JOB_STATE) === JOB_DONE
-      if (done === this.#reported.has(job)) continue
+    const view = this.#view
+    const reported = this.#reported
+    for (let job = view.u32(this.#cpu + CPU_JOB); job; job = view.u32(job + JOB_NEXT)) {
+      const done = view.u32(job + JOB_STATE) === JOB_DONE
+      if (!done && reported.size === 0) continue
+      if (done === reported.has(job)) continue
       if (done) {
-        this.#reported.add(job)
+        reported.add(job)
         this.#port.postMessage({ type: 'done', job } satisfies ThreadMessage)
-      } else this.#reported.delete(job)
+      } else reported.delete(job)
     }
   }
 
@@ -270,7 +270,8 @@ class CpuThread {
     const view = this.#view
     const cpu = this.#cpu
     const own = this.#nullTimers ? this.#core.null_deadline(cpu) : Number.POSITIVE_INFINITY
-    const rest = Math.min(this.#core.cpu_deadline(cpu), own) - this.#now()
+    const deadline = Math.min(this.#core.cpu_deadline(cpu), own)
+    const rest = deadline === Number.POSITIVE_INFINITY ? deadline : deadline - this.#now()
     if (rest <= 0 || (rest < OVERSHOOT_NS && !this.#crowded)) return
     const timeout = Math.min(Math.max(rest - OVERSHOOT_NS, NAP_MS * 1e6) / 1e6, MAX_SLEEP_MS)
     const seen = view.load(cpu + CPU_WAKE)

@@ -485,6 +485,21 @@ it('hipri, real time: a thread polls where the device has one of its own, else a
   expect(inline.phasebit.notes.join()).toMatch(/hipri: the device runs in the submitting thread/)
 })
 
+it.each([
+  ['--rw=randread', '--lat=none', '--iodepth=1'],
+  ['--rw=randrw', '--lat=batch', '--iodepth=8'],
+  ['--rw=randwrite', '--lat=none', '--iodepth=32', '--iodepth_batch=8'],
+])('a device on its own thread that is polled, real time, %s %s %s', async (...options) => {
+  const device = '--device=nvme,size=1g,where=thread,wait=poll'
+  const [a, run] = await runOne('real', '--number_ios=2000', '--size=1g', ...options, device)
+  const ended = a.read.totalIos + a.write.totalIos
+  expect(ended).toBe(2_000)
+  expect(run.phasebit.queues[0]).toMatchObject({ polled: 2_000, interrupts: 0 })
+  expect(run.phasebit.books).toMatchObject({ submitted: 2_000, completed: 2_000, failed: 0 })
+  const timed = a.read.clat.n + a.write.clat.n
+  expect(timed).toBe(options.includes('--lat=none') ? 0 : 2_000)
+})
+
 it('a CPU that waits for an interrupt sleeps, in real time: an I/O costs it a switch, not the time of the device', async () => {
   const slow = '--device=nvme,size=1g,model=fixed,latency=5ms,where=thread,wait=irq'
   const [a, run] = await runOne('real', '--rw=randread', '--iodepth=1', slow)

@@ -19,7 +19,7 @@ export function queueState(machine: Machine): Record<string, unknown> {
   const slots = view.u32(tags + L.TAGS_STATIC_RQS)
   const depth = machine.config.disks[0]!.depth
   return {
-    counters: words(cpu + L.CPU_SUBMITTED, L.CPU_EPOCH - L.CPU_SUBMITTED),
+    counters: words(cpu + L.CPU_SUBMITTED, L.CPU_BELLS_SAVED + 8 - L.CPU_SUBMITTED),
     stages: words(cpu + L.CPU_STAGE_N, 48),
     now: view.u64(cpu + L.CPU_NOW),
     ctx: words(ctx + L.CTX_DISPATCHED_ASYNC, L.CTX_SIZE - L.CTX_DISPATCHED_ASYNC),
