@@ -4,7 +4,7 @@
 // queues (virtual time). Without it such requests go to the slow list, and TypeScript looks at them when the call into
 // the core has returned.
 
-import { M_BASE, M_HOST } from './layout'
+import { HB_PBLK_KICK, M_BASE, M_HOST, M_WRITER } from './layout'
 // @ts-ignore: decorator
 @external("env", "block_host")
 declare function block_host(cpu: u32, what: u32, a: u32, b: u32): u32
@@ -16,9 +16,15 @@ export function hosted(): bool {
   return load<u32>(M_BASE, M_HOST) != 0
 }
 
-/** HB_* of layout.ts. */
+/** HB_* of layout.ts. A writer that was kicked before is woken before whoever wakes by this. */
 export function host(cpu: u32, what: u32, a: u32, b: u32): u32 {
-  return block_host(cpu, what, a, b)
+  const writer = load<u32>(M_BASE, M_WRITER)
+  if (!writer) return block_host(cpu, what, a, b)
+  store<u32>(M_BASE, 0, M_WRITER)
+  if (writer != 1) block_host(cpu, HB_PBLK_KICK, writer, 0)
+  const answer = block_host(cpu, what, a, b)
+  store<u32>(M_BASE, 1, M_WRITER)
+  return answer
 }
 
 // The device's half: commands that the core does not execute itself go to the controller in TypeScript (src/device). A

@@ -60,6 +60,7 @@ export const M_NOW = 264 //              u64 S  the virtual clock
 export const M_NEXT_JIFFY = 272 //       u64 S  virtual: when jiffies goes on
 export const M_JIFFY_NS = 280 //         u64 I  1e9 / HZ
 export const M_RETURN = 288 //           u32 S  virtual: 1 = TypeScript has something to do sooner than it said, the core returns after this event
+export const M_WRITER = 292 //           u32 S  1 while an event of a CPU is handled; then the pblk (PB_*) whose writer was kicked in it
 export const M_SIZE = 384
 
 export const CLOCK_REAL = 0
@@ -754,7 +755,7 @@ export const PB_RL_SPACE = 180 //        i32 S  rb_space, -1 = no limit
 export const PB_RL_ACTIVE = 184 //       u32 S  rb_user_active
 export const PB_RL_STAMP = 188 //        u32 S  jiffy at which the user's timer was set last,
 export const PB_KICK_STAMP = 192 //      u32 S  and the writer's
-export const PB_WRITER_SLEEPS = 196 //   u32 S  1: a kick must wake it
+export const PB_WRITER_SLEEPS = 196 //   u32 S  PBW_*: a kick must wake it
 export const PB_USER_WA = 200 //         f64 S
 export const PB_PAD_WA = 208 //          f64 S
 export const PB_INFLIGHT = 216 //        u32 S  inflight_io
@@ -769,6 +770,9 @@ export const PB_SIZE = 256
 
 export const PBS_PARKED = 1 // PB_SLOW: others wait for room
 export const PBS_FAILED = 2 //          no line is left
+
+export const PBW_TASK = 1 // PB_WRITER_SLEEPS: the task has to be woken
+export const PBW_CORE = 2 //                    what it would do is all in the core, unless something turns out to be special
 
 export const PU_ADDRESS = 0 //           u64 I  channel and LUN of a device's address
 export const PU_POS = 8 //               u32 I  LUN, counted over all

@@ -4,6 +4,7 @@
 //   pblk_make_rq    a read whose sectors are all in the ring or nowhere ends at once; one whose sectors are all on the media
 //                   becomes a vector command; a write for which there is room goes into the ring
 //   pblk_submit_write   a write unit of the ring goes to the media, for the writer
+//   pblk_write_ts   the writer's turn, when it has been kicked and all that is to be written is plain
 //   pblk_end_rq     a vector command of the core has ended
 //
 // The trace core leaves all of it to TypeScript. test/unit/machine/pblk-core.test.ts runs the same jobs on both.
@@ -14,7 +15,7 @@ import {
   HB_INSERT_REQUEST, HB_PBLK_END, HB_PBLK_GROUP, HB_PBLK_KICK, HB_PBLK_LINE_PUT, HB_PBLK_NEXT, HB_PBLK_OVER,
   HB_PBLK_SYNC, HB_PBLK_UP, HB_PBLK_USER_IN, HC_DISPATCHED, HC_DISPATCH_BUSY, HC_DISPATCH_HEAD, HC_DRIVER, HC_GATE, HC_RUN, HC_VSLOTS, IOU_JOB,
   JOB_CPU, LN_CUR_SEC, LN_ID, LN_INFLIGHT, LN_INVALID, LN_LBAS, LN_LEFT_EBLKS, LN_LEFT_MSECS, LN_MAP, LN_REF, LN_SEC_IN_LINE, LN_SIZE, LN_STATE, LN_TO_UPDATE, LN_VALID_LBAS, LN_VSC, LN_WRITE_ERR, LU_COUNT, LU_SIZE, LU_WAITING, M_BASE,
-  M_JIFFIES, NVME_REQ_CANCELLED, PAGE_SHIFT, PAGE_SIZE, PBLK_IOTYPE_USER, PBLK_LINESTATE_CLOSED, PBLK_LINESTATE_OPEN,
+  M_JIFFIES, M_WRITER, NVME_REQ_CANCELLED, PAGE_SHIFT, PAGE_SIZE, PBW_CORE, PBLK_IOTYPE_USER, PBLK_LINESTATE_CLOSED, PBLK_LINESTATE_OPEN,
   PBLK_SUBMITTED_ENTRY, PBLK_WRITABLE_ENTRY, PBLK_WRITTEN_DATA, PB_CHUNK_BITS, PB_CHUNK_SHIFT, PB_CH_BITS, PB_CLBA, PB_COMPLETE, PB_DATA_LINE, PB_ERASE_LINE, PB_FLUSHES, PB_HIGH_THRS, PB_INFLIGHT, PB_KICK_STAMP, PB_L2P,
   PB_LBA_ROOM, PB_LINES, PB_LINE_BYTES, PB_LUN, PB_LUNS, PB_MID_THRS, PB_MW_CUNITS, PB_NR_SECS, PB_NSID, PB_NUM_CH, PB_NVME_Q, PB_PAD_WA, PB_PENDING, PB_RB_BACK, PB_RB_FLUSH,
   PB_RB_DATA, PB_RB_FLAGS, PB_RB_L2P, PB_RB_LBA, PB_RB_MAX_IO, PB_RB_MEM, PB_RB_N, PB_RB_PPA, PB_RB_SUBM, PB_RB_SYNC,
@@ -216,12 +217,25 @@ function pblk_rl_user_in(cpu: u32, pb: u32, n: u32): void {
   if (load<u32>(pb, PB_RL_STAMP) != load<u32>(M_BASE, M_JIFFIES)) host(cpu, HB_PBLK_USER_IN, pb, 0)
 }
 
-/** Wakes the writer if there is enough for it; its timer is set once a jiffy. */
+/** How many entries wait for the writer. */
+// @ts-ignore: decorator
+@inline
+function pblk_rb_read_count(pb: u32): u32 {
+  return (load<u32>(pb, PB_RB_MEM) - load<u32>(pb, PB_RB_SUBM)) & ring_mask(pb)
+}
+
+/**
+ * Wakes the writer if there is enough for it; its timer is set once a jiffy. In an event of the core's the writer may have
+ * its turn there, after the event (pblk_write_ts).
+ */
 function pblk_write_should_kick(cpu: u32, pb: u32): void {
-  const count = (load<u32>(pb, PB_RB_MEM) - load<u32>(pb, PB_RB_SUBM)) & ring_mask(pb)
-  if (count < load<u32>(pb, PB_WS_OPT)) return
-  if (!load<u32>(pb, PB_WRITER_SLEEPS) && load<u32>(pb, PB_KICK_STAMP) == load<u32>(M_BASE, M_JIFFIES)) return
-  host(cpu, HB_PBLK_KICK, pb, 0)
+  if (pblk_rb_read_count(pb) < load<u32>(pb, PB_WS_OPT)) return
+  const sleeps = load<u32>(pb, PB_WRITER_SLEEPS)
+  const timed = load<u32>(pb, PB_KICK_STAMP) == load<u32>(M_BASE, M_JIFFIES)
+  if (!sleeps && timed) return
+  const turn = load<u32>(M_BASE, M_WRITER)
+  if (sleeps == PBW_CORE && timed && (turn == 1 || turn == pb)) store<u32>(M_BASE, pb, M_WRITER)
+  else host(cpu, HB_PBLK_KICK, pb, 0)
 }
 
 /** A write without a flush: true if it is in the ring. */
@@ -425,7 +439,7 @@ export function pblk_submit_write(cpu: u32, pb: u32): u32 {
   const sentry = load<u32>(pb, PB_RB_SUBM)
   const line = load<u32>(pb, PB_DATA_LINE)
   const next = load<u32>(pb, PB_ERASE_LINE)
-  if (((load<u32>(pb, PB_RB_MEM) - sentry) & mask) < n || !line || !load<u32>(line, LN_LBAS)) return 0
+  if (pblk_rb_read_count(pb) < n || !line || !load<u32>(line, LN_LBAS)) return 0
   if (next && load<u32>(next, LN_LEFT_EBLKS)) return 0
   const paddr = free_places(pb, line, n)
   if (paddr == EMPTY) return 0
@@ -450,6 +464,12 @@ export function pblk_submit_write(cpu: u32, pb: u32): u32 {
   if (more) set_bio(more, pages, (n - first) * PAGE, 0)
   submit_vector(cpu, pb, rq, slot, OCSSD_WRITE, n, more ? 2 : 1)
   return 1
+}
+
+/** A turn of the writer without its task: false if something is special, and the task has to go on. */
+export function pblk_write_ts(cpu: u32, pb: u32): bool {
+  while (pblk_submit_write(cpu, pb)) continue
+  return pblk_rb_read_count(pb) < load<u32>(pb, PB_WS_OPT) && load<i32>(pb, PB_RB_FLUSH) < 0
 }
 
 /** Entries are persisted. */

@@ -16,16 +16,16 @@ import {
   CLOCK_REAL, CLOCK_VIRTUAL, CPU_BUSY_NS, CPU_CLOCK, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
   CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SIZE, CPU_SPINS, CPU_SWITCHES, CTX_HCTX_POLL, CTX_SIZE, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
   DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_HOST, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EV_TIME, EVQ_SERVED, EVQ_UNTIL,
-  HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_IO, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
-  M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_CPUS, M_EVENTS, M_NOW, M_NR_CPUS, M_RETURN, NQ_HCTX,
+  HB_PBLK_KICK, HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_IO, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
+  M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_CPUS, M_EVENTS, M_NOW, M_NR_CPUS, M_RETURN, M_WRITER, NQ_HCTX,
   NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, Q_CTXS, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
 } from './layout'
 import { arbitrate } from './arbiter'
 import { complete_done_list, nvme_poll, nvme_process_cq } from './cq'
-import { cpu_polls, cpu_wants_host } from './cpu'
+import { cpu_pending, cpu_polls, cpu_wants_host } from './cpu'
 import { set_now, spend } from './clock'
 import { dev_run_sq } from './device'
-import { device_host } from './host'
+import { device_host, host } from './host'
 import { cq_has_room, dev_coalesce, dev_next_due, dev_post, dev_post_due, dev_sq_tail } from './post'
 import { service_due } from './service'
 import {
@@ -34,6 +34,7 @@ import {
 import { hybrid_rest } from './hybrid'
 import { job_issue, job_take, job_runnable } from './job'
 import { null_cmd_timers, null_next_due } from './null_blk'
+import { pblk_write_ts } from './pblk'
 import { enter, irq_event, leave, trace_irq_enter, trace_irq_exit } from './trace'
 import { EV_irq_handler_entry, FN_nvme_irq } from './trace-names'
 
@@ -352,6 +353,7 @@ function cpu_step(cpu: u32, now: u64): void {
 function dispatch(kind: u32, slot: u32, now: u64): u32 {
   if (kind == EV_CPU) {
     const cpu = slot - CPU_EVENT
+    store<u32>(M_BASE, 1, M_WRITER)
     cpu_step(cpu, now)
     return cpu
   }
@@ -369,6 +371,9 @@ export function handle_event(evq: u32, event: u32, now: u64): i32 {
   const key = event_take(evq, event)
   const cpu = dispatch(key_kind(key), key_slot(key), now)
   event_over(evq)
+  const writer = load<u32>(M_BASE, M_WRITER)
+  store<u32>(M_BASE, 0, M_WRITER)
+  if (writer > 1) writer_turn(cpu, writer)
   if (load<u32>(M_BASE, M_RETURN)) {
     store<u32>(M_BASE, 0, M_RETURN)
     if (!cpu || !cpu_wants_host(cpu)) return RUN_MORE
@@ -376,6 +381,19 @@ export function handle_event(evq: u32, event: u32, now: u64): i32 {
   if (!cpu || !cpu_wants_host(cpu)) return GO_ON
   store<u32>(evq, cpu, EVQ_SERVED)
   return RUN_MORE | RUN_SLOW
+}
+
+/**
+ * pblk's writer was kicked by the event of a machine's only CPU, and has its turn: as its task would have, which is woken if
+ * the core cannot do it all, or if TypeScript is called anyway.
+ */
+function writer_turn(cpu: u32, pb: u32): void {
+  store<u64>(cpu, max<u64>(load<u64>(cpu, CPU_NOW), load<u64>(M_BASE, M_NOW)), CPU_NOW)
+  if (cpu_wants_host(cpu) || load<u32>(M_BASE, M_RETURN) || !pblk_write_ts(cpu, pb)) {
+    host(cpu, HB_PBLK_KICK, pb, 0)
+    return
+  }
+  if (load<u32>(cpu, CPU_JOB) && cpu_pending(cpu)) event_cpu(cpu)
 }
 
 /** TypeScript was called for a CPU. I/Os that it ended there have no interrupt to say so. */

@@ -9,7 +9,7 @@
 // A piece of emeta goes to half of the LUNs away from the data beside it. When a newcomer waits for a line's emeta, it goes
 // without data.
 
-import { PB_COMPLETE, PB_WRITER_SLEEPS } from '../../../assembly/layout.js'
+import { PB_COMPLETE, PB_WRITER_SLEEPS, PBW_CORE, PBW_TASK } from '../../../assembly/layout.js'
 import { BLK_STS_IOERR } from '../../../assembly/nvme.js'
 import { printk, type Sleep, TASK_INTERRUPTIBLE } from '../../kernel/core.js'
 import { io_schedule, kthread_should_stop, set_current_state } from '../../kernel/task.js'
@@ -436,11 +436,21 @@ export function pblk_write_timer_fn(timer: timer_list<pblk>): void {
   leave(pblk.k, t)
 }
 
+/** Whether the writer has nothing to do that only TypeScript can. */
+function is_plain(pblk: pblk): boolean {
+  if (pblk.core_write === null || pblk.resubmit_list.length > 0) return false
+  return pblk.l_mg.emeta_list.size === 0 && pblk.sec_per_write === pblk.min_write_pgs
+}
+
 /** One request from the ring, by the core if nothing is special about it. */
 function write_in_core(pblk: pblk): boolean {
-  if (pblk.core_write === null || pblk.resubmit_list.length > 0) return false
-  if (pblk.l_mg.emeta_list.size > 0 || pblk.sec_per_write !== pblk.min_write_pgs) return false
-  return pblk.core_write(pblk.shared.at)
+  return is_plain(pblk) && pblk.core_write!(pblk.shared.at)
+}
+
+/** Whether the core may write without the task. What would change that comes with a kick of TypeScript's. */
+function may_sleep_on(pblk: pblk): boolean {
+  const { cpus, options } = pblk.k
+  return is_plain(pblk) && cpus.length === 1 && (options.switchNs ?? 0) === 0
 }
 
 /** The writer's loop. */
@@ -449,7 +459,7 @@ export function* pblk_write_ts(pblk: pblk): Sleep<void> {
   while (!kthread_should_stop(pblk.k)) {
     if (write_in_core(pblk) || (yield* pblk_submit_write(pblk))) continue
     set_current_state(pblk.k, TASK_INTERRUPTIBLE)
-    pblk.shared.put(PB_WRITER_SLEEPS, 1)
+    pblk.shared.put(PB_WRITER_SLEEPS, may_sleep_on(pblk) ? PBW_CORE : PBW_TASK)
     yield* io_schedule(pblk.k, 'data to write')
   }
   leave(pblk.k, t)
