@@ -19,6 +19,10 @@ it('seed 1026: a reset is asked for while the last one enables events, whose com
   expect((await simulateNvme(1026)).ios).toBeGreaterThan(0)
 })
 
+it('seed 13582: Linux 4.9 sends no time of day, and waits for no command of a controller that it has stopped', async () => {
+  expect((await simulateNvme(13582)).ios).toBeGreaterThan(0)
+})
+
 it('the same seed is the same run', async () => {
   expect(await simulateNvme(42)).toEqual(await simulateNvme(42))
 })

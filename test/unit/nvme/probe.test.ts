@@ -18,4 +18,15 @@ describe('probe', () => {
     expect(view.bytes.subarray(p.data, p.data + 4096).every(b => b === 0xa5)).toBe(true)
     expect(p.machine.books().problems).toEqual([])
   })
+
+  test('nvme-pci 6.5: the time of day is lost: the controller was stopped for it, and is given up', async () => {
+    const faults = [{ match: { opcode: 9, admin: true, nth: 1 }, action: { kind: 'drop' } }] as const
+    const p = new Probed({ controller: { config: { faults } } })
+    await p.settle(200_000)
+    expect(p.nvme.ctrl(0)).toBeNull()
+    expect(p.log).toContain('nvme nvme0: could not set timestamp (-4)')
+    expect(p.log).toContain('nvme nvme0: Removing after probe failure status: -4')
+    expect(p.machine.books().problems).toEqual([])
+    expect(p.machine.host!.blk.mem.used).toBe(0)
+  })
 })

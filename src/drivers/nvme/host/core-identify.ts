@@ -189,25 +189,27 @@ function nvme_configure_apst(ctrl: nvme_ctrl): void {
   trace_call(ctrl.k, 'nvme_configure_apst')
 }
 
-/** The controller learns the time of day. */
-function* nvme_configure_timestamp(ctrl: nvme_ctrl): Sleep<void> {
-  if (!(ctrl.oncs & NVME_CTRL_ONCS_TIMESTAMP)) return
+/** The controller learns the time of day. @returns 0, a status, or -errno when the controller was stopped meanwhile */
+function* nvme_configure_timestamp(ctrl: nvme_ctrl): Sleep<number> {
+  if (!ctrl.nvme.era.timestamp || !(ctrl.oncs & NVME_CTRL_ONCS_TIMESTAMP)) return 0
   const ret = yield* with_buffer(ctrl, 8, at => {
     ctrl.blk.view.setU64(at, ctrl.nvme.epoch_ms + Math.floor(ctrl.k.now() / 1e6))
     return nvme_set_features(ctrl, NVME_FEAT_TIMESTAMP, 0, at, 8)
   })
   if (ret) ctrl_log(ctrl, 'warn', `could not set timestamp (${ret})`)
+  return ret
 }
 
-/** A controller with retry delays is told that they are heeded (5.0 and later; see core.ts). */
-function* nvme_configure_acre(ctrl: nvme_ctrl): Sleep<void> {
-  if (ctrl.crdt[0] === 0) return
+/** A controller with retry delays is told that they are heeded (5.0 and later; see core.ts). @returns as above */
+function* nvme_configure_acre(ctrl: nvme_ctrl): Sleep<number> {
+  if (ctrl.crdt[0] === 0) return 0
   const ret = yield* with_buffer(ctrl, HOST_BEHAVIOR_BYTES, at => {
     ctrl.blk.view.fill(at, HOST_BEHAVIOR_BYTES, 0)
     ctrl.blk.view.setU32(at, 1)
     return nvme_set_features(ctrl, NVME_FEAT_HOST_BEHAVIOR, 0, at, HOST_BEHAVIOR_BYTES)
   })
   if (ret) ctrl_log(ctrl, 'warn', `could not enable retry delays (${ret})`)
+  return ret
 }
 
 const NVME_FEAT_HOST_BEHAVIOR = 0x16
@@ -257,11 +259,12 @@ export function* nvme_init_identify(ctrl: nvme_ctrl): Sleep<number> {
   ctrl.vs = vs
   const page_shift = Number((cap >> 48n) & 0xfn) + 12
   if (vs >= NVME_VS(1, 1, 0)) ctrl.subsystem = ((cap >> 36n) & 1n) === 1n
-  const ret = yield* identify(ctrl, page_shift)
+  let ret = yield* identify(ctrl, page_shift)
   if (ret !== 0) return leave(k, t, ret)
   ctrl.identified = true
   nvme_configure_apst(ctrl)
-  yield* nvme_configure_timestamp(ctrl)
-  yield* nvme_configure_acre(ctrl)
-  return leave(k, t, 0)
+  ret = yield* nvme_configure_timestamp(ctrl)
+  if (ret < 0) return leave(k, t, ret)
+  ret = yield* nvme_configure_acre(ctrl)
+  return leave(k, t, Math.min(ret, 0))
 }

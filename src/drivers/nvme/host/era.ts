@@ -49,6 +49,8 @@ export interface nvme_era {
   /** The command effects log is read, events are asked for by Set Features. */
   readonly reads_effects: boolean
   readonly sgl: boolean
+  /** The controller is told the time of day. */
+  readonly timestamp: boolean
   readonly hmb: boolean
   readonly dbbuf: boolean
   readonly async_probe: boolean
@@ -84,6 +86,7 @@ const V4_19: nvme_era = {
   admin_init_in_reset: false,
   reads_effects: true,
   sgl: true,
+  timestamp: true,
   hmb: true,
   dbbuf: true,
   async_probe: true,
@@ -117,6 +120,7 @@ const V4_9: nvme_era = {
   admin_init_in_reset: true,
   reads_effects: false,
   sgl: false,
+  timestamp: false,
   hmb: false,
   dbbuf: false,
   async_probe: false,
