@@ -11,6 +11,8 @@
 //                             which answers with a DREP, and then this end hears DISCONNECTED
 //   timewait                  the number of a connection that has ended is not used again for two seconds
 //   cut()                     the wire is gone: connections are told they are disconnected
+//   silence()                 the wire is dead: nothing arrives, nobody is told; who sends tries for RETRY_S, and its queue pair
+//                             goes to error with RETRY_EXC_ERR
 //   refuse                    what listens no more answers REJECTED
 //
 // Latencies are not modelled: a message arrives when whoever sent it lets others run. What goes on inside is not traced, as
@@ -60,6 +62,9 @@ interface Event {
 type Handler = { handle(event: Event): void }['handle']
 
 const NOTHING = new Uint8Array(0)
+
+/** s of sending in vain: eight times the 2.1 s that soft RoCE waits for an answer, less what the first begins with. */
+const RETRY_S = 16
 
 /** s that the number of an ended connection is kept. */
 const TIMEWAIT_S = 2.048
@@ -170,6 +175,11 @@ export class VerbsFabric {
   cut(): void {
     for (const id of [...this.ids]) if (id.established) id.lose()
   }
+
+  /** Every connection that is there goes dead. */
+  silence(): void {
+    for (const id of this.ids) id.silent ||= id.established
+  }
 }
 
 interface QueuePair {
@@ -185,6 +195,10 @@ export class VerbsId {
   handler: Handler
   peer: VerbsId | null = null
   established = false
+  /** The wire is dead. */
+  silent = false
+  /** Sends that nobody hears. */
+  readonly #unheard: Done[] = []
   readonly #fabric: VerbsFabric
   #qp: QueuePair | null = null
   #address = ''
@@ -283,8 +297,9 @@ export class VerbsId {
     this.#modify_error()
     if (this.established && peer !== null) {
       this.established = false
-      peer.established = false
       this.#asking = true
+      if (this.silent) return
+      peer.established = false
       this.#fabric.mad(() => peer.#dreq(this))
     } else this.#answer()
   }
@@ -374,6 +389,8 @@ export class VerbsId {
   /** Sends what is posted. */
   #requester(): void {
     for (const send of this.#sends.splice(0)) send()
+    if (this.#qp!.error)
+      for (const done of this.#unheard.splice(0)) this.#complete(done, 'WR_FLUSH_ERR', null)
     this.#look()
   }
 
@@ -411,11 +428,30 @@ export class VerbsId {
 
   #post(send: (good: boolean) => void, done: Done | null): void {
     this.#sends.push(() => {
+      if (this.silent && !this.#qp!.error) {
+        this.#try_again(done ?? (() => undefined))
+        return
+      }
       const good = this.established && !this.#qp!.error
       send(good)
       if (done) this.#complete(done, good ? 'SUCCESS' : 'WR_FLUSH_ERR', null)
     })
     tasklet_schedule(this.#qp!.req)
+  }
+
+  /** Nobody answers: so it goes on, until the queue pair gives up. */
+  #try_again(done: Done): void {
+    this.#unheard.push(done)
+    if (this.#unheard.length > 1) return
+    const { k, cm_wq } = this.#fabric
+    const work = new delayed_work<VerbsId>(k, this)
+    INIT_DELAYED_WORK(work, function retransmit_timer({ container }) {
+      const first = container.#qp!.error ? undefined : container.#unheard.shift()
+      if (first === undefined) return
+      container.#complete(first, 'RETRY_EXC_ERR', null)
+      container.#modify_error()
+    })
+    quiet(k, () => void queue_delayed_work(cm_wq, work, RETRY_S * k.hz))
   }
 
   ib_post_send(message: Uint8Array, done: Done | null): void {
@@ -434,7 +470,8 @@ export class VerbsId {
   }
 
   rdma_write(remote: number, local: number, bytes: number): void {
-    if (this.established) this.#fabric.bytes.copyWithin(remote, local, local + bytes)
+    if (this.established && !this.silent)
+      this.#fabric.bytes.copyWithin(remote, local, local + bytes)
   }
 
   /** Once for what is sent, once for what is received. */

@@ -174,6 +174,21 @@ export class FabricStage {
     fcloop_create_remote_port(this.link, FC_REMOTE)
   }
 
+  /** Nothing arrives over what is connected, and nobody is told. An FC link stays so, until it is said to carry again. */
+  silence(silent = true): void {
+    if (silent) {
+      this.network.cut()
+      this.verbs.silence()
+    }
+    this.link.silent = silent
+  }
+
+  /** Nobody takes new connections; what is connected goes on. */
+  shut(): void {
+    this.network.unlisten(TCP_ADDRESS)
+    this.verbs.rdma_unlisten(this.rdma_port.address)
+  }
+
   /** Connections end, the target is still there. */
   cut(): void {
     this.network.reset()

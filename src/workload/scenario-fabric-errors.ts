@@ -8,12 +8,15 @@
 //   digest-error               one read's data are wrong                                LIVE again, the read is good
 //   delete-while-reconnecting  the target is away, and the controller is deleted        gone
 //   reset-while-reconnecting   ... and a reset is asked for, which is refused           LIVE when the target is back
+//   delete-while-resetting     a reset waits for an answer that does not come           gone
 //   reconnect-limit            it stays away: attempts are used up                      gone
+//   reset-limit                a reset, and nobody takes connections any more           gone
 //
-// Loop has no wire. Over FC the link is its port; what only a byte stream can do is TCP's.
+// Loop has no wire. Over FC the link is its port; a target over FC tells nobody that it ended an association, the next
+// command finds out. Digests are TCP's; what a reset needs of an FC target is one link, which is there or is not.
 
 import { nvme_sysfs_reset } from '../drivers/nvme/host/core-ioctl.js'
-import { nvme_delete_ctrl } from '../drivers/nvme/host/core-state.js'
+import { nvme_delete_ctrl, nvme_reset_ctrl } from '../drivers/nvme/host/core-state.js'
 import { nvmf_dev_write } from '../drivers/nvme/host/fabrics.js'
 import type { nvme_ctrl } from '../drivers/nvme/host/nvme.js'
 import { nvme_sysfs_delete } from '../drivers/nvme/host/sysfs.js'
@@ -29,19 +32,25 @@ export const ERROR_STORIES = [
   'digest-error',
   'delete-while-reconnecting',
   'reset-while-reconnecting',
+  'delete-while-resetting',
   'reconnect-limit',
+  'reset-limit',
 ] as const
 
 export type ErrorStory = (typeof ERROR_STORIES)[number]
 
-/** Only a byte stream can be half there. */
-const TCP_ONLY: readonly ErrorStory[] = ['half-open', 'keepalive-expiry', 'digest-error']
+/** Stories that only some can tell. */
+const ONLY: Readonly<Partial<Record<ErrorStory, readonly string[]>>> = {
+  'digest-error': ['tcp'],
+  'reset-limit': ['tcp', 'rdma'],
+}
 
 /** What a story needs beside the usual options of its connection. */
 const OPTIONS: Readonly<Partial<Record<ErrorStory, string>>> = {
   'keepalive-expiry': ',keep_alive_tmo=0',
   'digest-error': ',hdr_digest,data_digest',
   'reconnect-limit': ',ctrl_loss_tmo=3',
+  'reset-limit': ',ctrl_loss_tmo=3',
 }
 
 export function isErrorStory(story: string | null): story is ErrorStory {
@@ -49,7 +58,7 @@ export function isErrorStory(story: string | null): story is ErrorStory {
 }
 
 export function hasErrorStory(transport: string, story: ErrorStory): boolean {
-  return transport !== 'loop' && (transport === 'tcp' || !TCP_ONLY.includes(story))
+  return transport !== 'loop' && (ONLY[story]?.includes(transport) ?? true)
 }
 
 /** More options of the connection. */
@@ -101,10 +110,15 @@ const PLAYS: Readonly<Record<ErrorStory, (acts: ErrorActs) => Promise<void>>> = 
     })
   },
   'half-open': async acts => {
-    acts.stage.network.cut()
-    await acts.rest(90e9)
+    acts.stage.silence()
+    await acts.rest(30e9)
+    acts.stage.silence(false)
+    await acts.rest(60e9)
   },
-  'keepalive-expiry': acts => acts.rest(13e9),
+  'keepalive-expiry': async acts => {
+    await acts.rest(13e9)
+    if (acts.transport === 'fc') await acts.task(() => acts.read())
+  },
   'digest-error': async acts => {
     turnOneBit(acts.stage)
     await acts.task(function* () {
@@ -125,8 +139,19 @@ const PLAYS: Readonly<Record<ErrorStory, (acts: ErrorActs) => Promise<void>>> = 
     stage.listen()
     await acts.rest(3e9)
   },
+  'delete-while-resetting': async acts => {
+    acts.stage.silence()
+    nvme_reset_ctrl(acts.ctrl())
+    await acts.rest(100e6)
+    await acts.task(() => nvme_sysfs_delete(acts.ctrl(), nvme_delete_ctrl))
+  },
   'reconnect-limit': async acts => {
     acts.stage.lose()
+    await acts.rest(8e9)
+  },
+  'reset-limit': async acts => {
+    acts.stage.shut()
+    await acts.task(() => nvme_sysfs_reset(acts.ctrl()))
     await acts.rest(8e9)
   },
 }

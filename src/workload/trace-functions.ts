@@ -837,6 +837,7 @@ export const HOST_FUNCTIONS: readonly string[] = [
   'nvmet_rdma_alloc_rsp',
   'nvmet_rdma_cm_handler',
   'nvmet_rdma_create_queue_ib',
+  'nvmet_rdma_error_comp',
   'nvmet_rdma_execute_command',
   'nvmet_rdma_free_cmd',
   'nvmet_rdma_free_rsp',

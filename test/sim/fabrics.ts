@@ -3,7 +3,9 @@
 //
 //   reads and writes of random places and sizes, each task in a region of its own, against a model of what must be there;
 //   meanwhile the wire breaks, goes silent in one or both directions, turns a bit (digests find it), the target goes away for
-//   a while, the controller is reset or deleted, also while it reconnects
+//   a while, also to come back only when attempts are used up, or shuts its door in the middle of a reset; the controller is
+//   reset or deleted, also while it reconnects or waits for an answer; some hosts send no keep-alive, and the target gives
+//   them up
 //
 // In the end: every I/O has ended once, what was written is there, the controller is live or gone, no tag is lost, the
 // target holds nothing of a host that has gone.
@@ -71,9 +73,12 @@ class Simulation {
       this.#transport === 'loop'
         ? ''
         : `,reconnect_delay=1,ctrl_loss_tmo=${this.#random.pick([3, 600])}`
+    const quiet = this.#random.chance(15) ? ',keep_alive_tmo=0' : ''
     this.#digests = this.#transport === 'tcp' && this.#random.chance(50)
     const digests = this.#digests ? ',hdr_digest,data_digest' : ''
-    this.#ctrl = this.#rig.connect(`${texts[this.#transport]}${more}${digests},queue_size=16`)
+    this.#ctrl = this.#rig.connect(
+      `${texts[this.#transport]}${more}${quiet}${digests},queue_size=16`,
+    )
   }
 
   /** One task: a model of its region, and I/O until it has done enough or the disk is gone. */
@@ -165,6 +170,9 @@ class Simulation {
       'target away',
       'away and reset',
       'away and delete',
+      'reset and shut',
+      'silence and reset',
+      'silence and delete',
       'reset',
       'reset',
       'delete',
@@ -176,8 +184,16 @@ class Simulation {
       rig.verbs.cut()
       fcloop_delete_remote_port(rig.link, FC_TARGET)
       fcloop_create_remote_port(rig.link, FC_REMOTE)
-    } else if (what === 'silence') rig.network.cut()
-    else if (what === 'deaf') this.#deaf()
+    } else if (what === 'silence') rig.silence()
+    else if (what === 'reset and shut') {
+      nvme_reset_ctrl(this.#ctrl)
+      rig.shut()
+    } else if (what === 'silence and reset' || what === 'silence and delete') {
+      rig.silence()
+      nvme_reset_ctrl(this.#ctrl)
+      rig.pass(this.#random.below(1500) / 1000)
+      if (what === 'silence and delete') nvme_delete_ctrl(this.#ctrl)
+    } else if (what === 'deaf') this.#deaf()
     else if (what === 'turned bit' && this.#digests) this.#turn()
     else if (what === 'target away') rig.lose()
     else if (what === 'away and reset' || what === 'away and delete') {
@@ -200,7 +216,7 @@ class Simulation {
       rig.pass(this.#random.below(2000) / 1000)
       this.#trouble()
     }
-    rig.pass(this.#random.below(4))
+    rig.pass(this.#random.chance(20) ? this.#random.below(20) : this.#random.below(4))
     rig.network.tamper = null
     rig.back()
     for (let n = 0; n < 200 && this.#running > 0; n++) rig.pass(2)

@@ -5,28 +5,35 @@ import { ERROR_STORIES, hasErrorStory } from '../../../src/workload/scenario-fab
 import { scenarioOf } from '../../../src/workload/scenarios.js'
 import type { TraceRecord } from '../../../src/report/trace-json.js'
 
-/** Where a story ends: the last states that the controller took. */
+/**
+ * Where a story ends: the last states that the controller took, of those that are seen (what asks for a reset or a deletion
+ * changes the state unseen); none: not looked at.
+ */
 const ENDS: Readonly<Record<string, readonly string[]>> = {
   'link-lost': ['CONNECTING', 'LIVE'],
   refused: [],
-  'half-open': ['RESETTING', 'CONNECTING', 'LIVE'],
-  'keepalive-expiry': ['RESETTING', 'CONNECTING', 'LIVE'],
+  'half-open': ['CONNECTING', 'LIVE'],
+  'keepalive-expiry': ['CONNECTING', 'LIVE'],
   'digest-error': ['RESETTING', 'CONNECTING', 'LIVE'],
   'delete-while-reconnecting': ['CONNECTING'],
   'reset-while-reconnecting': ['CONNECTING', 'LIVE'],
+  'delete-while-resetting': [],
   'reconnect-limit': ['CONNECTING'],
+  'reset-limit': ['CONNECTING'],
 }
 
 /** Functions that a story must have entered, whatever the transport; -: must not. */
 const ENTERED: Readonly<Record<string, readonly string[]>> = {
   'link-lost': ['nvme_start_ctrl'],
   refused: ['-nvme_start_ctrl'],
-  'half-open': ['nvme_tcp_error_recovery', 'nvme_tcp_reconnect_ctrl_work', 'nvme_start_ctrl'],
+  'half-open': ['nvme_keep_alive_work', 'nvmet_ctrl_fatal_error', 'nvme_start_ctrl'],
   'keepalive-expiry': ['nvmet_keep_alive_timer', 'nvmet_ctrl_fatal_error', 'nvme_start_ctrl'],
   'digest-error': ['nvme_tcp_error_recovery_work', 'nvme_start_ctrl', 'blkdev_bio_end_io_simple'],
   'delete-while-reconnecting': ['nvme_delete_ctrl_work', 'nvme_free_ctrl', '-nvme_start_ctrl'],
   'reset-while-reconnecting': ['nvme_reset_ctrl', 'nvme_start_ctrl'],
+  'delete-while-resetting': ['nvme_delete_ctrl_work', 'nvme_free_ctrl', '-nvme_start_ctrl'],
   'reconnect-limit': ['nvmf_should_reconnect', 'nvme_delete_ctrl_work', 'nvme_free_ctrl'],
+  'reset-limit': ['nvmf_should_reconnect', 'nvme_delete_ctrl_work', 'nvme_free_ctrl'],
 }
 
 /** States that the controller took, in their order; those of a connection in NEW are left out. */

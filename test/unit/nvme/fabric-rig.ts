@@ -172,8 +172,22 @@ export class FabricRig {
     fcloop_delete_remote_port(this.link, FC_TARGET)
   }
 
+  /** Nobody takes new connections; what is connected goes on. */
+  shut(): void {
+    this.network.unlisten(ADDRESS)
+    this.verbs.rdma_unlisten(this.rdma_port.address)
+  }
+
+  /** Nothing arrives over what is connected, and nobody is told. */
+  silence(): void {
+    this.network.cut()
+    this.verbs.silence()
+    this.link.silent = true
+  }
+
   /** It is there again. */
   back(): void {
+    this.link.silent = false
     this.listen()
     this.rdma_port.listen()
     fcloop_create_remote_port(this.link, FC_REMOTE)

@@ -7,13 +7,28 @@
 //
 // Every hop is a work on the system's queue: a command to the target, a response to the host, an abort, the answer of a link
 // service. Data are copied between the host's pieces and the target's buffer, unless the host has given the command up.
+//
+// A link can be made silent, which Linux's cannot: nothing gets through, and nobody is told. A link service then ends when
+// its time is over, a command when the host aborts it.
 
 import type { Sleep } from '../../../kernel/core.js'
 import type { Kernel } from '../../../kernel/kernel.js'
-import { ECANCELED, ECONNABORTED, ECONNREFUSED, EINVAL, ENOENT } from '../../../kernel/errno.js'
+import {
+  ECANCELED,
+  ECONNABORTED,
+  ECONNREFUSED,
+  EINVAL,
+  ENOENT,
+  ETIMEDOUT,
+} from '../../../kernel/errno.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
-import { INIT_WORK, schedule_work } from '../../../kernel/workqueue-queue.js'
-import { work_struct } from '../../../kernel/workqueue-structs.js'
+import {
+  INIT_DELAYED_WORK,
+  INIT_WORK,
+  schedule_delayed_work,
+  schedule_work,
+} from '../../../kernel/workqueue-queue.js'
+import { delayed_work, work_struct } from '../../../kernel/workqueue-structs.js'
 import type { nvmefc_fcp_req, nvmefc_ls_req, nvmefc_tgt_fcp_req, nvmefc_tgt_ls_req } from '../fc.js'
 import {
   type nvme_fc_lport,
@@ -86,6 +101,8 @@ export class fcloop {
   readonly lports: nvme_fc_lport_list
   readonly nports: Map<string, fcloop_nport> = new Map()
   template: nvme_fc_port_template | null = null
+  /** Nothing gets through. */
+  silent = false
   /** Commands that the host waits for. */
   readonly busy: Map<nvmefc_fcp_req, fcloop_fcpreq> = new Map()
 
@@ -104,7 +121,8 @@ function fcloop_ls_req(loop: fcloop, rport: nvme_fc_rport, lsreq: nvmefc_ls_req)
   const tport = tport_of(loop, rport)
   const tls: nvmefc_tgt_ls_req = { rqst: lsreq.rqst, rsp: lsreq.rsp, done() {} }
   loop_ls.set(tls, lsreq)
-  if (tport) nvmet_fc_rcv_ls_req(tport, tls)
+  if (loop.silent) give_up_ls(loop, lsreq)
+  else if (tport) nvmet_fc_rcv_ls_req(tport, tls)
   else finish_ls(loop, lsreq, -ECONNREFUSED)
   return leave(k, t, 0)
 }
@@ -116,6 +134,16 @@ function finish_ls(loop: fcloop, lsreq: nvmefc_ls_req, status: number): void {
   const work = new work_struct<{ lsreq: nvmefc_ls_req; status: number }>(loop.k, { lsreq, status })
   INIT_WORK(work, fcloop_tgt_lsrqst_done_work)
   schedule_work(loop.k, work)
+}
+
+/** Nobody answers within the time that a link service has. */
+function give_up_ls(loop: fcloop, lsreq: nvmefc_ls_req): void {
+  const { k } = loop
+  const work = new delayed_work(k, lsreq)
+  INIT_DELAYED_WORK(work, function fcloop_ls_timeout_work({ container }) {
+    container.done(-ETIMEDOUT)
+  })
+  schedule_delayed_work(k, work, lsreq.timeout * k.hz)
 }
 
 function fcloop_tgt_lsrqst_done_work(
@@ -145,7 +173,7 @@ function fcloop_fcp_req(loop: fcloop, rport: nvme_fc_rport, fcpreq: nvmefc_fcp_r
   if (tport === null) return leave(k, t, -ECONNREFUSED)
   const tfcp = new fcloop_fcpreq(loop, tport, fcpreq)
   loop.busy.set(fcpreq, tfcp)
-  schedule_work(k, tfcp.fcp_rcv_work)
+  if (!loop.silent) schedule_work(k, tfcp.fcp_rcv_work)
   return leave(k, t, 0)
 }
 
@@ -187,7 +215,7 @@ function fcloop_fcp_abort(loop: fcloop, fcpreq: nvmefc_fcp_req): void {
 function fcloop_fcp_abort_recv_work(work: work_struct<fcloop_fcpreq>): void {
   const tfcp = work.container
   const t = enter(work.k, 'fcloop_fcp_abort_recv_work')
-  nvmet_fc_rcv_fcp_abort(tfcp.tport)
+  if (!tfcp.loop.silent) nvmet_fc_rcv_fcp_abort(tfcp.tport)
   fcloop_call_host_done(tfcp, -ECANCELED)
   leave(work.k, t)
 }
@@ -217,7 +245,7 @@ function fcloop_fcp_copy_data(tfcp: fcloop_fcpreq, fcpreq: nvmefc_fcp_req): void
 
 function fcloop_fcp_op(loop: fcloop, tfcp: fcloop_fcpreq): Sleep<void> | undefined {
   const t = enter(loop.k, 'fcloop_fcp_op')
-  const fcpreq = tfcp.state === 'ABORTED' ? null : tfcp.fcpreq
+  const fcpreq = tfcp.state === 'ABORTED' || loop.silent ? null : tfcp.fcpreq
   tfcp.fcp_error = 0
   if (fcpreq === null) tfcp.fcp_error = tfcp.op === 'RSP' ? 0 : -ECANCELED
   else if (tfcp.op !== 'RSP') fcloop_fcp_copy_data(tfcp, fcpreq)
@@ -230,8 +258,10 @@ function fcloop_fcp_op(loop: fcloop, tfcp: fcloop_fcpreq): Sleep<void> | undefin
 
 function fcloop_fcp_req_release(loop: fcloop, tfcp: fcloop_fcpreq): void {
   const t = enter(loop.k, 'fcloop_fcp_req_release')
-  if (tfcp.state !== 'ABORTED') tfcp.state = 'COMPLETED'
-  schedule_work(loop.k, tfcp.tio_done_work)
+  // What a silent link has swallowed waits for the host's abort.
+  const heard = tfcp.state === 'ABORTED' || !loop.silent
+  if (tfcp.state !== 'ABORTED' && heard) tfcp.state = 'COMPLETED'
+  if (heard) schedule_work(loop.k, tfcp.tio_done_work)
   leave(loop.k, t)
 }
 

@@ -37,6 +37,7 @@ import {
 import {
   __nvmet_req_complete,
   nvmet_async_events,
+  nvmet_ctrl_fatal_error,
   nvmet_enable_port,
   nvmet_req_execute,
   nvmet_req_init,
@@ -248,6 +249,7 @@ function nvmet_rdma_recv_done(
 ): Sleep<void> | undefined {
   if (status !== 'SUCCESS' || message === null || queue.gone) {
     trace_call(queue.port.target.blk.k, 'nvmet_rdma_recv_done')
+    failed(queue, status)
     return undefined
   }
   const rsp = queue.free.pop() ?? new nvmet_rdma_rsp(queue)
@@ -339,6 +341,7 @@ function nvmet_rdma_read_data_done(
   const t = enter(k, 'nvmet_rdma_read_data_done')
   if (status !== 'SUCCESS') {
     nvmet_rdma_release_rsp(rsp)
+    failed(rsp.queue, status)
     return leave(k, t, undefined)
   }
   const sleep = nvmet_req_execute(rsp)
@@ -359,12 +362,27 @@ function nvmet_rdma_queue_response(req: nvmet_req): void {
   if (good && rsp.remote !== 0 && rsp.transfer_len > 0 && !nvme_is_write(rsp.cmd))
     cm_id.rdma_write(rsp.remote, rsp.sg, rsp.transfer_len)
   nvmet_rdma_post_recv(queue)
-  cm_id.ib_post_send(rsp.rsp.slice(), () => {
+  cm_id.ib_post_send(rsp.rsp.slice(), status => {
     const s = enter(k, 'nvmet_rdma_send_done')
     nvmet_rdma_release_rsp(rsp)
+    failed(queue, status)
     leave(k, s)
     return undefined
   })
+  leave(k, t)
+}
+
+/** A work request failed, and not because the queue pair has gone already: that is the end of the association. */
+function failed(queue: nvmet_rdma_queue, status: ib_wc_status): void {
+  if (status === 'RETRY_EXC_ERR') nvmet_rdma_error_comp(queue)
+}
+
+function nvmet_rdma_error_comp(queue: nvmet_rdma_queue): void {
+  const { k } = queue.port.target.blk
+  const t = enter(k, 'nvmet_rdma_error_comp')
+  const { ctrl } = queue.nvme_sq
+  if (ctrl) nvmet_ctrl_fatal_error(ctrl)
+  else __nvmet_rdma_queue_disconnect(queue)
   leave(k, t)
 }
 
