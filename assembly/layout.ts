@@ -34,7 +34,7 @@ export const M_NR_JOBS = 20 //           u32 I
 export const M_JOBS = 24 //              u32 I  address of the job blocks, JOB_SIZE apart
 export const M_LAT = 28 //               u32 I  LAT_*
 export const M_STAGES = 32 //            u32 I  1: request stages are stamped
-export const M_TRACE = 36 //             u32 A  0 off, 1 records are written, TRACE_MUTED (trace build only)
+export const M_TRACE = 36 //             u32 A  0 off, 1 records are written; TRACE_EVENTS, TRACE_MUTED (trace build only)
 export const M_NR_HCTX = 40 //           u32 I  hardware queues of all disks
 export const M_HCTXS = 44 //             u32 I  address of the table of their addresses (u32 each)
 export const M_NR_DEVS = 48 //           u32 I
@@ -861,25 +861,32 @@ export const RING_SIZE = 64
 export const TRB_HEAD = 0 //              u32 S  records written
 export const TRB_MASK = 4 //              u32 I
 export const TRB_DROPS = 8 //             u32 S  records for which there was no room
+export const TRB_LAST = 12 //             u32 I  1: when the ring is full the oldest record makes room
+export const TRB_SHARED = 16 //           u32 I  1: threads write to the rings of one machine
+export const TRB_MORE = 20 //             u32 I  mask + 1 places for what events have beside: TRE_*, by the number of the record
 export const TRB_TAIL = 64 //             u32 A  records read
 export const TRB_RECORDS = 128 //        mask + 1 records
 export const TRB_SIZE = 128
 // one record
-export const TR_TIME = 0 //              u64 S  ns
+export const TR_TIME = 0 //              u64 S  ns; above 48 bits FN_* that was entered, TR_EVENT | EV_*, TR_HOST_EVENT
 export const TR_SEQ = 8 //               u32 S  its place among the records of all CPUs
-export const TR_WHAT = 12 //             u32 S  FN_* that was entered; TR_EVENT | EV_*; TR_HOST_EVENT | number
-export const TR_CTX = 16 //              u32 S  who ran: id of a context of the kernel, TRACE_HARDIRQ | CPU
-export const TR_DEPTH = 20 //            u32 S
-export const TR_SECTOR = 24 //           u64 S  events
-export const TR_BYTES = 32 //            u32 S
-export const TR_OPF = 36 //              u32 S
-export const TR_Q = 40 //                u32 S  request_queue
-export const TR_ERROR = 44 //            u32 S  blk_status_t
-export const TR_SIZE = 48
-export const TR_EVENT = 0x10000
-export const TR_HOST_EVENT = 0x20000
-export const TRACE_HARDIRQ = 0x40000000
-export const TRACE_MUTED = 2 //  M_TRACE: depth is counted, nothing is recorded
+export const TR_CTX = 12 //              u32 S  who ran: id of a context of the kernel, TRACE_HARDIRQ | CPU; above 24 bits the depth
+export const TR_SIZE = 16
+export const TR_WHAT_SHIFT = 48
+export const TR_DEPTH_SHIFT = 24
+// what an event has beside
+export const TRE_SECTOR = 0 //           u64 S
+export const TRE_BYTES = 8 //            u32 S
+export const TRE_OPF = 12 //             u32 S
+export const TRE_Q = 16 //               u32 S  request_queue
+export const TRE_ERROR = 20 //           u32 S  blk_status_t
+export const TRE_SIZE = 24
+export const TR_EVENT = 0x4000
+export const TR_HOST_EVENT = 0x8000
+export const TRACE_HARDIRQ = 0x800000
+// M_TRACE: 1, and of these
+export const TRACE_EVENTS = 2 // tracepoints alone are recorded
+export const TRACE_MUTED = 4 //  depth is counted, nothing is recorded
 
 // what the core asks of the block layer in TypeScript (host.ts); (a, b) and the answer
 export const HB_INSERT_FLUSH = 1 //     (rq)           blk_insert_flush

@@ -5,47 +5,69 @@
 // TypeScript's half writes as well; the depth of nesting is a word of the CPU (CPU_DEPTH), which TypeScript loads before
 // a call and takes back after it, so that it goes on across the boundary. M_TRACE_SEQ gives all records one order.
 //
-// A ring that is full drops what comes, and counts it.
+// A ring that is full drops what comes, and counts it; with TRB_LAST it keeps the last records instead, for jobs that go on
+// for long: then nobody reads it until they have ended.
 
 import {
   BIO_DISK, BIO_OPF, BIO_SECTOR, BIO_SIZE, CPU_CTX_ID, CPU_DEPTH, CPU_INDEX, CPU_NOW, CPU_TRACE,
-  M_BASE, M_TRACE, M_TRACE_NS, M_TRACE_SEQ, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_Q, RQ_SECTOR, TR_BYTES, TR_CTX,
-  TR_DEPTH, TR_ERROR, TR_EVENT, TR_OPF, TR_Q, TR_SECTOR, TR_SEQ, TR_SIZE, TR_TIME, TR_WHAT,
-  TRACE_HARDIRQ, TRACE_MUTED, TRB_DROPS, TRB_HEAD, TRB_MASK, TRB_RECORDS, TRB_TAIL,
+  M_BASE, M_TRACE, M_TRACE_NS, M_TRACE_SEQ, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_Q, RQ_SECTOR, TR_CTX,
+  TR_DEPTH_SHIFT, TR_EVENT, TR_SEQ, TR_SIZE, TR_TIME, TR_WHAT_SHIFT, TRACE_HARDIRQ, TRACE_MUTED, TRB_DROPS, TRB_HEAD, TRB_LAST,
+  TRB_MASK, TRB_MORE, TRB_RECORDS, TRB_SHARED, TRB_TAIL, TRE_BYTES, TRE_ERROR, TRE_OPF, TRE_Q, TRE_SECTOR, TRE_SIZE,
 } from './layout'
 import { time_passed } from './clock'
 import { hosted } from './host'
 
-/** The next free record of a CPU's ring with everything that all records have; 0 = the ring is full. */
-function record(cpu: u32, what: u32): u32 {
-  const ring = load<u32>(cpu, CPU_TRACE)
+/** No place in the ring. */
+const FULL: u32 = 0xffffffff
+
+/** Its place among all records: an atomic costs more than the rest of a record, and is paid only where threads need it. */
+// @ts-ignore: decorator
+@inline
+function next_seq(ring: u32): u32 {
+  if (load<u32>(ring, TRB_SHARED)) return atomic.add<u32>(M_BASE, 1, M_TRACE_SEQ)
+  const seq = load<u32>(M_BASE, M_TRACE_SEQ)
+  store<u32>(M_BASE, seq + 1, M_TRACE_SEQ)
+  return seq
+}
+
+/** Writes the next record of a CPU's ring: its place there, or FULL. */
+// @ts-ignore: decorator
+@inline
+function record(cpu: u32, ring: u32, what: u32, depth: u32): u32 {
   const head = load<u32>(ring, TRB_HEAD)
   const mask = load<u32>(ring, TRB_MASK)
-  if (head - atomic.load<u32>(ring, TRB_TAIL) > mask) {
+  if (!load<u32>(ring, TRB_LAST) && head - atomic.load<u32>(ring, TRB_TAIL) > mask) {
     store<u32>(ring, load<u32>(ring, TRB_DROPS) + 1, TRB_DROPS)
-    return 0
+    return FULL
   }
-  const at = ring + TRB_RECORDS + (head & mask) * TR_SIZE
-  store<u64>(at, load<u64>(cpu, CPU_NOW), TR_TIME)
-  store<u32>(at, atomic.add<u32>(M_BASE, 1, M_TRACE_SEQ), TR_SEQ)
-  store<u32>(at, what, TR_WHAT)
-  store<u32>(at, load<u32>(cpu, CPU_CTX_ID), TR_CTX)
-  store<u32>(at, load<u32>(cpu, CPU_DEPTH), TR_DEPTH)
-  atomic.store<u32>(ring, head + 1, TRB_HEAD)
-  return at
+  const place = head & mask
+  const at = ring + TRB_RECORDS + place * TR_SIZE
+  store<u64>(at, load<u64>(cpu, CPU_NOW) | <u64>what << TR_WHAT_SHIFT, TR_TIME)
+  store<u32>(at, next_seq(ring), TR_SEQ)
+  store<u32>(at, load<u32>(cpu, CPU_CTX_ID) | depth << TR_DEPTH_SHIFT, TR_CTX)
+  // who reads while this goes on is this thread; others read when it is over
+  store<u32>(ring, head + 1, TRB_HEAD)
+  return place
 }
 
 function trace_enter(cpu: u32, fn: u32): u32 {
   const on = load<u32>(M_BASE, M_TRACE)
   if (!on) return 0
   const depth = load<u32>(cpu, CPU_DEPTH)
-  if (on != TRACE_MUTED) {
-    record(cpu, fn)
+  if (on == 1) {
+    record(cpu, load<u32>(cpu, CPU_TRACE), fn, depth)
     const ns = load<u32>(M_BASE, M_TRACE_NS)
     if (ns) time_passed(cpu, ns)
   }
   store<u32>(cpu, depth + 1, CPU_DEPTH)
   return depth
+}
+
+function trace_entered(cpu: u32, fn: u32): void {
+  if (load<u32>(M_BASE, M_TRACE) != 1) return
+  record(cpu, load<u32>(cpu, CPU_TRACE), fn, load<u32>(cpu, CPU_DEPTH))
+  const ns = load<u32>(M_BASE, M_TRACE_NS)
+  if (ns) time_passed(cpu, ns)
 }
 
 /** A function of Linux begins. The result goes to `leave`. */
@@ -67,18 +89,20 @@ export function leave(cpu: u32, depth: u32): void {
 // @ts-ignore: decorator
 @inline
 export function entered(cpu: u32, fn: u32): void {
-  if (isDefined(TRACE_BUILD)) leave(cpu, trace_enter(cpu, fn))
+  if (isDefined(TRACE_BUILD)) trace_entered(cpu, fn)
 }
 
 function event(cpu: u32, id: u32, q: u32, opf: u32, sector: u64, bytes: u32, error: u32): void {
-  if (load<u32>(M_BASE, M_TRACE) != 1) return
-  const at = record(cpu, TR_EVENT | id)
-  if (!at) return
-  store<u64>(at, sector, TR_SECTOR)
-  store<u32>(at, bytes, TR_BYTES)
-  store<u32>(at, opf, TR_OPF)
-  store<u32>(at, q, TR_Q)
-  store<u32>(at, error, TR_ERROR)
+  if ((load<u32>(M_BASE, M_TRACE) & (1 | TRACE_MUTED)) != 1) return
+  const ring = load<u32>(cpu, CPU_TRACE)
+  const place = record(cpu, ring, TR_EVENT | id, load<u32>(cpu, CPU_DEPTH))
+  if (place == FULL) return
+  const at = load<u32>(ring, TRB_MORE) + place * TRE_SIZE
+  store<u64>(at, sector, TRE_SECTOR)
+  store<u32>(at, bytes, TRE_BYTES)
+  store<u32>(at, opf, TRE_OPF)
+  store<u32>(at, q, TRE_Q)
+  store<u32>(at, error, TRE_ERROR)
 }
 
 /** A tracepoint about a bio. */
@@ -120,18 +144,23 @@ export function queue_event(cpu: u32, id: u32, q: u32, n: u32): void {
   if (isDefined(TRACE_BUILD)) event(cpu, id, q, 0, 0, n, 0)
 }
 
+function mute(muted: u32): void {
+  const on = load<u32>(M_BASE, M_TRACE)
+  if (hosted() && on) store<u32>(M_BASE, on & ~TRACE_MUTED | muted, M_TRACE)
+}
+
 /** A function begins again that had to wait in the middle: what comes before the wait was recorded already. */
 // @ts-ignore: decorator
 @inline
 export function mute_trace(): void {
-  if (isDefined(TRACE_BUILD)) if (hosted() && load<u32>(M_BASE, M_TRACE)) store<u32>(M_BASE, TRACE_MUTED, M_TRACE)
+  if (isDefined(TRACE_BUILD)) mute(TRACE_MUTED)
 }
 
 /** ... and here it waited. */
 // @ts-ignore: decorator
 @inline
 export function unmute_trace(): void {
-  if (isDefined(TRACE_BUILD)) if (hosted() && load<u32>(M_BASE, M_TRACE)) store<u32>(M_BASE, 1, M_TRACE)
+  if (isDefined(TRACE_BUILD)) mute(0)
 }
 
 /** The CPU takes an interrupt: what it was in the middle of, for trace_irq_exit. */

@@ -37,7 +37,7 @@ export interface Goal {
 }
 
 /** What must be installed beside phasebit. */
-export type Need = 'yardstick' | 'fio'
+export type Need = 'yardstick' | 'fio' | 'bare core'
 
 /** One row of the table. */
 export interface Cell {

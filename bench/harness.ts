@@ -6,6 +6,7 @@
 
 import type { Cell, Measured, Need, Size } from './cell.js'
 import { Child } from './children.js'
+import { buildBareCore } from './bare.js'
 import { buildYardstick } from './native.js'
 import { output } from './spawn.js'
 import { type Summary, summarize } from './stats.js'
@@ -47,6 +48,7 @@ type Round = readonly Measured[]
 
 const CHECKS: Readonly<Record<Need, () => Promise<string | null>>> = {
   yardstick: buildYardstick,
+  'bare core': buildBareCore,
   fio: async () => {
     try {
       await output('fio', ['--version'])

@@ -13,7 +13,7 @@
 
 import { availableParallelism } from 'node:os'
 import { distUrl } from '../src/core/wasm.js'
-import { bootMachine, type Disk, type Machine } from '../src/machine/machine.js'
+import { bootMachine, type Disk, type Machine, type MachineParts } from '../src/machine/machine.js'
 import { type Placement, placeJobs } from '../src/workload/cpus.js'
 import { hostHandlers } from '../src/workload/host.js'
 import type { JobSpec, RunPlan } from '../src/workload/job.js'
@@ -22,6 +22,7 @@ import { type JobMemory, planJobMemory } from '../src/workload/job-memory.js'
 import { jobLimits } from '../src/workload/limits.js'
 import { machineConfig } from '../src/workload/machine-config.js'
 import { parseRun } from '../src/workload/run-command.js'
+import { RunTrace, runTraceBytes } from '../src/workload/run-trace.js'
 import type { ThreadNumber } from './cpu.worker.js'
 import { ownThread, threadTime } from '../src/machine/thread-time.js'
 
@@ -83,8 +84,9 @@ export class Rig {
   /**
    * Boots the machine of a `phasebit run` command line; its jobs wait for start().
    * @param cpus more CPUs than --cpus can ask for
+   * @param parts another build of the core than a run would have
    */
-  static boot(args: readonly string[], cpus?: number): Rig {
+  static boot(args: readonly string[], cpus?: number, parts: Partial<MachineParts> = {}): Rig {
     const plan = planOf(args)
     const cores = plan.clock === 'real' ? availableParallelism() : null
     const placement = placeJobs(plan.jobs, cpus ?? plan.cpus, cores)
@@ -92,10 +94,14 @@ export class Rig {
     const config = machineConfig(plan, {
       nrCpus: placement.nrCpus,
       jobs: plan.jobs.length,
-      extraBytes: memory.bytes + PAGE,
+      extraBytes: memory.bytes + PAGE + runTraceBytes(plan, placement.nrCpus),
     })
     const workerFile = distUrl('bench/cpu.worker.js')
-    return new Rig(plan, bootMachine({ ...config, workerFile }), placement, memory)
+    const machine = bootMachine({ ...config, workerFile }, parts)
+    const rig = new Rig(plan, machine, placement, memory)
+    // its rings keep the last records, which nobody writes out
+    if (plan.trace !== null) new RunTrace(plan, plan.trace, machine, placement.cpuOfJob)
+    return rig
   }
 
   /** Every thread of the machine enters its loop. */

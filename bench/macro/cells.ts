@@ -10,6 +10,7 @@ import { SCHEDULER_CELLS } from './schedulers.js'
 import { THREAD_CELLS } from './threads.js'
 import { TYPESCRIPT_CELLS } from './typescript.js'
 import { TCP_CELLS } from './tcp.js'
+import { TRACE_CELLS } from './trace.js'
 import { VIRTUAL_CELLS } from './virtual.js'
 
 export const CELLS: readonly Cell[] = [
@@ -20,6 +21,7 @@ export const CELLS: readonly Cell[] = [
   ...TCP_CELLS,
   ...VIRTUAL_CELLS,
   ...SCHEDULER_CELLS,
+  ...TRACE_CELLS,
   ...LIGHTNVM_CELLS,
   ...NVME_CELLS,
   ...GROWTH_CELLS,

@@ -31,12 +31,12 @@ import type { Core } from '../core/wasm.js'
 import { null_blk, type NullbOptions } from '../drivers/block/null_blk.js'
 import { nvme_complete_rq } from '../drivers/nvme/host/core.js'
 import type { KernelEra } from '../drivers/nvme/host/era.js'
-import { type Cpu, run_in_context } from '../kernel/core.js'
+import { type Cpu, ExecContext, run_in_context } from '../kernel/core.js'
 import { cpuhp_setup_state } from '../kernel/cpu.js'
 import { hrtimer_get_next_event } from '../kernel/hrtimer.js'
 import { Kernel } from '../kernel/kernel.js'
 import { do_softirq, ksoftirqd_running } from '../kernel/softirq.js'
-import { enter, leave, trace_call, type TraceSink } from '../kernel/trace.js'
+import { enter, leave, trace_call, type TraceContext, type TraceSink } from '../kernel/trace.js'
 import type { DiskConfig, MachineConfig, PageCacheConfig } from './config.js'
 import { HostFiles } from './host-files.js'
 import { HostLightnvm } from './host-lightnvm.js'
@@ -167,6 +167,8 @@ export class HostKernel {
   readonly #schedTags = new Map<number, number[]>()
   /** Calls into the core that have not returned. */
   #inside = 0
+  /** Contexts of the CPUs' jobs, where they have names. */
+  readonly #jobs: ExecContext[] = []
   /** The last slice had no event: time may jump to the next deadline. */
   #quiet = false
 
@@ -386,7 +388,8 @@ export class HostKernel {
     const inside = this.#inside
     this.#inside = Math.max(inside, 1)
     try {
-      if (id & L.TRACE_HARDIRQ || inside === 0) return this.#inIrq(at, depth, fn, a, b, c)
+      const irq = (id & L.TRACE_HARDIRQ) !== 0
+      if (irq || inside === 0) return this.#inIrq(at, irq, depth, fn, a, b, c)
       const before = k.ctx.depth
       k.ctx.depth = depth
       try {
@@ -399,21 +402,37 @@ export class HostKernel {
     }
   }
 
-  /** The core serves an event of a CPU: its interrupt. */
-  #inIrq(cpu: Cpu, depth: number, fn: Answerer, a: number, b: number, c: number): number {
+  /** What traces call the jobs of a CPU: whoever calls out of the core for them has that context. */
+  jobContext(cpu: number, name: string): TraceContext {
+    const ctx = new ExecContext(this.k.next_id(), name, 'task')
+    this.#jobs[cpu] = ctx
+    return ctx
+  }
+
+  /** The core serves an event of a CPU: its interrupt, or a turn of its jobs. */
+  #inIrq(
+    cpu: Cpu,
+    irq: boolean,
+    depth: number,
+    fn: Answerer,
+    a: number,
+    b: number,
+    c: number,
+  ): number {
     const { k } = this
     const { cpu: cpu_before, ctx: ctx_before } = k
-    const before = cpu.hardirq.depth
+    const ctx = irq ? cpu.hardirq : (this.#jobs[cpu.id] ?? cpu.hardirq)
+    const before = ctx.depth
     cpu.in_hardirq++
     k.cpu = cpu
-    k.ctx = cpu.hardirq
-    cpu.hardirq.depth = depth
+    k.ctx = ctx
+    ctx.depth = depth
     try {
       return fn(a, b, c)
     } finally {
       k.cpu = cpu_before
       k.ctx = ctx_before
-      cpu.hardirq.depth = before
+      ctx.depth = before
       cpu.in_hardirq--
       this.#call_back(cpu)
     }

@@ -146,14 +146,14 @@ export interface MachineParts {
  *   the memory of a machine back late, so that the process would grow
  * @throws UserError when the configuration contradicts itself or does not fit into memory
  */
-export function bootMachine(config: MachineConfig, parts: MachineParts | null = null): Machine {
+export function bootMachine(config: MachineConfig, parts: Partial<MachineParts> = {}): Machine {
   validateConfig(config)
   const plan = planMachine(config)
   const origin = clockOrigin()
   const threads = spawnThreads(config)
   try {
-    const module = parts?.module ?? compileCore(config.core ?? (config.trace ? 'trace' : 'release'))
-    const memory = parts ? cleared(parts.memory, plan.bytes) : createMemory(plan.bytes)
+    const module = parts.module ?? compileCore(config.core ?? (config.trace ? 'trace' : 'release'))
+    const memory = parts.memory ? cleared(parts.memory, plan.bytes) : createMemory(plan.bytes)
     return new BootedMachine(plan, origin, module, memory, threads)
   } catch (error) {
     void threads?.stop()

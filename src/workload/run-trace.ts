@@ -1,28 +1,33 @@
-// `phasebit run --trace FILE`: the functions and tracepoints of the core while jobs run, in either clock. TypeScript's half
-// is not in it: jobs that meet no trouble never leave the core.
+// `phasebit run --trace FILE`: functions and tracepoints while jobs run, in either clock: of the core, and, on a machine with
+// an emulated kernel, of TypeScript's half too.
 //
-// The rings are emptied every now and then; what finds no room is counted and said. A trace is bounded: when it is full,
-// recording ends and the jobs go on.
+// The rings keep the last records, as Linux's own do: recording goes on to the end however long a job lasts, and costs an
+// I/O the same all the time. Formats that show tracepoints alone have no functions recorded, and so reach further back.
 
 import { writeFileSync } from 'node:fs'
-import { CPU_CTX_ID } from '../../assembly/layout.js'
+import { CPU_CTX_ID, TRACE_HARDIRQ } from '../../assembly/layout.js'
+import type { TraceContext } from '../kernel/trace.js'
 import type { Machine } from '../machine/booted.js'
-import { type TraceEntry, TraceRings, traceBytes } from '../machine/trace-ring.js'
+import { TraceRings, traceBytes } from '../machine/trace-ring.js'
 import type { JobSpec, RunPlan } from './job.js'
 import { cannotWrite, OutFile } from './out-file.js'
 import { namedRecords } from './scenario-records.js'
 import { traceFiles, traceText, type WholeTrace } from './trace-formats.js'
 
-/** Records of one CPU's ring. */
-const RING = 1 << 16
-/** Records of a trace. */
-const MOST = 500_000
-/** How often the rings are emptied, ns of the machine's clock. */
-export const TRACE_DRAIN_NS = 20e6
+/** Records of all rings together; and of one at least. */
+const RECORDS = 2 ** 19
+const LEAST = 2 ** 12
+/** How often they are counted, ns of the machine's clock. */
+export const TRACE_COUNT_NS = 1e9
+
+/** Records of one CPU's ring, a power of two. */
+function ringOf(cpus: number): number {
+  return Math.max(2 ** Math.floor(Math.log2(RECORDS / cpus)), LEAST)
+}
 
 /** Memory that the rings of a run take. */
 export function runTraceBytes(plan: RunPlan, cpus: number): number {
-  return plan.trace === null ? 0 : traceBytes(cpus, RING)
+  return plan.trace === null ? 0 : traceBytes(cpus, ringOf(cpus))
 }
 
 /** The trace of one run. */
@@ -30,9 +35,7 @@ export class RunTrace {
   readonly #plan: RunPlan
   readonly #machine: Machine
   readonly #rings: TraceRings
-  readonly #entries: TraceEntry[] = []
   readonly #path: string
-  #full = false
 
   constructor(plan: RunPlan, path: string, machine: Machine, cpuOfJob: readonly number[]) {
     const { cpus } = machine.config
@@ -40,24 +43,31 @@ export class RunTrace {
     this.#plan = plan
     this.#path = path
     this.#machine = machine
-    this.#rings = new TraceRings(machine.view, blocks, machine.alloc(traceBytes(cpus, RING)), RING)
+    const records = ringOf(cpus)
+    const at = machine.alloc(traceBytes(cpus, records))
+    const events = plan.traceFormat === 'blktrace' || plan.traceFormat === 'iolog'
+    this.#rings = new TraceRings(machine.view, blocks, at, records, {
+      last: true,
+      events,
+      shared: plan.clock === 'real' && machine.host === null && cpus > 1,
+    })
     blocks.forEach((block, cpu) => {
       const jobs = plan.jobs.filter((_, job) => cpuOfJob[job] === cpu)
-      const ctx = { id: cpu + 1, name: nameOf(jobs, cpu), kind: 'task', depth: 0 } as const
-      this.#rings.contexts.set(ctx.id, { ...ctx })
+      const ctx = contextOf(machine, cpu, nameOf(jobs, cpu))
+      this.#rings.contexts.set(ctx.id, ctx)
       machine.view.setU32(block + CPU_CTX_ID, ctx.id)
     })
+    const k = machine.host?.k
+    if (k) {
+      k.trace.sink = this.#rings
+      k.trace.on = true
+    }
     this.#rings.on = true
   }
 
-  /** Empties the rings. */
-  drain(): void {
-    const entries = this.#rings.drain()
-    const room = MOST - this.#entries.length
-    for (const entry of entries.slice(0, room)) this.#entries.push(entry)
-    if (entries.length <= room) return
-    this.#full = true
-    this.#rings.on = false
+  /** Counts what was written. */
+  count(): void {
+    this.#rings.count()
   }
 
   /**
@@ -66,17 +76,16 @@ export class RunTrace {
    * @throws OutputError when a file cannot be written
    */
   finish(): string[] {
-    this.drain()
     this.#rings.on = false
-    const drops = this.#rings.drops
-    const notes: string[] = []
-    if (this.#full) notes.push(`--trace: ends after ${MOST} records; the run went on`)
-    if (drops > 0) notes.push(`--trace: ${drops} records found no room and are missing`)
+    const entries = this.#rings.drain()
+    const { lost } = this.#rings
+    const notes =
+      lost > 0 ? [`--trace: the last ${entries.length} of ${entries.length + lost} records`] : []
     this.#write({
       name: this.#plan.jobs.map(job => job.name).join(','),
       config: {},
       notes,
-      records: namedRecords(this.#entries, this.#rings),
+      records: namedRecords(entries, this.#rings),
       cpus: this.#machine.config.cpus,
       disks: this.#machine.disks.map(disk => disk.config.name),
     })
@@ -99,6 +108,18 @@ export class RunTrace {
       }
     }
   }
+}
+
+/** Who the jobs of a CPU are; on a machine with a kernel its calls out of the core have that context too. */
+function contextOf(machine: Machine, cpu: number, name: string): TraceContext {
+  return (
+    machine.host?.jobContext(cpu, name) ?? {
+      id: TRACE_HARDIRQ - 1 - cpu,
+      name,
+      kind: 'task',
+      depth: 0,
+    }
+  )
 }
 
 /** The task of a CPU: its job, or the CPU where several share it. */

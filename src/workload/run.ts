@@ -33,7 +33,7 @@ import { makeTargets, removeTargets } from './lightnvm-disks.js'
 import { isBuffered, latencyNotes, machineConfig } from './machine-config.js'
 import { Phases } from './phases.js'
 import { ProgressMeter } from './progress.js'
-import { RunTrace, runTraceBytes, TRACE_DRAIN_NS } from './run-trace.js'
+import { RunTrace, runTraceBytes, TRACE_COUNT_NS } from './run-trace.js'
 import { RunningJob } from './running-job.js'
 import { jobResult, type RunState, runResult } from './run-result.js'
 import { shardOf } from './shard.js'
@@ -208,7 +208,7 @@ class Run {
       ...queueWrites(this.#plan.queueWrites, this.#machine, line => this.#fail(line)),
     ]
     const trace = this.#trace
-    if (trace) periodic.push({ everyNs: TRACE_DRAIN_NS, call: () => trace.drain() })
+    if (trace) periodic.push({ everyNs: TRACE_COUNT_NS, call: () => trace.count() })
     if (onProgress) {
       const meter = new ProgressMeter(this.#machine.view, jobs, this.#machine.now())
       periodic.push({ everyNs: PROGRESS_NS, call: now => onProgress(meter.take(now)) })

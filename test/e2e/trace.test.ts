@@ -59,3 +59,19 @@ test('virtual time: the same seed gives the same trace', async () => {
   }
   expect(texts[0]).toBe(texts[1])
 })
+
+test('with a scheduler: the functions of both halves, nested in the job that calls them', async () => {
+  const path = join(folder, 'sched')
+  const device = '--device=null_blk,size=64,sched=mq-deadline'
+  const job = { 'a.fio': `${JOB['a.fio']}filename=/dev/nullb0\n` }
+  await succeed(['a.fio', '--clock=virtual', device, `--trace=${path}`, '--trace-format=json'], job)
+  const { steps } = JSON.parse(readFileSync(path, 'utf8')) as {
+    steps: { fn: string; ctx?: string; depth: number }[]
+  }
+  let ctx = ''
+  const who = steps.map(step => ({ ...step, ctx: (ctx = step.ctx ?? ctx) }))
+  const inserted = who.find(step => step.fn === 'dd_insert_requests')!
+  expect(inserted.ctx).toBe('a')
+  expect(inserted.depth).toBeGreaterThan(1)
+  expect(who.map(step => step.fn)).toContain('null_queue_rq')
+})

@@ -4,6 +4,7 @@
 import { spawnSync } from 'node:child_process'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { atLeast, atMost, type Cell, ratio, reached, type Side, spread } from '../../bench/cell.js'
+import { withoutHooks } from '../../bench/bare.js'
 import { cellResult, runCell } from '../../bench/harness.js'
 import { CELLS } from '../../bench/macro/cells.js'
 import { coreMicros } from '../../bench/micro/core.js'
@@ -60,6 +61,8 @@ describe('cells at their small size', () => {
       for (const each of one.sides) {
         if (each.name.startsWith('yardstick') && yardstick !== null) continue
         if (each.name === 'fio' && !fio) continue
+        // compiling a core takes too long here
+        if (each.name === 'without hooks') continue
         const { value, cpu } = await each.measure('small')
         expect(value, each.name).toBeGreaterThan(0)
         expect(value, each.name).toBeLessThan(Number.POSITIVE_INFINITY)
@@ -97,6 +100,11 @@ describe('cells at their small size', () => {
     },
     LONG,
   )
+})
+
+it('finds every hook of the core to build one without', () => {
+  const text = 'const t = enter(cpu, FN_a(1))\n  bio_event(cpu, f(g(2)), b)\n  leave(cpu, t)\n'
+  expect(withoutHooks(text)).toBe('const t = 0\n  {}\n  {}\n')
 })
 
 describe('figures', () => {
