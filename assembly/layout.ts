@@ -691,6 +691,7 @@ export const OC_WRITES = 80 //           f64 D
 export const OC_ERASES = 88 //           f64 D
 export const OC_SECTORS_READ = 96 //     f64 D
 export const OC_SECTORS_WRITTEN = 104 // f64 D
+export const OC_ROOM = 112 //            u32 I  pages, used or not
 export const OC_SIZE = 128
 // one sector of a chunk
 export const OCC_PAGE = 0 //             u32 D  its page, 0 = one word over and over

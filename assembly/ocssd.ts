@@ -8,8 +8,8 @@
 
 import {
   CHUNK_CLOSED, CHUNK_OPEN, CHUNK_SEQUENTIAL, OCC_OOB, OCC_PAGE, OCC_SIZE, OCC_WORD, OCF_READ, OCF_WRITE, OC_CHUNKS, OC_CHUNK_BITS,
-  OC_CLBA, OC_DATA, OC_END, OC_FLAGS, OC_FREE, OC_GROUPS, OC_MW_CUNITS, OC_NEXT, OC_PUS, OC_PU_BITS, OC_READS,
-  OC_SECTORS_READ, OC_SECTORS_WRITTEN, OC_SEC_BITS, OC_STATE, OC_TYPE, OC_USED, OC_WP, OC_WRITES, OC_WS_MIN, PAGE_SHIFT,
+  OC_CLBA, OC_DATA, OC_FLAGS, OC_FREE, OC_GROUPS, OC_MW_CUNITS, OC_NEXT, OC_PUS, OC_PU_BITS, OC_READS,
+  OC_ROOM, OC_SECTORS_READ, OC_SECTORS_WRITTEN, OC_SEC_BITS, OC_STATE, OC_TYPE, OC_USED, OC_WP, OC_WRITES, OC_WS_MIN,
   PAGE_SIZE,
 } from './layout'
 import { SQE_CDW10, SQE_CDW12, SQE_MPTR, SQE_PRP1, SQE_PRP2 } from './nvme'
@@ -141,18 +141,11 @@ function take_page(oc: u32): u32 {
   return page
 }
 
-/** Whether pages for `n` sectors are left: free ones are not counted one by one. */
+/** Whether pages for `n` sectors are left. */
 // @ts-ignore: decorator
 @inline
 function has_pages(oc: u32, n: u32): bool {
-  const fresh = (load<u32>(oc, OC_END) - load<u32>(oc, OC_NEXT)) >> PAGE_SHIFT
-  if (fresh >= n) return true
-  let page = load<u32>(oc, OC_FREE)
-  while (page && n) {
-    page = load<u32>(page)
-    n--
-  }
-  return n <= fresh
+  return load<u32>(oc, OC_USED) + n <= load<u32>(oc, OC_ROOM)
 }
 
 function write_sector(oc: u32, sector: u32, from: u32, oob: u32): void {

@@ -143,6 +143,7 @@ export class OcssdMemory {
       [L.OC_DATA, this.#table],
       [L.OC_NEXT, pages],
       [L.OC_END, pages + room * SECTOR_BYTES],
+      [L.OC_ROOM, room],
     ]
     for (const [field, value] of fields) view.setU32(at + field, value)
     this.pages = new MemoryPages(view, at)

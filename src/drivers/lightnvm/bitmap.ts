@@ -25,13 +25,22 @@ export function test_and_set_bit(map: Uint32Array, bit: number): boolean {
 }
 
 export function bitmap_set(map: Uint32Array, from: number, count: number): void {
-  for (let bit = from; bit < from + count; bit++) set_bit(map, bit)
+  const end = from + count
+  for (let bit = from; bit < end; ) {
+    if ((bit & 31) === 0 && end - bit >= 32) {
+      map[bit >>> 5] = 0xffffffff
+      bit += 32
+    } else set_bit(map, bit++)
+  }
 }
 
 /** How many of the first `bits` are set. */
 export function bitmap_weight(map: Uint32Array, bits: number): number {
   let weight = 0
-  for (let bit = 0; bit < bits; bit++) if (test_bit(map, bit)) weight++
+  const whole = bits >>> 5
+  for (let i = 0; i < whole; i++)
+    for (let word = map[i]; word !== 0; word = (word & (word - 1)) >>> 0) weight++
+  for (let bit = whole * 32; bit < bits; bit++) if (test_bit(map, bit)) weight++
   return weight
 }
 

@@ -53,7 +53,7 @@ import { pblk_gc_kick, pblk_gc_reader_kick, pblk_gc_writer_kick } from './pblk-g
 import { pblk_line_put } from './pblk-line-free.js'
 import { pblk_line_read_emeta } from './pblk-line-io.js'
 import { take_off } from './pblk-line-list.js'
-import { emeta_lba, emeta_len, read_emeta } from './pblk-meta.js'
+import { emeta_lbas, emeta_len, read_emeta } from './pblk-meta.js'
 import { pblk_submit_read_gc } from './pblk-read.js'
 import {
   pblk_rb_may_write_gc,
@@ -127,8 +127,7 @@ function* lba_list_of(pblk: pblk, line: pblk_line): Sleep<((paddr: number) => nu
   const buf = pblk.memory.alloc(emeta_len(pblk))
   const error = yield* pblk_line_read_emeta(pblk, line, buf)
   let list: Float64Array | null = null
-  if (error === 0 && read_emeta(pblk, buf) !== null)
-    list = Float64Array.from({ length: line.emeta_ssec }, (_, paddr) => emeta_lba(pblk, buf, paddr))
+  if (error === 0 && read_emeta(pblk, buf) !== null) list = emeta_lbas(pblk, buf, line.emeta_ssec)
   else printk(pblk.k, 'err', `pblk ${pblk.name}: line ${line.id} cannot be collected: no emeta`)
   pblk.memory.free(buf, emeta_len(pblk))
   return list === null ? null : paddr => list[paddr]

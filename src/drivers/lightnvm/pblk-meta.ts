@@ -30,16 +30,46 @@ export const SMETA_BITMAP_AT = 64
 export const EMETA_BITMAP_AT = 72
 export const EMETA_COUNTS_BYTES = 24
 
-const TABLE: Uint32Array = Uint32Array.from({ length: 256 }, (_, n) => {
+/** What a byte comes to when 0 to 7 bytes of zeros follow it: eight tables of 256, one behind the other. */
+const TABLE: Int32Array = new Int32Array(8 * 256)
+for (let n = 0; n < 256; n++) {
   let c = n
   for (let i = 0; i < 8; i++) c = (c & 1) !== 0 ? (c >>> 1) ^ 0xedb88320 : c >>> 1
-  return c >>> 0
-})
+  TABLE[n] = c
+}
+for (let n = 256; n < TABLE.length; n++)
+  TABLE[n] = TABLE[TABLE[n - 256] & 0xff] ^ (TABLE[n - 256] >>> 8)
+
+/** Two words at a time ("slicing by 8"): a line's metadata are tens of kilobytes, and gone through more than once. */
+function crc_of_words(crc: number, words: Int32Array): number {
+  const t = TABLE
+  for (let i = 0; i + 1 < words.length; i += 2) {
+    const a = words[i] ^ crc
+    const b = words[i + 1]
+    crc =
+      t[1792 + (a & 0xff)] ^
+      t[1536 + ((a >>> 8) & 0xff)] ^
+      t[1280 + ((a >>> 16) & 0xff)] ^
+      t[1024 + (a >>> 24)] ^
+      t[768 + (b & 0xff)] ^
+      t[512 + ((b >>> 8) & 0xff)] ^
+      t[256 + ((b >>> 16) & 0xff)] ^
+      t[b >>> 24]
+  }
+  return crc
+}
 
 /** crc32_le with the seed of pblk: all ones, not inverted in the end. */
 export function pblk_crc(bytes: Uint8Array, from: number, to: number): number {
-  let crc = 0xffffffff
-  for (let i = from; i < to; i++) crc = TABLE[(crc ^ bytes[i]) & 0xff] ^ (crc >>> 8)
+  let crc = -1
+  let at = from
+  const start = bytes.byteOffset + from
+  if (start % 4 === 0) {
+    const pairs = Math.floor((to - from) / 8)
+    crc = crc_of_words(crc, new Int32Array(bytes.buffer, start, 2 * pairs))
+    at += 8 * pairs
+  }
+  for (; at < to; at++) crc = TABLE[(crc ^ bytes[at]) & 0xff] ^ (crc >>> 8)
   return crc >>> 0
 }
 
@@ -208,6 +238,14 @@ export function lba_room(pblk: pblk): number {
 export function emeta_lba(pblk: pblk, emeta: number, paddr: number): number {
   if (paddr >= lba_room(pblk)) return ADDR_EMPTY
   return get_lba(pblk, emeta_to_lbas(pblk, emeta) + 8 * paddr)
+}
+
+/** The first `n` lbas of the list in the emeta at `emeta`. */
+export function emeta_lbas(pblk: pblk, emeta: number, n: number): Float64Array {
+  const list = new Float64Array(n).fill(ADDR_EMPTY)
+  const from = emeta_to_lbas(pblk, emeta)
+  for (let i = Math.min(n, lba_room(pblk)) - 1; i >= 0; i--) list[i] = get_lba(pblk, from + 8 * i)
+  return list
 }
 
 export function set_emeta_lba(pblk: pblk, emeta: number, paddr: number, lba: number): void {

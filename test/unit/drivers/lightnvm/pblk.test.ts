@@ -1,8 +1,10 @@
 // pblk over a device: what commands it sends, what it computes, how it survives failures and losses of power. Numbers are
 // those of the statements and observed runs of "pblk".
 
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GEOMETRY_12, GEOMETRY_20 } from '../../../../src/device/ocssd/geometry.js'
+import { bitmap_set, bitmap_weight, test_bit } from '../../../../src/drivers/lightnvm/bitmap.js'
 import { ppa_of } from '../../../../src/drivers/lightnvm/lightnvm.js'
 import * as P from '../../../../src/drivers/lightnvm/pblk.js'
 import { pblk_gc_sysfs_force } from '../../../../src/drivers/lightnvm/pblk-gc.js'
@@ -132,6 +134,35 @@ describe('pblk: what follows from the geometry (section 14)', () => {
     }
     expect([crc([0, 1]), crc([0, 2])]).toEqual([0xd37d7300, 0x94dd09d0])
     expect(pblk_crc(new Uint8Array(28), 0, 28)).toBe(0x7f8f8816)
+  })
+
+  it('a checksum taken by words is that of the bytes, wherever they begin', () => {
+    const bits = (bytes: Uint8Array): number => {
+      let crc = 0xffffffff
+      for (const byte of bytes) {
+        crc ^= byte
+        for (let i = 0; i < 8; i++) crc = (crc & 1) !== 0 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1
+      }
+      return crc >>> 0
+    }
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 90 }), fc.nat(40), (bytes, from) => {
+        const start = Math.min(from, bytes.length)
+        expect(pblk_crc(bytes, start, bytes.length)).toBe(bits(bytes.subarray(start)))
+      }),
+    )
+  })
+
+  it('bits of a map are set and counted word by word as one by one', () => {
+    fc.assert(
+      fc.property(fc.nat(150), fc.nat(150), fc.nat(160), (from, count, bits) => {
+        const map = new Uint32Array(10)
+        bitmap_set(map, from, count)
+        const set = Array.from({ length: 320 }, (_, bit) => Number(test_bit(map, bit)))
+        expect(set).toEqual(set.map((_, bit) => Number(bit >= from && bit < from + count)))
+        expect(bitmap_weight(map, bits)).toBe(set.slice(0, bits).reduce((a, b) => a + b, 0))
+      }),
+    )
   })
 
   it('pblk 15.14: groups of lines by valid sectors', () => {
