@@ -4,7 +4,7 @@
 // Numbers: reserved tags 0 .. nr_reserved - 1, the others above. cpu is a CPU's number.
 
 import {
-  HC_FLAGS, HC_NR_ACTIVE, HC_SCHED_TAGS, HC_STATE, HC_TAGS, SBQ_DEPTH, TAGS_ACTIVE_QUEUES, TAGS_BITMAP,
+  HC_FLAGS, HC_NR_ACTIVE, HC_SCHED_TAGS, HC_STATE, HC_TAGS, RQ_INTERNAL_TAG, RQ_SIZE, RQ_TAG, SBQ_DEPTH, TAGS_ACTIVE_QUEUES, TAGS_BITMAP,
   TAGS_BRESERVED, TAGS_NR, TAGS_RESERVED,
 } from './layout'
 import {
@@ -12,6 +12,19 @@ import {
 } from './nvme'
 import { BUG_ON, BUG_TAG_FREE, BUG_TAG_RANGE } from './bug'
 import { __sbitmap_queue_get, __sbitmap_queue_get_shallow, sbitmap_queue_clear, sbitmap_queue_share } from './sbitmap'
+
+/** Slots of fresh tags know their numbers; one more slot stands behind them, which has none. */
+export function blk_mq_init_rqs(rqs: u32, requests: u32, depth: u32): void {
+  let rq = requests
+  for (let tag: u32 = 0; tag < depth; tag++) {
+    store<u32>(rq, tag, RQ_TAG)
+    store<u32>(rq, -1, RQ_INTERNAL_TAG)
+    store<u32>(rqs + (tag << 2), rq)
+    rq += RQ_SIZE
+  }
+  store<u32>(rq, -1, RQ_TAG)
+  store<u32>(rq, -1, RQ_INTERNAL_TAG)
+}
 
 /** A fair share of a tag set that several disks use; true when this queue may take one more. */
 // @ts-ignore: decorator

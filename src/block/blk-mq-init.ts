@@ -34,7 +34,6 @@ import { bdi_alloc_node, laptop_mode_timer_setup } from '../mm/backing-dev.js'
 import {
   blk_mq_quiesce_queue,
   blk_mq_run_work_fn,
-  ctx_uses,
   dispatch_unwait,
   requeue_work_of,
 } from './blk-mq.js'
@@ -105,6 +104,8 @@ export interface blk_mq_tag_set extends tag_set_facts {
   /** Hardware queues of reads and of polled I/O, by CPU; null = they have none of their own. */
   read_map?: Uint32Array | null
   poll_map?: Uint32Array | null
+  /** How many CPUs use each hardware queue. */
+  users?: Uint32Array
   /** Tags (TAGS_*) of each hardware queue. */
   tags: number[]
   /** The same with all that belongs to them, of those that were made here. */
@@ -133,14 +134,12 @@ function nr_maps(set: blk_mq_tag_set): number {
   return set.nr_maps ?? 1
 }
 
-/** How many CPUs use a hardware queue. */
-export function cpus_of_queue(set: blk_mq_tag_set, hctx_idx: number): number {
-  const { mq_map, read_map, poll_map } = set
-  const uses = (map: Uint32Array | null | undefined, cpu: number): boolean =>
-    map?.[cpu] === hctx_idx
-  return mq_map.filter(
-    (queue, cpu) => queue === hctx_idx || uses(read_map, cpu) || uses(poll_map, cpu),
-  ).length
+/** How many CPUs use each hardware queue. Classes have no queue in common. */
+function count_users({ mq_map, read_map, poll_map, nr_hw_queues }: blk_mq_tag_set): Uint32Array {
+  const users = new Uint32Array(nr_hw_queues)
+  for (const map of [mq_map, read_map, poll_map])
+    for (let cpu = 0; map && cpu < map.length; cpu++) users[map[cpu]!]!++
+  return users
 }
 
 function blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: number): tags_memory | null {
@@ -148,7 +147,7 @@ function blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: number): tags_memory
   const t = enter(blk.k, 'blk_mq_alloc_rq_map')
   leave(blk.k, enter(blk.k, 'blk_mq_hw_queue_to_node'))
   const i = enter(blk.k, 'blk_mq_init_tags')
-  const sharers = cpus_of_queue(set, hctx_idx)
+  const sharers = set.users?.[hctx_idx] ?? 0
   const shape = { depth: set.queue_depth, reserved: set.reserved_tags, shared: sharers > 1 }
   const memory = set.memory?.tags(hctx_idx) ?? blk_mq_alloc_tags(blk, shape)
   if (memory) blk_mq_init_tags(blk, memory, shape)
@@ -160,8 +159,10 @@ function blk_mq_alloc_rqs(set: blk_mq_tag_set, { requests }: tags_memory, hctx_i
   const { k } = set.blk
   const t = enter(k, 'blk_mq_alloc_rqs')
   trace_call(k, 'blk_mq_hw_queue_to_node')
-  for (let tag = 0; tag < set.queue_depth; tag++)
-    set.ops.init_request?.(set, requests + tag * L.RQ_SIZE, hctx_idx)
+  // What drivers keep for a request is not modelled: only a trace sees that they are asked.
+  if (k.trace.on)
+    for (let tag = 0; tag < set.queue_depth; tag++)
+      set.ops.init_request?.(set, requests + tag * L.RQ_SIZE, hctx_idx)
   leave(k, t)
 }
 
@@ -194,7 +195,7 @@ function __blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: number): boolean {
 function blk_mq_free_rqs(set: blk_mq_tag_set): void {
   const { k } = set.blk
   const t = enter(k, 'blk_mq_free_rqs')
-  if (set.ops.exit_request)
+  if (k.trace.on && set.ops.exit_request)
     for (let tag = 0; tag < set.queue_depth; tag++) set.ops.exit_request(set)
   leave(k, t)
 }
@@ -241,6 +242,7 @@ function blk_mq_update_queue_map(set: blk_mq_tag_set): void {
     blk_mq_map_queues(set.mq_map, set.nr_hw_queues)
     leave(k, m)
   }
+  set.users = count_users(set)
   leave(k, t)
 }
 
@@ -433,22 +435,26 @@ function write_map(set: blk_mq_tag_set, q: request_queue): void {
   }
 }
 
+/** Fields of a software queue with its hardware queues. */
+const CLASSES = [L.CTX_HCTX, L.CTX_HCTX_READ, L.CTX_HCTX_POLL] as const
+
 /** Which software queues each hardware queue has. */
 function blk_mq_map_swqueue(set: blk_mq_tag_set, q: request_queue): void {
   const { k, view, cpus } = q.blk
   const t = enter(k, 'blk_mq_map_swqueue')
   if (set.at === undefined) write_map(set, q)
-  for (const hctx of q.queue_hw_ctx) {
-    const mine = cpus.flatMap((_, cpu) => {
-      const ctx = view.u32(q.at + L.Q_CTXS) + cpu * L.CTX_SIZE
-      return ctx_uses(view, ctx, hctx.at) ? [{ cpu, ctx }] : []
-    })
-    const cpumask = hctx.cpumask as number[]
-    cpumask.splice(0, cpumask.length, ...mine.map(({ cpu }) => cpu))
-    const ctxs = hctx.ctxs as number[]
-    ctxs.splice(0, ctxs.length, ...mine.map(({ ctx }) => ctx))
-    hctx.next_cpu = cpumask[0] ?? 0
+  for (const { cpumask, ctxs } of q.queue_hw_ctx)
+    (cpumask as number[]).length = (ctxs as number[]).length = 0
+  for (let cpu = 0; cpu < cpus.length; cpu++) {
+    const ctx = view.u32(q.at + L.Q_CTXS) + cpu * L.CTX_SIZE
+    for (const field of CLASSES) {
+      const hctx = q.blk.hctxs.get(view.u32(ctx + field))
+      if (hctx === undefined) continue
+      ;(hctx.cpumask as number[]).push(cpu)
+      ;(hctx.ctxs as number[]).push(ctx)
+    }
   }
+  for (const hctx of q.queue_hw_ctx) hctx.next_cpu = hctx.cpumask[0] ?? 0
   leave(k, t)
 }
 

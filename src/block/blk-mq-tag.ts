@@ -121,10 +121,5 @@ export function blk_mq_init_tags(blk: BlockLayer, memory: tags_memory, shape: ta
   if (reserved)
     core.sbitmap_queue_init_node(tags + L.TAGS_BRESERVED, reserved, -1, 0, map, hints, n, shared, 0)
   else core.sbitmap_queue_init_node(tags + L.TAGS_BRESERVED, 0, -1, 0, 0, 0, 0, shared, 0)
-  for (let tag = 0; tag <= depth; tag++) {
-    const rq = requests + tag * L.RQ_SIZE
-    view.setU32(rq + L.RQ_TAG, tag === depth ? -1 : tag)
-    view.setU32(rq + L.RQ_INTERNAL_TAG, -1)
-    if (tag < depth) view.setU32(rqs + 4 * tag, rq)
-  }
+  core.blk_mq_init_rqs(rqs, requests, depth)
 }

@@ -130,6 +130,8 @@ export interface Core {
     opf: number,
   ): number
   /** `flags`: BLK_MQ_REQ_*. Negative = none is free. */
+  /** Writes the slots of `depth` fresh tags, and the table of their addresses. */
+  blk_mq_init_rqs(rqs: number, requests: number, depth: number): void
   /** The hardware queue that a software queue takes for an I/O with these REQ_* bits. */
   blk_mq_map_queue(ctx: number, opf: number): number
   blk_mq_get_tag(hctx: number, cpu: number, flags: number): number

@@ -26,7 +26,6 @@ import {
   blk_mq_free_tag_set,
   blk_mq_init_queue,
   blk_mq_update_nr_hw_queues,
-  cpus_of_queue,
   type blk_mq_tag_set,
 } from '../../../block/blk-mq-init.js'
 import { blk_mq_start_stopped_hw_queues, blk_mq_unquiesce_queue } from '../../../block/blk-mq.js'
@@ -123,7 +122,7 @@ function wire(hctx: blk_mq_hw_ctx, dev: nvme_dev, qid: number, set: blk_mq_tag_s
   view.setU32(hctx.at + HC_DRIVER_DATA, nvmeq.at)
   view.setU32(nvmeq.at + NQ_HCTX, hctx.at)
   view.setU32(nvmeq.at + NQ_TAGS, set.tags[hctx.queue_num]!)
-  const users = qid === 0 ? cpus.length : cpus_of_queue(set, hctx.queue_num)
+  const users = qid === 0 ? cpus.length : (set.users?.[hctx.queue_num] ?? 0)
   const flags = view.u32(nvmeq.at + NQ_SHARED)
   view.setU32(nvmeq.at + NQ_SHARED, users > 1 ? flags | NQ_LOCKED : flags & ~NQ_LOCKED)
 }
