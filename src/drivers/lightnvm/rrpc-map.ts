@@ -36,11 +36,14 @@ export function rrpc_get_blk(rrpc: rrpc, lun: rrpc_lun, gc: boolean): rrpc_block
   return leave(rrpc.k, t, block)
 }
 
-/** An erased block is free again. */
+/** An erased block is free again; its LUN may not have looked for another one since it was full. */
 export function rrpc_put_blk(rrpc: rrpc, block: rrpc_block): void {
   const t = enter(rrpc.k, 'rrpc_put_blk')
+  const { lun } = block
   block.state = NVM_BLK_ST_FREE
-  block.lun.free_list.push(block)
+  lun.free_list.push(block)
+  if (lun.cur === block) lun.cur = null
+  if (lun.gc_cur === block) lun.gc_cur = null
   leave(rrpc.k, t)
 }
 

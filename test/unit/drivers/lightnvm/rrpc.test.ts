@@ -89,6 +89,27 @@ function settle(rig: LnvmRig): void {
   throw new Error('the collector does not rest')
 }
 
+it('a block that is full and collected before the next write is no open block (seeds 14449, 16525)', () => {
+  const rig = rigOf({ geometry: { ...SMALL, pus: 1 } })
+  const [lun] = rig.rrpc.luns
+  const full = (): boolean => lun.cur !== null && lun.cur.next_page === rig.rrpc.sec_per_blk
+  let laddr = 1
+  while (lun.nr_free_blocks >= rrpc_blocks_need(rig.rrpc) || full())
+    expect(put(rig, laddr++)).toBe(0)
+  while (!full()) expect(put(rig, 0)).toBe(0)
+  const open = lun.cur!
+  for (let i = 0; i < laddr; i++) {
+    const page = rig.rrpc.trans_map[i]
+    if (page !== RRPC_EMPTY && rrpc_page_block(rig.rrpc, page) === open)
+      expect(rig.wait(rig.trim(i, 1))).toBe(0)
+  }
+  settle(rig)
+  expect(lun.free_list).toContain(open)
+  expect(rrpc_check(rig.rrpc)).toEqual([])
+  expect(put(rig, 0, 7)).toBe(0)
+  expect(get(rig, 0)).toBe(7)
+})
+
 describe('rrpc: what it needs', () => {
   it('ftl-rrpc 10.1: a device that keeps a table, which pblk refuses', () => {
     for (const [dom, rrpc, pblk] of [
