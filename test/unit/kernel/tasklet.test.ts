@@ -121,7 +121,7 @@ describe('grace periods', () => {
     for (const cpu of k.cpus) run_hardirq(k, cpu, () => call_rcu(k, () => void seen.push(k.cpu.id)))
     expect(k.nextDeadline()).toBe(k.jiffyNs(k.jiffies + 2))
     // a timer long after it changes nothing
-    const timer = new timer_list(k)
+    const timer = new timer_list(k, null)
     timer_setup(timer, () => {}, 0)
     timer.expires = k.jiffies + 500
     add_timer(timer)
