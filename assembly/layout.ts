@@ -261,7 +261,6 @@ export const BIO_REMAINING = 28 //       u32 S  parts of a split bio still under
 export const BIO_END_IO = 44 //          u32 S  END_IO_*
 export const BIO_PRIVATE = 32 //         u32 S  the owner's (a parent bio, a TypeScript cookie)
 export const BIO_DISK = 36 //            u32 S  request_queue
-export const BIO_COOKIE = 48 //          u32 S  blk_qc_t of the last submission
 export const BIO_FLAGS = 52 //           u32 S  trace build: 1 = its completion is still to be traced
 export const BIO_BYTES = 64
 

@@ -151,8 +151,7 @@ class Actor {
   }
 
   #io(write: boolean, n: number): kiocb {
-    const { kind } = this.#s
-    const dsync = this.#s.op === 'dsync' && kind !== 'bio'
+    const dsync = this.#s.op === 'dsync'
     const at = { pos: (2 * n + 16) * BLOCK, bytes: BLOCK, data: this.#data + n * BLOCK }
     return { q: this.#q, write, ...at, ...(write && dsync ? { dsync } : {}) }
   }

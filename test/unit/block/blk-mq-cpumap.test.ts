@@ -8,20 +8,20 @@ function mapOf(cpus: number, queues: number, siblings?: number[]): number[] {
   return [...map]
 }
 
-describe('blk_mq_map_queues (blk-mq 20)', () => {
-  it('20.1: 8 CPUs, 4 queues, siblings (i, i + 4)', () => {
+describe('blk_mq_map_queues', () => {
+  it('blk-mq 20.1: 8 CPUs, 4 queues, siblings (i, i + 4)', () => {
     expect(mapOf(8, 4, [0, 1, 2, 3, 0, 1, 2, 3])).toEqual([0, 1, 2, 3, 0, 1, 2, 3])
   })
 
-  it('20.2: 8 CPUs, 4 queues, siblings (2i, 2i + 1)', () => {
+  it('blk-mq 20.2: 8 CPUs, 4 queues, siblings (2i, 2i + 1)', () => {
     expect(mapOf(8, 4, [0, 0, 2, 2, 4, 4, 6, 6])).toEqual([0, 1, 2, 3, 0, 0, 2, 2])
   })
 
-  it('20.3: 8 CPUs, 3 queues, no SMT', () => {
+  it('blk-mq 20.3: 8 CPUs, 3 queues, no SMT', () => {
     expect(mapOf(8, 3)).toEqual([0, 1, 2, 0, 1, 2, 0, 1])
   })
 
-  it('20.4: 8 CPUs, 5 queues, siblings (i, i + 4)', () => {
+  it('blk-mq 20.4: 8 CPUs, 5 queues, siblings (i, i + 4)', () => {
     expect(mapOf(8, 5, [0, 1, 2, 3, 0, 1, 2, 3])).toEqual([0, 1, 2, 3, 4, 1, 2, 3])
   })
 

@@ -23,7 +23,7 @@ function setTimeoutJiffies(h: Hosted, jiffies: number): void {
 }
 
 describe('a request that is lost', () => {
-  test('blk-timers 10.2, 10.3: 30 s from jiffy 1000: the timer fires at 2500 first, then at 8500', async () => {
+  test('blk-timers 10.2, blk-timers 10.3: 30 s from jiffy 1000: the timer fires at 2500 first, then at 8500', async () => {
     const h = new Hosted(LOST)
     setTimeoutJiffies(h, 7500)
     const task = read(h, 1000)

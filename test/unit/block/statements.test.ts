@@ -6,12 +6,14 @@ import {
   DRIVER_HOST,
   HC_DRIVER,
   HC_SCHED_TAGS,
+  HC_TAGS,
   Q_TIMEOUT,
   Q_TIMER_ARMED,
   RQ_DEADLINE,
   TAGS_NR,
 } from '../../../assembly/layout.js'
 import {
+  BLK_QC_T_NONE,
   BLK_STS_DEV_RESOURCE,
   BLK_STS_IOERR,
   BLK_STS_MEDIUM,
@@ -22,7 +24,7 @@ import {
   REQ_OP_WRITE,
   REQ_SYNC,
 } from '../../../assembly/nvme.js'
-import { bio_alloc_bioset, bio_put, submit_bio_wait } from '../../../src/block/bio.js'
+import { bio_alloc_bioset, bio_put, submit_bio, submit_bio_wait } from '../../../src/block/bio.js'
 import {
   blk_execute_rq,
   blk_execute_rq_nowait,
@@ -147,6 +149,45 @@ describe('the scheduler of a disk', () => {
       return view.u32(view.u32(h.q.queue_hw_ctx[0]!.at + HC_SCHED_TAGS) + TAGS_NR)
     })
     expect(requests).toEqual([128, 256])
+  })
+
+  test('null-blk 11.2: by default mq-deadline and 128 requests; with no_sched none and 64', () => {
+    const made = ['', ',no_sched=1'].map(more => {
+      const text = `null_blk,gb=1,sched=default${more}`
+      const { sched } = diskConfig(builtOnly(parseDevices([text])[0]!), 'virtual', 0, 1)
+      const h = new Hosted(text, 1, sched === 'mq-deadline' ? mq_deadline : null)
+      const { at } = h.q.queue_hw_ctx[0]!
+      const { view } = h.machine
+      const [sched_tags, tags] = [HC_SCHED_TAGS, HC_TAGS].map(field => view.u32(at + field))
+      return [sched, view.u32((sched_tags || tags)! + TAGS_NR)]
+    })
+    expect(made).toEqual([
+      ['mq-deadline', 128],
+      ['none', 64],
+    ])
+  })
+
+  test('blk-mq 20.7: a cookie is the hardware queue and the tag, with the top bit that of a scheduler', async () => {
+    const cookieOf = async (sched: typeof mq_deadline | null): Promise<number> => {
+      const h = new Hosted(`${ONE},submit_queues=4`, 4, sched)
+      let cookie = 0
+      h.task(10, 3, function* () {
+        const { q, data } = h
+        const one = { q, opf: REQ_OP_WRITE | REQ_SYNC, sector: 80, bytes: 4096, data }
+        let ended = false
+        const end_io = (): void => void (ended = true)
+        cookie = yield* submit_bio(q, bio_alloc_bioset(q.blk, { ...one, end_io }))
+        yield* h.sleepUntil(20)
+        expect(ended).toBe(true)
+      })
+      await h.until(100)
+      return cookie
+    }
+    const [plain, scheduled] = [await cookieOf(null), await cookieOf(mq_deadline)]
+    expect([plain >>> 16, scheduled >>> 16]).toEqual([3, 0x8003])
+    expect(plain & 0xffff).toBeLessThan(64)
+    expect(scheduled & 0xffff).toBeLessThan(128)
+    expect(BLK_QC_T_NONE >>> 0).toBe(0xffffffff)
   })
 })
 

@@ -91,14 +91,14 @@ describe('shape', () => {
 })
 
 describe('wake batch', () => {
-  it('9.1: depth 128 has 4 words and a batch of 8, whatever the number of CPUs', () => {
+  it('sbitmap-tags 9.1: depth 128 has 4 words and a batch of 8, whatever the number of CPUs', () => {
     for (const cpus of [1, 8, 64]) {
       const sbq = make({ depth: 128, cpus })
       expect([sbq.shift, sbq.words, sbq.wakeBatch]).toEqual([5, 4, 8])
     }
   })
 
-  it('9.2: follows the depth', () => {
+  it('sbitmap-tags 9.2: follows the depth', () => {
     const batch = (depth: number): number => make({ depth }).wakeBatch
     for (const depth of [1, 2, 3, 4, 7, 8, 15]) expect(batch(depth)).toBe(1)
     expect([16, 31, 32, 62, 63, 64, 100, 1000].map(batch)).toEqual([2, 3, 4, 7, 7, 8, 8, 8])
@@ -109,9 +109,9 @@ describe('wake batch', () => {
   })
 
   it.each([
-    ['9.10', 32, 6, 4, 3, 1],
-    ['9.11', 62, 6, 7, 6, 1],
-    ['9.12', 128, 24, 8, 8, 8],
+    ['sbitmap-tags 9.10', 32, 6, 4, 3, 1],
+    ['sbitmap-tags 9.11', 62, 6, 7, 6, 1],
+    ['sbitmap-tags 9.12', 128, 24, 8, 8, 8],
   ])(
     '%s: depth %d with shallow depth %d: batch %d becomes %d',
     (_, depth, shallow, before, after, count) => {
@@ -123,7 +123,7 @@ describe('wake batch', () => {
     },
   )
 
-  it('9.13: resizing keeps the shift; a batch that changes sets every counter to 1', () => {
+  it('sbitmap-tags 9.13: resizing keeps the shift; a batch that changes sets every counter to 1', () => {
     const sbq = make({ depth: 64 })
     sbq.resize(32)
     expect([sbq.shift, sbq.words, sbq.wakeBatch]).toEqual([4, 2, 4])
@@ -134,7 +134,7 @@ describe('wake batch', () => {
     expect([sbq.words, sbq.wakeBatch]).toEqual([4, 8])
   })
 
-  it('9.20: the token maps of kyber at queue depth 64', () => {
+  it('sbitmap-tags 9.20: the token maps of kyber at queue depth 64', () => {
     for (const [depth, words] of [
       [256, 4],
       [128, 2],
@@ -148,7 +148,7 @@ describe('wake batch', () => {
 })
 
 describe('allocation', () => {
-  it('9.3: depth 8 from hint 5', () => {
+  it('sbitmap-tags 9.3: depth 8 from hint 5', () => {
     const sbq = make({ depth: 8 })
     sbq.setHint(5)
     const { got, hints } = drain(sbq)
@@ -156,7 +156,7 @@ describe('allocation', () => {
     expect(hints).toEqual([6, 0, 1, 2, 3, 4, 5, 5, 0])
   })
 
-  it('9.4: depth 16 from hint 6', () => {
+  it('sbitmap-tags 9.4: depth 16 from hint 6', () => {
     const sbq = make({ depth: 16 })
     sbq.setHint(6)
     const { got, hints } = drain(sbq)
@@ -164,14 +164,14 @@ describe('allocation', () => {
     expect([hints[8], hints[15], hints[16]]).toEqual([0, 6, 0])
   })
 
-  it('9.5: depth 16 in strict order', () => {
+  it('sbitmap-tags 9.5: depth 16 in strict order', () => {
     const sbq = make({ depth: 16, roundRobin: true })
     const { got, hints } = drain(sbq)
     expect(got).toEqual([...range(0, 16), -1])
     expect([hints[14], hints[15]]).toEqual([0, 0])
   })
 
-  it('9.6: in strict order the bits below the hint in its word are not searched', () => {
+  it('sbitmap-tags 9.6: in strict order the bits below the hint in its word are not searched', () => {
     const allBut2 = (roundRobin: boolean): Sbq => {
       const sbq = make({ depth: 8, roundRobin })
       drain(sbq)
@@ -185,13 +185,13 @@ describe('allocation', () => {
     expect([hinted.get(), hinted.hint()]).toEqual([2, 3])
   })
 
-  it('9.7: depth 8 in strict order from hint 3', () => {
+  it('sbitmap-tags 9.7: depth 8 in strict order from hint 3', () => {
     const sbq = make({ depth: 8, roundRobin: true })
     sbq.setHint(3)
     expect(drain(sbq).got).toEqual([3, 4, 5, 6, 0, 1, 2, 7, -1])
   })
 
-  it('9.8: shallow depth 2 on depth 16', () => {
+  it('sbitmap-tags 9.8: shallow depth 2 on depth 16', () => {
     const sbq = make({ depth: 16 })
     sbq.minShallow(2)
     expect(sbq.wakeBatch).toBe(1)
@@ -200,7 +200,7 @@ describe('allocation', () => {
     expect([sbq.get(), sbq.weight]).toEqual([2, 9])
   })
 
-  it('9.9: the bit that was freed is the next one (last in, first out)', () => {
+  it('sbitmap-tags 9.9: the bit that was freed is the next one (last in, first out)', () => {
     const sbq = make({ depth: 64 })
     sbq.setHint(10)
     expect([sbq.get(), sbq.hint()]).toEqual([10, 11])
@@ -263,7 +263,7 @@ describe('allocation', () => {
 describe('waking', () => {
   const woken = (list: readonly { woken: boolean }[]): number => list.filter(w => w.woken).length
 
-  it('9.14: ten waiters on ws0 and three on ws1, batch 8', () => {
+  it('sbitmap-tags 9.14: ten waiters on ws0 and three on ws1, batch 8', () => {
     const sbq = make({ depth: 64 })
     drain(sbq)
     const a = range(0, 10).map(() => sbq.wait(0))
@@ -282,7 +282,7 @@ describe('waking', () => {
     expect(sbq.sleepers).toBe(0)
   })
 
-  it('9.15: one waiter on ws3', () => {
+  it('sbitmap-tags 9.15: one waiter on ws3', () => {
     const sbq = make({ depth: 64 })
     drain(sbq)
     const waiter = sbq.wait(3)
@@ -367,7 +367,7 @@ describe('tags', () => {
     return { hctx, tags }
   }
 
-  it('9.16: reserved tags come first, and have a bitmap of their own', () => {
+  it('sbitmap-tags 9.16: reserved tags come first, and have a bitmap of their own', () => {
     const { hctx, tags } = tagSet(32, 2)
     const field = (bitmap: number, offset: number): number => arena.view.u32(tags + bitmap + offset)
     const shape = (bitmap: number): number[] =>
@@ -381,7 +381,7 @@ describe('tags', () => {
     expect([get(BLK_MQ_REQ_RESERVED), get(0)]).toEqual([1, 17])
   })
 
-  it('9.17: none without reserved tags, none in a full map, after one try', () => {
+  it('sbitmap-tags 9.17: none without reserved tags, none in a full map, after one try', () => {
     const { hctx } = tagSet(4, 0)
     expect(arena.core.blk_mq_get_tag(hctx, 0, BLK_MQ_REQ_RESERVED) >>> 0).toBe(0xffffffff)
     for (const tag of range(0, 4)) expect(arena.core.blk_mq_get_tag(hctx, 0, 0)).toBe(tag)
@@ -397,7 +397,7 @@ describe('tags', () => {
     expect(arena.core.blk_mq_get_tag(hctx, 0, 0)).toBe(0)
   })
 
-  it('blk-mq 20.10, 20.11: a fair share for each user of a shared set', () => {
+  it('blk-mq 20.10, blk-mq 20.11: a fair share for each user of a shared set', () => {
     const share = (depth: number, users: number): number => {
       const { hctx, tags } = tagSet(depth, 0)
       arena.view.setU32(hctx + L.HC_FLAGS, BLK_MQ_F_TAG_SHARED)

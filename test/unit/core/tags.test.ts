@@ -78,7 +78,7 @@ describe('jobs deeper than the queue', () => {
     expect(await run(machine, shapes)).toEqual([50, 50, 50])
   })
 
-  it('9.18: a job that finds no tag tries again once it stands in the queue, then sleeps', async () => {
+  it('sbitmap-tags 9.18: a job that finds no tag tries again once it stands in the queue, then sleeps', async () => {
     const machine = boot({ depth: 2, serviceNs: 10_000 })
     await machine.start()
     const jobs = [1, 2].map((seed, i) => {
