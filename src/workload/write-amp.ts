@@ -22,7 +22,8 @@
 // (the victim is what has the least valid data). Under skewed writes a FIFO log moves what is never written again and again,
 // and greedy, which has no such simple curve, does better.
 //
-// rrpc comes to no curve: each round of its timer begins as many collections as blocks are missing, whatever those still hold.
+// rrpc of its kernels comes to no curve: each round of its timer begins as many collections as blocks are missing, whether those
+// of the last round are over or not, until all blocks are in hand, whatever they still hold (quirks). Here it counts those.
 //
 // The nominal curve takes all of the flash for T. A layer has less: what it keeps free, or open, holds no data that could
 // become invalid. pblk keeps much free: its limiter (src/drivers/lightnvm/pblk-rl.ts) gives users less of the ring the fewer

@@ -6,10 +6,11 @@
 //
 // A LUN wants a tenth of its blocks free, and as many as there are LUNs.
 //
-// Different from those kernels, unless quirks: a block is erased when no write is under way that replaces a page of it; one
-// that cannot be read is left as it is (there it is tried again and again), one that cannot be erased is bad; the table of bad
-// blocks hears of it. In both, bios that wait for a block while there is nothing to be collected end with an error: there they
-// wait for ever.
+// Different from those kernels, unless quirks: blocks that are being collected count as free ones to come (there each round
+// begins as many again, until all blocks are in hand, however much of them is valid); a block is erased when no write is under
+// way that replaces a page of it; one that cannot be read is left as it is (there it is tried again and again), one that cannot
+// be erased is bad; the table of bad blocks hears of it. In both, bios that wait for a block while there is nothing to be
+// collected end with an error: there they wait for ever.
 
 import { BLK_STS_NOSPC } from '../../../assembly/nvme.js'
 import { printk, type Sleep } from '../../kernel/core.js'
@@ -184,6 +185,7 @@ function* rrpc_block_gc({ container: block }: work_struct<rrpc_block>): Sleep<vo
   const t = enter(rrpc.k, 'rrpc_block_gc')
   yield* collect(rrpc, block)
   rrpc.collecting--
+  block.lun.collecting--
   leave(rrpc.k, t)
 }
 
@@ -200,11 +202,14 @@ export function block_prio_find_max(lun: rrpc_lun): rrpc_block | null {
 function rrpc_lun_gc({ container: lun }: work_struct<rrpc_lun>): void {
   const { rrpc } = lun
   const t = enter(rrpc.k, 'rrpc_lun_gc')
-  for (let need = rrpc_blocks_need(rrpc); need > lun.nr_free_blocks && !rrpc.stopping; need--) {
+  const coming = rrpc.quirks ? 0 : lun.collecting
+  const missing = rrpc_blocks_need(rrpc) - lun.nr_free_blocks - coming
+  for (let left = missing; left > 0 && !rrpc.stopping; left--) {
     const block = block_prio_find_max(lun)
     if (block === null || block.nr_invalid_pages === 0) break
     lun.prio_list.splice(lun.prio_list.indexOf(block), 1)
     rrpc.collecting++
+    lun.collecting++
     INIT_WORK(block.ws_gc, rrpc_block_gc)
     queue_work(rrpc.kgc_wq!, block.ws_gc)
   }

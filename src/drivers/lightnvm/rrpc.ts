@@ -23,6 +23,7 @@
 //   a LUN between that and the collector's goal refuses for ever                       cannot be
 //   blocks after a restart                      are never collected                    are full, and collected
 //   free blocks after a restart                 are not erased                         are erased
+//   a block that is being collected             another one is begun in the next round     is one that will be free
 //   a block that went bad                       is written on                          is full, and emptied
 //   a table's page 0                            is skipped                             is a page like any other
 //
@@ -97,6 +98,8 @@ export class rrpc_lun {
   cur: rrpc_block | null = null
   gc_cur: rrpc_block | null = null
   readonly ws_gc: work_struct<rrpc_lun>
+  /** Blocks of it that are being collected, or wait for that. */
+  collecting = 0
 
   constructor(rrpc: rrpc, id: number) {
     this.rrpc = rrpc

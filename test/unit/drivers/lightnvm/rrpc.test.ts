@@ -7,7 +7,9 @@ import {
   MAX_INVALID_PAGES,
   RRPC_EMPTY,
   type rrpc,
+  rrpc_lock_laddr,
   rrpc_page_block,
+  rrpc_unlock_laddr,
 } from '../../../../src/drivers/lightnvm/rrpc.js'
 import { rrpc_check } from '../../../../src/drivers/lightnvm/rrpc-check.js'
 import { block_prio_find_max, rrpc_blocks_need } from '../../../../src/drivers/lightnvm/rrpc-gc.js'
@@ -295,6 +297,28 @@ describe('rrpc: the collector', () => {
     rig.rest(200)
     expect(rig.rrpc.luns.some(one => one.nr_free_blocks < rrpc_blocks_need(rig.rrpc))).toBe(true)
     expect([rig.rrpc.stats.erased, rig.rrpc.stats.gc_read]).toEqual([0, 0])
+  })
+
+  it('a round begins no more collections than blocks are missing; there, as many again each time', () => {
+    const inHand = (options: Partial<LnvmRigOptions>): number => {
+      const rig = rigOf({ geometry: { ...SMALL, pus: 1, chunks: 64 }, ...options })
+      const { rrpc } = rig
+      const [lun] = rrpc.luns as [(typeof rrpc.luns)[number]]
+      const n = pages(rig)
+      const half = Math.floor(n / 2)
+      for (let i = 0; i < 2 * half; i++) put(rig, (i & 1) * half + (i >> 1))
+      // each block holds pages of the first half, which nobody may move for now
+      const first = rrpc_lock_laddr(rrpc, 0, half)!
+      for (let i = 0; lun.collecting === 0; i++) expect(put(rig, half + ((i * 37) % half))).toBe(0)
+      rig.rest(300)
+      const seen = lun.collecting
+      rrpc_unlock_laddr(rrpc, first)
+      settle(rig)
+      expect([lun.collecting, rrpc_check(rrpc)]).toEqual([0, []])
+      return seen
+    }
+    expect(inHand({})).toBe(1)
+    expect(inHand(quirky)).toBeGreaterThan(12)
   })
 
   it('ftl-rrpc 10.11: k valid pages are k reads, k writes and one erase, one after the other', () => {
