@@ -13,6 +13,7 @@ const USAGE = [
   'usage: phasebit run JOBFILE... [options] [--name=JOB --OPTION=VALUE ...]...',
   '',
   "Runs fio job files on an emulated machine and prints a report in fio's forms.",
+  'A JOBFILE of - is read from standard input.',
   '',
   'the machine',
   '  --clock real|virtual        real time (default), or exact and repeatable virtual time',

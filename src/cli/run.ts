@@ -13,6 +13,7 @@ import type { JobResult, RunResult } from '../report/result.js'
 import { type Progress, statusLine } from '../report/status-line.js'
 import { formatDump } from '../workload/dump.js'
 import type { RunPlan } from '../workload/job.js'
+import { STDIN } from '../workload/jobfile.js'
 import { OutFile } from '../workload/out-file.js'
 import { executePlan } from '../workload/run.js'
 import { parseRun } from '../workload/run-command.js'
@@ -22,7 +23,7 @@ import { ReportSink } from './report-sink.js'
 /** Runs `phasebit run ARGS...`; the result is the exit status. */
 export async function runCommand(args: readonly string[]): Promise<number> {
   const plan = parseRun(args, {
-    readFile: path => readFileSync(path),
+    readFile: path => readFileSync(path === STDIN ? 0 : path),
     env: process.env,
     hostCpus: availableParallelism(),
   })

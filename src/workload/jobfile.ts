@@ -44,6 +44,9 @@ export interface JobFileSource {
   readonly ncpus: number
 }
 
+/** The job file that is read from standard input, as in fio. */
+export const STDIN = '-'
+
 const MAX_LINE = 8192
 const MAX_INCLUDE_DEPTH = 16
 /** All files of one job file together; an include pyramid ends here. */
@@ -63,9 +66,11 @@ interface Reading {
  */
 export function readJobFile(path: string, source: JobFileSource, notes: Notes): RawSection[] {
   const reading: Reading = { source, notes, sections: [], lines: 0 }
-  readLines(path, readText(path, source.readFile), [path], reading)
+  const name = path === STDIN ? 'standard input' : path
+  const text = readText(path, source.readFile, name)
+  readLines(name, text, [name], reading)
   if (reading.sections.length === 0) {
-    throw new UserError(`${path}: no section; a job file needs at least one [name]`)
+    throw new UserError(`${name}: no section; a job file needs at least one [name]`)
   }
   return reading.sections
 }
@@ -80,11 +85,15 @@ function whyUnreadable(error: unknown): string {
 }
 
 /** A file as it is. @throws UserError when it cannot be read */
-export function readBytes(path: string, readFile: (path: string) => Uint8Array): Uint8Array {
+export function readBytes(
+  path: string,
+  readFile: (path: string) => Uint8Array,
+  name: string = path,
+): Uint8Array {
   try {
     return readFile(path)
   } catch (error) {
-    throw new UserError(`${path}: cannot be read: ${whyUnreadable(error)}`)
+    throw new UserError(`${name}: cannot be read: ${whyUnreadable(error)}`)
   }
 }
 
@@ -92,15 +101,19 @@ export function readBytes(path: string, readFile: (path: string) => Uint8Array):
  * A file as text.
  * @throws UserError when it is missing, empty or binary
  */
-export function readText(path: string, readFile: (path: string) => Uint8Array): string {
-  const bytes = readBytes(path, readFile)
-  if (bytes.length === 0) throw new UserError(`${path}: the file is empty`)
+export function readText(
+  path: string,
+  readFile: (path: string) => Uint8Array,
+  name: string = path,
+): string {
+  const bytes = readBytes(path, readFile, name)
+  if (bytes.length === 0) throw new UserError(`${name}: the file is empty`)
   try {
     if (!bytes.includes(0)) return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     // Not UTF-8: the same answer as for a zero byte.
   }
-  throw new UserError(`${path}: not a text file`)
+  throw new UserError(`${name}: not a text file`)
 }
 
 function readLines(path: string, text: string, chain: readonly string[], reading: Reading): void {

@@ -33,6 +33,7 @@ import {
   type RawSection,
   readJobFile,
   readText,
+  STDIN,
 } from './jobfile.js'
 import { diskNeeds, targetsOf } from './layout.js'
 import { Notes } from './notes.js'
@@ -207,7 +208,7 @@ function sortArguments(argv: readonly string[]): Arguments {
   }
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i]!
-    if (!word.startsWith('-')) {
+    if (!word.startsWith('-') || word === STDIN) {
       args.files.push(word)
       continue
     }

@@ -88,6 +88,21 @@ describe('phasebit run, bad input', () => {
     oneLine(phasebit('run', ...args, '--output=out.json'), 64, line)
   })
 
+  it('a job file from standard input, and what is wrong with it', () => {
+    const from = (input: string): Ended => {
+      const options = { cwd: dir, encoding: 'utf8', input } as const
+      const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, 'run', '-'], options)
+      return { status, stdout, stderr }
+    }
+    const good = '[a]\nfilename=/dev/nvme0n1\nrw=read\nsize=64k\ndirect=1\n'
+    expect(from(good)).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/READ: .*io=64\.0KiB/),
+    })
+    oneLine(from(`${good}iodepht=4\n`), 64, /^phasebit: standard input:6: iodepht=4: .*iodepth/)
+    oneLine(from(''), 64, /^phasebit: standard input: the file is empty/)
+  })
+
   it('shows a stack only when asked', () => {
     expect(phasebit('run', 'missing.fio').stderr).not.toMatch(/ at /)
     const { stderr } = spawnSync(process.execPath, [CLI, 'run', 'missing.fio'], {
