@@ -2,11 +2,12 @@
 // program carries its buffer as a bio, so that the driver maps it like any other data.
 //
 //   blk_rq_map_kern     a buffer of the kernel: mapped as it is, or copied when it is not aligned for DMA
-//   blk_rq_map_user     a program's buffer: it is in the kernel's memory here, and copying costs nothing to model
+//   blk_rq_map_user     a program's buffer: mapped as it is, or copied when it is not aligned for DMA
 //
 // A buffer is one contiguous piece, like that of every bio.
 
 import * as L from '../../assembly/layout.js'
+import { ENOMEM } from '../kernel/errno.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
 import { bio_alloc_bioset, bio_put } from './bio.js'
 import { this_cpu } from './blk-mq.js'
@@ -89,25 +90,44 @@ function aligned(data: number, bytes: number): boolean {
   return data % DMA_ALIGNMENT === 0 && bytes % DMA_ALIGNMENT === 0
 }
 
-/** The same for a program's buffer. @returns its bio, for blk_rq_unmap_user */
+/** What a program's buffer is to the driver: itself, or memory of the kernel with what is to be written; 0 = there is none. */
+function dma_buffer(q: request_queue, rq: number, data: number, bytes: number): number {
+  const { mem, view } = q.blk
+  if (aligned(data, bytes)) return data
+  const copy = mem.kzalloc(bytes)
+  const writes = (view.u32(rq + L.RQ_CMD_FLAGS) & 1) !== 0
+  if (copy && writes) view.bytes.copyWithin(copy, data, data + bytes)
+  return copy
+}
+
+/** The same for a program's buffer. @returns its bio, for blk_rq_unmap_user, or -ENOMEM */
 export function blk_rq_map_user(q: request_queue, rq: number, data: number, bytes: number): number {
   const { k } = q.blk
   const t = enter(k, 'blk_rq_map_user')
   const v = enter(k, 'blk_rq_map_user_iov')
-  const c = aligned(data, bytes) ? enter(k, 'bio_map_user_iov') : enter(k, 'bio_copy_user_iov')
-  const bio = add_bio(q, rq, data, bytes, () => {})
+  const at = dma_buffer(q, rq, data, bytes)
+  const c = at === data ? enter(k, 'bio_map_user_iov') : enter(k, 'bio_copy_user_iov')
+  const bio = at === 0 ? -ENOMEM : add_bio(q, rq, at, bytes, () => {})
   leave(k, c)
-  blk_rq_append_bio(q, rq, bio, bytes)
+  if (bio > 0) blk_rq_append_bio(q, rq, bio, bytes)
   leave(k, v)
   return leave(k, t, bio)
 }
 
-/** After the request ended: the program has its data, the bio goes. */
-export function blk_rq_unmap_user(q: request_queue, bio: number): void {
-  const { k } = q.blk
+/** After the request ended: the program has its data, of which the address and size were given; the bio goes. */
+export function blk_rq_unmap_user(
+  q: request_queue,
+  bio: number,
+  data: number,
+  bytes: number,
+): void {
+  const { k, view, mem } = q.blk
   const t = enter(k, 'blk_rq_unmap_user')
-  const { view } = q.blk
-  const direct = aligned(view.u32(bio + L.BIO_DATA), view.u32(bio + L.BIO_SIZE))
+  const at = view.u32(bio + L.BIO_DATA)
+  const direct = at === data
+  const reads = (view.u32(bio + L.BIO_OPF) & 1) === 0
+  if (!direct && reads) view.bytes.copyWithin(data, at, at + bytes)
+  if (!direct) mem.kfree(at)
   const u = direct ? enter(k, 'bio_unmap_user') : enter(k, 'bio_uncopy_user')
   trace_call(k, 'bio_put')
   if (direct) trace_call(k, 'bio_put')

@@ -30,7 +30,7 @@ import { BLK_MQ_F_TAG_SHARED } from '../../assembly/nvme.js'
 import type { Sleep } from '../kernel/core.js'
 import { enter, leave } from '../kernel/trace.js'
 import { wait_event, wait_event_timeout, wake_up_all } from '../kernel/wait.js'
-import { blk_mq_run_hw_queues } from './blk-mq.js'
+import { run_hw_queues } from './blk-mq.js'
 import { blk_mq_tag_to_rq, busy_tags } from './blk-mq-tag.js'
 import type { BlockLayer, request_queue } from './blkdev.js'
 
@@ -75,7 +75,7 @@ export function blk_freeze_queue_start(q: request_queue): void {
   if (++q.mq_freeze_depth === 1) {
     view.store(q.at + Q_FROZEN, view.load(q.at + Q_FROZEN) | FROZEN_WAIT)
     view.store(q.at + Q_WATCH, view.load(q.at + Q_WATCH) | WATCH_FREEZE)
-    blk_mq_run_hw_queues(q, false)
+    run_hw_queues(q, false)
   }
   leave(k, t)
 }

@@ -191,8 +191,13 @@ export function blk_mq_run_hw_queue(hctx: blk_mq_hw_ctx, async: boolean): boolea
 /** Runs every hardware queue that is not stopped. */
 export function blk_mq_run_hw_queues(q: request_queue, async: boolean): void {
   const t = enter(q.blk.k, 'blk_mq_run_hw_queues')
-  for (const hctx of q.queue_hw_ctx) if (!stopped(hctx)) blk_mq_run_hw_queue(hctx, async)
+  run_hw_queues(q, async)
   leave(q.blk.k, t)
+}
+
+/** The same inside of short functions, where the recorded kernel's compiler leaves no call. */
+export function run_hw_queues(q: request_queue, async: boolean): void {
+  for (const hctx of q.queue_hw_ctx) if (!stopped(hctx)) blk_mq_run_hw_queue(hctx, async)
 }
 
 export function blk_mq_delay_run_hw_queue(hctx: blk_mq_hw_ctx, msecs: number): void {
@@ -606,7 +611,7 @@ export function blk_mq_unquiesce_queue(q: request_queue): void {
   q.quiesced = false
   trace_call(q.blk.k, 'blk_queue_flag_clear')
   for (const hctx of q.queue_hw_ctx) clear_bits(q.blk, hctx.at + HC_GATE, GATE_QUIESCED)
-  blk_mq_run_hw_queues(q, true)
+  run_hw_queues(q, true)
   leave(q.blk.k, t)
 }
 

@@ -119,10 +119,7 @@ export function* wait_for_completion_interruptible_timeout(
 
 /** As wait_for_completion, for one that waits for I/O: its plug is flushed first. */
 export function* wait_for_completion_io(x: completion): Sleep<void> {
-  const k = x.wait.k
-  const t = enter(k, 'wait_for_completion_io')
   yield* wait_for_common(x, io_schedule_timeout, MAX_SCHEDULE_TIMEOUT, TASK_UNINTERRUPTIBLE)
-  leave(k, t)
 }
 
 /** As wait_for_completion_io, for `timeout` jiffies at most. */

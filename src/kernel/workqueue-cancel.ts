@@ -138,7 +138,6 @@ function* wait_for_canceler(k: WorkqueueKernel, work: work_struct): Sleep<void> 
 
 function* __cancel_work_timer(work: work_struct, dwork: delayed_work | null): Sleep<boolean> {
   const k = work.k
-  const t = enter(k, '__cancel_work_timer')
   let ret = try_to_grab_pending(work, dwork)
   while (ret === -ENOENT) {
     yield* wait_for_canceler(k, work)
@@ -148,7 +147,7 @@ function* __cancel_work_timer(work: work_struct, dwork: delayed_work | null): Sl
   yield* __flush_work(work, true)
   set_work_off_queue(work, null, 0)
   __wake_up(k.wq.cancel_waitq, TASK_NORMAL, 1, work)
-  return leave(k, t, ret > 0)
+  return ret > 0
 }
 
 /**

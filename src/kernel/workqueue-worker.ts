@@ -94,7 +94,6 @@ function* process_one_work(self: worker, work: work_struct): Sleep<void> {
     move_linked_works(work, collision.scheduled)
     return
   }
-  const t = enter(k, 'process_one_work')
   const cpu_intensive = (pwq.wq.flags & WQ_CPU_INTENSIVE) !== 0
   const color = get_work_color(work)
   pool.busy_hash.set(work, self)
@@ -112,7 +111,6 @@ function* process_one_work(self: worker, work: work_struct): Sleep<void> {
   self.current_func = null
   self.current_pwq = null
   pwq_dec_nr_in_flight(pwq, color)
-  leave(k, t)
   // One that has nothing more to do sleeps at once.
   if (list_first(pool.worklist) !== null) yield* cond_resched(k)
 }

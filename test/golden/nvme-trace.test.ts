@@ -23,7 +23,6 @@ const recordings = readdirSync(join(here, 'traces'))
  * sleeps. In six idle seconds nothing happens but timers, whose callers were not recorded.
  */
 const LOWER: Readonly<Record<string, Partial<Figures>>> = {
-  'nvmepci-admin-identify-4cpu': { events: 0.66 },
   'nvmepci-idle-6s-4cpu': { nesting: 0.57, events: 0.5 },
   'nvmepci-none-batchr': { events: 0.75 },
 }

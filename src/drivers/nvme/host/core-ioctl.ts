@@ -59,10 +59,14 @@ function* nvme_submit_user_cmd(
   nvme_req_usercmd(view, rq)
   view.setU32(rq + RQ_TIMEOUT, Math.ceil((timeout_ms * k.hz) / 1000))
   const bio = data_len > 0 ? blk_rq_map_user(q, rq, addr, data_len) : 0
+  if (bio < 0) {
+    nvme_free_request(q, rq)
+    return leave(k, t, bio)
+  }
   yield* blk_execute_rq(q, rq, false)
   const end = nvme_req_end(view, rq)
   Object.assign(result, nvme_req_result(view, rq))
-  if (bio) blk_rq_unmap_user(q, bio)
+  if (bio) blk_rq_unmap_user(q, bio, addr, data_len)
   nvme_free_request(q, rq)
   return leave(k, t, end)
 }

@@ -103,9 +103,10 @@ function* execute(
 ): Sleep<number> {
   const { view } = q.blk
   const bio = u.addr !== 0 && u.data_len > 0 ? blk_rq_map_user(q, rq, u.addr, u.data_len) : 0
+  if (bio < 0) return bio
   yield* blk_execute_rq(q, rq, false)
   const status = nvme_req_end(view, rq)
-  if (bio !== 0) blk_rq_unmap_user(q, bio)
+  if (bio !== 0) blk_rq_unmap_user(q, bio, u.addr, u.data_len)
   end.result = status < 0 ? 0 : status & STATUS_BITS
   end.status = nvme_req_result(view, rq).u64
   if (status < 0) return status
