@@ -23,7 +23,7 @@ const recordings = readdirSync(join(here, 'traces'))
  * sleeps. In six idle seconds nothing happens but timers, whose callers were not recorded.
  */
 const LOWER: Readonly<Record<string, Partial<Figures>>> = {
-  'nvmepci-idle-6s-4cpu': { nesting: 0.57, events: 0.5 },
+  'nvmepci-idle-6s-4cpu': { nesting: 0.71, events: 0.5 },
   'nvmepci-none-batchr': { events: 0.75 },
 }
 
@@ -60,10 +60,10 @@ describe('the PCIe driver against a real kernel', () => {
     const mean = (of: (f: Figures) => number): number =>
       seen.reduce((sum, figures) => sum + of(figures), 0) / seen.length
     expect(seen.length).toBe(recordings.length)
-    expect(mean(f => f.coverage)).toBeGreaterThanOrEqual(0.97)
+    expect(mean(f => f.coverage)).toBeGreaterThanOrEqual(0.99)
     expect(mean(f => f.order)).toBeGreaterThanOrEqual(0.95)
-    expect(mean(f => f.nesting)).toBeGreaterThanOrEqual(0.94)
-    expect(mean(f => f.events)).toBeGreaterThanOrEqual(0.9)
+    expect(mean(f => f.nesting)).toBeGreaterThanOrEqual(0.96)
+    expect(mean(f => f.events)).toBeGreaterThanOrEqual(0.93)
   })
 })
 
