@@ -14,10 +14,13 @@ import {
   HC_GATE,
   HC_SCHED_TAGS,
   HC_STATE,
+  HC_TAGS,
   Q_ELEVATOR,
+  Q_NR_REQUESTS,
   RQ_CMD_FLAGS,
   RQ_FLAGS,
   RQ_CTX,
+  TAGS_NR,
 } from '../../assembly/layout.js'
 import {
   BLK_MQ_S_SCHED_RESTART,
@@ -150,6 +153,12 @@ export function blk_mq_sched_restart(hctx: blk_mq_hw_ctx): void {
 
 // ---------------------------------------------------------------- schedulers
 
+/** How many tags its first hardware queue has. */
+function tags_of({ blk: { view }, queue_hw_ctx }: request_queue, field: number): number {
+  const [hctx] = queue_hw_ctx
+  return hctx ? view.u32(view.u32(hctx.at + field) + TAGS_NR) : 0
+}
+
 /**
  * Attaches a scheduler; null is "none". The queue is frozen and quiesced by the caller, or new.
  * @param tags makes the scheduler's tags of a hardware queue, and gives their address (TAGS_*)
@@ -164,10 +173,12 @@ export function blk_mq_init_sched(
   const t = enter(k, 'blk_mq_init_sched')
   if (type === null) {
     q.elevator = null
+    view.setU32(q.at + Q_NR_REQUESTS, tags_of(q, HC_TAGS))
     return leave(k, t, 0)
   }
   const e: elevator_queue = { type, q, elevator_data: null }
   for (const hctx of q.queue_hw_ctx) view.setU32(hctx.at + HC_SCHED_TAGS, tags(hctx))
+  view.setU32(q.at + Q_NR_REQUESTS, tags_of(q, HC_SCHED_TAGS))
   const error = type.ops.init_sched(q, e)
   if (error !== 0) return leave(k, t, error)
   q.elevator = e

@@ -5,7 +5,7 @@
 //   nomerges       0 merge; 1 only what is found at once; 2 not at all
 //   rq_affinity    0 a request ends on the CPU that its completion came to; 1 on the CPU that submitted it, unless the two
 //                  share their last-level cache; 2 on that CPU in any case
-//   nr_requests    shown only: the number of tags is the machine's
+//   nr_requests    tags of each hardware queue: a scheduler's may become more, a driver's cannot (nr-requests.ts)
 //   iosched/NAME   tunables of the scheduler in use
 
 import { Q_FLAGS, Q_NR_REQUESTS } from '../../assembly/layout.js'
@@ -20,6 +20,7 @@ import { EINVAL, ENOENT } from '../kernel/errno.js'
 import { enter, leave } from '../kernel/trace.js'
 import { elv_iosched_show, elv_iosched_store, type SchedTags } from './elevator-switch.js'
 import type { elevator_type, elv_fs_entry, request_queue } from './blkdev.js'
+import { queue_requests_store } from './nr-requests.js'
 import { SCHEDULERS } from './schedulers.js'
 
 const TYPES: readonly elevator_type[] = Object.values(SCHEDULERS).filter(type => type !== null)
@@ -75,7 +76,10 @@ const ENTRIES: Readonly<Record<string, queue_sysfs_entry>> = {
     show: q => `${Number(has(q, QUEUE_FLAG_SAME_COMP)) << Number(has(q, QUEUE_FLAG_SAME_FORCE))}\n`,
     store: queue_rq_affinity_store,
   },
-  nr_requests: { show: q => `${q.blk.view.u32(q.at + Q_NR_REQUESTS)}\n` },
+  nr_requests: {
+    show: q => `${q.blk.view.u32(q.at + Q_NR_REQUESTS)}\n`,
+    store: queue_requests_store,
+  },
 }
 
 /** Names of the attributes that can be written, the schedulers' tunables included. */

@@ -9,8 +9,11 @@ import { blk_mq_freeze_queue, blk_mq_unfreeze_queue } from './blk-mq-freeze.js'
 import { blk_mq_exit_sched, blk_mq_init_sched } from './blk-mq-sched.js'
 import type { blk_mq_hw_ctx, elevator_type, request_queue } from './blkdev.js'
 
-/** Makes the scheduler's tags of a hardware queue, and gives their address (TAGS_*). */
-export type SchedTags = (hctx: blk_mq_hw_ctx) => number
+/**
+ * Makes the scheduler's tags of a hardware queue, and gives their address (TAGS_*); 0 = no memory.
+ * @param depth how many; absent: as many as a scheduler has at first
+ */
+export type SchedTags = (hctx: blk_mq_hw_ctx, depth?: number) => number
 
 /** The queue is frozen and quiesced. @returns 0 or -errno; after an error there is none */
 export function elevator_switch_mq(

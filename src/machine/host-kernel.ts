@@ -149,6 +149,11 @@ function raised(cpu: Cpu): boolean {
   return cpu.softirq_pending !== 0 && !ksoftirqd_running(cpu)
 }
 
+/** Heap bytes for so many requests of a scheduler: blocks of the heap are powers of two, and the old ones go last. */
+export function schedTagsBytes(requests: number): number {
+  return 4 * (L.RQ_SIZE + 8) * requests + 16 * L.PAGE_SIZE
+}
+
 /** An emulated kernel, its block layer, and their machine. */
 export class HostKernel {
   readonly k: Kernel
@@ -165,6 +170,8 @@ export class HostKernel {
   readonly #single: SingleQueues
   /** Memory of schedulers' tags, by hardware queue. */
   readonly #schedTags = new Map<number, number[]>()
+  /** ... and of those that have more than usual. */
+  readonly #grownTags = new Map<number, number[]>()
   /** Calls into the core that have not returned. */
   #inside = 0
   /** Contexts of the CPUs' jobs, where they have names. */
@@ -509,19 +516,19 @@ export class HostKernel {
 
   // ---------------------------------------------------------------- schedulers' tags
 
-  /** Tags of a scheduler for a hardware queue (TAGS_*): twice the driver's depth, 256 at most. */
-  schedTags(hctx: blk_mq_hw_ctx): number {
-    const { alloc, core, cpus } = this.#options
+  /**
+   * Tags of a scheduler for a hardware queue (TAGS_*): twice the driver's depth, 256 at most, or as many as are asked for, in
+   * the kernel's own memory; 0 = there is none.
+   */
+  schedTags(hctx: blk_mq_hw_ctx, depth: number | null = null): number {
+    const { core, cpus } = this.#options
     const view = this.#view
-    const depth = view.u32(view.u32(hctx.at + L.HC_TAGS) + L.TAGS_NR)
-    const count = 2 * Math.min(depth, SCHED_TAGS_MAX / 2)
+    const driver = view.u32(view.u32(hctx.at + L.HC_TAGS) + L.TAGS_NR)
+    const count = depth ?? 2 * Math.min(driver, SCHED_TAGS_MAX / 2)
     const words = core.sbitmap_words(count, -1) * L.SBW_SIZE
     const sizes = [L.TAGS_SIZE, 4 * count, L.RQ_SIZE * count, words, cpus.length * L.SBQ_HINT_SIZE]
-    // A scheduler that comes later has the memory of the one that went, which the frozen queue has left.
-    const kept = this.#schedTags.get(hctx.at)
-    const places = kept ?? sizes.map(bytes => alloc(bytes))
-    for (const [i, at] of (kept ?? []).entries()) view.fill(at, sizes[i]!, 0)
-    this.#schedTags.set(hctx.at, places)
+    const places = depth === null ? this.#usualTags(hctx, sizes) : this.#moreTags(hctx, sizes)
+    if (places === null) return 0
     const [tags = 0, rqs = 0, slots = 0, map = 0, hints = 0] = places
     view.setU32(tags + L.TAGS_NR, count)
     view.setU32(tags + L.TAGS_RQS, rqs)
@@ -529,5 +536,33 @@ export class HostKernel {
     core.sbitmap_queue_init_node(tags + L.TAGS_BITMAP, count, -1, 0, map, hints, cpus.length, 0, 0)
     core.sbitmap_queue_init_node(tags + L.TAGS_BRESERVED, 0, -1, 0, 0, 0, 0, 0, 0)
     return tags
+  }
+
+  /** A scheduler that comes later has the memory of the one that went, which the frozen queue has left. */
+  #usualTags(hctx: blk_mq_hw_ctx, sizes: readonly number[]): number[] {
+    this.#freeTags(hctx)
+    const kept = this.#schedTags.get(hctx.at)
+    const places = kept ?? sizes.map(bytes => this.#options.alloc(bytes))
+    for (const [i, at] of (kept ?? []).entries()) this.#view.fill(at, sizes[i]!, 0)
+    this.#schedTags.set(hctx.at, places)
+    return places
+  }
+
+  /** More than that; what was there before is given back. */
+  #moreTags(hctx: blk_mq_hw_ctx, sizes: readonly number[]): number[] | null {
+    const { mem } = this.blk
+    const places = sizes.map(bytes => mem.kzalloc(bytes))
+    if (places.includes(0)) {
+      for (const at of places) mem.kfree(at)
+      return null
+    }
+    this.#freeTags(hctx)
+    this.#grownTags.set(hctx.at, places)
+    return places
+  }
+
+  #freeTags(hctx: blk_mq_hw_ctx): void {
+    for (const at of this.#grownTags.get(hctx.at) ?? []) this.blk.mem.kfree(at)
+    this.#grownTags.delete(hctx.at)
   }
 }

@@ -29,6 +29,7 @@ import { nullBlkConfig } from '../machine/spec-null-blk.js'
 import { formatDevice, parseDevices } from '../machine/spec-parse.js'
 import { dumpNeedsKernel } from './dump.js'
 import type { JobSpec, RunPlan } from './job.js'
+import { queueWritesBytes } from './queue-writes.js'
 import type { KernelEra } from '../drivers/nvme/host/era.js'
 import { diskController, isProbed, withNamespaces } from './controller-disks.js'
 import { ocssdDisk, parentOf, targetDisk, targetHeap } from './lightnvm-disks.js'
@@ -70,7 +71,10 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
   const wanted = pageCache !== undefined || dumpNeedsKernel(plan) || plan.queueWrites.length > 0
   const kernel = wanted || disks.some(disk => needsHostKernel(disk, machine))
   const cacheBytes = pageCache ? pageCacheBytes(pageCache, needs.jobs) : 0
-  const heapBytes = controllerHeaps(disks) + targetHeaps(plan.devices)
+  const heapBytes =
+    controllerHeaps(disks) +
+    targetHeaps(plan.devices) +
+    queueWritesBytes(plan.queueWrites, needs.nrCpus)
   return {
     clock: plan.clock,
     cpus: needs.nrCpus,

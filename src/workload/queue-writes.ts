@@ -9,12 +9,15 @@ import { UserError } from '../core/errors.js'
 import type { Sleep } from '../kernel/core.js'
 import { errname } from '../kernel/errno.js'
 import type { Machine } from '../machine/booted.js'
+import { schedTagsBytes } from '../machine/host-kernel.js'
 import { BadValue } from './bad-value.js'
 import type { Periodic } from './executor.js'
 import type { QueueWrite } from './job.js'
 import { NS_PER_S, parseTime } from './units.js'
 import { oneOf } from './values.js'
 
+/** A queue refuses more (block/nr-requests.ts). */
+const MOST_REQUESTS = 2048
 const FORM = /^(?:([0-9.]+[a-z]*):)?(?:\/sys\/block\/)?([^/=:]+)(?:\/queue)?\/([^=]+)=(.+)$/
 
 /** `[TIME:]DISK/ATTRIBUTE=VALUE`; a path of /sys/block says the same. */
@@ -31,6 +34,14 @@ export function parseQueueWrite(text: string): QueueWrite {
     attribute,
     value: value!,
   }
+}
+
+/** Heap that more requests of a queue take, where any are asked for; a disk has a hardware queue for each CPU at most. */
+export function queueWritesBytes(writes: readonly QueueWrite[], cpus: number): number {
+  const numbers = writes
+    .filter(({ attribute }) => attribute === 'nr_requests')
+    .map(({ value }) => Math.min(Number(value) || 0, MOST_REQUESTS))
+  return numbers.reduce((sum, n) => sum + cpus * schedTagsBytes(n), 0)
 }
 
 /** @throws UserError for a disk that is not there, or that has no queue with such attributes */
@@ -57,7 +68,9 @@ export function queueWrites(
     for (let write = due.shift(); write !== undefined; write = due.shift()) {
       const { disk, attribute, value } = write
       const q = host.queue(machine.disk(disk))
-      const error = yield* queue_attr_store(q, attribute, value, hctx => host.schedTags(hctx))
+      const error = yield* queue_attr_store(q, attribute, value, (hctx, depth) =>
+        host.schedTags(hctx, depth),
+      )
       if (error !== 0) failed(`--queue ${disk}/${attribute}=${value}: ${errname(error)}`)
     }
     writing = false

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { CPU_IPIS } from '../../assembly/layout.js'
 import { UserError } from '../../src/core/errors.js'
-import { execute, job, succeed } from './run.js'
+import { execute, iops, job, succeed } from './run.js'
 
 const FILES = {
   'j.fio':
@@ -68,6 +68,44 @@ describe('attributes of a queue while jobs run', () => {
     ])
     const { read, write } = job(result, 'a')
     expect(read.totalIos + write.totalIos).toBe(4000)
+  })
+
+  it.each(['virtual', 'real'] as const)('the number of requests, %s', async clock => {
+    const result = await run(clock, [
+      '1ms:nullb0/nr_requests=4',
+      '3ms:nullb0/scheduler=mq-deadline',
+      '5ms:nullb0/nr_requests=4',
+      '8ms:nullb0/nr_requests=200',
+      '12ms:nullb0/nr_requests=2048',
+      '16ms:nullb0/nr_requests=7',
+      '20ms:nullb0/scheduler=kyber',
+      '24ms:nullb0/nr_requests=100',
+      '28ms:nullb0/scheduler=none',
+    ])
+    const { read, write } = job(result, 'a')
+    expect(read.totalIos + write.totalIos).toBe(4000)
+  })
+
+  it('blk-mq 17: more than 2048 requests, or more than the driver has tags, are refused; less than 4 are 4', async () => {
+    const writes = ['nullb0/nr_requests=0', 'nullb0/nr_requests=5', 'nullb0/nr_requests=many']
+    const more = ['1ms:nullb0/scheduler=kyber', '2ms:nullb0/nr_requests=2049']
+    const queue = [...writes, ...more].map(text => `--queue=${text}`)
+    const args = ['j.fio', '--clock=virtual', '--device', DISK, ...queue]
+    const { failures } = await execute(args, FILES)
+    expect(failures).toEqual(
+      ['5', 'many', '2049'].map(n => `--queue nullb0/nr_requests=${n}: EINVAL`),
+    )
+  })
+
+  it('with four requests a job of depth 16 is as slow as four at once are', async () => {
+    const speed = async (...writes: string[]): Promise<number> => {
+      const disk = DISK.replace('hw_queue_depth=4', 'hw_queue_depth=16')
+      const queue = writes.map(text => `--queue=${text}`)
+      const result = await succeed(['j.fio', '--clock=virtual', '--device', disk, ...queue], FILES)
+      return iops(job(result, 'a'), 'read')
+    }
+    const [many, few] = [await speed(), await speed('nullb0/nr_requests=4')]
+    expect(many / few).toBeGreaterThan(3)
   })
 
   it('a tunable that is not there when it is written is a failure of the run', async () => {

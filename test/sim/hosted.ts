@@ -9,6 +9,7 @@ import {
   blk_mq_unquiesce_queue,
 } from '../../src/block/blk-mq.js'
 import { blk_mq_freeze_queue, blk_mq_unfreeze_queue } from '../../src/block/blk-mq-freeze.js'
+import { queue_attr_store } from '../../src/block/blk-sysfs.js'
 import { elv_iosched_store } from '../../src/block/elevator-switch.js'
 import { kyber_sched } from '../../src/block/kyber-iosched.js'
 import { mq_deadline } from '../../src/block/mq-deadline.js'
@@ -75,13 +76,13 @@ function* work(h: Hosted, q: request_queue, draw: Draw, task: number): Sleep<voi
   }
 }
 
-/** Somebody who holds the queue now and then, and changes its scheduler. */
+/** Somebody who holds the queue now and then, and changes its scheduler and its number of requests. */
 function* disturb(h: Hosted, draw: Draw): Sleep<void> {
   const tags = (hctx: Parameters<Parameters<typeof elv_iosched_store>[3]>[0]): number =>
     h.machine.host!.schedTags(hctx)
   for (let i = 0; i < 5; i++) {
     yield* msleep(h.k, 1 + draw.below(12))
-    const what = draw.below(5)
+    const what = draw.below(6)
     if (what === 0) {
       yield* blk_mq_freeze_queue(h.q)
       yield* msleep(h.k, draw.below(8))
@@ -99,6 +100,9 @@ function* disturb(h: Hosted, draw: Draw): Sleep<void> {
       if (cpu_down(h.k, cpu) !== 0) continue
       yield* msleep(h.k, draw.below(8))
       cpu_up(h.k, cpu)
+    } else if (what === 4) {
+      // more than there are tags are refused
+      yield* queue_attr_store(h.q, 'nr_requests', `${draw.below(24)}`, tags)
     } else yield* elv_iosched_store(h.q, draw.one(['none', 'mq-deadline', 'kyber']), TYPES, tags)
   }
 }

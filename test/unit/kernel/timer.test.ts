@@ -66,19 +66,25 @@ describe('the wheel: placement', () => {
     [163, 64 + 21],
     [603, 64 + 12],
     [604, 128 + 10],
-  ])('workqueue-timers 15.11, workqueue-timers 15.12: clk 100, expires %i: bucket %i', (expires, bucket) => {
-    expect(wheel().calc_wheel_index(expires, 100)).toBe(bucket)
-  })
+  ])(
+    'workqueue-timers 15.11, workqueue-timers 15.12: clk 100, expires %i: bucket %i',
+    (expires, bucket) => {
+      expect(wheel().calc_wheel_index(expires, 100)).toBe(bucket)
+    },
+  )
 
   test.each([
     [162, 163],
     [163, 168],
     [603, 608],
     [604, 640],
-  ])('workqueue-timers 15.11, workqueue-timers 15.12: clk 100, expires %i fires at %i', (expires, at) => {
-    const base = wheel()
-    expect(base.bucket_expiry(base.calc_wheel_index(expires, 100))).toBe(at)
-  })
+  ])(
+    'workqueue-timers 15.11, workqueue-timers 15.12: clk 100, expires %i fires at %i',
+    (expires, at) => {
+      const base = wheel()
+      expect(base.bucket_expiry(base.calc_wheel_index(expires, 100))).toBe(at)
+    },
+  )
 
   test('workqueue-timers 9: every level fires in (expires, expires + 8^n]', () => {
     const base = wheel()
