@@ -81,6 +81,15 @@ export function* blkdev_open(q: request_queue): Sleep<void> {
   leave(k, t)
 }
 
+/** The kernel's own use of a disk. */
+export function* blkdev_get_by_path(q: request_queue): Sleep<void> {
+  const { k } = q.blk
+  const t = enter(k, 'blkdev_get_by_path')
+  trace_call(k, 'bd_acquire')
+  yield* blkdev_get(q, null)
+  leave(k, t)
+}
+
 export function* blkdev_close(q: request_queue): Sleep<void> {
   const { k } = q.blk
   const t = enter(k, 'blkdev_close')

@@ -51,6 +51,7 @@ import {
   type FabricTransport,
 } from './fabric-stage.js'
 import { builtOnly, diskConfig } from './machine-config.js'
+import { setUpFcPorts } from './scenario-fc-ports.js'
 import { namedRecords } from './scenario-records.js'
 import type { ScenarioTrace } from './scenario-run.js'
 import { rest, runTask } from './scenario-task.js'
@@ -290,8 +291,10 @@ async function play(
   else if (s.story === 'disconnect') await runTask(machine, 'nvme', cpu, () => acts.disconnect())
   else if (s.story === 'reset') await runTask(machine, 'init', cpu, () => acts.reset())
   else if (s.story === 'keepalive') await rest(machine, (KATO_S + 1) * 1e9)
-  else if (s.story === 'ports') return
-  else if (isErrorStory(s.story))
+  else if (s.story === 'ports') {
+    await setUpFcPorts(stage, (name, body) => runTask(machine, name, cpu, body))
+    return
+  } else if (isErrorStory(s.story))
     await playError(s.story, {
       stage,
       transport: s.transport,
@@ -338,7 +341,7 @@ async function loseRemotePort(
 
 /** FC's recorded connection finds its ports there. */
 function loadsModules({ story, transport, era }: FabricScenario): boolean {
-  if (story === 'ports') return true
+  if (story === 'ports') return era === '4.9'
   return story === 'connect' && (transport !== 'fc' || era === '4.9')
 }
 

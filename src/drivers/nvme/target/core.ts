@@ -349,6 +349,7 @@ const NVME_AER_NOTICE = 2
 
 /** Tells every controller of the subsystem that a namespace has changed. */
 export function nvmet_ns_changed(subsys: nvmet_subsys, nsid: number): void {
+  trace_call(subsys.target.blk.k, 'nvmet_ns_changed')
   for (const ctrl of subsys.ctrls) {
     if (ctrl.changed_ns !== null && !ctrl.changed_ns.includes(nsid)) ctrl.changed_ns.push(nsid)
     if (ctrl.changed_ns && ctrl.changed_ns.length > NVME_MAX_CHANGED_NAMESPACES)
@@ -597,13 +598,18 @@ export function nvmet_subsys_alloc(
 }
 
 export function nvmet_ns_enable(ns: nvmet_ns): void {
-  const { subsys } = ns
-  const { k } = subsys.target.blk
+  const { k } = ns.subsys.target.blk
   const t = enter(k, 'nvmet_ns_enable')
+  nvmet_ns_add(ns)
+  leave(k, t)
+}
+
+/** A namespace whose disk is open can be found. */
+export function nvmet_ns_add(ns: nvmet_ns): void {
+  const { subsys } = ns
   subsys.namespaces.set(ns.nsid, ns)
   ns.enabled = true
   nvmet_ns_changed(subsys, ns.nsid)
-  leave(k, t)
 }
 
 /** Opens a port: its subsystems, the discovery subsystem first, can be connected to. */
@@ -615,9 +621,10 @@ export function nvmet_enable_port(
 ): nvmet_port {
   const { k } = target.blk
   const t = enter(k, 'nvmet_enable_port')
-  const disc = nvmet_subsys_alloc(target, NVME_DISC_SUBSYS_NAME, '0', 0)
-  const opened: nvmet_port = { ...port, ops, subsystems: [disc, ...subsystems] }
+  target.disc_subsys ??= nvmet_subsys_alloc(target, NVME_DISC_SUBSYS_NAME, '0', 0)
+  const opened: nvmet_port = { ...port, ops, subsystems: [target.disc_subsys, ...subsystems] }
   target.ports.push(opened)
   target.genctr++
+  ops.add_port?.(opened)
   return leave(k, t, opened)
 }

@@ -494,7 +494,10 @@ export function nvmet_fc_add_port(
     inline_data_size: 0,
     queue_response: nvmet_fc_fcp_nvme_cmd_done,
     delete_ctrl: (ctrl: nvmet_ctrl) => nvmet_fc_delete_ctrl(tgtport, ctrl),
+    add_port: (port: nvmet_port) => {
+      trace_call(k, 'nvmet_fc_add_port')
+      tgtport.nport = port
+    },
   }
-  tgtport.nport = nvmet_enable_port(tgtport.target, where, ops, subsystems)
-  trace_call(k, 'nvmet_fc_add_port')
+  nvmet_enable_port(tgtport.target, where, ops, subsystems)
 }

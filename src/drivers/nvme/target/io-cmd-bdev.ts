@@ -37,6 +37,7 @@ import {
   REQ_SYNC,
 } from '../../../../assembly/nvme.js'
 import { bio_init, bio_status, submit_bio, submit_bio_now } from '../../../block/bio.js'
+import type { request_queue } from '../../../block/blkdev.js'
 import type { Sleep } from '../../../kernel/core.js'
 import type { Kernel } from '../../../kernel/kernel.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
@@ -309,14 +310,32 @@ export function nvmet_parse_io_cmd(req: nvmet_req): number {
   return nvmet_check_ctrl_status(req) || nvmet_find_namespace(req) || nvmet_bdev_parse_io_cmd(req)
 }
 
-/** A namespace over a disk. `bytes` of it are whole blocks. */
-export function nvmet_bdev_ns(
-  ns: Pick<nvmet_ns, 'nsid' | 'subsys' | 'bdev' | 'uuid' | 'nguid' | 'persist' | 'bytes'>,
-): nvmet_ns {
-  const { blk, at } = ns.bdev
-  const { k } = blk
+/** What a namespace over a disk is made of. `bytes` of it are whole blocks. */
+export type nvmet_bdev_fields = Pick<
+  nvmet_ns,
+  'nsid' | 'subsys' | 'bdev' | 'uuid' | 'nguid' | 'persist' | 'bytes'
+>
+
+/** A namespace over a disk that is open. */
+export function nvmet_bdev_ns(ns: nvmet_bdev_fields): nvmet_ns {
+  const { k } = ns.bdev.blk
+  return leave(k, enter(k, 'nvmet_bdev_ns_enable'), bdev_ns(ns))
+}
+
+/** The same, over one that is opened for it. */
+export function* nvmet_bdev_ns_enable(
+  ns: nvmet_bdev_fields,
+  open: (bdev: request_queue) => Sleep<void>,
+): Sleep<nvmet_ns> {
+  const { k } = ns.bdev.blk
   const t = enter(k, 'nvmet_bdev_ns_enable')
+  yield* open(ns.bdev)
+  return leave(k, t, bdev_ns(ns))
+}
+
+function bdev_ns(ns: nvmet_bdev_fields): nvmet_ns {
+  const { blk, at } = ns.bdev
   const blksize_shift = blk.view.u32(at + L.Q_LBA_SHIFT)
   const counters = { read_bytes: 0, written_bytes: 0, reads: 0, writes: 0 }
-  return leave(k, t, { ...ns, blksize_shift, enabled: false, ...counters })
+  return { ...ns, blksize_shift, enabled: false, ...counters }
 }

@@ -12,7 +12,7 @@
 //
 // Data lie in the machine's memory at req.sg, in one piece: a scatter list of one entry.
 //
-// Not modelled: configfs (the functions behind its files take arguments), ANA, reservations, passthrough controllers,
+// Not modelled: configfs as a file system (configfs.ts has the functions behind some of its files), ANA, reservations, passthrough controllers,
 // namespaces on files, P2P memory.
 
 import type { BlockLayer, request_queue } from '../../../block/blkdev.js'
@@ -43,6 +43,8 @@ export interface nvmet_fabrics_ops {
   readonly has_keyed_sgls: boolean
   /** Bytes of data that an I/O capsule may carry; 0 = none. */
   readonly inline_data_size: number
+  /** The transport's part of opening a port. */
+  readonly add_port?: (port: nvmet_port) => void
   readonly queue_response: (req: nvmet_req) => void
   /** The association ends: every queue of this controller is dropped. */
   readonly delete_ctrl: (ctrl: nvmet_ctrl) => void
@@ -68,6 +70,8 @@ export class nvmet {
   /** Grows with every change that a discovery log shows. */
   genctr = 0
   readonly cntlids: Set<number> = new Set()
+  /** The discovery subsystem, which every port has. */
+  disc_subsys: nvmet_subsys | null = null
   /** Requests that wait for a bio. */
   readonly bio_wait: wait_queue_head
 
