@@ -2,7 +2,7 @@
 //
 //   nvme{loop|rdma|fc|tcp}-{connect|disconnect|read|write|flush|batchr|batchw|reset|keepalive|target-lost-reconnect}
 //   nvme{rdma|fc|tcp}-ERROR: what goes wrong, of scenario-fabric-errors.ts
-//   nvmefc-{ports|remoteport-lost|remoteport-back} beside these, without keepalive and target-lost-reconnect
+//   nvmefc-{ports|remoteport-lost|remoteport-back} beside these; loop has no target that could be lost
 //   a batch may have a number (batchr8); -SCHED behind a name: the scheduler of the connected disk
 //   -Ncpu behind a name: other than two CPUs; -4.9 (rdma, fc): the workqueues of that age
 //
@@ -76,7 +76,6 @@ const OWN_STORIES = [
 type Story = (typeof OWN_STORIES)[number] | ErrorStory
 const STORIES: readonly Story[] = [...OWN_STORIES, ...ERROR_STORIES]
 const FC_STORIES = ['ports', 'remoteport-lost', 'remoteport-back']
-const FC_LACKS = ['keepalive', 'target-lost-reconnect']
 const OPS = ['read', 'write', 'flush', 'wflush', 'dsync', 'batchr', 'batchw'] as const
 type Op = (typeof OPS)[number]
 const SCHEDS = ['none', 'mq-deadline', 'kyber'] as const
@@ -100,10 +99,10 @@ export interface FabricScenario {
   readonly era: KernelEra
 }
 
-/** Loop has no wire that could be lost; FC's is lost with its port. */
+/** Loop has no wire that could be lost; FC's, and with it the target, is lost with its port. */
 function exists(transport: string, story: string): boolean {
   if (isErrorStory(story)) return hasErrorStory(transport, story)
-  if (transport === 'fc') return !FC_LACKS.includes(story)
+  if (transport === 'fc') return true
   if (FC_STORIES.includes(story)) return false
   return transport !== 'loop' || story !== 'target-lost-reconnect'
 }

@@ -576,6 +576,7 @@ export const HOST_FUNCTIONS: readonly string[] = [
   'nvme_init_request',
   'nvme_ioctl',
   'nvme_keep_alive',
+  'nvme_keep_alive_end_io',
   'nvme_keep_alive_work',
   'nvme_kill_queues',
   'nvme_loop_complete_rq',

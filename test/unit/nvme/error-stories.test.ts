@@ -26,7 +26,7 @@ const ENDS: Readonly<Record<string, readonly string[]>> = {
 const ENTERED: Readonly<Record<string, readonly string[]>> = {
   'link-lost': ['nvme_start_ctrl'],
   refused: ['-nvme_start_ctrl'],
-  'half-open': ['nvme_keep_alive_work', 'nvmet_ctrl_fatal_error', 'nvme_start_ctrl'],
+  'half-open': ['nvme_keep_alive_end_io', 'nvmet_ctrl_fatal_error', 'nvme_start_ctrl'],
   'keepalive-expiry': ['nvmet_keep_alive_timer', 'nvmet_ctrl_fatal_error', 'nvme_start_ctrl'],
   'digest-error': ['nvme_tcp_error_recovery_work', 'nvme_start_ctrl', 'blkdev_bio_end_io_simple'],
   'delete-while-reconnecting': ['nvme_delete_ctrl_work', 'nvme_free_ctrl', '-nvme_start_ctrl'],
@@ -62,5 +62,33 @@ describe.each(['tcp', 'rdma', 'fc'])('errors over %s', transport => {
       if (wanted.startsWith('-')) expect(names).not.toContain(wanted.slice(1))
       else expect(names).toContain(wanted)
     }
+  })
+})
+
+describe('keep-alive', () => {
+  it.each(['loop', 'rdma', 'fc', 'tcp'])(
+    'goes to the target over %s, and its end begins the next period',
+    async transport => {
+      const { records } = await scenarioOf(`nvme${transport}-keepalive`).run()
+      const entered = records.filter(one => one.kind === 'enter').map(one => one.name)
+      const steps = [
+        'nvme_keep_alive_work',
+        'nvmet_execute_keep_alive',
+        'nvme_complete_rq',
+        'nvme_keep_alive_end_io',
+        'blk_mq_free_request',
+        'queue_delayed_work_on',
+      ]
+      const places = steps.map((name, i) =>
+        entered.indexOf(name, i === 0 ? 0 : entered.indexOf(steps[i - 1]!)),
+      )
+      expect(places).not.toContain(-1)
+      expect(places).toEqual(places.toSorted((a, b) => a - b))
+    },
+  )
+
+  it('a target over FC that goes and comes back is connected to again', async () => {
+    const { records } = await scenarioOf('nvmefc-target-lost-reconnect').run()
+    expect(states(records).slice(-2)).toEqual(['CONNECTING', 'LIVE'])
   })
 })

@@ -126,13 +126,13 @@ export function* nvme_fw_act_work(work: work_struct<nvme_ctrl>): Sleep<void> {
 // ---------------------------------------------------------------- keep alive
 
 function nvme_keep_alive_end_io(ctrl: nvme_ctrl, rq: number, status: number): void {
+  const { k } = ctrl
+  const t = enter(k, 'nvme_keep_alive_end_io')
   nvme_free_request(ctrl.admin_q!, rq)
-  if (status !== 0) {
-    ctrl_log(ctrl, 'err', `failed nvme_keep_alive_end_io error=${status}`)
-    return
-  }
-  if (ctrl.state === 'LIVE' || ctrl.state === 'CONNECTING')
-    schedule_delayed_work(ctrl.k, ctrl.ka_work, ctrl.kato * ctrl.k.hz)
+  if (status !== 0) ctrl_log(ctrl, 'err', `failed nvme_keep_alive_end_io error=${status}`)
+  else if (ctrl.state === 'LIVE' || ctrl.state === 'CONNECTING')
+    schedule_delayed_work(k, ctrl.ka_work, ctrl.kato * k.hz)
+  leave(k, t)
 }
 
 /** Sends a Keep Alive. @returns 0 or -errno */
