@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { BLK_STS_IOERR } from '../../../assembly/nvme.js'
+import { nvme_kill_queues, nvme_stop_queues } from '../../../src/drivers/nvme/host/core-ctrl.js'
 import { nvme_reset_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
 import { nvme_sysfs_reset } from '../../../src/drivers/nvme/host/core-ioctl.js'
 import { nvme_queue_scan } from '../../../src/drivers/nvme/host/core-scan.js'
@@ -212,5 +213,23 @@ describe('the end', () => {
     expect(ends.filter(r => r === BLK_STS_IOERR)).toHaveLength(6)
     expect(p.machine.host!.blk.mem.used).toBe(0)
     expect(p.machine.books().problems).toEqual([])
+  })
+
+  test('what came in between a removal and a reset that gave up ends too (seeds 18383, 20769)', async () => {
+    const p = await booted()
+    const ends: number[] = []
+    const io = p.io(0)
+    nvme_stop_queues(p.ctrl)
+    p.k.spawn('reader', function* () {
+      ends.push(yield* blkdev_read_iter(io))
+    })
+    await p.run(1)
+    nvme_kill_queues(p.ctrl)
+    nvme_stop_queues(p.ctrl) // before the queue was run
+    await p.run(1000)
+    expect(ends).toEqual([])
+    nvme_kill_queues(p.ctrl)
+    await p.run(1000)
+    expect(ends).toEqual([0]) // the drive was not really gone
   })
 })

@@ -367,10 +367,14 @@ export function nvme_req_cancelled({ view }: BlockLayer, rq: number): void {
 
 /** A queue of a dead namespace: it has no capacity any more, and who waits is sent away. */
 function nvme_set_queue_dying(q: request_queue): void {
-  if (q.dying) return
-  q.blk.view.setU64(q.at + Q_CAPACITY, 0)
-  blk_set_queue_dying(q)
-  blk_mq_unquiesce_queue(q)
+  if (!q.dying) {
+    q.blk.view.setU64(q.at + Q_CAPACITY, 0)
+    blk_set_queue_dying(q)
+    blk_mq_unquiesce_queue(q)
+  } else if (q.quiesced) {
+    // A reset that gave up has stopped it once more. Linux leaves it so, and what came in between waits for ever.
+    blk_mq_unquiesce_queue(q)
+  }
 }
 
 /** The controller will not come back: everything that waits fails. */
