@@ -128,6 +128,8 @@ function* nvmf_create_ctrl(f: nvmf_module, text: string): Sleep<nvme_ctrl | numb
   if (ops === undefined) return refuse(`no handler found for transport ${opts.transport}.`)
   const wrong = check_options(ops, opts)
   if (wrong !== '') return refuse(wrong)
+  if (opts.kato === 0 && !opts.discovery_nqn)
+    printk(k, 'warn', 'nvme_fabrics: keep_alive_tmo 0: no keep-alives are sent')
   f.why = ''
   return yield* ops.create_ctrl(opts)
 }
