@@ -119,7 +119,7 @@ const luns = new Int32Array(NVM_MAX_VLBA)
 function rrpc_write_rq(rrpc: rrpc, bio: tgt_bio, lock: rrpc_inflight_rq): number {
   const [laddr, n] = [laddr_of(bio), pages_of(bio)]
   if (!get_next_luns(rrpc, n, luns)) {
-    rrpc_unlock_laddr(rrpc, lock)
+    rrpc.inflights.delete(lock) // nobody has met it; woken bios would come here again, and again
     rrpc_gc_kick(rrpc)
     return NVM_IO_REQUEUE
   }

@@ -1,6 +1,7 @@
 // rrpc over a device that keeps a table: places of pages, locks, the collector, failures, what is there after a loss of power.
 
 import { describe, expect, it } from 'vitest'
+import { BLK_STS_NOSPC } from '../../../../assembly/nvme.js'
 import { GEOMETRY_12, type OcssdGeometry } from '../../../../src/device/ocssd/geometry.js'
 import { NVM_IO_OK } from '../../../../src/drivers/lightnvm/lightnvm.js'
 import {
@@ -231,6 +232,23 @@ describe('rrpc: pages', () => {
     ).toBe(NVM_IO_OK)
     expect(rig.wait(rig.write(rig.rrpc.nr_sects, 1, DATA))).toBe(10)
     expect(rrpc_check(rig.rrpc)).toEqual([])
+  })
+
+  it('a bio that waits for a range and one that waits for a block do not wake each other (seed 23173)', () => {
+    const rig = rigOf({ geometry: { ...SMALL, pus: 1 } })
+    let laddr = 0
+    for (; rig.rrpc.requeue_bios.length === 0; laddr++) {
+      rig.write(laddr, 1, stamp(rig, laddr))
+      rig.rest(5)
+    }
+    const [refused] = rig.rrpc.requeue_bios
+    const read = rig.read(0, 1, READ)
+    const locked = rig.write(0, 1, stamp(rig, 7))
+    expect(rig.rrpc.locked_bios).toHaveLength(1)
+    expect(rig.wait(rig.read(laddr - 1, 1, READ + 4096))).toBe(0) // never written: it unlocks at once
+    expect(rig.wait(read)).toBe(0)
+    expect(rig.wait(locked)).toBe(BLK_STS_NOSPC)
+    expect(rig.rrpc.requeue_bios).not.toContain(refused)
   })
 
   it('discards: what was there reads as zeros, and the bio ends', () => {
