@@ -77,7 +77,8 @@ async function answer({ world, seed }: Question): Promise<Answer> {
   try {
     return await WORLDS[world]!(seed)
   } catch (error) {
-    return { failure: error instanceof Error ? error.message : String(error) }
+    const text = error instanceof Error ? error.message : String(error)
+    return { failure: text.startsWith(`seed ${seed}:`) ? text : `seed ${seed}: ${text}` }
   }
 }
 
