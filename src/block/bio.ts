@@ -9,6 +9,7 @@
 // is set to that place, and the core goes through its functions again in silence (submit_bio_again).
 
 import * as L from '../../assembly/layout.js'
+import { BLK_STS_IOERR } from '../../assembly/nvme.js'
 import { type Sleep, TASK_UNINTERRUPTIBLE, type TaskPlug } from '../kernel/core.js'
 import { io_schedule, set_current_state, wake_up_process } from '../kernel/task.js'
 import { enter, leave } from '../kernel/trace.js'
@@ -232,10 +233,27 @@ export function wake_tag_waiters(blk: BlockLayer): void {
       if (blk.view.load(waiter + L.WT_WOKEN)) blk_mq_dispatch_wake(hctx)
 }
 
+/** A queue that has been let go of; its blocks may be another's. Linux keeps them while somebody has the disk open. */
+function is_gone(q: request_queue): boolean {
+  return q.dying && q.blk.queues.get(q.at) !== q
+}
+
+/** Ends a bio for such a queue. */
+function bio_io_error({ blk }: request_queue, bio: number): number {
+  const { view, core } = blk
+  const submitted = this_cpu(blk) + L.CPU_SUBMITTED
+  view.setU64(submitted, view.u64(submitted) + 1)
+  view.setU64(bio + L.BIO_NEXT, 0) // and BIO_REMAINING
+  view.setU32(bio + L.BIO_STATUS, BLK_STS_IOERR)
+  core.bio_endio(this_cpu(blk), bio)
+  return 0
+}
+
 /** Gives a bio to its disk. The task sleeps while the queue is frozen, or has no tag. */
 export function* submit_bio(q: request_queue, bio: number): Sleep<number> {
   const { blk } = q
   yield* wait_event(q.mq_freeze_wq, () => q.mq_freeze_depth === 0 || q.dying)
+  if (is_gone(q)) return bio_io_error(q, bio)
   const cookie = blk.core.submit_bio(this_cpu(blk), bio)
   return cookie === SUBMIT_AGAIN ? yield* wait_for_tag(q, bio) : cookie
 }
@@ -243,7 +261,7 @@ export function* submit_bio(q: request_queue, bio: number): Sleep<number> {
 /** submit_bio where there is nothing to sleep for, as a rule: then it returns nothing, else what is left to do. */
 export function submit_bio_now(q: request_queue, bio: number): Sleep<number> | undefined {
   const { blk } = q
-  if (q.mq_freeze_depth > 0 && !q.dying) return submit_bio(q, bio)
+  if (q.dying || q.mq_freeze_depth > 0) return submit_bio(q, bio)
   const cookie = blk.core.submit_bio(this_cpu(blk), bio)
   return cookie === SUBMIT_AGAIN ? wait_for_tag(q, bio) : undefined
 }

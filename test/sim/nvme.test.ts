@@ -23,6 +23,14 @@ it('seed 13582: Linux 4.9 sends no time of day, and waits for no command of a co
   expect((await simulateNvme(13582)).ios).toBeGreaterThan(0)
 })
 
+it('seed 18383: Linux 4.9 starts the queues of a dead controller again, whenever they were stopped after their end', async () => {
+  expect((await simulateNvme(18383)).ios).toBeGreaterThan(0)
+})
+
+it('seed 22137: I/O for a namespace that a scan has dropped fails, though its memory is that of the one found after it', async () => {
+  expect((await simulateNvme(22137)).ios).toBeGreaterThan(0)
+})
+
 it('the same seed is the same run', async () => {
   expect(await simulateNvme(42)).toEqual(await simulateNvme(42))
 })

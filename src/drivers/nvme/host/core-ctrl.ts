@@ -384,6 +384,8 @@ export function nvme_kill_queues(ctrl: nvme_ctrl): void {
   if (ctrl.admin_q && !ctrl.admin_q.dying) blk_mq_unquiesce_queue(ctrl.admin_q)
   for (const ns of ctrl.namespaces) {
     ns.dead = true
+    // 4.9 starts the queues again whenever it is called: a reset may have stopped them after their end.
+    if (ns.queue.dying && !ctrl.nvme.era.freezes) blk_mq_unquiesce_queue(ns.queue)
     nvme_set_queue_dying(ns.queue)
   }
   leave(k, t)
