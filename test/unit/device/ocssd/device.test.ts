@@ -13,12 +13,13 @@ import {
   namespaceSectors,
   totalChunks,
 } from '../../../../src/device/ocssd/geometry.js'
+import { SQE_BYTES } from '../../../../assembly/nvme.js'
 import { DeviceRig, TINY } from './rig.js'
 
 const with20 = (change: object) => new DeviceRig({ geometry: { ...GEOMETRY_20, ...change } })
 
 describe('identity', () => {
-  it('1: bytes of the default device of 2.0', () => {
+  it('ocssd-device 10.1: bytes of the default device of 2.0', () => {
     const bytes = new DeviceRig().device.identity()
     const view = new DataView(bytes.buffer)
     expect(bytes.length).toBe(4096)
@@ -27,6 +28,21 @@ describe('identity', () => {
     const words = [68, 72, 128, 132, 136].map(at => view.getUint32(at, true))
     expect(words).toEqual([60, 4096, 4, 8, 24])
     expect([192, 200, 208].map(at => view.getUint32(at, true))).toEqual([70000, 1900000, 3000000])
+  })
+
+  it('ocssd-device 10.2: sizes of what goes over the wire', () => {
+    const [old, now] = [DeviceRig.old().device, new DeviceRig().device]
+    expect([old.identity().length, now.identity().length, SQE_BYTES]).toEqual([4096, 4096, 64])
+    const first = old.identity().findIndex((byte, at) => at >= 256 && byte !== 0)
+    const rest = [...old.identity().entries()].filter(([, byte]) => byte !== 0).map(([at]) => at)
+    // the format of addresses at 12, the first of four groups at 256: nothing behind them
+    expect(rest.filter(at => at >= 12 + 16 && at < 256)).toEqual([])
+    expect([first >= 256, rest.filter(at => at >= 256 + 960)]).toEqual([true, []])
+    const log = now.chunkLog(0, 64)!
+    const view = new DataView(log.buffer, log.byteOffset)
+    expect([8, 32 + 8].map(at => view.getBigUint64(at, true))).toEqual([0n, 4096n])
+    const { chunks, planes } = GEOMETRY_12
+    expect(old.badBlockTable(0)?.length).toBe(64 + chunks * planes)
   })
 
   it('is that of 1.2: format, group, planes', () => {
@@ -86,7 +102,7 @@ describe('addresses', () => {
 })
 
 describe('chunk log', () => {
-  it('3: length and a descriptor', () => {
+  it('ocssd-device 10.3: length and a descriptor', () => {
     const { device } = new DeviceRig()
     expect(device.chunkLog(0, 30720)?.length).toBe(30720)
     expect(device.chunkLog(0, 30752)).toBeNull()
@@ -107,7 +123,7 @@ describe('chunk log', () => {
 })
 
 describe('writing a chunk', () => {
-  it('4: at the write pointer, whole write units, in order', () => {
+  it('ocssd-device 10.4: at the write pointer, whole write units, in order', () => {
     const rig = new DeviceRig()
     const { chunks } = rig.device
     expect(rig.write(rig.run(0, 0, 0, 0, 8)).status).toBe(0)
@@ -115,10 +131,11 @@ describe('writing a chunk', () => {
     expect(rig.write(rig.run(0, 0, 0, 16, 8)).status).toBe(0x42f2)
     expect(chunks.wp[0]).toBe(8)
     expect(rig.write(rig.run(0, 0, 0, 8, 4)).status).toBe(0)
+    expect(chunks.wp[0]).toBe(12)
     expect(rig.write(rig.run(0, 0, 0, 12, 3)).status).toBe(0x4002)
   })
 
-  it('5: closes it, refuses more, and a reset frees it', () => {
+  it('ocssd-device 10.5: closes it, refuses more, and a reset frees it', () => {
     const rig = new DeviceRig()
     const { chunks } = rig.device
     for (let i = 0; i < 512; i++) expect(rig.write(rig.run(0, 0, 0, 8 * i, 8)).status).toBe(0)
@@ -171,7 +188,7 @@ describe('writing a chunk', () => {
 })
 
 describe('reading', () => {
-  it('6: the last mw_cunits sectors of an open chunk are not there yet', () => {
+  it('ocssd-device 10.6: the last mw_cunits sectors of an open chunk are not there yet', () => {
     const rig = new DeviceRig()
     const stamps: number[] = []
     for (let i = 0; i < 3; i++) {
@@ -180,6 +197,11 @@ describe('reading', () => {
     }
     rig.read(rig.run(0, 0, 0, 0, 8))
     expect(rig.word(0)).toBe(0)
+    rig.device.dulbe = true
+    expect(rig.read(rig.run(0, 0, 0, 0, 24)).failed).toEqual(
+      Array.from({ length: 24 }, (_, i) => i),
+    )
+    rig.device.dulbe = false
     rig.stamp(8)
     rig.write(rig.run(0, 0, 0, 24, 8))
     rig.read(rig.run(0, 0, 0, 0, 9))
@@ -189,7 +211,7 @@ describe('reading', () => {
     const answer = rig.read(rig.run(0, 0, 0, 6, 4))
     expect([answer.status, answer.failed]).toEqual([0x4287, [2, 3]])
     for (let i = 4; i < 512; i++) rig.write(rig.run(0, 0, 0, 8 * i, 8))
-    expect(rig.read(rig.run(0, 0, 0, 4032, 64)).status).toBe(0)
+    for (let at = 0; at < 4096; at += 64) expect(rig.read(rig.run(0, 0, 0, at, 64)).status).toBe(0)
   })
 
   it('looks at all 64 addresses, and an invalid one counts as never written', () => {
@@ -214,7 +236,7 @@ describe('reading', () => {
 })
 
 describe('resetting', () => {
-  it('7: free and open chunks only where the device may', () => {
+  it('ocssd-device 10.7: free and open chunks only where the device may', () => {
     const rig = new DeviceRig()
     expect(rig.erase([rig.at(0, 0, 0, 0)])).toMatchObject({ status: 0x42c1, failed: [0] })
     const multi = with20({ mccap: MCCAP_MULTI_RESET })
@@ -227,7 +249,7 @@ describe('resetting', () => {
     expect(early.erase([early.at(0, 0, 0, 0)]).status).toBe(0)
   })
 
-  it('17: wear saturates', () => {
+  it('ocssd-device 10.17: wear saturates', () => {
     const rig = with20({ mccap: MCCAP_MULTI_RESET })
     for (let i = 0; i < 256; i++) rig.erase([rig.at(0, 0, 0, 0)])
     expect([rig.device.chunks.wear[0], rig.device.chunks.resets[0]]).toEqual([255, 256])
@@ -257,7 +279,7 @@ describe('failures on purpose', () => {
   it.each([
     [true, 0x4000],
     [false, 0],
-  ])('8: a failed write closes the chunk early; DNR %s', (dnr, bit) => {
+  ])('ocssd-device 10.8: a failed write closes the chunk early; DNR %s', (dnr, bit) => {
     const presets = 'grp=0 pu=0 chk=0 sec=53 writefail_prob=100'
     const rig = new DeviceRig({ presets, dnr })
     for (let i = 0; i < 6; i++) rig.write(rig.run(0, 0, 0, 8 * i, 8))
@@ -336,7 +358,7 @@ describe('data', () => {
 })
 
 describe('revision 1.2', () => {
-  it('9: a read stops at the first sector that was never written', () => {
+  it('ocssd-device 10.9: a read stops at the first sector that was never written', () => {
     const rig = DeviceRig.old()
     const stamps = rig.stamp(8)
     rig.write(rig.run(0, 0, 0, 0, 8))
@@ -345,7 +367,7 @@ describe('revision 1.2', () => {
     expect([rig.oob(0), rig.oob(1)]).toEqual(stamps.slice(0, 2))
   })
 
-  it('10: bad blocks are marked and told', () => {
+  it('ocssd-device 10.10: bad blocks are marked and told', () => {
     const rig = DeviceRig.old()
     const at = rig.at(0, 1, 7, 0)
     expect(rig.device.setBadBlocks([at], 1, 2)).toBe(0)
