@@ -491,6 +491,7 @@ function pblk_end_io_write(cpu: u32, pb: u32, slot: u32, n: u32): bool {
   const pos = load<u32>(slot, VS_POS)
   const line = line_of(pb, t)
   const done = line + LN_SIZE + (pos << 2)
+  if (load<u32>(done) > sector_of(pb, t)) return false // the chunk was given up meanwhile
   store<u32>(done, max<u32>(load<u32>(done), sector_of(pb, t) + n))
   store<u32>(line, load<u32>(line, LN_INFLIGHT) - n, LN_INFLIGHT)
   const lun = load<u32>(pb, PB_LUN) + pos * LU_SIZE

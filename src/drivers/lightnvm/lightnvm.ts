@@ -47,6 +47,9 @@ export const NVM_BLK_T_GRWN_BAD = 2
 /** rqd.error: NVMe statuses. */
 export const NVM_RSP_ERR_FAILWRITE = 0x40ff
 export const NVM_RSP_ERR_EMPTYPAGE = 0x42ff
+/** A write that is not at the write pointer of its chunk, and a reset of a chunk that may not be reset. */
+export const NVM_RSP_ERR_OUTOFORDER = 0x42f2
+export const NVM_RSP_ERR_INVALIDRESET = 0x42c1
 export const NVM_RSP_ERR_FAILECC = 0x4281
 export const NVM_RSP_ERR_FAILCRC = 0x4004
 export const NVM_RSP_WARN_HIGHECC = 0x4700
@@ -229,6 +232,8 @@ export class nvm_rq {
   dma = 0
   /** NVMe status, and the map of failed addresses. */
   error = 0
+  /** It was sent more than once: what was sent first may have been carried out. */
+  again = false
   ppa_status_low = 0
   ppa_status_high = 0
   end_io: ((rqd: nvm_rq) => void) | null = null

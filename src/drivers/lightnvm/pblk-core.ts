@@ -22,6 +22,9 @@ import {
   NVM_IO_SCRAMBLE_ENABLE,
   NVM_IO_SUSPEND,
   NVM_OP_ERASE,
+  NVM_OP_PWRITE,
+  NVM_RSP_ERR_INVALIDRESET,
+  NVM_RSP_ERR_OUTOFORDER,
   nvm_rq,
   ppa_chk,
   ppa_of,
@@ -108,6 +111,7 @@ export function pblk_io_over(pblk: pblk): void {
 export function* pblk_submit_io_sync(pblk: pblk, rqd: nvm_rq): Sleep<number> {
   pblk.inflight_io++
   const failed = yield* nvm_submit_io_sync(pblk.dev, rqd)
+  pblk_was_done(pblk, rqd)
   pblk_io_over(pblk)
   return failed
 }
@@ -190,6 +194,21 @@ export function pblk_up_rq(pblk: pblk, lun_bitmap: Uint8Array): void {
     up(pblk.luns[pos].wr_sem)
   }
   leave(pblk.k, t)
+}
+
+/**
+ * A command that was sent again, because a reset of the controller had taken it away, finds that it was carried out the first
+ * time: its places are written, its chunk is free. In 4.19 that is a failure, the chunk is given up, and what the device cannot
+ * read back of it yet is lost.
+ */
+export function pblk_was_done(pblk: pblk, rqd: nvm_rq): void {
+  if (!rqd.again || pblk.quirks) return
+  const erase = rqd.opcode === NVM_OP_ERASE && rqd.error === NVM_RSP_ERR_INVALIDRESET
+  const write = rqd.opcode === NVM_OP_PWRITE && rqd.error === NVM_RSP_ERR_OUTOFORDER
+  if (!erase && !write) return
+  rqd.error = 0
+  rqd.ppa_status_low = 0
+  rqd.ppa_status_high = 0
 }
 
 /** Remembers how far the chunks of a write that went well are written. */

@@ -39,6 +39,7 @@ import {
   pblk_setup_e_rq,
   pblk_submit_io,
   pblk_submit_io_sync,
+  pblk_was_done,
 } from './pblk-core.js'
 
 // ---------------------------------------------------------------- sectors of a line
@@ -172,6 +173,7 @@ function __pblk_end_io_erase(pblk: pblk, rqd: nvm_rq): void {
 function pblk_end_io_erase(rqd: nvm_rq): void {
   const pblk = rqd.private as pblk
   const t = enter(pblk.k, 'pblk_end_io_erase')
+  pblk_was_done(pblk, rqd)
   __pblk_end_io_erase(pblk, rqd)
   pblk_free_rqd(pblk, rqd)
   pblk_io_over(pblk)

@@ -32,6 +32,7 @@ import {
   pblk_submit_io_sync,
   pblk_up_page,
   pblk_wait_for_io,
+  pblk_was_done,
 } from './pblk-core.js'
 import { pblk_alloc_page } from './pblk-core-line.js'
 import { set_emeta_lba } from './pblk-meta.js'
@@ -40,6 +41,7 @@ function pblk_end_io_recov(rqd: nvm_rq): void {
   const pblk = rqd.private as pblk
   const t = enter(pblk.k, 'pblk_end_io_recov')
   pblk_up_page(pblk, rqd.ppa_list[0])
+  pblk_was_done(pblk, rqd)
   if (rqd.error !== 0) pblk_log_write_err(pblk, rqd)
   else pblk_note_done(pblk, rqd)
   pblk_free_rqd(pblk, rqd)

@@ -49,6 +49,7 @@ import {
   pblk_up_page,
   pblk_up_rq,
   pblk_wake_writer,
+  pblk_was_done,
   pblk_write_kick,
 } from './pblk-core.js'
 import { pblk_blk_erase_async, pblk_set_line_rq } from './pblk-line-io.js'
@@ -197,7 +198,7 @@ function pblk_submit_rec(work: work_struct<{ pblk: pblk; rqd: nvm_rq }>): void {
   const { pblk, rqd } = work.container
   const t = enter(pblk.k, 'pblk_submit_rec')
   const ctx = context(rqd)
-  pblk_log_write_err(pblk, rqd)
+  if (rqd.error !== 0) pblk_log_write_err(pblk, rqd)
   for (const ppa of failed_chunks(pblk, rqd)) pblk_map_remaining(pblk, pblk_ppa_to_t(pblk, ppa))
   if (!pblk.quirks) drop_rest(pblk, rqd)
   landed(pblk, rqd)
@@ -217,10 +218,23 @@ function pblk_end_w_fail(pblk: pblk, rqd: nvm_rq): void {
   leave(pblk.k, t)
 }
 
+/**
+ * Whether a chunk of a request was given up while it was under way: its places count for nothing any more, whatever is there
+ * now. In 4.19 the data of such a write that went well are lost with the line.
+ */
+function given_up(pblk: pblk, rqd: nvm_rq): boolean {
+  for (let i = 0; i < rqd.nr_ppas; i++) {
+    const at = pblk_ppa_to_t(pblk, rqd.ppa_list[i])
+    if (pblk_t_line(pblk, at).done[pblk_t_pos(pblk, at)] > pblk_t_sec(pblk, at)) return true
+  }
+  return false
+}
+
 export function pblk_end_io_write(rqd: nvm_rq): void {
   const { pblk, ctx } = rqd.private as w_private
   const t = enter(pblk.k, 'pblk_end_io_write')
-  if (rqd.error !== 0) pblk_end_w_fail(pblk, rqd)
+  pblk_was_done(pblk, rqd)
+  if (rqd.error !== 0 || (!pblk.quirks && given_up(pblk, rqd))) pblk_end_w_fail(pblk, rqd)
   else {
     pblk_note_done(pblk, rqd)
     landed(pblk, rqd)
@@ -234,6 +248,7 @@ function pblk_end_io_write_meta(rqd: nvm_rq): void {
   const { pblk, line } = rqd.private as m_private
   const t = enter(pblk.k, 'pblk_end_io_write_meta')
   pblk_up_page(pblk, rqd.ppa_list[0])
+  pblk_was_done(pblk, rqd)
   if (rqd.error !== 0) {
     pblk_log_write_err(pblk, rqd)
     line.has_write_err = true

@@ -11,8 +11,10 @@ import {
 } from '../../../src/drivers/lightnvm/ioctl.js'
 import type { pblk } from '../../../src/drivers/lightnvm/pblk.js'
 import { pblk_check } from '../../../src/drivers/lightnvm/pblk-check.js'
-import { Q_MAX_SECTORS } from '../../../assembly/layout.js'
+import { HC_TAGS, Q_MAX_SECTORS } from '../../../assembly/layout.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter } from '../../../src/fs/block_dev.js'
+import { nvme_reset_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
+import { heldTags } from '../../../src/machine/books.js'
 import type { Sleep } from '../../../src/kernel/core.js'
 import { TINY } from '../device/ocssd/rig.js'
 import { Probed } from '../nvme/probed.js'
@@ -115,4 +117,51 @@ describe('pblk on a machine', () => {
     expect(probed.log.filter(line => line.includes('pblk') && line.includes('failed'))).toEqual([])
     await probed.machine.stop()
   })
+
+  it.each([0, 0.4, 1.3, 2.7, 5.1])(
+    'a reset after %d ms with vector commands in flight: each ends once, and what was flushed is there',
+    async ms => {
+      const probed = await machineOf()
+      const { lightnvm } = probed.machine.host!
+      const ioctl = (cmd: number, arg: Uint8Array) =>
+        task(probed, () => nvm_ctl_ioctl(lightnvm!.lnvm, cmd, arg))
+      expect(await ioctl(NVM_DEV_CREATE, create())).toBe(0)
+      const q = lightnvm!.disks.get('pblk0')!
+      const pblk = lightnvm!.lnvm.devices[0].targets[0].private_data as pblk
+      const { view } = probed.machine.host!.blk
+      const TASKS = 6
+      const EACH = 48
+      const ends: number[] = []
+      const read: number[] = []
+      for (let t = 0; t < TASKS; t++)
+        probed.k.spawn(`writer${t}`, function* () {
+          const data = probed.data + 4096 * t
+          const io = (write: boolean, n: number) => {
+            return { q, write, pos: (t * EACH + n) * 4096, bytes: 4096, data }
+          }
+          for (let n = 0; n < EACH; n++) {
+            view.words.fill(t * EACH + n + 1, data >> 2, (data >> 2) + 1024)
+            ends.push(Number(yield* blkdev_write_iter(io(true, n))))
+            if (n % 8 === 7) ends.push(Number(yield* blkdev_fsync(q)))
+          }
+          for (let n = 0; n < EACH; n++) {
+            yield* blkdev_read_iter(io(false, n))
+            read.push(view.u32(data + 8) - (t * EACH + n))
+          }
+        })
+      await probed.run(ms)
+      const busy = pblk.inflight_io
+      expect(nvme_reset_ctrl(probed.ctrl)).toBe(0)
+      await probed.run(60_000, () => read.length === TASKS * EACH)
+      expect(new Set(read)).toEqual(new Set([1]))
+      expect([read.length, ends.length]).toEqual([TASKS * EACH, TASKS * (EACH + EACH / 8)])
+      expect([new Set(ends), pblk_check(pblk), pblk.inflight_io]).toEqual([new Set([0]), [], 0])
+      // what is sent again finds that it was carried out, and that is no failure
+      expect([busy > 0, pblk.write_failed]).toEqual([ms > 0, 0])
+      for (const hctx of probed.q().queue_hw_ctx)
+        expect(heldTags(view, view.u32(hctx.at + HC_TAGS))).toEqual([])
+      expect(await ioctl(NVM_DEV_REMOVE, encode_remove('pblk0'))).toBe(0)
+      await probed.machine.stop()
+    },
+  )
 })

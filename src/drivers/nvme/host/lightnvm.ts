@@ -6,7 +6,7 @@
 //   nvme_nvm_end_io         dwords 0 and 1 are the map of failed addresses
 //
 // Requests are inserted without FAILFAST, so that the core retries a status without Do Not Retry. Where Linux sleeps for a
-// tag, a command waits here until another one has ended.
+// tag, or because the queue is frozen, a command waits here until another one has ended, or the queue is open again.
 //
 // Vector ioctls of programs are in lightnvm-ioctl.ts.
 
@@ -16,7 +16,9 @@ import {
   CPU_SUBMITTED,
   END_IO_HOST,
   HC_TAGS,
+  FROZEN_DYING,
   HC_VSLOTS,
+  Q_FROZEN,
   Q_VECTOR_WAITS,
   RQ_BIO,
   RQ_BIOTAIL,
@@ -25,6 +27,8 @@ import {
   RQ_NR_SEGS,
   RQ_RESULT,
   RQ_RESULT1,
+  RQ_RETRIES,
+  RQ_RETRIES_MASK,
   RQ_SQE,
   TAGS_NR,
   VS_SIZE,
@@ -41,6 +45,9 @@ import type { request_queue } from '../../../block/blkdev.js'
 import type { Sleep } from '../../../kernel/core.js'
 import { EINVAL, EIO, EWOULDBLOCK } from '../../../kernel/errno.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
+import { wait_event } from '../../../kernel/wait.js'
+import { INIT_WORK, queue_work } from '../../../kernel/workqueue-queue.js'
+import { work_struct } from '../../../kernel/workqueue-structs.js'
 import { type lightnvm, nvm_end_io, nvm_register, nvm_unregister } from '../../lightnvm/core.js'
 import {
   DMA_BLOCK_BYTES,
@@ -88,6 +95,8 @@ interface ns_data {
   readonly ns: nvme_ns
   /** Commands that found no tag. */
   readonly waiting: nvm_rq[]
+  /** A work waits until the queue is not frozen any more. */
+  frozen: boolean
   /** Blocks of the DMA pool. */
   readonly pool: number[]
 }
@@ -169,6 +178,7 @@ function take_result(q: request_queue, rq: number, rqd: nvm_rq): void {
   rqd.bio = 0
   rqd.ppa_status_low = view.u32(rq + RQ_RESULT)
   rqd.ppa_status_high = view.u32(rq + RQ_RESULT1)
+  rqd.again = (view.u32(rq + RQ_RETRIES) & RQ_RETRIES_MASK) > 0
   const end = nvme_req_end(view, rq)
   rqd.error = end < 0 ? -end : end
 }
@@ -186,10 +196,36 @@ export function nvme_nvm_queue(dev: nvm_dev): number {
 /** A tag is free again. */
 export function nvme_nvm_next(dev: nvm_dev): void {
   const { ns, waiting } = data_of(dev)
-  const next = waiting.shift()
+  const [next] = waiting
   if (next === undefined) return
+  const ret = try_submit(dev, next)
+  if (ret === -EWOULDBLOCK) return
+  waiting.shift()
   note_waiting(ns.queue, waiting)
-  nvme_nvm_submit_io(dev, next)
+  if (ret === 0) return
+  next.error = EIO
+  nvm_end_io(next)
+}
+
+/** The queue is frozen, as during a reset: what came meanwhile goes on when it is not, or is dying. */
+function* thawed(work: work_struct<nvm_dev>): Sleep<void> {
+  const dev = work.container
+  const data = data_of(dev)
+  const q = data.ns.queue
+  const shut = (): number => q.blk.view.load(q.at + Q_FROZEN)
+  yield* wait_event(q.mq_freeze_wq, () => shut() === 0 || (shut() & FROZEN_DYING) !== 0)
+  data.frozen = false
+  for (let left = data.waiting.length; left > 0; left--) nvme_nvm_next(dev)
+}
+
+function wait_for_thaw(dev: nvm_dev): void {
+  const data = data_of(dev)
+  const { blk, at } = data.ns.queue
+  if (data.frozen || blk.view.load(at + Q_FROZEN) === 0) return
+  data.frozen = true
+  const work = new work_struct<nvm_dev>(blk.k, dev)
+  INIT_WORK(work, thawed)
+  queue_work(blk.k.system_unbound_wq, work)
 }
 
 /** A command that the core sent has ended, and needs more than it can do: `rqd` is made of it. */
@@ -212,21 +248,29 @@ function nvme_nvm_end_io(dev: nvm_dev, q: request_queue, rq: number, rqd: nvm_rq
   nvme_nvm_next(dev)
 }
 
-function nvme_nvm_submit_io(dev: nvm_dev, rqd: nvm_rq): number {
-  const { ns, waiting } = data_of(dev)
-  const q = ns.queue
+/** Sends a command. 0, -EWOULDBLOCK when there is no tag or the queue is frozen, or why it cannot be sent. */
+function try_submit(dev: nvm_dev, rqd: nvm_rq): number {
+  const q = data_of(dev).ns.queue
   const { k } = q.blk
   const t = enter(k, 'nvme_nvm_submit_io')
   const a = enter(k, 'nvme_nvm_alloc_request')
   const rq = nvme_alloc_request_nowait(q, nvme_nvm_rqtocmd(dev, rqd))
   if (rq > 0) dress(q, rq, rqd)
   leave(k, a)
-  if (rq === -EWOULDBLOCK) {
-    waiting.push(rqd)
-    note_waiting(q, waiting)
-  } else if (rq < 0) return leave(k, t, rq)
-  else blk_execute_rq_nowait(q, rq, false, () => nvme_nvm_end_io(dev, q, rq, rqd))
+  if (rq < 0) return leave(k, t, rq)
+  blk_execute_rq_nowait(q, rq, false, () => nvme_nvm_end_io(dev, q, rq, rqd))
   return leave(k, t, 0)
+}
+
+/** Nobody overtakes those who wait: writes of a chunk go in order. */
+function nvme_nvm_submit_io(dev: nvm_dev, rqd: nvm_rq): number {
+  const { ns, waiting } = data_of(dev)
+  const ret = waiting.length > 0 ? -EWOULDBLOCK : try_submit(dev, rqd)
+  if (ret !== -EWOULDBLOCK) return ret
+  waiting.push(rqd)
+  note_waiting(ns.queue, waiting)
+  wait_for_thaw(dev)
+  return 0
 }
 
 function* nvme_nvm_submit_io_sync(dev: nvm_dev, rqd: nvm_rq): Sleep<number> {
@@ -478,7 +522,12 @@ export function nvme_nvm_init(lnvm: lightnvm, memory: nvm_memory): nvme_nvm_hook
     *nvme_nvm_register(ns, disk_name) {
       const t = enter(k, 'nvme_nvm_register')
       trace_call(k, 'nvm_alloc_dev')
-      const dev = new nvm_dev(k, disk_name, nvme_nvm_dev_ops, memory, { ns, waiting: [], pool: [] })
+      const dev = new nvm_dev(k, disk_name, nvme_nvm_dev_ops, memory, {
+        ns,
+        waiting: [],
+        frozen: false,
+        pool: [],
+      })
       const error = yield* nvm_register(lnvm, dev)
       if (error === 0) ns.ndev = dev
       return leave(k, t, error)
