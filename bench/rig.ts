@@ -78,7 +78,8 @@ export class Rig {
     })
     machine.onJobDone(job => this.#done.add(job))
     machine.onMessage(message => this.#threads.add((message as ThreadNumber).thread))
-    if (plan.clock === 'virtual') this.#threads.add(ownThread())
+    // virtual time, and a kernel in either clock, are on this thread
+    if (plan.clock === 'virtual' || machine.host) this.#threads.add(ownThread())
   }
 
   /**

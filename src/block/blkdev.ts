@@ -216,6 +216,8 @@ export interface elevator_mq_ops {
   exit_sched?(e: elevator_queue): void
   init_hctx?(hctx: blk_mq_hw_ctx): number
   exit_hctx?(hctx: blk_mq_hw_ctx): void
+  /** The hardware queue has another number of tags (later kernels; 4.19 forgets to say so). */
+  depth_updated?(hctx: blk_mq_hw_ctx): void
   /** True when the bio (BIO_*) joined a request; the block layer frees a request that this emptied. */
   bio_merge?(hctx: blk_mq_hw_ctx, bio: number): boolean
   /** The request that the bio may join, and how; called by elv_merge after its hash found none. */

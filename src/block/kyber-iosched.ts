@@ -404,9 +404,17 @@ function kyber_exit_sched(e: elevator_queue): void {
   leave(e.q.blk.k, t)
 }
 
+/** How many tags asynchronous requests leave to be waited for: who waits must not wait for more frees than there can be. */
+function kyber_depth_updated({ q, at }: blk_mq_hw_ctx): void {
+  const { core, view } = q.blk
+  const map = view.u32(at + HC_SCHED_TAGS) + TAGS_BITMAP
+  core.sbitmap_queue_min_shallow_depth(map, kyber_async_depth(q))
+}
+
 function kyber_init_hctx(hctx: blk_mq_hw_ctx): number {
   const t = enter(hctx.q.blk.k, 'kyber_init_hctx')
   hctx.sched_data = new kyber_hctx_data(hctx.cpumask.length)
+  kyber_depth_updated(hctx)
   return leave(hctx.q.blk.k, t, 0)
 }
 
@@ -462,6 +470,7 @@ export const kyber_sched: elevator_type = {
     exit_sched: kyber_exit_sched,
     init_hctx: kyber_init_hctx,
     exit_hctx: kyber_exit_hctx,
+    depth_updated: kyber_depth_updated,
     limit_depth: kyber_limit_depth,
     bio_merge: kyber_bio_merge,
     prepare_request: kyber_prepare_request,

@@ -54,6 +54,7 @@ function* blk_mq_update_nr_requests(q: request_queue, nr: number, more: SchedTag
   for (const hctx of q.queue_hw_ctx) {
     error = blk_mq_tag_update_depth(hctx, nr, more)
     if (error !== 0) break
+    q.elevator?.type.ops.depth_updated?.(hctx)
   }
   if (error === 0) view.setU32(q.at + Q_NR_REQUESTS, nr)
   blk_mq_unquiesce_queue(q)

@@ -92,6 +92,8 @@ export interface Core {
   sbitmap_prepare_to_wait(sbq: number, ws: number, waiter: number): void
   sbitmap_finish_wait(sbq: number, waiter: number): void
   sbitmap_queue_wake_all(sbq: number): void
+  /** The smallest depth of a word that will be asked for. */
+  sbitmap_queue_min_shallow_depth(sbq: number, depth: number): void
   /** Another depth within the words that there are. */
   sbitmap_queue_resize(sbq: number, depth: number): void
   /** As if a bit had been freed. */

@@ -10,6 +10,9 @@ import {
   Q_TIMEOUT,
   Q_TIMER_ARMED,
   RQ_DEADLINE,
+  SBQ_MIN_SHALLOW,
+  SBQ_WAKE_BATCH,
+  TAGS_BITMAP,
   TAGS_NR,
 } from '../../../assembly/layout.js'
 import {
@@ -40,6 +43,7 @@ import {
   type blk_mq_ops,
   type request_queue,
 } from '../../../src/block/blkdev.js'
+import { kyber_sched } from '../../../src/block/kyber-iosched.js'
 import { mq_deadline } from '../../../src/block/mq-deadline.js'
 import { default_elevator } from '../../../src/block/schedulers.js'
 import { blkdev_read_iter } from '../../../src/fs/block_dev.js'
@@ -165,6 +169,18 @@ describe('the scheduler of a disk', () => {
       ['mq-deadline', 128],
       ['none', 64],
     ])
+  })
+
+  test.each([
+    ['sbitmap-tags 9.10', 16, 6, 3],
+    ['sbitmap-tags 9.11', 31, 6, 6],
+    ['sbitmap-tags 9.12', 64, 24, 8],
+  ])('%s: kyber at queue depth %i: async depth %i, wake batch %i', (_, depth, shallow, batch) => {
+    const h = new Hosted(`null_blk,gb=1,hw_queue_depth=${depth}`, 1, kyber_sched)
+    const { view } = h.machine
+    const map = view.u32(h.q.queue_hw_ctx[0]!.at + HC_SCHED_TAGS) + TAGS_BITMAP
+    expect(view.u32(map + SBQ_MIN_SHALLOW)).toBe(shallow)
+    expect(view.u32(map + SBQ_WAKE_BATCH)).toBe(batch)
   })
 
   test('blk-mq 20.7: a cookie is the hardware queue and the tag, with the top bit that of a scheduler', async () => {
