@@ -275,6 +275,27 @@ describe('keys of a controller', () => {
       expect(plain[1]!.polled).toBe(256)
     })
 
+    test('an open-channel controller may have some; a target polls for nothing', async () => {
+      const result = await succeed(
+        [
+          'j.fio',
+          '--clock=virtual',
+          '--cpus=2',
+          '--device=nvme,ocssd=2.0,poll-queues=1',
+          '--device=pblk,parent=nvme0n1',
+        ],
+        {
+          'j.fio':
+            '[a]\nfilename=/dev/pblk0\nrw=randwrite\nsize=1m\nbs=4k\nverify=crc32c\nioengine=io_uring\nhipri=1\n',
+        },
+      )
+      expect(job(result, 'a').error).toBe(0)
+      expect(job(result, 'a').read.totalIos).toBe(256)
+      const queues = used(result).filter((_, i) => result.phasebit.queues[i]!.device === 'nvme0n1')
+      expect(queues.map(q => q.completion)).toEqual(['irq', 'irq', 'poll'])
+      expect(queues[2]!.submitted).toBe(0)
+    })
+
     test('a controller that is probed: what it cannot be', async () => {
       await expect(mixed('virtual', [], '[a]\n', 'nvme,size=64M,sgl=1,wait=poll')).rejects.toThrow(
         /wait=poll: .*poll-queues=/,
