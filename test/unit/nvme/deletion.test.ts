@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { BLK_STS_IOERR } from '../../../assembly/nvme.js'
 import { nvme_delete_ctrl, nvme_reset_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
 import type { nvme_ctrl } from '../../../src/drivers/nvme/host/nvme.js'
-import { FabricRig, RDMA_TEXT, TCP_TEXT } from './fabric-rig.js'
+import { FC_TEXT, FabricRig, RDMA_TEXT, TCP_TEXT } from './fabric-rig.js'
 
 /** Writes one block; the statuses of those that have ended are in the list. */
 function write(rig: FabricRig, ctrl: nvme_ctrl, ended: number[]): void {
@@ -57,6 +57,22 @@ describe('a deletion', () => {
     rig.pass(20)
     expect(ended).toEqual([BLK_STS_IOERR])
     rig.back()
+    rig.pass(30)
+    expectGone(rig)
+  })
+  it('with I/O on a silent FC link: it ends when its time is over (fabrics seed 26701)', () => {
+    const rig = new FabricRig()
+    const ctrl = rig.connect(FC_TEXT)
+    const ended: number[] = []
+    rig.link.silent = true
+    write(rig, ctrl, ended)
+    rig.pass(0.1)
+    expect(nvme_delete_ctrl(ctrl)).toBe(0)
+    rig.pass(20)
+    expect(ended).toEqual([])
+    rig.link.silent = false
+    rig.pass(30)
+    expect(ended).toEqual([BLK_STS_IOERR])
     rig.pass(30)
     expectGone(rig)
   })

@@ -197,8 +197,9 @@ export function lower_of(c: nvme_fc_ctrl): nvmf_lower {
     exit_request,
     timeout: () => {
       nvme_fc_error_recovery(c, 'io timeout error')
-      // 4.10 ends the exchanges that are under way.
-      if (m.wq !== null) for (const op of [...c.ops]) __nvme_fc_abort_op(c, op)
+      // 4.10 ends the exchanges that are under way; so must a deletion, whose I/O nobody else ends: 4.19 waits for ever.
+      if (m.wq !== null || c.life.ctrl.state === 'DELETING')
+        for (const op of [...c.ops]) __nvme_fc_abort_op(c, op)
       return BLK_EH_RESET_TIMER
     },
     delete_ctrl: () => nvme_fc_delete_ctrl(c),
