@@ -44,11 +44,25 @@ function blk_mq_tag_update_depth(hctx: blk_mq_hw_ctx, depth: number, more: Sched
   return leave(k, t, 0)
 }
 
+/**
+ * Other queues whose tags are those that change: Linux lets them go on, and then does not find their requests whose tags are
+ * beyond the new number when these time out.
+ */
+function sharers(q: request_queue): request_queue[] {
+  const { view, queues } = q.blk
+  if (q.elevator !== null) return []
+  const tags = new Set(q.queue_hw_ctx.map(({ at }) => view.u32(at + HC_TAGS)))
+  return [...queues.values()].filter(
+    other => other !== q && other.queue_hw_ctx.some(({ at }) => tags.has(view.u32(at + HC_TAGS))),
+  )
+}
+
 /** @returns 0 or -errno; after an error some hardware queues may have the new number */
 function* blk_mq_update_nr_requests(q: request_queue, nr: number, more: SchedTags): Sleep<number> {
   const { k, view } = q.blk
   const t = enter(k, 'blk_mq_update_nr_requests')
-  yield* blk_mq_freeze_queue(q)
+  const frozen = [q, ...sharers(q)]
+  for (const one of frozen) yield* blk_mq_freeze_queue(one)
   blk_mq_quiesce_queue(q)
   let error = 0
   for (const hctx of q.queue_hw_ctx) {
@@ -58,7 +72,7 @@ function* blk_mq_update_nr_requests(q: request_queue, nr: number, more: SchedTag
   }
   if (error === 0) view.setU32(q.at + Q_NR_REQUESTS, nr)
   blk_mq_unquiesce_queue(q)
-  blk_mq_unfreeze_queue(q)
+  for (const one of frozen) blk_mq_unfreeze_queue(one)
   return leave(k, t, error)
 }
 
