@@ -49,6 +49,7 @@ export class SchedRig {
     const core = {
       blk_try_merge: arena.core.blk_try_merge,
       blk_mq_free_request: (_: number, rq: number) => this.freed.push(rq),
+      sbitmap_queue_min_shallow_depth: () => {}, // there are no tags here
     } as unknown as Core
     const { k } = this.vk
     const kblockd = alloc_workqueue(k, 'kblockd', WQ_MEM_RECLAIM | WQ_HIGHPRI, 0)
