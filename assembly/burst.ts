@@ -161,11 +161,26 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
   if (isDefined(TRACE_BUILD)) return 0
   const job = burst_job(cpu)
   if (!job) return 0
+  const polled = load<u32>(load<u32>(job, JOB_PL_NQ), NQ_WAIT) == WAIT_POLL
+  return polled ? burst_polled(cpu, budget, job) : burst_inline(cpu, budget, job)
+}
+
+/** One text, compiled for each way of waiting: what does not concern a way costs it nothing. */
+function burst_polled(cpu: u32, budget: u64, job: u32): u64 {
+  return burst(cpu, budget, job, true)
+}
+
+function burst_inline(cpu: u32, budget: u64, job: u32): u64 {
+  return burst(cpu, budget, job, false)
+}
+
+// @ts-ignore: decorator
+@inline
+function burst(cpu: u32, budget: u64, job: u32, polled: bool): u64 {
   const nq = load<u32>(job, JOB_PL_NQ)
   const hctx = load<u32>(job, JOB_PL_HCTX)
   const dsq = load<u32>(nq, NQ_DSQ)
   const dev = load<u32>(dsq, DSQ_DEV)
-  const polled = load<u32>(nq, NQ_WAIT) == WAIT_POLL
   const nr = load<u32>(load<u32>(nq, NQ_TAGS), TAGS_NR)
   const slots = load<u32>(job, JOB_PL_SLOTS)
   const sbq = load<u32>(job, JOB_PL_SBQ)
@@ -255,7 +270,7 @@ export function plain_burst(cpu: u32, budget: u64): u64 {
       const dw3 = polled ? atomic.load<u32>(cqe, CQE_DW3) : load<u32>(cqe, CQE_DW3)
       const cid = dw3 & 0xffff
       const rq = slots + cid * RQ_SIZE
-      if (dw3 >> 16 != phase || cid >= nr) break
+      if (dw3 >> 16 != phase || (polled && cid >= nr)) break
       if (load<u64>(rq, RQ_STATE) != pair(MQ_RQ_IN_FLIGHT, RQF_IO_STAT | RQF_PLAIN)) break // and RQ_FLAGS
       const iou = load<u32>(rq, RQ_BIO)
       if (load<u64>(iou, IOU_STATE) != pair(IOU_ACTIVE, IOUF_MEASURED)) break // and IOU_FLAGS
