@@ -34,3 +34,7 @@ it('seed 22137: I/O for a namespace that a scan has dropped fails, though its me
 it('the same seed is the same run', async () => {
   expect(await simulateNvme(42)).toEqual(await simulateNvme(42))
 })
+
+it('seed 77971: a controller that a timeout disables while a reset waits for its queues keeps them for a scan', async () => {
+  expect((await simulateNvme(77971)).ios).toBeGreaterThan(0)
+})

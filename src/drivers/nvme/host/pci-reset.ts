@@ -412,7 +412,8 @@ function* nvme_dev_add(dev: nvme_dev): Sleep<number> {
   const t = enter(k, 'nvme_dev_add')
   if (ctrl.tagset) {
     yield* blk_mq_update_nr_hw_queues(ctrl.tagset, dev.online_queues - 1)
-    nvme_free_queues(dev, dev.online_queues)
+    // None: a timeout has disabled the controller meanwhile. A scan that goes on finds its queues, and is refused there.
+    if (dev.online_queues > 0) nvme_free_queues(dev, dev.online_queues)
     return leave(k, t, 0)
   }
   const { write, poll } = classes_wanted(dev)
