@@ -16,7 +16,8 @@
 //   refuse                    what listens no more answers REJECTED
 //
 // Latencies are not modelled: a message arrives when whoever sent it lets others run. What goes on inside is not traced, as
-// in recordings: only what users call is.
+// in recordings: only what users call is, and by name the calls by which ib_core starts works and timers of its own, in whose
+// place the fabric's events stand.
 
 import type { Sleep } from '../kernel/core.js'
 import type { Kernel } from '../kernel/kernel.js'
@@ -78,6 +79,16 @@ function quiet(k: Kernel, what: () => void): void {
 }
 
 type Job = () => Sleep<void> | undefined
+
+/** A delayed work of ib_core's, as it is seen from outside: the fabric's own events stand for what it does. */
+function show_delayed_work(k: Kernel): void {
+  const m = enter(k, 'mod_delayed_work_on')
+  trace_call(k, 'del_timer')
+  const q = enter(k, '__queue_delayed_work')
+  trace_call(k, '__queue_work')
+  leave(k, q)
+  leave(k, m)
+}
 
 /** A work that does what is given to it in order. */
 class Jobs {
@@ -238,12 +249,7 @@ export class VerbsId {
     const { k } = this.#fabric
     this.#address = address
     trace_call(k, 'init_timer_key')
-    const m = enter(k, 'mod_delayed_work_on')
-    trace_call(k, 'del_timer')
-    const q = enter(k, '__queue_delayed_work')
-    trace_call(k, '__queue_work')
-    leave(k, q)
-    leave(k, m)
+    show_delayed_work(k)
     this.#event('ADDR_RESOLVED')
   }
 
@@ -338,12 +344,7 @@ export class VerbsId {
   rdma_destroy_id(): void {
     const { k } = this.#fabric
     if (this.#asking) {
-      const m = enter(k, 'mod_delayed_work_on')
-      trace_call(k, 'del_timer')
-      const q = enter(k, '__queue_delayed_work')
-      trace_call(k, '__queue_work')
-      leave(k, q)
-      leave(k, m)
+      show_delayed_work(k)
       this.#fabric.timewait()
     }
     this.#answer()
