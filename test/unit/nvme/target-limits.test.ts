@@ -10,7 +10,13 @@ import {
   property_set,
   set_sgl,
 } from '../../../src/drivers/nvme/nvme.js'
-import { icreq_pdu, NO_DIGESTS, put_cmd } from '../../../src/drivers/nvme/nvme-tcp.js'
+import {
+  icreq_pdu,
+  NO_DIGESTS,
+  nvme_tcp_h2c_data,
+  put_cmd,
+  put_data,
+} from '../../../src/drivers/nvme/nvme-tcp.js'
 import { nvmet_ns_changed } from '../../../src/drivers/nvme/target/core.js'
 import { sgl_pool } from '../../../src/drivers/nvme/target/sgl-pool.js'
 import { Prng } from '../../fuzz/prng.js'
@@ -74,6 +80,24 @@ class Rig {
 }
 
 describe('memory', () => {
+  const inCapsule = (cid: number): Uint8Array => {
+    const write = new Uint8Array(64)
+    write.set(command(1, cid, 4096).subarray(8, 72))
+    put32(write, 40, 8 * cid)
+    set_sgl(write, 1, 4096)
+    return capsule(write, new Uint8Array(4096).fill(cid))
+  }
+
+  /** H2CData for all that one R2T asks for. */
+  const asked = (r2t: Buffer): Uint8Array => {
+    const [cid, ttag] = [r2t.readUInt16LE(8), r2t.readUInt16LE(10)]
+    const [offset, length] = [r2t.readUInt32LE(12), r2t.readUInt32LE(16)]
+    const out = new Uint8Array(24 + length)
+    const fields = { cid, ttag, offset, length }
+    put_data(out, 0, nvme_tcp_h2c_data, 4, fields, new Uint8Array(length), NO_DIGESTS)
+    return out
+  }
+
   it('a reader that takes nothing holds its share of the pool at most, and gets all in the end', () => {
     const rig = new Rig({ poolBytes: 4 * 2 ** 20 })
     const io = rig.io(1)
@@ -111,18 +135,73 @@ describe('memory', () => {
   it('data in capsules wait for room before they are read', () => {
     const rig = new Rig({ poolBytes: 4 * 2 ** 20 })
     const io = rig.io(1)
-    // R2Ts for a quarter of the pool, and nothing is sent
-    for (let cid = 0; cid < 4; cid++) io.bring(command(1, cid, 2 ** 18))
-    const write = new Uint8Array(64)
-    write.set(command(1, 9, 4096).subarray(8, 72))
-    set_sgl(write, 1, 4096)
-    io.bring(capsule(write, new Uint8Array(4096)))
+    // reads for a quarter of the pool, and nobody takes their data
+    io.writeable = false
+    for (let cid = 0; cid < 4; cid++) io.bring(command(2, cid, 2 ** 18))
+    io.bring(inCapsule(9))
     rig.virtual.settle()
     expect(rig.virtual.pool.used).toBe(2 ** 20)
     expect(io.received.length).toBe(1)
     io.hangUp()
     rig.virtual.pass(0.02)
     expect(rig.virtual.pool.used).toBe(0)
+  })
+
+  it('data in capsules do not stand in the way of data that were asked for: those come behind them', () => {
+    const rig = new Rig({ poolBytes: 4 * 2 ** 20 })
+    const io = rig.io(1)
+    for (let cid = 0; cid < 8; cid++) io.bring(command(1, cid, 2 ** 18))
+    rig.virtual.settle()
+    let sent = io.take()
+    // four have all that one connection may hold; what comes now is kept beside the pool
+    expect(sent.length).toBe(4 * 24)
+    for (let cid = 16; cid < 30; cid++) io.bring(inCapsule(cid))
+    rig.virtual.settle()
+    expect([rig.virtual.pool.used, rig.virtual.port.beside]).toEqual([2 ** 20, 14 * 4096])
+    const done: number[] = []
+    while (sent.length > 0) {
+      for (let at = 0; at < sent.length; at += 24) {
+        const part = sent.subarray(at, at + 24)
+        if (part[0] === 9) io.bring(asked(part))
+        else done.push(part.readUInt16LE(20))
+      }
+      rig.virtual.settle()
+      sent = io.take()
+    }
+    expect(done.toSorted((a, b) => a - b)).toEqual([
+      ...Array.from({ length: 8 }, (_, i) => i),
+      ...Array.from({ length: 14 }, (_, i) => i + 16),
+    ])
+    expect([rig.virtual.pool.used, rig.virtual.port.beside]).toEqual([0, 0])
+    const read = new Uint8Array(64)
+    read.set(command(2, 1, 4096).subarray(8, 72))
+    put32(read, 40, 8 * 29)
+    io.bring(capsule(read))
+    rig.virtual.settle()
+    expect(
+      io
+        .take()
+        .subarray(24, 24 + 4096)
+        .every(byte => byte === 29),
+    ).toBe(true)
+  })
+
+  it('what is kept beside the pool goes with its connection, and is bounded', () => {
+    const rig = new Rig({ poolBytes: 2 ** 17 })
+    const io = rig.io(1)
+    for (let cid = 0; cid < 8; cid++) io.bring(command(1, cid, 4096))
+    for (let cid = 8; cid < 29; cid++) {
+      const write = new Uint8Array(64)
+      write.set(command(1, cid, 16384).subarray(8, 72))
+      set_sgl(write, 1, 16384)
+      io.bring(capsule(write, new Uint8Array(16384)))
+    }
+    rig.virtual.settle()
+    expect(rig.virtual.port.beside).toBe(2 ** 17)
+    expect(io.received.length).toBeGreaterThan(0)
+    io.hangUp()
+    rig.virtual.pass(0.02)
+    expect([rig.virtual.pool.used, rig.virtual.port.beside]).toEqual([0, 0])
   })
 
   it('connections beyond the limit are closed as they come', () => {

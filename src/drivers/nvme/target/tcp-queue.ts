@@ -3,6 +3,10 @@
 //
 // Buffers come from one pool (sgl-pool.ts), of which a queue may hold a part at most; a command without room waits in
 // `hungry`, oldest first.
+//
+// Data in a capsule that find no room are not read as a rule, and the peer's window closes. That must not be while data are
+// outstanding that R2Ts have asked for: they come behind the capsule, and only they give room back. Then what is in the
+// capsule is kept beside the pool, in all as much as the pool has, and its command waits in `hungry` as well.
 
 import { enter, leave } from '../../../kernel/trace.js'
 import { wait_queue_head } from '../../../kernel/wait.js'
@@ -27,7 +31,7 @@ import { type nvmet, nvmet_cq, type nvmet_port, nvmet_req, nvmet_sq } from './nv
 import type { sgl_pool } from './sgl-pool.js'
 
 /** A queue may hold this share of the pool. */
-export const QUEUE_SHARE = 4
+const QUEUE_SHARE = 4
 
 /** What a port is made with. */
 export interface nvmet_tcp_options {
@@ -52,6 +56,8 @@ export interface nvmet_tcp_port_of {
   readonly nport: nvmet_port
   readonly queues: Set<nvmet_tcp_queue>
   readonly wq: workqueue_struct
+  /** Bytes of capsules that are kept beside the pool. */
+  beside: number
 }
 
 const FREE = 0
@@ -73,6 +79,8 @@ export class nvmet_tcp_command extends nvmet_req {
   /** Its buffer: address and bytes; 0 = none. */
   buffer = 0
   buffer_len = 0
+  /** What its capsule brought, where the pool had no room. */
+  beside: Uint8Array | null = null
   /** Bytes of data that have come. */
   rbytes_done = 0
   /** End of what the last R2T asked for. */
@@ -172,22 +180,52 @@ export function get_buffer(cmd: nvmet_tcp_command): boolean {
   const { queue, transfer_len } = cmd
   if (transfer_len === 0) return true
   const { pool } = queue.port.options
-  const size = pool.rounded(transfer_len)
-  const room = queue.held === 0 || queue.held + size <= pool.bytes / QUEUE_SHARE
-  const sg = room ? pool.alloc(transfer_len) : 0
+  const sg = has_share(queue, transfer_len) ? pool.alloc(transfer_len) : 0
   if (sg === 0) return false
   hold(cmd, sg, transfer_len)
   cmd.sg = sg
   return true
 }
 
-export function hold(cmd: nvmet_tcp_command, sg: number, bytes: number): void {
+function hold(cmd: nvmet_tcp_command, sg: number, bytes: number): void {
   cmd.buffer = sg
   cmd.buffer_len = bytes
   cmd.queue.held += cmd.queue.port.options.pool.rounded(bytes)
 }
 
+function has_share(queue: nvmet_tcp_queue, bytes: number): boolean {
+  const { pool } = queue.port.options
+  return queue.held === 0 || queue.held + pool.rounded(bytes) <= pool.bytes / QUEUE_SHARE
+}
+
+/**
+ * Gets room for what a capsule brings: in the pool, or beside it if there is none and this connection must be read on;
+ * false when the capsule has to wait.
+ */
+export function get_capsule_buffer(cmd: nvmet_tcp_command, bytes: number): boolean {
+  const { queue } = cmd
+  const { port } = queue
+  const { pool } = port.options
+  const sg = has_share(queue, bytes) ? pool.alloc(bytes) : 0
+  if (sg !== 0) {
+    hold(cmd, sg, bytes)
+    return true
+  }
+  const asked = queue.commands.some(({ state }) => state === DATA_IN)
+  if (!asked || port.beside + bytes > pool.bytes) return false
+  cmd.beside = new Uint8Array(bytes)
+  port.beside += bytes
+  return true
+}
+
+function put_beside(cmd: nvmet_tcp_command): void {
+  if (cmd.beside === null) return
+  cmd.queue.port.beside -= cmd.beside.length
+  cmd.beside = null
+}
+
 export function put_buffer(cmd: nvmet_tcp_command): void {
+  put_beside(cmd)
   if (cmd.buffer_len === 0) return
   const { pool } = cmd.queue.port.options
   const { buffer, buffer_len } = cmd
@@ -219,9 +257,13 @@ export function feed_hungry(queue: nvmet_tcp_queue): boolean {
   return fed
 }
 
-/** A command has its buffer: its data are asked for, or it can be executed. */
+/** A command has its buffer: its data are there, are asked for, or it can be executed. */
 export function start_data(cmd: nvmet_tcp_command): void {
-  if (nvme_is_write(cmd.cmd) && cmd.transfer_len > 0) {
+  if (cmd.beside !== null) {
+    cmd.queue.port.target.blk.view.bytes.set(cmd.beside, cmd.sg)
+    put_beside(cmd)
+    cmd.queue.ready.push(cmd)
+  } else if (nvme_is_write(cmd.cmd) && cmd.transfer_len > 0) {
     cmd.state = DATA_IN
     cmd.r2t_due = true
     cmd.queue.resp_list.push(cmd)

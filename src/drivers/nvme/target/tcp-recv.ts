@@ -38,11 +38,10 @@ import { NVMET_PARSERS } from './parsers.js'
 import {
   DATA_IN,
   PARSED,
-  QUEUE_SHARE,
   close,
   get_buffer,
+  get_capsule_buffer,
   get_cmd,
-  hold,
   type nvmet_tcp_command,
   nvmet_tcp_fatal_error,
   type nvmet_tcp_queue,
@@ -114,24 +113,17 @@ function capsule(
     return violation(NVME_TCP_FES_INVALID_PDU_HDR, 4)
   // What an admin command changes must be seen by the next one.
   if (queue.ready.length > 0 && queue.nvme_sq.qid === 0) return 'wait'
-  const { pool } = queue.port.options
-  const room =
-    data === 0 || queue.held === 0 || queue.held + pool.rounded(data) <= pool.bytes / QUEUE_SHARE
-  const sg = data > 0 && room ? pool.alloc(data) : 0
-  if (data > 0 && sg === 0) {
+  const cmd = get_cmd(queue)
+  if (cmd === null) return 'wait'
+  if (data > 0 && !get_capsule_buffer(cmd, data)) {
+    queue.free.push(cmd)
     wait_for_room(queue)
     return 'wait'
   }
-  const cmd = get_cmd(queue)
-  if (cmd === null) {
-    if (sg) pool.free(sg, data)
-    return 'wait'
-  }
   begin(cmd, header)
-  if (sg) hold(cmd, sg, data)
   if (!nvmet_req_init(cmd, queue.port.nport, queue.nvme_cq, queue.nvme_sq, NVMET_PARSERS))
     return 'ok'
-  accept(cmd, inCapsule, length, data, sg)
+  accept(cmd, inCapsule, length, data)
   return 'ok'
 }
 
@@ -163,27 +155,23 @@ function nvmet_tcp_map_data(
 }
 
 /** A command that was parsed: it waits for its data, for a buffer, or is ready. */
-function accept(
-  cmd: nvmet_tcp_command,
-  inCapsule: boolean,
-  length: number,
-  data: number,
-  sg: number,
-): void {
+function accept(cmd: nvmet_tcp_command, inCapsule: boolean, length: number, data: number): void {
   const { queue } = cmd
   const status = nvmet_tcp_map_data(cmd, inCapsule, length, data)
   if (status) {
     __nvmet_req_complete(cmd, status)
     return
   }
-  cmd.sg = sg
+  cmd.sg = cmd.buffer
   cmd.transfer_len = length
   if (data > 0) queue.receiving = cmd
   else if (queue.hungry.length === 0 && get_buffer(cmd)) start_data(cmd)
-  else {
-    queue.hungry.push(cmd)
-    wait_for_room(queue)
-  }
+  else go_hungry(cmd)
+}
+
+function go_hungry(cmd: nvmet_tcp_command): void {
+  cmd.queue.hungry.push(cmd)
+  wait_for_room(cmd.queue)
 }
 
 function nvmet_tcp_handle_h2c_data_pdu(
@@ -205,9 +193,9 @@ function nvmet_tcp_handle_h2c_data_pdu(
 function on_data(queue: nvmet_tcp_queue, bytes: Uint8Array, from: number, to: number): void {
   const cmd = queue.receiving
   if (cmd === null) return
-  const { view } = queue.port.target.blk
   const part = from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to)
-  view.bytes.set(part, cmd.sg + cmd.rbytes_done)
+  if (cmd.beside !== null) cmd.beside.set(part, cmd.rbytes_done)
+  else queue.port.target.blk.view.bytes.set(part, cmd.sg + cmd.rbytes_done)
   cmd.rbytes_done += to - from
 }
 
@@ -225,7 +213,8 @@ function on_end(queue: nvmet_tcp_queue, header: Uint8Array, digest: boolean): 'o
   else if (cmd.rbytes_done < cmd.transfer_len) {
     cmd.r2t_due = true
     queue.resp_list.push(cmd)
-  } else queue.ready.push(cmd)
+  } else if (cmd.beside !== null) go_hungry(cmd)
+  else queue.ready.push(cmd)
   return 'ok'
 }
 

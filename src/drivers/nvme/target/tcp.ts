@@ -52,6 +52,7 @@ export class nvmet_tcp_port implements nvmet_tcp_port_of {
   readonly nport: nvmet_port
   readonly queues: Set<nvmet_tcp_queue> = new Set()
   readonly wq: workqueue_struct
+  beside = 0
 
   constructor(target: nvmet, options: nvmet_tcp_options, subsystems: readonly nvmet_subsys[]) {
     this.target = target
