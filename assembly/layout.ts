@@ -34,7 +34,7 @@ export const M_NR_JOBS = 20 //           u32 I
 export const M_JOBS = 24 //              u32 I  address of the job blocks, JOB_SIZE apart
 export const M_LAT = 28 //               u32 I  LAT_*
 export const M_STAGES = 32 //            u32 I  1: request stages are stamped
-export const M_TRACE = 36 //             u32 A  0 off, 1 records are written; TRACE_EVENTS, TRACE_MUTED (trace build only)
+export const M_TRACE = 36 //             u32 A  0 off, 1 records are written; TRACE_EVENTS, TRACE_MUTED, TRACE_TIMED (trace build only)
 export const M_NR_HCTX = 40 //           u32 I  hardware queues of all disks
 export const M_HCTXS = 44 //             u32 I  address of the table of their addresses (u32 each)
 export const M_NR_DEVS = 48 //           u32 I
@@ -54,7 +54,6 @@ export const M_COST_COPY = 108 //        u32 I  a page between the page cache an
 export const M_HOST = 104 //             u32 I  1: the block layer's TypeScript half answers at once (host.ts)
 export const M_TRACE_NS = 112 //         u32 I  what it costs the machine to record one function (trace build, virtual time)
 export const M_STOP = 128 //             u32 A  nonzero: every run loop returns at once
-export const M_TRACE_SEQ = 192 //        u32 A  records written to all trace rings
 export const M_JIFFIES = 256 //          u32 A  low word of jiffies
 export const M_NOW = 264 //              u64 S  the virtual clock
 export const M_NEXT_JIFFY = 272 //       u64 S  virtual: when jiffies goes on
@@ -96,7 +95,7 @@ export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
 export const CPU_ERR = 88 //             u32 S  requests that ended with a bad status, for TypeScript (RQ_NEXT)
 export const CPU_NULLB = 92 //           u32 I  first list of null_blk's timers on this CPU (NBT_*)
 export const CPU_EVENT = 96 //           u32 S  virtual: event slot of its EV_CPU
-export const CPU_TRACE = 100 //          u32 I  its trace ring (TRB_*)
+export const CPU_TRACE = 100 //          u32 I  its trace ring (TRB_*), or the machine's
 export const CPU_BIO_FREE = 104 //       u32 S  bios for splitting (BIO_NEXT links them)
 export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
 export const CPU_ENDED = 136 //          u64 S  bios ended here without error
@@ -857,23 +856,33 @@ export const RING_MASK = 8 //            u32 I
 export const RING_BASE = 12 //           u32 I  u32 bio addresses
 export const RING_SIZE = 64
 
-// ---------------------------------------------------------------- the trace ring of a CPU (trace build)
+// ---------------------------------------------------------------- a trace ring (trace build)
+// of a CPU where CPUs are threads (TRB_SHARED of TypeScript), else of the machine
 export const TRB_HEAD = 0 //              u32 S  records written
 export const TRB_MASK = 4 //              u32 I
-export const TRB_DROPS = 8 //             u32 S  records for which there was no room
+export const TRB_LIMIT = 8 //             u32 S  where TRB_HEAD finds no more room
 export const TRB_LAST = 12 //             u32 I  1: when the ring is full the oldest record makes room
-export const TRB_SHARED = 16 //           u32 I  1: threads write to the rings of one machine
-export const TRB_MORE = 20 //             u32 I  mask + 1 places for what events have beside: TRE_*, by the number of the record
-export const TRB_TAIL = 64 //             u32 A  records read
-export const TRB_RECORDS = 128 //        mask + 1 records
+export const TRB_NOW = 16 //              u64 S  what the last stamp says: the time,
+export const TRB_CPU = 24 //              u32 S  the CPU (its address),
+export const TRB_CTX = 28 //              u32 S  the context
+export const TRB_STAMPS = 32 //           u32 I  TRB_STAMP_MASK + 1 stamps (TRS_*)
+export const TRB_STAMP_MASK = 36 //       u32 I
+export const TRB_STAMP_HEAD = 40 //       u32 S  stamps written
+export const TRB_MORE = 44 //             u32 I  TRB_MORE_MASK + 1 places for what events have beside (TRE_*)
+export const TRB_MORE_MASK = 48 //        u32 I
+export const TRB_MORE_HEAD = 52 //        u32 S  events written
+export const TRB_DROPS = 56 //            u32 S  records for which there was no room
+export const TRB_TAIL = 64 //             u32 S  records read (TypeScript)
+export const TRB_RECORDS = 128 //         mask + 1 records: u32, FN_* that was entered, TR_EVENT | EV_*, TR_HOST_EVENT; the depth
 export const TRB_SIZE = 128
-// one record
-export const TR_TIME = 0 //              u64 S  ns; above 48 bits FN_* that was entered, TR_EVENT | EV_*, TR_HOST_EVENT
-export const TR_SEQ = 8 //               u32 S  its place among the records of all CPUs
-export const TR_CTX = 12 //              u32 S  who ran: id of a context of the kernel, TRACE_HARDIRQ | CPU; above 24 bits the depth
-export const TR_SIZE = 16
-export const TR_WHAT_SHIFT = 48
-export const TR_DEPTH_SHIFT = 24
+export const TR_SIZE = 4
+export const TR_DEPTH_SHIFT = 16
+// a stamp: what records have in common from one on, up to the next stamp
+export const TRS_TIME = 0 //            u64 S  ns; above 48 bits the number of the CPU
+export const TRS_FIRST = 8 //           u32 S  the first record (TRB_HEAD) that it is for
+export const TRS_CTX = 12 //            u32 S  who ran: id of a context of the kernel, TRACE_HARDIRQ | CPU
+export const TRS_SIZE = 16
+export const TRS_CPU_SHIFT = 48
 // what an event has beside
 export const TRE_SECTOR = 0 //           u64 S
 export const TRE_BYTES = 8 //            u32 S
@@ -887,6 +896,7 @@ export const TRACE_HARDIRQ = 0x800000
 // M_TRACE: 1, and of these
 export const TRACE_EVENTS = 2 // tracepoints alone are recorded
 export const TRACE_MUTED = 4 //  depth is counted, nothing is recorded
+export const TRACE_TIMED = 8 //  a record takes M_TRACE_NS
 
 // what the core asks of the block layer in TypeScript (host.ts); (a, b) and the answer
 export const HB_INSERT_FLUSH = 1 //     (rq)           blk_insert_flush

@@ -20,7 +20,7 @@
 import {
   BIO_NEXT, BIO_OPF, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CLOCK_REAL, CPU_CLOCK, CPU_INDEX, CPU_NOTAG,
   CPU_NOW, CPU_NULLB, CTX_HCTX, CTX_SIZE, HB_COMPLETED, HC_DRIVER_DATA, HC_Q, HC_QUEUED, HC_TAGS, M_BASE,
-  M_COST_COMPLETE, M_COST_IRQ, M_COST_SUBMIT, M_TRACE, M_TRACE_NS, NBT_HEAD, NBT_NEXT, NBT_SIZE, NBT_TAIL,
+  M_COST_COMPLETE, M_COST_IRQ, M_COST_SUBMIT, M_TRACE, M_TRACE_NS, NBT_HEAD, NBT_NEXT, NBT_SIZE, NBT_TAIL, TRACE_TIMED,
   NULL_CMD_AGAIN, NULL_CMD_RESOURCE, NULL_CMD_TAKEN, NULL_IRQ_NONE, NULL_IRQ_SOFTIRQ, NULL_Q_BIO,
   NULLB_COMPLETION_NS, NULLB_F_COMMAND, NULLB_F_FAULTS, NULLB_FEATURES, NULLB_IRQMODE, NULLB_Q,
   NULLB_QUEUE_MODE, NULLB_TIMERS, Q_CTXS, RQ_BIO, RQ_CPU, RQ_DUE_NS, RQ_HCTX, RQ_INTERNAL_TAG,
@@ -133,7 +133,7 @@ function null_cmd_end_timer(cpu: u32, nullb: u32, rq: u32, status: u32): void {
 
 /** Where recording a function takes longer than the timer, its interrupt comes before the next one is entered. */
 function fires_here(cpu: u32, due: u64): void {
-  if (load<u32>(M_BASE, M_TRACE) != 1) return
+  if ((load<u32>(M_BASE, M_TRACE) | TRACE_TIMED) != (1 | TRACE_TIMED)) return
   store<u64>(cpu, due, CPU_NOW)
   set_now(due)
   null_cmd_timers(cpu)

@@ -1,73 +1,88 @@
 // Tracing of the core: a record for each entry of a function of Linux, and for each tracepoint.
 //
 // The hooks stand where Linux's functions begin and end. Without TRACE_BUILD they are empty and inlined away: the
-// release text has nothing of them. With it, records go into the ring of the CPU that runs (TRB_* and TR_*, layout.ts), which
-// TypeScript's half writes as well; the depth of nesting is a word of the CPU (CPU_DEPTH), which TypeScript loads before
-// a call and takes back after it, so that it goes on across the boundary. M_TRACE_SEQ gives all records one order.
+// release text has nothing of them. With it, records go into a ring (TRB_*, layout.ts), which TypeScript's half writes as
+// well; the depth of nesting is a word of the CPU (CPU_DEPTH), which TypeScript loads before a call and takes back after it,
+// so that it goes on across the boundary.
+//
+// A record is one word, function and depth. What many have in common, time, context and CPU, stands in a stamp, which is
+// written when one of them is not what it was. CPUs of one thread share a ring, whose order is that in which
+// things happened; where each is a thread it has a ring of its own, and time orders them: no word is shared.
 //
 // A ring that is full drops what comes, and counts it; with TRB_LAST it keeps the last records instead, for jobs that go on
 // for long: then nobody reads it until they have ended.
 
 import {
   BIO_DISK, BIO_OPF, BIO_SECTOR, BIO_SIZE, CPU_CTX_ID, CPU_DEPTH, CPU_INDEX, CPU_NOW, CPU_TRACE,
-  M_BASE, M_TRACE, M_TRACE_NS, M_TRACE_SEQ, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_Q, RQ_SECTOR, TR_CTX,
-  TR_DEPTH_SHIFT, TR_EVENT, TR_SEQ, TR_SIZE, TR_TIME, TR_WHAT_SHIFT, TRACE_HARDIRQ, TRACE_MUTED, TRB_DROPS, TRB_HEAD, TRB_LAST,
-  TRB_MASK, TRB_MORE, TRB_RECORDS, TRB_SHARED, TRB_TAIL, TRE_BYTES, TRE_ERROR, TRE_OPF, TRE_Q, TRE_SECTOR, TRE_SIZE,
+  M_BASE, M_TRACE, M_TRACE_NS, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_Q, RQ_SECTOR, TR_DEPTH_SHIFT, TR_EVENT, TRACE_EVENTS,
+  TRACE_HARDIRQ, TRACE_MUTED, TRACE_TIMED, TRB_CPU, TRB_CTX, TRB_DROPS, TRB_HEAD, TRB_LAST, TRB_LIMIT, TRB_MASK, TRB_MORE,
+  TRB_MORE_HEAD, TRB_MORE_MASK, TRB_NOW, TRB_RECORDS, TRB_STAMP_HEAD, TRB_STAMP_MASK, TRB_STAMPS, TRE_BYTES, TRE_ERROR,
+  TRE_OPF, TRE_Q, TRE_SECTOR, TRE_SIZE, TRS_CPU_SHIFT, TRS_CTX, TRS_FIRST, TRS_SIZE, TRS_TIME,
 } from './layout'
 import { time_passed } from './clock'
 import { hosted } from './host'
 
-/** No place in the ring. */
-const FULL: u32 = 0xffffffff
-
-/** Its place among all records: an atomic costs more than the rest of a record, and is paid only where threads need it. */
-// @ts-ignore: decorator
-@inline
-function next_seq(ring: u32): u32 {
-  if (load<u32>(ring, TRB_SHARED)) return atomic.add<u32>(M_BASE, 1, M_TRACE_SEQ)
-  const seq = load<u32>(M_BASE, M_TRACE_SEQ)
-  store<u32>(M_BASE, seq + 1, M_TRACE_SEQ)
-  return seq
+/** From the next record on: this time, context and CPU. */
+function stamp(cpu: u32, ring: u32, head: u32, now: u64, ctx: u32): void {
+  const place = load<u32>(ring, TRB_STAMP_HEAD)
+  const at = load<u32>(ring, TRB_STAMPS) + (place & load<u32>(ring, TRB_STAMP_MASK)) * TRS_SIZE
+  store<u64>(at, now | <u64>load<u32>(cpu, CPU_INDEX) << TRS_CPU_SHIFT, TRS_TIME)
+  store<u32>(at, head, TRS_FIRST)
+  store<u32>(at, ctx, TRS_CTX)
+  store<u32>(ring, place + 1, TRB_STAMP_HEAD)
+  store<u64>(ring, now, TRB_NOW)
+  store<u32>(ring, cpu, TRB_CPU)
+  store<u32>(ring, ctx, TRB_CTX)
 }
 
-/** Writes the next record of a CPU's ring: its place there, or FULL. */
+/** At TRB_LIMIT: whether there is room nevertheless, because the oldest records go. */
+function goes_round(ring: u32, head: u32): bool {
+  if (load<u32>(ring, TRB_LAST)) {
+    store<u32>(ring, head + 0x80000000, TRB_LIMIT)
+    return true
+  }
+  store<u32>(ring, load<u32>(ring, TRB_DROPS) + 1, TRB_DROPS)
+  return false
+}
+
+/** Writes the next record of a ring: false when there is no room. */
 // @ts-ignore: decorator
 @inline
-function record(cpu: u32, ring: u32, what: u32, depth: u32): u32 {
+function record(cpu: u32, ring: u32, what: u32, depth: u32): bool {
   const head = load<u32>(ring, TRB_HEAD)
-  const mask = load<u32>(ring, TRB_MASK)
-  if (!load<u32>(ring, TRB_LAST) && head - atomic.load<u32>(ring, TRB_TAIL) > mask) {
-    store<u32>(ring, load<u32>(ring, TRB_DROPS) + 1, TRB_DROPS)
-    return FULL
+  if (head == load<u32>(ring, TRB_LIMIT) && !goes_round(ring, head)) return false
+  const now = load<u64>(cpu, CPU_NOW)
+  const ctx = load<u32>(cpu, CPU_CTX_ID)
+  if (now ^ load<u64>(ring, TRB_NOW) | <u64>(ctx ^ load<u32>(ring, TRB_CTX) | cpu ^ load<u32>(ring, TRB_CPU))) {
+    stamp(cpu, ring, head, now, ctx)
   }
-  const place = head & mask
-  const at = ring + TRB_RECORDS + place * TR_SIZE
-  store<u64>(at, load<u64>(cpu, CPU_NOW) | <u64>what << TR_WHAT_SHIFT, TR_TIME)
-  store<u32>(at, next_seq(ring), TR_SEQ)
-  store<u32>(at, load<u32>(cpu, CPU_CTX_ID) | depth << TR_DEPTH_SHIFT, TR_CTX)
+  store<u32>(ring + ((head & load<u32>(ring, TRB_MASK)) << 2), what | depth << TR_DEPTH_SHIFT, TRB_RECORDS)
   // who reads while this goes on is this thread; others read when it is over
   store<u32>(ring, head + 1, TRB_HEAD)
-  return place
+  return true
+}
+
+/** A function begins while not just records are written: none are, or they take time. */
+function enter_other(cpu: u32, fn: u32, on: u32, depth: u32): void {
+  if (on & (TRACE_EVENTS | TRACE_MUTED)) return
+  record(cpu, load<u32>(cpu, CPU_TRACE), fn, depth)
+  if (on & TRACE_TIMED) time_passed(cpu, load<u32>(M_BASE, M_TRACE_NS))
 }
 
 function trace_enter(cpu: u32, fn: u32): u32 {
   const on = load<u32>(M_BASE, M_TRACE)
   if (!on) return 0
   const depth = load<u32>(cpu, CPU_DEPTH)
-  if (on == 1) {
-    record(cpu, load<u32>(cpu, CPU_TRACE), fn, depth)
-    const ns = load<u32>(M_BASE, M_TRACE_NS)
-    if (ns) time_passed(cpu, ns)
-  }
+  if (on == 1) record(cpu, load<u32>(cpu, CPU_TRACE), fn, depth)
+  else enter_other(cpu, fn, on, depth)
   store<u32>(cpu, depth + 1, CPU_DEPTH)
   return depth
 }
 
 function trace_entered(cpu: u32, fn: u32): void {
-  if (load<u32>(M_BASE, M_TRACE) != 1) return
-  record(cpu, load<u32>(cpu, CPU_TRACE), fn, load<u32>(cpu, CPU_DEPTH))
-  const ns = load<u32>(M_BASE, M_TRACE_NS)
-  if (ns) time_passed(cpu, ns)
+  const on = load<u32>(M_BASE, M_TRACE)
+  if (on == 1) record(cpu, load<u32>(cpu, CPU_TRACE), fn, load<u32>(cpu, CPU_DEPTH))
+  else if (on) enter_other(cpu, fn, on, load<u32>(cpu, CPU_DEPTH))
 }
 
 /** A function of Linux begins. The result goes to `leave`. */
@@ -95,9 +110,10 @@ export function entered(cpu: u32, fn: u32): void {
 function event(cpu: u32, id: u32, q: u32, opf: u32, sector: u64, bytes: u32, error: u32): void {
   if ((load<u32>(M_BASE, M_TRACE) & (1 | TRACE_MUTED)) != 1) return
   const ring = load<u32>(cpu, CPU_TRACE)
-  const place = record(cpu, ring, TR_EVENT | id, load<u32>(cpu, CPU_DEPTH))
-  if (place == FULL) return
-  const at = load<u32>(ring, TRB_MORE) + place * TRE_SIZE
+  if (!record(cpu, ring, TR_EVENT | id, load<u32>(cpu, CPU_DEPTH))) return
+  const place = load<u32>(ring, TRB_MORE_HEAD)
+  const at = load<u32>(ring, TRB_MORE) + (place & load<u32>(ring, TRB_MORE_MASK)) * TRE_SIZE
+  store<u32>(ring, place + 1, TRB_MORE_HEAD)
   store<u64>(at, sector, TRE_SECTOR)
   store<u32>(at, bytes, TRE_BYTES)
   store<u32>(at, opf, TRE_OPF)

@@ -1,7 +1,10 @@
-// The trace rings of a machine: one for each CPU, in the shared memory, written by the core's hooks and by TypeScript's
-// half, each record with its place among all records. `drain` takes what stands there, in order.
+// The trace rings of a machine, in the shared memory, written by the core's hooks and by TypeScript's half: one for all CPUs,
+// whose records stand in the order in which they happened, or one for each where CPUs are threads, ordered by time. `drain`
+// takes what stands there.
 //
-// A record of TypeScript's own events names a row of a table on this side, because their fields are words.
+// A record is one word. Time, context and CPU of a run of records stand in a stamp, and what a tracepoint has beside in a ring
+// of events (assembly/trace.ts). A record of TypeScript's own events names a row of a table on this side, because their fields
+// are words.
 //
 // Rings that keep the last records (`last`) are read once, when nothing writes to them any more.
 
@@ -42,18 +45,29 @@ const names = (prefix: string): Map<number, string> =>
 const FUNCTIONS = names('FN_')
 const EVENTS = names('EV_')
 
+/** Whether a record is of a tracepoint. */
+function isEvent(word: number): boolean {
+  return (word & (L.TR_EVENT | L.TR_HOST_EVENT)) !== 0
+}
+
 /** Every function that the core can record. */
 export function coreFunctions(): string[] {
   return [...FUNCTIONS.values()]
 }
 
-/** Bytes that the rings of so many CPUs take. */
+/** Bytes that the rings of so many CPUs take, with so many records for each. */
 export function traceBytes(cpus: number, records: number): number {
-  return cpus * ringBytes(records)
+  return Math.max(cpus * ringBytes(records), ringBytes(together(cpus, records)))
 }
 
+/** Records of one ring in place of several: a power of two. */
+function together(cpus: number, records: number): number {
+  return 2 ** Math.ceil(Math.log2(cpus * records))
+}
+
+/** Every record may need a stamp, or be a tracepoint. */
 function ringBytes(records: number): number {
-  return L.TRB_SIZE + records * (L.TR_SIZE + L.TRE_SIZE)
+  return L.TRB_SIZE + records * (L.TR_SIZE + L.TRS_SIZE + L.TRE_SIZE)
 }
 
 /** What rings keep, where it is not everything that finds room. */
@@ -62,14 +76,16 @@ export interface TraceRingOptions {
   readonly last?: boolean
   /** Tracepoints alone are recorded. */
   readonly events?: boolean
-  /** CPUs are threads, which write at the same time. */
+  /** CPUs are threads, which write at the same time: each has a ring. */
   readonly shared?: boolean
 }
 
 /** The rings. As the sink of a kernel it is TypeScript's pen. */
 export class TraceRings implements TraceSink {
   readonly #view: View
+  /** Addresses of the rings, and of the CPUs. */
   readonly #rings: readonly number[]
+  readonly #cpus: readonly number[]
   readonly #host_names: string[] = []
   readonly #host_events: { name: string; fields: TraceFields }[] = []
   #host_event = 0
@@ -78,6 +94,7 @@ export class TraceRings implements TraceSink {
   readonly #short = new Set<number>()
   readonly #records: number
   readonly #options: TraceRingOptions
+  #timed = false
   #passed: ((cpu: number) => void) | null = null
   /** Contexts by the number that records have. */
   readonly contexts: Map<number, TraceContext> = new Map()
@@ -94,21 +111,36 @@ export class TraceRings implements TraceSink {
     options: TraceRingOptions = {},
   ) {
     this.#view = view
-    this.#records = cpus.length * records
+    this.#cpus = cpus
+    const size = options.shared ? records : together(cpus.length, records)
+    this.#records = size * (options.shared ? cpus.length : 1)
     this.#options = options
-    this.#rings = cpus.map((_, i) => at + i * ringBytes(records))
-    this.#rings.forEach((ring, i) => {
-      view.setU32(ring + L.TRB_MASK, records - 1)
-      view.setU32(ring + L.TRB_LAST, options.last ? 1 : 0)
-      view.setU32(ring + L.TRB_SHARED, options.shared ? 1 : 0)
-      view.setU32(ring + L.TRB_MORE, ring + L.TRB_RECORDS + records * L.TR_SIZE)
-      view.setU32(cpus[i]! + L.CPU_TRACE, ring)
+    this.#rings = options.shared ? cpus.map((_, i) => at + i * ringBytes(size)) : [at]
+    for (const ring of this.#rings) this.#make(ring, size)
+    cpus.forEach((cpu, i) => {
+      view.setU32(cpu + L.CPU_TRACE, this.#ringOf(i))
     })
+  }
+
+  #make(ring: number, records: number): void {
+    const view = this.#view
+    const stamps = ring + L.TRB_RECORDS + records * L.TR_SIZE
+    view.setU32(ring + L.TRB_MASK, records - 1)
+    view.setU32(ring + L.TRB_LIMIT, records)
+    view.setU32(ring + L.TRB_LAST, this.#options.last ? 1 : 0)
+    view.setU32(ring + L.TRB_STAMPS, stamps)
+    view.setU32(ring + L.TRB_STAMP_MASK, records - 1)
+    view.setU32(ring + L.TRB_MORE, stamps + records * L.TRS_SIZE)
+    view.setU32(ring + L.TRB_MORE_MASK, records - 1)
+  }
+
+  #ringOf(cpu: number): number {
+    return this.#rings[this.#options.shared ? cpu : 0]!
   }
 
   /** Switches the core's hooks. */
   set on(on: boolean) {
-    const what = this.#options.events ? 1 | L.TRACE_EVENTS : 1
+    const what = 1 | (this.#options.events ? L.TRACE_EVENTS : 0) | (this.#timed ? L.TRACE_TIMED : 0)
     this.#view.store(L.M_BASE + L.M_TRACE, on ? what : 0)
   }
 
@@ -117,11 +149,12 @@ export class TraceRings implements TraceSink {
   }
 
   /**
-   * Virtual time: what it costs the machine to record one function, as it costs a real one.
+   * Virtual time: what it costs the machine to record one function, as it costs a real one. Before it is switched on.
    * @param cpus addresses of the CPU blocks
    */
   takesTime(ns: number, cpus: readonly number[], core: Pick<Core, 'time_passed'>): void {
     this.#view.setU32(L.M_BASE + L.M_TRACE_NS, ns)
+    this.#timed = ns > 0
     this.#passed = cpu => {
       if (this.on && ns > 0) core.time_passed(cpus[cpu]!, ns)
     }
@@ -136,31 +169,71 @@ export class TraceRings implements TraceSink {
   leave(): void {}
 
   event(name: string, fields: TraceFields, ctx: TraceContext, cpu: number, time: number): void {
+    if (this.#record(cpu, L.TR_HOST_EVENT, ctx, time)) this.#more(this.#ringOf(cpu), name, fields)
+  }
+
+  #record(cpu: number, what: number, ctx: TraceContext, time: number): boolean {
+    if (!this.on) return false
+    const view = this.#view
+    const ring = this.#ringOf(cpu)
+    this.contexts.set(ctx.id, ctx)
+    const head = view.u32(ring + L.TRB_HEAD)
+    if (head === view.u32(ring + L.TRB_LIMIT)) {
+      if (!this.#options.last) {
+        view.setU32(ring + L.TRB_DROPS, view.u32(ring + L.TRB_DROPS) + 1)
+        return false
+      }
+      view.setU32(ring + L.TRB_LIMIT, (head + 2 ** 31) >>> 0)
+    }
+    this.#stamp(ring, head, this.#cpus[cpu]!, ctx.id, time)
+    const at = ring + L.TRB_RECORDS + (head & view.u32(ring + L.TRB_MASK)) * L.TR_SIZE
+    view.setU32(at, (what | (ctx.depth << L.TR_DEPTH_SHIFT)) >>> 0)
+    view.store(ring + L.TRB_HEAD, (head + 1) >>> 0)
+    return true
+  }
+
+  /** From the next record on: this CPU, context and time. */
+  #stamp(ring: number, head: number, cpu: number, ctx: number, time: number): void {
+    const view = this.#view
+    const same = view.u64(ring + L.TRB_NOW) === time && view.u32(ring + L.TRB_CPU) === cpu
+    if (same && view.u32(ring + L.TRB_CTX) === ctx) return
+    const place = view.u32(ring + L.TRB_STAMP_HEAD)
+    const at = this.#stampAt(ring, place)
+    view.setU64(at + L.TRS_TIME, time)
+    const high = L.TRS_TIME + 4
+    view.setU32(at + high, (view.u32(at + high) | (this.#cpus.indexOf(cpu) << 16)) >>> 0)
+    view.setU32(at + L.TRS_FIRST, head)
+    view.setU32(at + L.TRS_CTX, ctx)
+    view.setU32(ring + L.TRB_STAMP_HEAD, (place + 1) >>> 0)
+    view.setU64(ring + L.TRB_NOW, time)
+    view.setU32(ring + L.TRB_CPU, cpu)
+    view.setU32(ring + L.TRB_CTX, ctx)
+  }
+
+  #stampAt(ring: number, place: number): number {
+    const view = this.#view
+    return view.u32(ring + L.TRB_STAMPS) + (place & view.u32(ring + L.TRB_STAMP_MASK)) * L.TRS_SIZE
+  }
+
+  /** What an event of this half has beside. */
+  #more(ring: number, name: string, fields: TraceFields): void {
+    const view = this.#view
     // No more rows than records are in use.
     const row = this.#host_event++ % this.#records
     this.#host_events[row] = { name, fields }
-    this.#record(cpu, L.TR_HOST_EVENT, ctx, time, row)
+    const place = view.u32(ring + L.TRB_MORE_HEAD)
+    view.setU32(this.#moreAt(ring, place) + L.TRE_BYTES, row)
+    view.setU32(ring + L.TRB_MORE_HEAD, (place + 1) >>> 0)
   }
 
-  #record(cpu: number, what: number, ctx: TraceContext, time: number, row = 0): void {
-    if (!this.on) return
+  #moreAt(ring: number, place: number): number {
     const view = this.#view
-    const ring = this.#rings[cpu]!
-    this.contexts.set(ctx.id, ctx)
-    const head = view.u32(ring + L.TRB_HEAD)
-    const mask = view.u32(ring + L.TRB_MASK)
-    if (!this.#options.last && head - view.load(ring + L.TRB_TAIL) > mask) {
-      view.setU32(ring + L.TRB_DROPS, view.u32(ring + L.TRB_DROPS) + 1)
-      return
-    }
-    const place = head & mask
-    const at = ring + L.TRB_RECORDS + place * L.TR_SIZE
-    view.setU64(at + L.TR_TIME, time)
-    view.setU32(at + L.TR_TIME + 4, (Math.floor(time / 2 ** 32) | (what << 16)) >>> 0)
-    view.setU32(at + L.TR_SEQ, view.add(L.M_BASE + L.M_TRACE_SEQ, 1))
-    view.setU32(at + L.TR_CTX, (ctx.id | (ctx.depth << L.TR_DEPTH_SHIFT)) >>> 0)
-    view.setU32(view.u32(ring + L.TRB_MORE) + place * L.TRE_SIZE + L.TRE_BYTES, row)
-    view.store(ring + L.TRB_HEAD, (head + 1) >>> 0)
+    return view.u32(ring + L.TRB_MORE) + (place & view.u32(ring + L.TRB_MORE_MASK)) * L.TRE_SIZE
+  }
+
+  /** Records written so far. */
+  get written(): number {
+    return this.#rings.reduce((sum, ring) => sum + this.#view.u32(ring + L.TRB_HEAD), 0)
   }
 
   /** Records for which there was no room. */
@@ -194,38 +267,71 @@ export class TraceRings implements TraceSink {
 
   /** Takes what is there, in the order in which it happened. */
   drain(): TraceEntry[] {
-    const view = this.#view
-    const all: { seq: number; entry: TraceEntry }[] = []
+    const rings = this.#rings.map(ring => this.#take(ring))
+    if (rings.length === 1) return rings[0]!
     // Where a ring has lost its oldest records, what others have of that time has nothing to stand beside.
-    let begin = 0
-    this.#rings.forEach((ring, cpu) => {
-      const mask = view.u32(ring + L.TRB_MASK)
-      const head = view.load(ring + L.TRB_HEAD)
-      const first = this.#first(ring)
-      for (let n = first; n !== head; n = (n + 1) >>> 0) {
-        const at = ring + L.TRB_RECORDS + (n & mask) * L.TR_SIZE
-        const entry = this.#read(at, view.u32(ring + L.TRB_MORE) + (n & mask) * L.TRE_SIZE, cpu)
-        if (n === first && this.#short.has(ring)) begin = Math.max(begin, entry.time)
-        all.push({ seq: view.u32(at + L.TR_SEQ), entry })
-      }
-      view.store(ring + L.TRB_TAIL, head)
-    })
-    const kept = begin > 0 ? all.filter(({ entry }) => entry.time >= begin) : all
+    const short = rings.filter((_, i) => this.#short.has(this.#rings[i]!))
+    const begin = Math.max(0, ...short.map(entries => entries[0]?.time ?? 0))
+    const all = rings.flat()
+    const kept = begin > 0 ? all.filter(entry => entry.time >= begin) : all
     this.#lost += all.length - kept.length
-    kept.sort((a, b) => (a.seq - b.seq) | 0)
-    return kept.map(({ entry }) => entry)
+    // the time of a CPU does not go back, and a sort leaves equal ones as they are
+    return kept.sort((a, b) => a.time - b.time)
   }
 
-  #read(at: number, more: number, cpu: number): TraceEntry {
+  /** What one ring has, in its order. */
+  #take(ring: number): TraceEntry[] {
     const view = this.#view
-    const high = view.u32(at + L.TR_TIME + 4)
-    const what = high >>> 16
-    const who = view.u32(at + L.TR_CTX)
+    const first = this.#first(ring)
+    const head = view.load(ring + L.TRB_HEAD)
+    const entries: TraceEntry[] = []
+    let stamp = this.#firstStamp(ring, first)
+    let event = view.u32(ring + L.TRB_MORE_HEAD) - this.#events(ring, first, head)
+    const stamps = view.u32(ring + L.TRB_STAMP_HEAD)
+    for (let n = first; n !== head; n = (n + 1) >>> 0) {
+      const next = (stamp + 1) >>> 0
+      if (next !== stamps && view.u32(this.#stampAt(ring, next) + L.TRS_FIRST) === n) stamp = next
+      const word = view.u32(this.#wordAt(ring, n))
+      entries.push(this.#read(word, this.#stampAt(ring, stamp), this.#moreAt(ring, event)))
+      if (isEvent(word)) event++
+    }
+    view.store(ring + L.TRB_TAIL, head)
+    view.setU32(ring + L.TRB_LIMIT, (head + view.u32(ring + L.TRB_MASK) + 1) >>> 0)
+    return entries
+  }
+
+  #wordAt(ring: number, n: number): number {
+    return ring + L.TRB_RECORDS + (n & this.#view.u32(ring + L.TRB_MASK)) * L.TR_SIZE
+  }
+
+  /** The stamp that a record has. */
+  #firstStamp(ring: number, n: number): number {
+    const view = this.#view
+    let stamp = (view.u32(ring + L.TRB_STAMP_HEAD) - 1) >>> 0
+    while (((view.u32(this.#stampAt(ring, stamp) + L.TRS_FIRST) - n) | 0) > 0) {
+      stamp = (stamp - 1) >>> 0
+    }
+    return stamp
+  }
+
+  /** How many of these records are events. */
+  #events(ring: number, first: number, head: number): number {
+    let events = 0
+    for (let n = first; n !== head; n = (n + 1) >>> 0) {
+      if (isEvent(this.#view.u32(this.#wordAt(ring, n)))) events++
+    }
+    return events
+  }
+
+  #read(word: number, stamp: number, more: number): TraceEntry {
+    const view = this.#view
+    const high = view.u32(stamp + L.TRS_TIME + 4)
+    const what = word & 0xffff
     const base = {
-      time: view.u32(at + L.TR_TIME) + (high & 0xffff) * 2 ** 32,
-      cpu,
-      ctx: who & (2 ** L.TR_DEPTH_SHIFT - 1),
-      depth: who >>> L.TR_DEPTH_SHIFT,
+      time: view.u32(stamp + L.TRS_TIME) + (high & 0xffff) * 2 ** 32,
+      cpu: high >>> 16,
+      ctx: view.u32(stamp + L.TRS_CTX),
+      depth: word >>> L.TR_DEPTH_SHIFT,
     }
     if (what & L.TR_HOST_EVENT) {
       const row = this.#host_events[view.u32(more + L.TRE_BYTES)]!

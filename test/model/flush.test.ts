@@ -9,7 +9,7 @@
 
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { M_BASE, M_TRACE_SEQ, Q_FLAGS } from '../../assembly/layout.js'
+import { Q_FLAGS } from '../../assembly/layout.js'
 import {
   BLK_STS_OK,
   QUEUE_FLAG_FUA,
@@ -56,7 +56,7 @@ async function run(wishes: readonly Wish[], sched: number, fuaDisk: boolean, cpu
   const { view } = h.machine
   const flags = view.load(h.q.at + Q_FLAGS)
   if (!fuaDisk) view.store(h.q.at + Q_FLAGS, flags & ~(1 << QUEUE_FLAG_FUA))
-  const records = (): number => view.load(M_BASE + M_TRACE_SEQ)
+  const records = (): number => h.rings.written
   const first = records()
   const told: Told[] = wishes.map(() => ({ submitted: -1, ended: -1 }))
   wishes.forEach((wish, i) => {

@@ -5,7 +5,7 @@ import { View } from '../../../src/core/view.js'
 import type { TraceContext } from '../../../src/kernel/trace.js'
 import { TraceRings, type TraceRingOptions } from '../../../src/machine/trace-ring.js'
 
-const RECORDS = 8
+const RECORDS = 8 // for each CPU
 const CPUS = [0x4000, 0x4800]
 const RINGS = 0x6000
 
@@ -24,11 +24,13 @@ function make(options: TraceRingOptions): { rings: TraceRings; ctx: TraceContext
 describe('trace rings', () => {
   test('keep the first records, and count what found no room', () => {
     const { rings, ctx } = make({})
-    for (let i = 0; i < 11; i++) rings.event('e', { i }, ctx, 0, i)
+    for (let i = 0; i < 19; i++) rings.event('e', { i }, ctx, i % 2, i)
     expect(rings.drain().map(entry => entry.fields)).toEqual(
-      [0, 1, 2, 3, 4, 5, 6, 7].map(i => ({ i })),
+      Array.from({ length: 16 }, (_, i) => ({ i })),
     )
     expect(rings.drops).toBe(3)
+    rings.event('e', { i: 19 }, ctx, 0, 19)
+    expect(rings.drain()).toMatchObject([{ fields: { i: 19 }, time: 19, cpu: 0 }])
   })
 
   test('or the last ones, and count what made room', () => {
@@ -39,14 +41,30 @@ describe('trace rings', () => {
     }
     const entries = rings.drain()
     expect(entries.map(entry => entry.fields)).toEqual(
-      [92, 93, 94, 95, 96, 97, 98, 99].map(i => ({ i })),
+      Array.from({ length: 16 }, (_, i) => ({ i: 84 + i })),
     )
-    expect(rings.lost).toBe(92)
+    expect(rings.lost).toBe(84)
     expect(rings.drops).toBe(0)
   })
 
-  test('nothing of a CPU is older than what another one has kept', () => {
-    const { rings, ctx } = make({ last: true })
+  test('CPUs of one thread: what happens at one time stays in its order', () => {
+    const { rings, ctx } = make({})
+    const cpus = [1, 0, 0, 1, 0, 1, 1, 0]
+    cpus.forEach((cpu, i) => {
+      if (i % 3 === 0) rings.enter(i, `f${i}`, { ...ctx, id: cpu + 1, depth: i }, cpu, 5)
+      else rings.event('e', { i }, ctx, cpu, 5)
+    })
+    expect(rings.drain()).toMatchObject(
+      cpus.map((cpu, i) => ({
+        time: 5,
+        cpu,
+        ...(i % 3 === 0 ? { name: `f${i}`, depth: i } : { fields: { i } }),
+      })),
+    )
+  })
+
+  test('CPUs that are threads: nothing of one is older than what another one has kept', () => {
+    const { rings, ctx } = make({ last: true, shared: true })
     for (let i = 0; i < 4; i++) rings.event('quiet', { i }, ctx, 1, i)
     for (let i = 4; i < 20; i++) rings.event('busy', { i }, ctx, 0, i)
     rings.event('quiet', { i: 20 }, ctx, 1, 20)
