@@ -11,7 +11,7 @@
 // What a command does is commands.ts; a device with a controller in TypeScript fetches by hosted.ts.
 
 import {
-  DCQ_BASE, DCQ_END, DCQ_PHASE, DCQ_TAIL, DEV_FAULTS, DEV_HOST, DEV_MODEL, DEV_NS, DEV_WHERE, DSQ_BAD,
+  DCQ_BASE, DCQ_END, DCQ_PHASE, DCQ_TAIL, DEV_FAULTS, DEV_HOST, DEV_MODEL, DEV_NS, DEV_SHARED, DEV_WHERE, DSQ_BAD,
   DSQ_BASE, DSQ_COMMANDS, DSQ_CQ, DSQ_DEV, DSQ_EI, DSQ_END, DSQ_ENTRIES, DSQ_ERRORS, DSQ_FIFO_COUNT,
   DSQ_HEAD, DSQ_ID, DSQ_SHADOW, DV_DOORBELL, FAULT_DELAY, FLT_ACTION, FLT_VALUE, MODEL_FIXED, MODEL_NAND, NS_LBADS, NS_NSZE, NS_STORE,
   PAGE_SIZE,
@@ -24,6 +24,7 @@ import { device_host } from './host'
 import { execute } from './commands'
 import { execute_faulty, find_fault } from './faults'
 import { run_hosted } from './hosted'
+import { flash_reads } from './flash'
 import { nand_touch } from './nand'
 import { cq_has_room, cq_room, dev_sq_tail, fifo_insert } from './post'
 import { due_of, end_entry } from './service'
@@ -98,16 +99,29 @@ function reads_nothing(ns: u32, sqe: u32): u32 {
 
 /** Fetches for a timed medium: nothing is posted meanwhile, so that room in both queues is looked for once. */
 function run_timed(dev: u32, dsq: u32, tail: u32, max: u32, now: u64): u32 {
-  const base = load<u32>(dsq, DSQ_BASE)
   const entries = load<u32>(dsq, DSQ_ENTRIES)
-  const model = load<u32>(dev, DEV_MODEL)
   const head = load<u32>(dsq, DSQ_HEAD)
-  if (model == MODEL_NAND) nand_touch(dev, base, entries, head, tail)
   const waiting: u32 = tail >= head ? tail - head : tail + entries - head
-  let room = min<u32>(min<u32>(max, waiting), entries - load<u32>(dsq, DSQ_FIFO_COUNT))
+  const room = min<u32>(min<u32>(max, waiting), entries - load<u32>(dsq, DSQ_FIFO_COUNT))
   if (!room || !cq_has_room(load<u32>(dsq, DSQ_CQ))) return 0
-  const n = room
-  const end = base + entries * SQE_BYTES
+  const model = load<u32>(dev, DEV_MODEL)
+  let done: u32 = 0
+  if (model == MODEL_NAND) {
+    nand_touch(dev, load<u32>(dsq, DSQ_BASE), entries, head, tail)
+    if (!load<u32>(load<u32>(dev, DEV_NS), NS_STORE) && !load<u32>(dev, DEV_SHARED)) done = flash_reads(dev, dsq, head, room, now)
+  }
+  const at = head + done
+  const next: u32 = at >= entries ? at - entries : at
+  if (done == room) store<u32>(dsq, next, DSQ_HEAD)
+  else serve_each(dev, dsq, next, room - done, now)
+  return room
+}
+
+/** Executes `n` commands from entry `head` on; each is kept until the medium is done with it. */
+function serve_each(dev: u32, dsq: u32, head: u32, n: u32, now: u64): void {
+  const base = load<u32>(dsq, DSQ_BASE)
+  const end = base + load<u32>(dsq, DSQ_ENTRIES) * SQE_BYTES
+  const model = load<u32>(dev, DEV_MODEL)
   const ns = load<u32>(dev, DEV_NS)
   let sqe = base + head * SQE_BYTES
   let zeroed: u32 = 0 // a page that the command before filled with zeros, and nobody has touched since
@@ -121,9 +135,8 @@ function run_timed(dev: u32, dsq: u32, tail: u32, max: u32, now: u64): u32 {
     fifo_insert(dsq, due_of(dev, model, sqe, status, now, 0), load<u16>(sqe, SQE_CDW0 + 2), status)
     sqe += SQE_BYTES
     if (sqe == end) sqe = base
-  } while (--room)
+  } while (--n)
   store<u32>(dsq, (sqe - base) / SQE_BYTES, DSQ_HEAD)
-  return n
 }
 
 /**

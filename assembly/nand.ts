@@ -30,7 +30,7 @@ import {
 import { BUG_FLASH, BUG_ON } from './bug'
 
 /** What the drive's firmware and its link add to every command, ns. */
-const OVERHEAD_NS: u64 = 2000
+export const OVERHEAD_NS: u64 = 2000
 
 /** A die with so few free blocks collects; with one it must, before it takes another. */
 const FEW: u32 = 3

@@ -166,6 +166,22 @@ export function dev_post_due(dsq: u32, now: u64): u32 {
   return posted
 }
 
+/**
+ * Posts what is due up to `until`, as long as it only adds to what the interrupt of its queue waits for (there is such, and
+ * its time is not over before): when the last of it was due; 0 = none.
+ */
+export function post_ahead(dsq: u32, until: u64): u64 {
+  const dcq = load<u32>(dsq, DSQ_CQ)
+  const pend = load<u32>(dcq, DCQ_PEND)
+  const room = min<u32>(cq_known_room(dcq), load<u32>(dcq, DCQ_COAL_N) - 1 - pend)
+  const last = min<u64>(until, load<u64>(dcq, DCQ_PEND_NS) + load<u64>(dcq, DCQ_COAL_NS) - 1)
+  if (!room || dev_next_due(dsq) > last) return 0
+  const n = post_run(dsq, dcq, last, room)
+  store<u32>(dcq, pend + n, DCQ_PEND)
+  const head = load<u32>(dsq, DSQ_FIFO_HEAD)
+  return load<u64>(load<u32>(dsq, DSQ_FIFO) + ((head ? head : load<u32>(dsq, DSQ_ENTRIES)) - 1) * FIFO_SIZE, FIFO_DUE)
+}
+
 /** Posts up to `room` of what is due, at least one: how many. */
 function post_run(dsq: u32, dcq: u32, now: u64, room: u32): u32 {
   const fifo = load<u32>(dsq, DSQ_FIFO)

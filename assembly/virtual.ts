@@ -15,7 +15,7 @@
 import {
   CLOCK_REAL, CLOCK_VIRTUAL, CPU_BUSY_NS, CPU_CLOCK, CPU_CUR_JOB, CPU_EVENT, CPU_IRQS, CPU_IRQ_DONE, CPU_IRQ_PENDING, CPU_JOB,
   CPU_NOW, CPU_NULLB, CPU_POLLED, CPU_SIZE, CPU_SPINS, CPU_SWITCHES, CTX_HCTX_POLL, CTX_SIZE, DCQ_COAL_NS, DCQ_ENTRIES, DCQ_EVENT, DCQ_HELD, DCQ_IEN,
-  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_HOST, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EV_TIME, EVQ_SERVED, EVQ_UNTIL,
+  DCQ_NQ, DCQ_PEND, DCQ_PEND_NS, DCQ_STEP, DCQ_TAIL, DEV_ARB, DEV_HOST, DEV_PAUSED, DSQ_CQ, DSQ_DEV, DSQ_ERRORS, DSQ_EVENT_DONE, DSQ_EVENT_SQ, DSQ_HEAD, DSQ_SHADOW, DV_ROOM, EV_COALESCE, EV_CPU, EV_DONE, EV_SQ, EV_TIME, EVQ_SERVED, EVQ_UNTIL,
   HB_PBLK_KICK, HC_OWNER, HC_Q, IRQ_CPU, JOB_ENDED, JOB_HELD, JOB_IN_FLIGHT, JOB_NEXT, JOB_STATE, JOB_RUN, JOB_WAIT_IO, JOB_WAIT_TIME, JOB_WAKE_NS, M_BASE,
   M_COST_IRQ, M_COST_POLL, M_COST_SWITCH, M_CPUS, M_EVENTS, M_NOW, M_NR_CPUS, M_RETURN, M_WRITER, NQ_HCTX,
   NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_LISTED, NQ_IRQ_NEXT, NQ_POLLED, NQ_QID, NQ_SHARED, NQ_SUSPENDED, NQ_WAIT, Q_CTXS, RUN_IDLE, RUN_MORE, RUN_SLOW, RUN_TIMER, WAIT_HYBRID, WAIT_IRQ,
@@ -26,7 +26,7 @@ import { cpu_pending, cpu_polls, cpu_wants_host } from './cpu'
 import { set_now, spend } from './clock'
 import { dev_run_sq } from './device'
 import { device_host, host } from './host'
-import { cq_has_room, dev_coalesce, dev_next_due, dev_post, dev_post_due, dev_sq_tail } from './post'
+import { cq_has_room, dev_coalesce, dev_next_due, dev_post, dev_post_due, dev_sq_tail, post_ahead } from './post'
 import { service_due } from './service'
 import {
   NEVER, event_at, event_cpu, event_cpu_at, event_first, event_over, event_take, event_time, key_kind, key_slot,
@@ -111,21 +111,36 @@ function work(dsq: u32, max: u32, now: u64): u32 {
  */
 function work_on(dsq: u32, now: u64): void {
   work_now(dsq, FETCH_ALL, now)
-  while (comes_next(dsq)) {
-    now = dev_next_due(dsq)
+  let until = alone_until(dsq)
+  while (dev_next_due(dsq) <= until) {
+    const last = quiet(dsq) ? post_ahead(dsq, until) : 0
+    const due = dev_next_due(dsq)
+    now = due <= until ? due : last
     set_now(now)
+    if (now != due) break
     work_now(dsq, FETCH_ALL, now)
+    until = alone_until(dsq)
   }
   if (load<u32>(load<u32>(dsq, DSQ_CQ), DCQ_ENTRIES)) arm_done(dsq, now)
 }
 
-/** Nothing else happens before the oldest command in service of a queue is due, whose interrupt waits for more of them. */
-function comes_next(dsq: u32): bool {
+/**
+ * Up to when nothing happens in the machine but completions of a queue whose interrupt waits for more of them; 0 when the
+ * next one is none of these.
+ */
+function alone_until(dsq: u32): u64 {
   const dcq = load<u32>(dsq, DSQ_CQ)
-  if (!load<u32>(dcq, DCQ_PEND) || !load<u32>(dcq, DCQ_ENTRIES) || load<u32>(load<u32>(dsq, DSQ_DEV), DEV_HOST)) return false
+  if (!load<u32>(dcq, DCQ_PEND) || !load<u32>(dcq, DCQ_ENTRIES) || load<u32>(load<u32>(dsq, DSQ_DEV), DEV_HOST)) return 0
   const evq = load<u32>(M_BASE, M_EVENTS)
-  const due = dev_next_due(dsq)
-  return due > load<u64>(M_BASE, M_NOW) && due <= load<u64>(evq, EVQ_UNTIL) && due < event_time(evq)
+  const now = load<u64>(M_BASE, M_NOW)
+  const other = event_time(evq)
+  return other > now && dev_next_due(dsq) > now ? min<u64>(other - 1, load<u64>(evq, EVQ_UNTIL)) : 0
+}
+
+/** The device has nothing to fetch, and nothing to say but completions. */
+function quiet(dsq: u32): bool {
+  if (load<u32>(dsq, DSQ_SHADOW) | load<u32>(load<u32>(dsq, DSQ_CQ), DCQ_HELD)) return false
+  return dev_sq_tail(dsq) == load<u32>(dsq, DSQ_HEAD)
 }
 
 /** Fetches and posts: how many it fetched. An event for what is in service is the caller's. */

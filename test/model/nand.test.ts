@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import * as L from '../../assembly/layout.js'
 import * as N from '../../assembly/nvme.js'
 import type { Machine } from '../../src/machine/booted.js'
-import type { NandConfig } from '../../src/machine/config.js'
+import type { DiskConfig, NandConfig } from '../../src/machine/config.js'
 import { commandLine } from '../../bench/macro/job.js'
 import { Rig } from '../../bench/rig.js'
 import { rowUnits } from '../../src/machine/nand.js'
@@ -32,20 +32,27 @@ const SMALL: NandConfig = {
 const UNITS = 4 * 5 * 16
 const OVERHEAD = 2000
 
+interface Given {
+  readonly opcode: number
+  readonly unit: number
+  readonly count: number
+}
+
 class Drive {
   readonly machine: Machine
   readonly q: RawQueue
   readonly na: number
   readonly nand: NandConfig
 
-  constructor(nand: Partial<NandConfig> = {}, units = UNITS) {
+  constructor(nand: Partial<NandConfig> = {}, units = UNITS, change: Partial<DiskConfig> = {}) {
     this.nand = { ...SMALL, ...nand }
     this.machine = bootDevice({
+      ...change,
       model: 'nand',
       nand: this.nand,
       sizeBytes: units * UNIT,
       lbaShift: 12,
-      depth: 64,
+      depth: change.depth ?? 64,
     })
     this.q = new RawQueue(this.machine)
     this.na = this.machine.view.u32(this.machine.disks[0]!.dev + L.DEV_NAND)
@@ -67,6 +74,27 @@ class Drive {
     const [done] = q.reap()
     expect(done?.status).toBe(0)
     return due
+  }
+
+  /** Gives commands in batches, the next when `gap` has passed: what ends when, in this order. */
+  batches(list: readonly (readonly Given[])[], gap: number): string[] {
+    const { q } = this
+    const ends: string[] = []
+    const next = (): bigint => BigInt.asUintN(64, q.core.dev_next_due(q.dsq))
+    const post = (until: number): void => {
+      for (let due = next(); due <= BigInt(until); due = next()) {
+        q.core.dev_post_due(q.dsq, due)
+        for (const { cid, status, sqhd } of q.reap()) ends.push(`${due} ${cid} ${status} ${sqhd}`)
+      }
+    }
+    list.forEach((batch, i) => {
+      post(i * gap)
+      for (const { opcode, unit, count } of batch) q.write({ opcode, slba: unit, blocks: count })
+      q.ring()
+      q.run(undefined, i * gap)
+    })
+    post(2 ** 52)
+    return ends
   }
 
   u32(at: number): number {
@@ -144,6 +172,34 @@ describe('flash', () => {
         expect(drive.check()).toBe(there.size)
       }),
       seeded(25),
+    )
+  })
+
+  it('reads of single units in batches end as they do where each command is looked at for faults', () => {
+    const given = fc.record({
+      opcode: fc.oneof(
+        { weight: 9, arbitrary: fc.constant(N.NVME_CMD_READ) },
+        fc.constantFrom(N.NVME_CMD_WRITE, N.NVME_CMD_FLUSH, N.NVME_CMD_VERIFY),
+      ),
+      unit: fc.nat({ max: UNITS + 4 }),
+      count: fc.oneof({ weight: 9, arbitrary: fc.constant(1) }, fc.integer({ min: 1, max: 9 })),
+    })
+    const batch = fc.array(given, { minLength: 1, maxLength: 12 })
+    const batches = fc.array(batch, { minLength: 1, maxLength: 25 })
+    const faults = [{ opcode: 0x7f, action: 'status' as const, value: 6 }]
+    fc.assert(
+      fc.property(
+        batches,
+        fc.nat({ max: UNITS }),
+        fc.nat({ max: 200_000 }),
+        (list, filled, gap) => {
+          const nand = { fillBytes: filled * UNIT }
+          const ends = new Drive(nand, UNITS, { depth: 1024 }).batches(list, gap)
+          expect(ends).toHaveLength(list.flat().length)
+          expect(new Drive(nand, UNITS, { depth: 1024, faults }).batches(list, gap)).toEqual(ends)
+        },
+      ),
+      seeded(20),
     )
   })
 

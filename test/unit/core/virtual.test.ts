@@ -182,6 +182,40 @@ describe('accounting', () => {
     expect(raised(off.machine)).toBe(300)
   })
 
+  it('completions that only add to an interrupt come at their times, however far the machine is run at once', async () => {
+    const facts = async (disk: Partial<DiskConfig>, step: number): Promise<unknown> => {
+      const disks = [diskConfig({ queues: 2, depth: 33, coalesceNs: 100_000, ...disk })]
+      const machine = bootMachine(
+        machineConfig({ cpus: 2, lat: 'every', disks, extraBytes: 2 ** 24 }),
+      )
+      await machine.start()
+      const jobs = [0, 1, 2].map(i => {
+        const shape = { ios: 400, depth: 7 + 5 * i, batch: 1 + 3 * i, write: i === 1, seed: i + 5 }
+        return startJob(machine, i, i % 2, machine.disks[0]!, shape)
+      })
+      const { view } = machine
+      while (!jobs.every(job => view.load(job + L.JOB_STATE) === L.JOB_DONE))
+        await machine.run(machine.now() + step)
+      const { dcq } = machine.disks[0]!.queues[0]!
+      const ring = view.bytes.slice(view.u32(dcq + L.DCQ_BASE), view.u32(dcq + L.DCQ_END))
+      const stats = jobs.map(job => {
+        return view.bytes.slice(job + L.JOB_STATS, job + L.JOB_STATS + 3 * L.STAT_SIZE)
+      })
+      const counters = [0, 1].map(cpu => machine.cpuCounters(cpu))
+      const ends = jobs.map(job => view.u64(job + L.JOB_FINISH_NS))
+      return { ring, stats, counters, ends, raised: raised(machine) }
+    }
+    for (const disk of [
+      { model: 'lognormal', sigmaNs: 4000, coalesceCount: 5 },
+      { model: 'fixed', serviceNs: 9000, units: 3, coalesceCount: 8 },
+      { model: 'fixed', serviceNs: 40_000, units: 2, coalesceCount: 20, shadow: true },
+    ] as const) {
+      const whole = await facts(disk, 20e9)
+      expect(await facts(disk, 700)).toEqual(whole)
+      expect(await facts(disk, 13_000)).toEqual(whole)
+    }
+  })
+
   it('completions on a queue of another CPU come by IPI', async () => {
     const { machine } = await run(
       [
