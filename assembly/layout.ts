@@ -732,6 +732,7 @@ export const PB_CH_BITS = 100 //         u32 I  bits of a T: channel
 export const PB_NUM_CH = 104 //          u32 I
 export const PB_SEC_PER_LINE = 108 //    u32 I
 export const PB_LBA_ROOM = 112 //        u32 I  entries of emeta's list of lbas
+export const PB_GC_WANTS = 116 //        u32 S  entries that the collector waits for, 0 = it does not wait
 export const PB_RB_N = 64 //             u32 I  entries of the ring, a power of two
 export const PB_RB_BACK = 68 //          u32 I  back_thres
 export const PB_RB_DATA = 72 //          u32 I  pages of the entries,
@@ -750,6 +751,7 @@ export const PB_RB_SYNCED = 160 //       f64 S
 export const PB_RL_USER_MAX = 168 //     u32 S  limiter
 export const PB_RL_USER_CNT = 172 //     u32 S
 export const PB_RL_GC_CNT = 176 //       u32 S
+export const PB_RL_GC_MAX = 120 //       u32 S
 export const PB_RL_SPACE = 180 //        i32 S  rb_space, -1 = no limit
 export const PB_RL_ACTIVE = 184 //       u32 S  rb_user_active
 export const PB_RL_STAMP = 188 //        u32 S  jiffy at which the user's timer was set last,
@@ -760,7 +762,8 @@ export const PB_PAD_WA = 208 //          f64 S
 export const PB_INFLIGHT = 216 //        u32 S  inflight_io
 export const PB_WATCH = 220 //           u32 S  tasks that wait for commands to end,
 export const PB_SPACE_WATCH = 224 //     u32 S  or for entries to be persisted
-export const PB_PENDING = 228 //         u32 S  lines that are free once the ring is written
+export const PB_PENDING = 228 //         u32 S  lines that are free once the ring is written:
+export const PB_SETTLE_AT = 248 //       f64 S  the first of them when PB_RB_SYNCED is so large
 export const PB_COMPLETE = 240 //        u32 S  ended writes that wait for others before them
 export const PB_FLUSHES = 244 //         u32 S  bios that end with an entry
 export const PB_DATA_LINE = 232 //       u32 S  LN_ block of data_line, 0 = none

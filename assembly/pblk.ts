@@ -16,11 +16,11 @@ import {
   HB_PBLK_SYNC, HB_PBLK_UP, HB_PBLK_USER_IN, HC_DISPATCHED, HC_DISPATCH_BUSY, HC_DISPATCH_HEAD, HC_DRIVER, HC_GATE, HC_RUN, HC_VSLOTS, IOU_JOB,
   JOB_CPU, LN_CUR_SEC, LN_ID, LN_INFLIGHT, LN_INVALID, LN_LBAS, LN_LEFT_EBLKS, LN_LEFT_MSECS, LN_MAP, LN_REF, LN_SEC_IN_LINE, LN_SIZE, LN_STATE, LN_TO_UPDATE, LN_VALID_LBAS, LN_VSC, LN_WRITE_ERR, LU_COUNT, LU_SIZE, LU_WAITING, M_BASE,
   M_JIFFIES, M_WRITER, NVME_REQ_CANCELLED, PAGE_SHIFT, PAGE_SIZE, PBW_CORE, PBLK_IOTYPE_USER, PBLK_LINESTATE_CLOSED, PBLK_LINESTATE_OPEN,
-  PBLK_SUBMITTED_ENTRY, PBLK_WRITABLE_ENTRY, PBLK_WRITTEN_DATA, PB_CHUNK_BITS, PB_CHUNK_SHIFT, PB_CH_BITS, PB_CLBA, PB_COMPLETE, PB_DATA_LINE, PB_ERASE_LINE, PB_FLUSHES, PB_HIGH_THRS, PB_INFLIGHT, PB_KICK_STAMP, PB_L2P,
+  PBLK_SUBMITTED_ENTRY, PBLK_WRITABLE_ENTRY, PBLK_WRITTEN_DATA, PB_CHUNK_BITS, PB_CHUNK_SHIFT, PB_CH_BITS, PB_CLBA, PB_COMPLETE, PB_DATA_LINE, PB_ERASE_LINE, PB_FLUSHES, PB_GC_WANTS, PB_HIGH_THRS, PB_INFLIGHT, PB_KICK_STAMP, PB_L2P,
   PB_LBA_ROOM, PB_LINES, PB_LINE_BYTES, PB_LUN, PB_LUNS, PB_MID_THRS, PB_MW_CUNITS, PB_NR_SECS, PB_NSID, PB_NUM_CH, PB_NVME_Q, PB_PAD_WA, PB_PENDING, PB_RB_BACK, PB_RB_FLUSH,
   PB_RB_DATA, PB_RB_FLAGS, PB_RB_L2P, PB_RB_LBA, PB_RB_MAX_IO, PB_RB_MEM, PB_RB_N, PB_RB_PPA, PB_RB_SUBM, PB_RB_SYNC,
-  PB_RB_SYNCED, PB_RB_TAKEN, PB_RL_ACTIVE, PB_RL_GC_CNT, PB_RL_SPACE, PB_RL_STAMP, PB_RL_USER_CNT, PB_RL_USER_MAX, PB_SEC_BITS,
-  PB_SEC_PER_LINE, PB_SLOW, PB_SPACE_WATCH, PB_UNITS, PB_UNIT_BITS, PB_USER_WA, PB_WATCH, PB_WRITER_SLEEPS, PB_WS_OPT, PU_ADDRESS, PU_POS, PU_SIZE,
+  PB_RB_SYNCED, PB_RB_TAKEN, PB_RL_ACTIVE, PB_RL_GC_CNT, PB_RL_GC_MAX, PB_RL_SPACE, PB_RL_STAMP, PB_RL_USER_CNT, PB_RL_USER_MAX, PB_SEC_BITS,
+  PB_SEC_PER_LINE, PB_SETTLE_AT, PB_SLOW, PB_SPACE_WATCH, PB_UNITS, PB_UNIT_BITS, PB_USER_WA, PB_WATCH, PB_WRITER_SLEEPS, PB_WS_OPT, PU_ADDRESS, PU_POS, PU_SIZE,
   Q_CTXS, Q_ELEVATOR, Q_FROZEN, Q_TARGET, Q_VECTOR_WAITS, RQ_BIO, RQ_DATA_LEN, RQ_END_IO, RQ_END_PBLK, RQ_HCTX,
   RQ_NR_SEGS, RQ_Q, RQ_RESULT, RQ_RESULT1, RQ_RETRIES, RQ_SECTOR, RQ_SQE, RQ_START_NS, RQ_STATUS, RQ_TAG, VSK_READ, VSK_WRITE, VS_BIO,
   VS_KIND, VS_LBA, VS_N, VS_OOB, VS_PB, VS_POS, VS_PPAS, VS_SENTRY, VS_SIZE, VS_SQE, VS_USER,
@@ -472,6 +472,20 @@ export function pblk_write_ts(cpu: u32, pb: u32): bool {
   return pblk_rb_read_count(pb) < load<u32>(pb, PB_WS_OPT) && load<i32>(pb, PB_RB_FLUSH) < 0
 }
 
+/** Whether the collector, which waits for room, may find some now: pblk_rb_gc_room of TypeScript. */
+function gc_room(pb: u32): bool {
+  const n = load<u32>(pb, PB_GC_WANTS)
+  if (!n || (load<u32>(pb, PB_RL_ACTIVE) && load<u32>(pb, PB_RL_GC_CNT) >= load<u32>(pb, PB_RL_GC_MAX))) return false
+  const room = (load<u32>(pb, PB_RB_SYNC) - load<u32>(pb, PB_RB_MEM) - 1) & ring_mask(pb)
+  return room >= n + load<u32>(pb, PB_RB_BACK)
+}
+
+/** Entries are persisted: whether somebody waits for just so many. */
+function settles(pb: u32): bool {
+  if (load<u32>(pb, PB_SPACE_WATCH) || gc_room(pb)) return true
+  return load<u32>(pb, PB_PENDING) != 0 && load<f64>(pb, PB_RB_SYNCED) >= load<f64>(pb, PB_SETTLE_AT)
+}
+
 /** Entries are persisted. */
 function pblk_rb_sync_advance(cpu: u32, pb: u32, n: u32): void {
   const mask = ring_mask(pb)
@@ -480,7 +494,7 @@ function pblk_rb_sync_advance(cpu: u32, pb: u32, n: u32): void {
   if (point >= 0 && ((<u32>point - sync) & mask) < n) store<i32>(pb, -1, PB_RB_FLUSH)
   store<u32>(pb, (sync + n) & mask, PB_RB_SYNC)
   add(pb + PB_RB_SYNCED, n)
-  if (load<u32>(pb, PB_PENDING) | load<u32>(pb, PB_SPACE_WATCH)) host(cpu, HB_PBLK_SYNC, pb, 0)
+  if (settles(pb)) host(cpu, HB_PBLK_SYNC, pb, 0)
 }
 
 /** A write went well; false if others have to end with it, or a bio with one of its entries. */

@@ -16,7 +16,7 @@
 //
 // A sector that cannot be read keeps its line: it is closed again (4.19 frees it, data and all).
 
-import { PB_SPACE_WATCH } from '../../../assembly/layout.js'
+import { PB_GC_WANTS } from '../../../assembly/layout.js'
 import { printk, type Sleep, TASK_INTERRUPTIBLE } from '../../kernel/core.js'
 import { semaphore, down, up } from '../../kernel/semaphore.js'
 import {
@@ -56,6 +56,7 @@ import { take_off } from './pblk-line-list.js'
 import { emeta_lbas, emeta_len, read_emeta } from './pblk-meta.js'
 import { pblk_submit_read_gc } from './pblk-read.js'
 import {
+  pblk_rb_gc_room,
   pblk_rb_may_write_gc,
   pblk_rb_relieve,
   pblk_rb_wrap_pos,
@@ -205,19 +206,20 @@ function* pblk_write_gc_to_cache(pblk: pblk, gc_rq: pblk_gc_rq): Sleep<void> {
     if (pblk.want_meta) pblk_write_kick(pblk)
     const { synced } = pblk.rwb
     const { rb_gc_max, rb_gc_cnt, rb_user_active } = pblk.rl
-    pblk.shared.watch(PB_SPACE_WATCH, 1)
+    pblk.shared.put(PB_GC_WANTS, n)
     yield* wait_event_timeout(
       pblk.space,
       () =>
         pblk.failed ||
         pblk.gc_stop ||
-        pblk.rwb.synced !== synced ||
-        pblk.rl.rb_gc_max !== rb_gc_max ||
-        pblk.rl.rb_gc_cnt !== rb_gc_cnt ||
-        pblk.rl.rb_user_active !== rb_user_active,
+        (pblk_rb_gc_room(pblk, n) &&
+          (pblk.rwb.synced !== synced ||
+            pblk.rl.rb_gc_max !== rb_gc_max ||
+            pblk.rl.rb_gc_cnt !== rb_gc_cnt ||
+            pblk.rl.rb_user_active !== rb_user_active)),
       msecs_to_jiffies(pblk.k, LOOK_AGAIN_MS),
     )
-    pblk.shared.watch(PB_SPACE_WATCH, -1)
+    pblk.shared.put(PB_GC_WANTS, 0)
     pos = pblk_rb_may_write_gc(pblk, n)
   }
   if (pos >= 0) {

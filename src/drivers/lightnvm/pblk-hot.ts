@@ -20,9 +20,10 @@ import {
 import { up } from '../../kernel/semaphore.js'
 import { type pblk, pblk_ppa_to_pos, pblk_t_to_ppa } from './pblk.js'
 import { pblk_alloc_dma, pblk_alloc_rqd, pblk_wake_writer } from './pblk-core.js'
-import { __pblk_line_put, pblk_lines_settle } from './pblk-line-free.js'
+import { __pblk_line_put } from './pblk-line-free.js'
 import { move_to, pblk_line_gc_list } from './pblk-line-list.js'
 import { lba_room } from './pblk-meta.js'
+import { pblk_rb_synced } from './pblk-rb.js'
 import { pblk_end_io_read, type r_private } from './pblk-read.js'
 import { pblk_rl_user_timer } from './pblk-rl.js'
 import { pblk_end_io_write, type w_private } from './pblk-write.js'
@@ -104,8 +105,7 @@ export function pblk_answer(pblk: pblk, what: number, n: number): void {
       up(pblk.luns[n].wr_sem)
       break
     case L.HB_PBLK_SYNC:
-      pblk_lines_settle(pblk)
-      if (waitqueue_active(pblk.space)) wake_up_all(pblk.space)
+      pblk_rb_synced(pblk)
   }
 }
 

@@ -5,7 +5,7 @@
 // power loss would take data that had been flushed. So a line waits until the ring has been written as far as it goes now
 // (pending), unless quirks=4.19 asks for the old way. Data in the ring never need more room than the open lines have.
 
-import { PB_PENDING } from '../../../assembly/layout.js'
+import { PB_PENDING, PB_SETTLE_AT } from '../../../assembly/layout.js'
 import { enter, leave } from '../../kernel/trace.js'
 import { waitqueue_active, wake_up_all } from '../../kernel/wait.js'
 import {
@@ -65,7 +65,7 @@ export function __pblk_line_put(pblk: pblk, line: pblk_line): void {
     if (pblk.quirks || taken === synced) pblk_line_is_free(pblk, line)
     else {
       pblk.l_mg.pending.push({ line, upTo: taken })
-      pblk.shared.put(PB_PENDING, pblk.l_mg.pending.length)
+      note_pending(pblk)
     }
   }
   leave(pblk.k, t)
@@ -76,12 +76,19 @@ export function pblk_line_put(pblk: pblk, line: pblk_line): void {
   if (--line.ref === 0) __pblk_line_put(pblk, line)
 }
 
+/** The core need not call before the first of the lines that wait is free. */
+function note_pending({ shared, l_mg }: pblk): void {
+  const { pending } = l_mg
+  shared.put(PB_PENDING, pending.length)
+  if (pending.length > 0) shared.put_double(PB_SETTLE_AT, pending[0].upTo)
+}
+
 /** Lines whose wait is over are free. Called when the ring's sync position has moved. */
 export function pblk_lines_settle(pblk: pblk): void {
   const { pending } = pblk.l_mg
-  if (pending.length === 0) return
+  if (pending.length === 0 || pending[0].upTo > pblk.rwb.synced) return
   while (pending.length > 0 && pending[0].upTo <= pblk.rwb.synced)
     pblk_line_is_free(pblk, pending.shift()!.line)
-  pblk.shared.put(PB_PENDING, pending.length)
+  note_pending(pblk)
   if (waitqueue_active(pblk.space)) wake_up_all(pblk.space)
 }

@@ -13,7 +13,7 @@
 // have enough behind it that is persisted: `back_thres` entries, and where that is not enough (the tail of a line whose
 // metadata are still to be written) the newcomer waits.
 
-import { PB_FLUSHES } from '../../../assembly/layout.js'
+import { PB_FLUSHES, PB_GC_WANTS, PB_SPACE_WATCH } from '../../../assembly/layout.js'
 import { enter, leave, trace_call } from '../../kernel/trace.js'
 import { waitqueue_active, wake_up_all } from '../../kernel/wait.js'
 import { NVM_IO_DONE, NVM_IO_OK, NVM_IO_REQUEUE, SECTOR_BYTES } from './lightnvm.js'
@@ -307,6 +307,13 @@ export function pblk_rb_may_write_gc(pblk: pblk, n: number): number {
   return leave(pblk.k, t, pos)
 }
 
+/** Whether there may be room for `n` sectors of the collector's, once what is in the way has left the ring. */
+export function pblk_rb_gc_room(pblk: pblk, n: number): boolean {
+  const { rwb } = pblk
+  const room = pblk_rb_ring_space(rwb, rwb.mem, rwb.sync) >= n + rwb.back_thres
+  return room && pblk_rl_gc_may_insert(pblk)
+}
+
 // ---------------------------------------------------------------- entries go
 
 /** Marks `n` entries as submitted, and puts their pages into a request. */
@@ -367,6 +374,15 @@ export function pblk_rb_sync_end(pblk: pblk): void {
   leave(pblk.k, t)
 }
 
+/** Entries were persisted: lines may be free, and who waits for room is woken, the collector if it may find some. */
+export function pblk_rb_synced(pblk: pblk): void {
+  const { shared, space } = pblk
+  pblk_lines_settle(pblk)
+  const wanted = shared.peek(PB_GC_WANTS)
+  const watched = shared.peek(PB_SPACE_WATCH) > 0 || (wanted > 0 && pblk_rb_gc_room(pblk, wanted))
+  if (watched && waitqueue_active(space)) wake_up_all(space)
+}
+
 /** `n` entries are persisted. @returns the first that is not */
 export function pblk_rb_sync_advance(pblk: pblk, n: number): number {
   const t = enter(pblk.k, 'pblk_rb_sync_advance')
@@ -375,8 +391,7 @@ export function pblk_rb_sync_advance(pblk: pblk, n: number): number {
     rwb.flush_point = -1
   rwb.sync = (rwb.sync + n) & (rwb.nr_entries - 1)
   rwb.synced += n
-  pblk_lines_settle(pblk)
-  if (waitqueue_active(pblk.space)) wake_up_all(pblk.space)
+  pblk_rb_synced(pblk)
   return leave(pblk.k, t, rwb.sync)
 }
 

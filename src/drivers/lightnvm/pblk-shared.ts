@@ -195,7 +195,6 @@ export class pblk_rl extends block {
   high_pw = 0
   rb_windows_pw = 0
   rb_budget = 0
-  rb_gc_max = 0
   rb_state = 0
   rsv_blocks = 0
   free_blocks = 0
@@ -225,6 +224,14 @@ export class pblk_rl extends block {
 
   set rb_user_cnt(n: number) {
     this.set(L.PB_RL_USER_CNT, n)
+  }
+
+  get rb_gc_max(): number {
+    return this.get(L.PB_RL_GC_MAX)
+  }
+
+  set rb_gc_max(n: number) {
+    this.set(L.PB_RL_GC_MAX, n)
   }
 
   get rb_gc_cnt(): number {
