@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -87,7 +88,7 @@ describe('the tarball', () => {
       'dist/core.hash',
       'dist/lib/cli.js',
       'dist/lib/index.js',
-      'dist/lib/cpu.worker.js',
+      'dist/lib/cpu.worker.cjs',
       'dist/lib/gate-probe.js',
       'dist/src/index.d.ts',
     ])
@@ -97,7 +98,7 @@ describe('the tarball', () => {
   it('holds no sources, tests, maps, texts of the core or leftovers of tests', () => {
     const paths = packed.files.map(file => file.path)
     const known =
-      /^(package\.json|LICENSE|(README|ARCHITECTURE|CHANGELOG)\.md|examples\/.*|dist\/lib\/[\w.-]+\.js|dist\/(src|assembly)\/.*\.d\.ts|dist\/core\.(release|trace)\.wasm|dist\/core\.hash|dist\/report\/uPlot\.(iife\.min\.js|min\.css))$/
+      /^(package\.json|LICENSE|(README|ARCHITECTURE|CHANGELOG)\.md|examples\/.*|dist\/lib\/[\w.-]+\.c?js|dist\/(src|assembly)\/.*\.d\.ts|dist\/core\.(release|trace)\.wasm|dist\/core\.hash|dist\/report\/uPlot\.(iife\.min\.js|min\.css))$/
     expect(paths.filter(path => !known.test(path))).toEqual([])
   })
 
@@ -139,6 +140,41 @@ describe('the installed package', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     const { jobs } = JSON.parse(stdout) as { jobs: { read: { total_ios: number } }[] }
     expect(jobs[0]!.read.total_ios).toBe(64)
+  })
+
+  it('keeps the code of the program after its first job, and runs by it', () => {
+    const lib = join(modules, 'phasebit', 'dist', 'lib')
+    const code = (): string[] => readdirSync(lib).filter(name => name.includes('.code'))
+    const job = [
+      '--clock=virtual',
+      '--name=a',
+      '--filename=/dev/nvme0n1',
+      '--size=1m',
+      '--direct=1',
+    ]
+    for (const name of code()) rmSync(join(lib, name))
+    const first = node(join(lib, 'cli.js'), 'run', ...job, '--output-format=json')
+    const names = code()
+    const times = names.map(name => statSync(join(lib, name)).mtimeMs)
+    const second = node(join(lib, 'cli.js'), 'run', ...job, '--output-format=json')
+    expect(first).toMatchObject({ status: 0, stderr: '' })
+    expect(second.stdout).toBe(first.stdout)
+    expect(names.length).toBeGreaterThan(5)
+    expect(names.every(name => /^[\w-]+\.code$/.test(name))).toBe(true)
+    expect(code().map(name => statSync(join(lib, name)).mtimeMs)).toEqual(times)
+  })
+
+  it("runs without code that is not its engine's", () => {
+    const lib = join(modules, 'phasebit', 'dist', 'lib')
+    const names = readdirSync(lib).filter(name => name.endsWith('.code'))
+    for (const name of names) writeFileSync(join(lib, name), 'no code')
+    const { status, stdout, stderr } = node(join(lib, 'cli.js'), '--version')
+    expect({ status, stdout, stderr }).toEqual({
+      status: 0,
+      stdout: `phasebit ${version}\n`,
+      stderr: '',
+    })
+    expect(names.length).toBeGreaterThan(5)
   })
 
   it('is imported by its name, and runs a job in virtual time', () => {

@@ -10,6 +10,8 @@
 import { readFileSync } from 'node:fs'
 import { OutputError, UserError } from '../core/errors.js'
 import { distUrl } from '../core/wasm.js'
+import type { ThreadPool } from '../machine/thread-pool.js'
+import { WORKER_FILE } from '../workload/worker-file.js'
 import { printErr, printOut } from './output.js'
 
 /** A command: what --help says about it, and what runs it. The result is the exit status. */
@@ -22,7 +24,10 @@ interface Command {
 const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
     summary: 'run fio job files on the emulated machine',
-    run: async args => (await import('./run.js')).runCommand(args),
+    run: async args => {
+      const early = inRealTime(args) ? await earlyThread() : undefined
+      return (await import('./run.js')).runCommand(args, early)
+    },
     help: async () => (await import('./run-help.js')).runHelp(),
   },
   gate: {
@@ -73,6 +78,19 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 }
 
 const INTERNAL_ERROR = 70
+
+/** Whether a run will have threads, as far as a glance can tell: one too many does no harm. */
+function inRealTime(args: readonly string[]): boolean {
+  return !args.some(arg =>
+    ['virtual', '--clock=virtual', '--parse-only', '--showcmd'].includes(arg),
+  )
+}
+
+/** The thread of the first CPU, which begins while this one reads the rest of the program. */
+async function earlyThread(): Promise<ThreadPool> {
+  const { threadPool } = await import('../machine/thread-pool.js')
+  return threadPool(1, WORKER_FILE)
+}
 
 /** Runs `phasebit` with these arguments and sets the exit status. */
 export async function main(args: readonly string[]): Promise<void> {

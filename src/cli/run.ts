@@ -7,6 +7,7 @@
 
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import type { ThreadPool } from '../machine/thread-pool.js'
 import { normalHeader } from '../report/fio-normal.js'
 import { formatReport } from '../report/report.js'
 import type { JobResult, RunResult } from '../report/result.js'
@@ -20,8 +21,11 @@ import { parseRun } from '../workload/run-command.js'
 import { printErr, printOut } from './output.js'
 import { ReportSink } from './report-sink.js'
 
-/** Runs `phasebit run ARGS...`; the result is the exit status. */
-export async function runCommand(args: readonly string[]): Promise<number> {
+/**
+ * Runs `phasebit run ARGS...`; the result is the exit status.
+ * @param early workers that were spawned meanwhile
+ */
+export async function runCommand(args: readonly string[], early?: ThreadPool): Promise<number> {
   const plan = parseRun(args, {
     readFile: path => readFileSync(path === STDIN ? 0 : path),
     env: process.env,
@@ -32,10 +36,10 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     printNotes(plan.notes)
     return 0
   }
-  return runPlan(plan)
+  return runPlan(plan, early)
 }
 
-async function runPlan(plan: RunPlan): Promise<number> {
+async function runPlan(plan: RunPlan, early?: ThreadPool): Promise<number> {
   const sink = new ReportSink(plan.output)
   const dumps = plan.dump?.file == null ? TO_STDERR : new OutFile(plan.dump.file)
   const line = showsProgress(plan) ? new StatusLine() : null
@@ -43,6 +47,7 @@ async function runPlan(plan: RunPlan): Promise<number> {
   try {
     const { result, failures } = await executePlan(plan, {
       signal: signals.signal,
+      ...(early ? { early } : {}),
       onStart: (jobs, notes) => begin(plan, sink, jobs, notes),
       onStatus: status => sink.write(report(plan, status)),
       onFailure: text => {

@@ -81,6 +81,7 @@ import { PacedTime } from './paced.js'
 import { cpuOf, type DiskPlan, type MachinePlan, planMachine, WAITER_STRIDE } from './plan.js'
 import { runShared, type SharedThread } from './shared-thread.js'
 import { hostCores, Threads } from './threads.js'
+import type { ThreadPool } from './thread-pool.js'
 import { validateConfig } from './validate.js'
 import { VirtualTime } from './virtual.js'
 
@@ -138,19 +139,21 @@ function turn(): Promise<void> {
 export interface MachineParts {
   readonly module: WebAssembly.Module
   readonly memory: WebAssembly.Memory
+  /** Workers that were spawned before the machine was known, for its first CPUs. */
+  readonly early?: ThreadPool
 }
 
 /**
  * Boots a machine. Nothing runs before start().
  * @param parts memory, which is zeroed, and the compiled core, from a caller who makes one machine after another: the engine gives
- *   the memory of a machine back late, so that the process would grow
+ *   the memory of a machine back late, so that the process would grow; workers
  * @throws UserError when the configuration contradicts itself or does not fit into memory
  */
 export function bootMachine(config: MachineConfig, parts: Partial<MachineParts> = {}): Machine {
   validateConfig(config)
   const plan = planMachine(config)
   const origin = clockOrigin()
-  const threads = spawnThreads(config)
+  const threads = spawnThreads(config, parts.early)
   try {
     const module = parts.module ?? compileCore(config.core ?? (config.trace ? 'trace' : 'release'))
     const memory = parts.memory ? cleared(parts.memory, plan.bytes) : createMemory(plan.bytes)
@@ -179,11 +182,11 @@ function cpuThreads(config: MachineConfig): number {
 }
 
 /** Real time: the workers, which load their files while the machine is booted. */
-function spawnThreads(config: MachineConfig): Threads | undefined {
+function spawnThreads(config: MachineConfig, early?: ThreadPool): Threads | undefined {
   if (config.clock === 'virtual') return undefined
-  const file = config.workerFile ?? distUrl('lib/bare-cpu.worker.js')
+  const file = config.workerFile ?? distUrl('lib/bare-cpu.worker.cjs')
   const count = cpuThreads(config) + threadedDevices(config).length
-  return count > 0 ? new Threads(count, file) : undefined
+  return count > 0 ? new Threads(count, file, early) : undefined
 }
 
 function diskOf(plan: MachinePlan, disk: DiskPlan, index: number): Disk {

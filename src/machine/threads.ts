@@ -1,22 +1,22 @@
 // The threads of a machine in real time: a pool of workers, one for each CPU and each device thread, whose one task
 // lasts as long as the machine runs.
 //
-//   spawn   at boot, before anything else: the workers load their files while the main thread compiles and boots
+//   spawn   at boot, before anything else: the workers load their files while the main thread compiles and boots. A pool that
+//           was begun still earlier has the first of them
 //   start   each worker gets its task; resolves when all of them are about to enter their loops
 //   stop    after M_STOP: waits for the tasks, then ends the workers
 //
-// The pool's package is loaded here and only here, so that virtual time never pays for it, and synchronously, because
-// the workers shall begin as early as possible. A thread that ends before M_STOP, whatever the reason, is a failure: the
-// others are stopped, and whoever waits for the machine learns of it.
+// A thread that ends before M_STOP, whatever the reason, is a failure: the others are stopped, and whoever waits for the
+// machine learns of it.
 
-import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { MessageChannel, type Worker } from 'node:worker_threads'
-import type { Piscina } from 'piscina'
 import { OutputError } from '../core/errors.js'
 import type { NullbOptions } from '../drivers/block/null_blk.js'
 import type { ClockOrigin } from './clock.js'
 import type { ThreadMessage, ThreadTask } from './cpu.js'
+import type { Piscina } from 'piscina'
+import { type ThreadPool, threadPool } from './thread-pool.js'
 import { threadTime } from './thread-time.js'
 
 /** How long threads have to end by themselves, ms: they look at M_STOP about every millisecond. */
@@ -47,9 +47,9 @@ export function hostCores(): number {
   return availableParallelism()
 }
 
-/** The pool and its tasks. */
+/** The pools and their tasks. */
 export class Threads {
-  readonly #pool: Piscina
+  readonly #pools: readonly ThreadPool[]
   readonly #workerFile: URL
   readonly #crowded: boolean
   readonly #tasks: Promise<void>[] = []
@@ -59,21 +59,18 @@ export class Threads {
   #early: Error | undefined
   #stopping = false
 
-  /** Spawns `count` workers that load `workerFile`. */
-  constructor(count: number, workerFile: URL) {
-    const require = createRequire(import.meta.url)
-    const { Piscina } = require('piscina') as typeof import('piscina')
+  /**
+   * Spawns `count` workers that load `workerFile`.
+   * @param early of which these have been spawned already, if they load the same file
+   */
+  constructor(count: number, workerFile: URL, early?: ThreadPool) {
     this.#workerFile = workerFile
     this.#crowded = count > hostCores()
-    this.#pool = new Piscina({
-      filename: workerFile.href,
-      minThreads: count,
-      maxThreads: count,
-      concurrentTasksPerWorker: 1,
-      atomics: 'disabled',
-      recordTiming: false,
-    })
-    this.#pool.on('error', (error: Error) => this.#fail('a thread', error))
+    const first = early?.file === workerFile.href ? [early] : []
+    const rest = count - (first[0]?.count ?? 0)
+    this.#pools = rest > 0 ? [...first, threadPool(rest, workerFile)] : first
+    for (const { pool } of this.#pools)
+      pool.on('error', (error: Error) => this.#fail('a thread', error))
   }
 
   /**
@@ -107,12 +104,22 @@ export class Threads {
         else this.#events?.message(message.message, index)
       })
       port1.unref()
-      const life = this.#pool.run(task, { transferList: [port2], filename: file.href }).then(
-        () => this.#fail(name, new Error('it ended by itself')),
-        (error: Error) => this.#fail(name, error),
-      )
+      const life = this.#pool(this.#tasks.length)
+        .run(task, { transferList: [port2], filename: file.href })
+        .then(
+          () => this.#fail(name, new Error('it ended by itself')),
+          (error: Error) => this.#fail(name, error),
+        )
       this.#tasks.push(life.finally(() => port1.close()))
     })
+  }
+
+  /** The pool of a task, by its number: each pool has as many as it has workers. */
+  #pool(task: number): Piscina {
+    let first = 0
+    const own = this.#pools.find(({ count }) => task < (first += count))
+    if (!own) throw new Error(`there is no thread ${task}`)
+    return own.pool
   }
 
   #fail(name: string, error: Error): void {
@@ -133,7 +140,7 @@ export class Threads {
     })
     await Promise.race([Promise.all(this.#tasks), patience])
     clearTimeout(timer)
-    await this.#pool.destroy()
+    await Promise.all(this.#pools.map(({ pool }) => pool.destroy()))
     await Promise.all(this.#tasks)
   }
 
@@ -144,6 +151,6 @@ export class Threads {
   }
 
   get workers(): readonly Worker[] {
-    return this.#pool.threads
+    return this.#pools.flatMap(({ pool }) => pool.threads)
   }
 }

@@ -10,7 +10,7 @@
 import { default_elevator } from '../block/schedulers.js'
 import { UserError } from '../core/errors.js'
 import { formatBytes } from '../core/memory.js'
-import { distUrl } from '../core/wasm.js'
+import { WORKER_FILE } from './worker-file.js'
 import type { DiskConfig, FaultConfig, MachineConfig, PageCacheConfig } from '../machine/config.js'
 import { pageCacheBytes } from '../machine/host-files.js'
 import { hostKernelBytes, needsHostKernel } from '../machine/host-kernel.js'
@@ -99,7 +99,7 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
       : {}),
     jobs: needs.jobs,
     costs: plan.machine.costs,
-    workerFile: distUrl('lib/cpu.worker.js'),
+    workerFile: WORKER_FILE,
   }
 }
 

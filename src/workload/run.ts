@@ -14,6 +14,7 @@ import { UserError } from '../core/errors.js'
 import type { MachineConfig, Books as TakenBooks } from '../machine/config.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine, type Disk, type Machine } from '../machine/machine.js'
+import type { ThreadPool } from '../machine/thread-pool.js'
 import { epochMs } from '../machine/wall-clock.js'
 import type { JobResult, RunResult } from '../report/result.js'
 import type { Progress } from '../report/status-line.js'
@@ -57,6 +58,8 @@ export interface RunHooks {
   readonly onEnd?: (machine: Machine) => void
   /** Ends the run early; it still has a result. */
   readonly signal?: AbortSignal
+  /** Workers that were spawned before the plan was known. */
+  readonly early?: ThreadPool
   /** Disks that are connected from outside before the jobs start. */
   readonly attachment?: Attachment
 }
@@ -107,7 +110,7 @@ export async function executePlan(whole: RunPlan, hooks: RunHooks = {}): Promise
   const files = new LogFiles(plan.jobs)
   let machine: Machine | null = null
   try {
-    machine = bootMachine(config)
+    machine = bootMachine(config, hooks.early ? { early: hooks.early } : {})
     await machine.probed()
     await makeTargets(machine)
     await attachment?.attach(machine)
