@@ -5,9 +5,10 @@
 // time; without, a target begins empty. Names of namespaces are made of the subsystem's name, so that a host finds the
 // same ones after a restart.
 //
-// Limits, so that neither a slow reader nor a flood of connections makes memory grow: MAX_QUEUES connections (more are
-// closed as they come), POOL_BYTES of data for all commands together and a quarter of that for one connection, as many
-// commands a connection as its queue has entries, 256 KiB waiting in each direction of a socket.
+// Limits, so that neither a slow reader nor a flood of connections makes memory grow: MAX_QUEUES connections (one more
+// closes the oldest that is no queue yet, or is closed as it comes); POOL_BYTES of data for all commands together, of which
+// a connection gets a quarter of what is free, and as much again for data in capsules that cannot wait; as many commands a
+// connection as its queue has entries; 256 KiB waiting in each direction of a socket.
 
 import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
@@ -96,6 +97,8 @@ export interface TargetFacts {
   readonly controllers: number
   /** Bytes of command data that are held. */
   readonly heldBytes: number
+  /** Bytes of capsules that are kept beside those. */
+  readonly besideBytes: number
   readonly balanced: boolean
 }
 
@@ -251,6 +254,7 @@ class ServedTarget implements Target {
       connections: this.#tcp.queues.size,
       controllers: this.#subsys.ctrls.length,
       heldBytes: this.#pool.used,
+      besideBytes: this.#tcp.beside,
       balanced: this.#machine.books().balanced,
     }
   }

@@ -1,7 +1,7 @@
 // Simulations of NVMe over fabrics from seeds.
 
 import { expect, it } from 'vitest'
-import { simulateFabric } from './fabrics.js'
+import { simulateFabric, STORIES } from './fabrics.js'
 
 const SEEDS = 500
 
@@ -11,6 +11,11 @@ it(`${SEEDS} seeds: nothing is lost`, { timeout: 300_000 }, () => {
   for (const transport of ['tcp', 'rdma', 'fc', 'loop'])
     expect(outcomes.filter(one => one.transport === transport).length).toBeGreaterThan(30)
   expect(outcomes.some(one => one.failed > 0)).toBe(true)
+  const counts = STORIES.map(story => [
+    story,
+    outcomes.filter(({ reached }) => reached.includes(story)).length,
+  ])
+  for (const [story, count] of counts) expect(count, `${story}`).toBeGreaterThan(0)
 })
 
 it('the same seed is the same run', () => {

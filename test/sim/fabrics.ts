@@ -11,6 +11,9 @@
 // target holds nothing of a host that has gone.
 
 import { nvme_delete_ctrl, nvme_reset_ctrl } from '../../src/drivers/nvme/host/core-state.js'
+import { nvme_tcp_cmd } from '../../src/drivers/nvme/nvme-tcp.js'
+import { NVME_CSTS_CFS } from '../../src/drivers/nvme/nvme.js'
+import type { nvmet_ctrl } from '../../src/drivers/nvme/target/nvmet.js'
 import type { nvme_ctrl } from '../../src/drivers/nvme/host/nvme.js'
 import type { Sleep } from '../../src/kernel/core.js'
 import { msleep } from '../../src/kernel/timer-sleep.js'
@@ -34,6 +37,21 @@ const REGION = 64
 const TASKS = 3
 const BYTES = 16384
 
+/** Stories of errors, and how a simulation knows that one really took place. */
+export const STORIES = [
+  'link loss', // the wire broke, and the controller noticed
+  'target restart', // it was away, and the controller is live again
+  'refused connect', // an attempt to reconnect failed while nobody listened
+  'digest error', // a bit of a command, a response or data was turned
+  'half-open socket', // nothing arrived, and a command ran out of time
+  'keep-alive expiry', // the target gave up a host that sends none
+  'delete during reconnect',
+  'reset during reconnect',
+  'reconnect limit', // attempts were used up
+] as const
+
+export type Story = (typeof STORIES)[number]
+
 /** What a simulation came to, in words: the same seed gives the same. */
 export interface FabricOutcome {
   readonly transport: string
@@ -42,6 +60,8 @@ export interface FabricOutcome {
   readonly virtualNs: number
   readonly failed: number
   readonly events: readonly string[]
+  /** Stories that took place. */
+  readonly reached: readonly Story[]
 }
 
 function check(good: boolean, what: string): void {
@@ -58,6 +78,12 @@ class Simulation {
   #ios = 0
   #failed = 0
   #running = 0
+  readonly #quiet: boolean
+  readonly #reached = new Set<Story>()
+  /** Controllers of the target that were there at some time. */
+  readonly #seen = new Set<nvmet_ctrl>()
+  /** What came over a live controller: silence, a target that went. */
+  readonly #was = new Set<string>()
 
   constructor(seed: number) {
     this.#random = new Prng(seed)
@@ -73,7 +99,8 @@ class Simulation {
       this.#transport === 'loop'
         ? ''
         : `,reconnect_delay=1,ctrl_loss_tmo=${this.#random.pick([3, 600])}`
-    const quiet = this.#random.chance(15) ? ',keep_alive_tmo=0' : ''
+    this.#quiet = this.#random.chance(15)
+    const quiet = this.#quiet ? ',keep_alive_tmo=0' : ''
     this.#digests = this.#transport === 'tcp' && this.#random.chance(50)
     const digests = this.#digests ? ',hdr_digest,data_digest' : ''
     this.#ctrl = this.#rig.connect(
@@ -154,6 +181,7 @@ class Simulation {
     network.tamper = bytes => {
       if (wait-- > 0) return bytes
       network.tamper = null
+      if (bytes[0]! >= nvme_tcp_cmd) this.#reached.add('digest error')
       const turned = bytes.slice()
       turned[this.#random.below(bytes.length)]! ^= 1 << this.#random.below(8)
       return turned
@@ -179,11 +207,14 @@ class Simulation {
       'nothing',
     ])
     this.#events.push(what)
+    this.#note(what)
     if (what === 'reset wire') {
       rig.network.reset()
       rig.verbs.cut()
       fcloop_delete_remote_port(rig.link, FC_TARGET)
       fcloop_create_remote_port(rig.link, FC_REMOTE)
+      rig.pass(0.001)
+      if (this.#ctrl.state !== 'LIVE') this.#reached.add('link loss')
     } else if (what === 'silence') rig.silence()
     else if (what === 'reset and shut') {
       nvme_reset_ctrl(this.#ctrl)
@@ -194,15 +225,44 @@ class Simulation {
       rig.pass(this.#random.below(1500) / 1000)
       if (what === 'silence and delete') nvme_delete_ctrl(this.#ctrl)
     } else if (what === 'deaf') this.#deaf()
-    else if (what === 'turned bit' && this.#digests) this.#turn()
+    else if ((what === 'turned bit' || what === 'nothing') && this.#digests) this.#turn()
     else if (what === 'target away') rig.lose()
     else if (what === 'away and reset' || what === 'away and delete') {
       rig.lose()
       rig.pass(this.#random.below(1500) / 1000)
-      if (what === 'away and reset') nvme_reset_ctrl(this.#ctrl)
-      else if (this.#random.chance(30)) nvme_delete_ctrl(this.#ctrl)
+      const during = this.#ctrl.state === 'CONNECTING'
+      const resets = what === 'away and reset'
+      if (!resets && !this.#random.chance(30)) return
+      if (resets) nvme_reset_ctrl(this.#ctrl)
+      else nvme_delete_ctrl(this.#ctrl)
+      if (during) this.#reached.add(resets ? 'reset during reconnect' : 'delete during reconnect')
     } else if (what === 'reset') nvme_reset_ctrl(this.#ctrl)
     else if (what === 'delete' && this.#random.chance(30)) nvme_delete_ctrl(this.#ctrl)
+  }
+
+  #look(): void {
+    for (const ctrl of this.#rig.subsys.ctrls) this.#seen.add(ctrl)
+  }
+
+  #note(what: string): void {
+    this.#look()
+    if (this.#transport === 'loop' || this.#ctrl.state !== 'LIVE') return
+    if (what.startsWith('silence')) this.#was.add('silent')
+    if (what.includes('away')) this.#was.add('away')
+  }
+
+  /** What the logs of host and target tell, before the controller is deleted. */
+  #judge(): void {
+    const log = this.#rig.log()
+    const said = (text: string): boolean => log.some(line => line.includes(text))
+    if (this.#was.has('silent') && said('timeout, state LIVE'))
+      this.#reached.add('half-open socket')
+    if (this.#was.has('away') && this.#ctrl.state === 'LIVE') this.#reached.add('target restart')
+    if (this.#was.has('away') && said('Failed reconnect attempt'))
+      this.#reached.add('refused connect')
+    if (said('Removing controller...')) this.#reached.add('reconnect limit')
+    const given_up = [...this.#seen].some(({ csts }) => csts & NVME_CSTS_CFS)
+    if (this.#quiet && given_up) this.#reached.add('keep-alive expiry')
   }
 
   run(): FabricOutcome {
@@ -216,7 +276,9 @@ class Simulation {
       rig.pass(this.#random.below(2000) / 1000)
       this.#trouble()
     }
+    this.#look()
     rig.pass(this.#random.chance(20) ? this.#random.below(20) : this.#random.below(4))
+    this.#look()
     rig.network.tamper = null
     rig.back()
     for (let n = 0; n < 200 && this.#running > 0; n++) rig.pass(2)
@@ -224,6 +286,7 @@ class Simulation {
     // A command of a reset may have gone into the void: it is given up after a minute.
     const settled = (): boolean => this.#ctrl.state === 'LIVE' || rig.nvme.ctrls.length === 0
     for (let n = 0; n < 20 && !settled(); n++) rig.pass(12)
+    this.#judge()
     const { state } = this.#ctrl
     check(settled(), `the controller is ${state}`)
     if (rig.nvme.ctrls.length > 0) rig.disconnect(this.#ctrl)
@@ -243,6 +306,7 @@ class Simulation {
       virtualNs: rig.now,
       failed: this.#failed,
       events: this.#events,
+      reached: [...this.#reached].sort(),
     }
   }
 }

@@ -30,7 +30,7 @@ import { nvmet_ctrl_fatal_error } from './core.js'
 import { type nvmet, nvmet_cq, type nvmet_port, nvmet_req, nvmet_sq } from './nvmet.js'
 import type { sgl_pool } from './sgl-pool.js'
 
-/** A queue may hold this share of the pool. */
+/** A queue may hold this share of what is free: whoever takes no answers never has it all, however many queues it has. */
 const QUEUE_SHARE = 4
 
 /** What a port is made with. */
@@ -42,7 +42,7 @@ export interface nvmet_tcp_options {
   /** Bytes that an I/O capsule may carry, a multiple of 16. */
   readonly inline_data_size: number
   readonly maxh2cdata: number
-  /** Connections at once; more are closed as they come. */
+  /** Connections at once. One more closes the oldest that is no queue yet, or is closed as it comes. */
   readonly max_queues: number
   readonly pool: sgl_pool
   /** Address for the discovery log as a connection sees it. */
@@ -195,7 +195,8 @@ function hold(cmd: nvmet_tcp_command, sg: number, bytes: number): void {
 
 function has_share(queue: nvmet_tcp_queue, bytes: number): boolean {
   const { pool } = queue.port.options
-  return queue.held === 0 || queue.held + pool.rounded(bytes) <= pool.bytes / QUEUE_SHARE
+  const free = pool.bytes - pool.used
+  return queue.held === 0 || queue.held + pool.rounded(bytes) <= free / QUEUE_SHARE
 }
 
 /**

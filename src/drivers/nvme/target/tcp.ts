@@ -45,6 +45,9 @@ const IO_WORK_BUDGET = 64
 /** Seconds that a connection may take to become a queue. */
 const CONNECT_SECONDS = 30
 
+/** Connections beyond the limit, for as long as those that made room for them take to end. */
+const ENDING = 64
+
 /** One listening address. */
 export class nvmet_tcp_port implements nvmet_tcp_port_of {
   readonly target: nvmet
@@ -84,11 +87,24 @@ export class nvmet_tcp_port implements nvmet_tcp_port_of {
 
 // ---------------------------------------------------------------- connections
 
+/** Whether there is room for one more: if there is none, who has been there longest without a queue makes some. */
+function make_room(port: nvmet_tcp_port): boolean {
+  const { max_queues } = port.options
+  if (port.queues.size < max_queues) return true
+  if (port.queues.size >= max_queues + ENDING) return false
+  for (const queue of port.queues) {
+    if (queue.closing || queue.nvme_sq.ctrl !== null) continue
+    close(queue)
+    return true
+  }
+  return false
+}
+
 /** A connection came in. */
 export function nvmet_tcp_alloc_queue(port: nvmet_tcp_port, sock: socket): nvmet_tcp_queue | null {
   const { k } = port.target.blk
   const t = enter(k, 'nvmet_tcp_alloc_queue')
-  if (port.queues.size >= port.options.max_queues) {
+  if (!make_room(port)) {
     sock.sock_release()
     return leave(k, t, null)
   }
