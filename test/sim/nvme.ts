@@ -1,6 +1,6 @@
 // The NVMe driver and its controller under random trouble, from seeds: tasks on several CPUs write and read back their own
 // blocks while commands are dropped, delayed, completed twice or under a wrong identifier, the controller is reset, loses its
-// power, and is sometimes pulled out. Every I/O ends once; what was written is read; what was acknowledged and flushed is
+// power, and sometimes stops for good or is pulled out. Every I/O ends once; what was written is read; what was acknowledged and flushed is
 // there after the power was gone, and no block is torn; no tag, no memory and no work is left; the controller is LIVE, or gone.
 
 import assert from 'node:assert/strict'
@@ -36,6 +36,12 @@ function faults(r: Prng): FaultRule[] {
     match: { nth: 1 + draw(r, 20) },
     action: kinds[draw(r, kinds.length)]!,
   }))
+}
+
+/** The controller stops at one of its commands, with or without saying so. */
+function silence(r: Prng): FaultRule {
+  const match = draw(r, 2) === 0 ? { nth: 1 + draw(r, 40) } : { admin: true, nth: 1 + draw(r, 30) }
+  return { match, action: { kind: 'stuck', fatal: draw(r, 2) === 0 } }
 }
 
 interface Story {
@@ -174,6 +180,7 @@ async function run(seed: number): Promise<SimFacts> {
   const tasks = 1 + draw(r, 6)
   const io = p.io(0)
   for (let t = 0; t < tasks; t++) p.k.spawn(`w${t}`, () => worker(s, t, io), [t % cpus])
+  if (draw(r, 6) === 0) p.controller.inject(silence(r))
   await disturb(s, powers)
   if (removes) {
     await p.run(draw(r, 10) / 10)

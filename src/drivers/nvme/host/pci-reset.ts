@@ -490,8 +490,8 @@ function* set_up(dev: nvme_dev): Sleep<number> {
   return yield* nvme_setup_io_queues(dev)
 }
 
-/** Stage 14: what the controller becomes. */
-function* add_or_degrade(dev: nvme_dev): Sleep<nvme_ctrl_state> {
+/** Stage 14: what the controller becomes; null: Doorbell Buffer Config timed out, and the controller was disabled. */
+function* add_or_degrade(dev: nvme_dev): Sleep<nvme_ctrl_state | null> {
   const { ctrl, nvme } = dev
   if (dev.online_queues < 2) {
     ctrl_log(ctrl, 'warn', 'IO queues not created')
@@ -501,10 +501,12 @@ function* add_or_degrade(dev: nvme_dev): Sleep<nvme_ctrl_state> {
   }
   // Before anything runs: a doorbell in memory that the controller does not look at is not rung.
   if (ctrl.tagset) yield* dbbuf_set(dev)
+  if (dev.online_queues === 0) return null
   nvme_start_queues(ctrl)
   if (nvme.era.freezes) yield* nvme_wait_freeze(ctrl)
   const added = yield* nvme_dev_add(dev)
   if (nvme.era.freezes) nvme_unfreeze(ctrl)
+  if (dev.online_queues === 0) return null
   return added ? nvme.era.admin_only : 'LIVE'
 }
 
@@ -530,8 +532,8 @@ function* reset(dev: nvme_dev): Sleep<number> {
   result = yield* set_up(dev)
   if (result) return result
   const target = yield* add_or_degrade(dev)
-  if (!nvme_change_ctrl_state(ctrl, target)) {
-    ctrl_log(ctrl, 'warn', `failed to mark controller state ${target}`)
+  if (target === null || !nvme_change_ctrl_state(ctrl, target)) {
+    ctrl_log(ctrl, 'warn', `failed to mark controller state ${target ?? 'LIVE'}`)
     return -ENODEV
   }
   arm_watchdog(dev)
