@@ -103,7 +103,19 @@ function read_sector(sector: u32, to: u32, oob: u32): void {
   store<u64>(oob, load<u64>(sector, OCC_OOB + 8), 8)
 }
 
+/** A read of one sector. */
+function read_one(oc: u32, sqe: u32, oob: u32): bool {
+  const place = place_of(oc, load<u64>(sqe, SQE_CDW10))
+  const data: u32 = place == NOWHERE ? 0 : readable(oc, <u32>(place >> 32), <u32>place)
+  if (!data) return false
+  read_sector(data + <u32>place * OCC_SIZE, <u32>load<u64>(sqe, SQE_PRP1), oob)
+  count(oc + OC_READS, 1)
+  count(oc + OC_SECTORS_READ, 1)
+  return true
+}
+
 function vector_read(dev: u32, oc: u32, sqe: u32, n: u32, addresses: u32, pages: u32, oob: u32): bool {
+  if (n == 1) return read_one(oc, sqe, oob)
   for (let i: u32 = 0; i < n; i++) {
     const place = place_of(oc, load<u64>(addresses + (i << 3)))
     if (place == NOWHERE || !readable(oc, <u32>(place >> 32), <u32>place)) return false

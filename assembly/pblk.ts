@@ -26,8 +26,8 @@ import {
   VS_KIND, VS_LBA, VS_N, VS_OOB, VS_PB, VS_POS, VS_PPAS, VS_SENTRY, VS_SIZE, VS_SQE, VS_USER,
 } from './layout'
 import {
-  REQ_FUA, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, SQE_BYTES, SQE_CDW0, SQE_CDW10,
-  SQE_CDW12, SQE_MPTR,
+  REQ_FUA, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, SQE_CDW0, SQE_CDW10,
+  SQE_CDW12, SQE_CDW14, SQE_CDW2, SQE_MPTR, SQE_PRP1, SQE_PRP2,
 } from './nvme'
 import { nvme_ring_doorbells } from './doorbell'
 import { event_cpu_at } from './events'
@@ -344,11 +344,14 @@ function set_bio(bio: u32, data: u32, bytes: u32, next: u32): void {
 /** The command, and the request to the driver. Addresses, bios and out-of-band data are in the slot. */
 function submit_vector(cpu: u32, pb: u32, rq: u32, slot: u32, opcode: u32, n: u32, segments: u32): void {
   const sqe = slot + VS_SQE
-  memory.fill(sqe, 0, SQE_BYTES)
   store<u64>(sqe, pair(opcode, load<u32>(pb, PB_NSID)), SQE_CDW0)
+  store<u64>(sqe, 0, SQE_CDW2)
   store<u64>(sqe, slot + VS_OOB, SQE_MPTR)
+  store<u64>(sqe, 0, SQE_PRP1)
+  store<u64>(sqe, 0, SQE_PRP2)
   store<u64>(sqe, n == 1 ? load<u64>(slot, VS_PPAS) : <u64>(slot + VS_PPAS), SQE_CDW10)
-  store<u32>(sqe, n - 1, SQE_CDW12)
+  store<u64>(sqe, n - 1, SQE_CDW12)
+  store<u64>(sqe, 0, SQE_CDW14)
   store<u32>(slot, pb, VS_PB)
   store<u32>(slot, n, VS_N)
   store<u64>(rq, pair(slot + VS_BIO, segments > 1 ? slot + VS_BIO + 64 : slot + VS_BIO), RQ_BIO) // and RQ_BIOTAIL

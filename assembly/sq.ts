@@ -243,7 +243,11 @@ function nvme_setup_discard(nq: u32, q: u32, rq: u32, sqe: u32): bool {
 
 /** A command that TypeScript built (passthrough): the identifier is ours, and where the data lie, if there are any. */
 function nvme_setup_passthrough(nq: u32, rq: u32, sqe: u32): bool {
-  memory.copy(sqe, load<u32>(rq, RQ_SQE), SQE_BYTES)
+  const from = load<u32>(rq, RQ_SQE)
+  v128.store(sqe, v128.load(from)) // memory.copy is a call
+  v128.store(sqe, v128.load(from, 16), 16)
+  v128.store(sqe, v128.load(from, 32), 32)
+  v128.store(sqe, v128.load(from, 48), 48)
   store<u16>(sqe, <u16>load<u32>(rq, RQ_TAG), SQE_CDW0 + 2)
   return !load<u32>(rq, RQ_BIO) || nvme_map_data(nq, rq, sqe, load<u32>(rq, RQ_DATA_LEN))
 }

@@ -129,7 +129,7 @@ export function ocssdDisk(spec: OcssdSpec, nrCpus: number, seed: number): DiskCo
     queues: spec.queues ?? nrCpus + poll_queues,
     pollQueues: poll_queues,
     depth: spec.depth,
-    model: 'fixed',
+    model: 'ram',
     serviceNs: 0,
     units: 1,
     where: spec.where ?? 'inline',
