@@ -699,6 +699,7 @@ export const OCC_SIZE = 24
 
 export const OCF_READ = 1 //  reads never fail and take no time
 export const OCF_WRITE = 2 // the same of writes
+export const OCF_CLOSE = 4 //             a write may fill its chunk: open chunks are not counted
 
 export const CHUNK_FREE = 1
 export const CHUNK_CLOSED = 2

@@ -2,12 +2,13 @@
 // and executes whatever is left to it here. The state of the media is in memory (OC_*), the same for both.
 //
 //   read    every sector can be read, reads never fail, the media take no time
-//   write   one run of sectors at the write pointer of an open chunk, which it does not fill; writes never fail
+//   write   one run of sectors at the write pointer of an open chunk, which it fills only if nobody counts the open ones;
+//           writes never fail
 //
 // A command that is not plain changes nothing here.
 
 import {
-  CHUNK_CLOSED, CHUNK_OPEN, CHUNK_SEQUENTIAL, OCC_OOB, OCC_PAGE, OCC_SIZE, OCC_WORD, OCF_READ, OCF_WRITE, OC_CHUNKS, OC_CHUNK_BITS,
+  CHUNK_CLOSED, CHUNK_OPEN, CHUNK_SEQUENTIAL, OCC_OOB, OCC_PAGE, OCC_SIZE, OCC_WORD, OCF_CLOSE, OCF_READ, OCF_WRITE, OC_CHUNKS, OC_CHUNK_BITS,
   OC_CLBA, OC_DATA, OC_FLAGS, OC_FREE, OC_GROUPS, OC_MW_CUNITS, OC_NEXT, OC_PUS, OC_PU_BITS, OC_READS,
   OC_ROOM, OC_SECTORS_READ, OC_SECTORS_WRITTEN, OC_SEC_BITS, OC_STATE, OC_TYPE, OC_USED, OC_WP, OC_WRITES, OC_WS_MIN,
   PAGE_SIZE,
@@ -178,7 +179,8 @@ function writable(oc: u32, place: u64, n: u32, addresses: u32): bool {
   if (load<u8>(load<u32>(oc, OC_STATE) + chunk) != CHUNK_OPEN) return false
   if (load<u8>(load<u32>(oc, OC_TYPE) + chunk) != CHUNK_SEQUENTIAL) return false
   if (load<u32>(load<u32>(oc, OC_WP) + (chunk << 2)) != sector || n % load<u32>(oc, OC_WS_MIN)) return false
-  if (sector + n >= load<u32>(oc, OC_CLBA)) return false
+  const clba = load<u32>(oc, OC_CLBA)
+  if (sector + n > clba || (sector + n == clba && !(load<u32>(oc, OC_FLAGS) & OCF_CLOSE))) return false
   const first = load<u64>(addresses)
   const data = load<u32>(load<u32>(oc, OC_DATA) + (chunk << 2))
   if (!data) return false
@@ -198,6 +200,7 @@ function vector_write(dev: u32, oc: u32, sqe: u32, n: u32, addresses: u32, pages
     write_sector(oc, data + (sector + i) * OCC_SIZE, data_page(sqe, pages, i), oob ? oob + i * OOB : 0)
   }
   store<u32>(load<u32>(oc, OC_WP) + (chunk << 2), sector + n)
+  if (sector + n == load<u32>(oc, OC_CLBA)) store<u8>(load<u32>(oc, OC_STATE) + chunk, CHUNK_CLOSED)
   count(oc + OC_WRITES, 1)
   count(oc + OC_SECTORS_WRITTEN, n)
   return true

@@ -39,6 +39,8 @@ export class Chunks {
   readonly resets: Uint32Array
   /** Chunks whose next reset fails. */
   readonly #doomed: Uint8Array
+  /** Whether there is a limit to open chunks. Without one nobody counts them, and the core may close one. */
+  readonly counted: boolean
   /** Open chunks of each PU, and of all. */
   readonly #open: Uint16Array
   #openAll = 0
@@ -48,6 +50,7 @@ export class Chunks {
     const { groups, pus, chunks } = format.geometry
     const count = groups * pus * chunks
     this.#format = format
+    this.counted = format.geometry.maxoc > 0 || format.geometry.maxocpu > 0
     const seen = memory?.chunks(count)
     this.state = (seen?.state ?? new Uint8Array(count)).fill(CHUNK_FREE)
     this.type = (seen?.type ?? new Uint8Array(count)).fill(CHUNK_SEQUENTIAL)
@@ -64,10 +67,11 @@ export class Chunks {
 
   /** Puts a chunk into a state. */
   set(chunk: number, state: number): void {
-    const was = this.state[chunk] === CHUNK_OPEN ? 1 : 0
-    const is = state === CHUNK_OPEN ? 1 : 0
-    this.#open[this.#pu(chunk)] += is - was
-    this.#openAll += is - was
+    if (this.counted) {
+      const more = Number(state === CHUNK_OPEN) - Number(this.state[chunk] === CHUNK_OPEN)
+      this.#open[this.#pu(chunk)] += more
+      this.#openAll += more
+    }
     this.state[chunk] = state
   }
 

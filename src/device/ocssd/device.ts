@@ -23,6 +23,7 @@ import {
   CHUNK_OFFLINE,
   CHUNK_OPEN,
   CHUNK_RANDOM,
+  OCF_CLOSE,
   OCF_READ,
   OCF_WRITE,
 } from '../../../assembly/layout.js'
@@ -165,7 +166,8 @@ export class OpenChannelDevice {
   #allow(): void {
     const { read, write } = this.faults.mayFail
     const plain = this.geometry.version === 20 && this.#timing.untimed
-    this.#memory?.allow(plain ? (read ? 0 : OCF_READ) | (write ? 0 : OCF_WRITE) : 0)
+    const writes = OCF_WRITE | (this.chunks.counted ? 0 : OCF_CLOSE)
+    this.#memory?.allow(plain ? (read ? 0 : OCF_READ) | (write ? 0 : writes) : 0)
   }
 
   #factoryBad(chunk: number): void {
