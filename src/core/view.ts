@@ -49,6 +49,11 @@ export class View {
   /** @param value a whole number, 0 to 2^64 - 1 */
   setU64(address: number, value: number): void {
     const i = address >>> 2
+    if (value < TWO_32) {
+      this.words[i] = value
+      this.words[i + 1] = 0
+      return
+    }
     const high = Math.floor(value / TWO_32)
     this.words[i] = value - high * TWO_32
     this.words[i + 1] = high
