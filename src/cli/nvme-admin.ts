@@ -32,6 +32,7 @@ import {
   toLines,
 } from './nvme-format.js'
 import * as R from './nvme-refusal.js'
+import { listSubsys } from './nvme-subsys.js'
 import { printOut } from './output.js'
 
 // ---------------------------------------------------------------- one command
@@ -402,6 +403,7 @@ export async function adminCommand(word: string, args: readonly string[]): Promi
   const m = await openNvme(o.devices, o.era)
   try {
     if (word === 'list') return await printOut(list(m, o.json))
+    if (word === 'list-subsys') return await printOut(listSubsys(m.subsysCtrls, o.json))
     const { ctrl, ns } = m.find(o.path)
     return await printOut(await WORDS[word]!({ word, m, o, ctrl, ns }))
   } finally {

@@ -27,6 +27,7 @@ const FID: Option = ['feature-id', 'f', BYTE]
 /** The words and their options. */
 const OPTIONS: Readonly<Record<string, readonly Option[]>> = {
   list: [],
+  'list-subsys': [],
   'id-ctrl': [],
   'id-ns': [NSID],
   'list-ns': [NSID],
@@ -58,6 +59,9 @@ const OPTIONS: Readonly<Record<string, readonly Option[]>> = {
 /** The words that a machine is booted for. */
 export const ADMIN_WORDS: readonly string[] = Object.keys(OPTIONS)
 
+/** Words that are about the machine, not about one of its devices. */
+const NO_DEVICE = ['list', 'list-subsys']
+
 const COMMON = ['--device', '--kernel', '--output-format']
 
 function numberOf(word: string, [name, , most]: Option, text: string | undefined): number {
@@ -74,7 +78,8 @@ function isJson(text: string | undefined): boolean {
   throw new UserError(`nvme -o: '${text ?? ''}' is none of normal, json`)
 }
 
-function eraOf(text: string | undefined): KernelEra {
+/** @throws UserError */
+export function eraOf(text: string | undefined): KernelEra {
   if (text !== undefined && Object.hasOwn(NVME_ERAS, text)) return text as KernelEra
   throw new UserError(`--kernel ${text ?? ''}: 4.19 and 4.9 are accepted`)
 }
@@ -111,10 +116,12 @@ export function parseNvme(word: string, argv: readonly string[]): Options {
     else if (arg === '--device') devices.push(args.shift() ?? '')
     else if (arg === '--kernel') era = eraOf(args.shift())
     else if (arg.startsWith('-')) unknown(word, arg)
-    else if (path === '' && word !== 'list') path = arg
-    else if (word === 'list') throw new UserError(`nvme list: it takes no device, not ${arg}`)
+    else if (NO_DEVICE.includes(word))
+      throw new UserError(`nvme ${word}: it takes no device, not ${arg}`)
+    else if (path === '') path = arg
     else throw new UserError(`nvme ${word}: one device at a time, not ${path} and ${arg}`)
   }
-  if (path === '' && word !== 'list') throw new UserError(`nvme ${word}: which device? /dev/nvme0`)
+  if (path === '' && !NO_DEVICE.includes(word))
+    throw new UserError(`nvme ${word}: which device? /dev/nvme0`)
   return { path, json, devices, era, values }
 }

@@ -2,6 +2,7 @@
 //
 //   discover    the discovery log of an address, as nvme-cli prints it
 //   connect     says what is there; with job files the jobs are run on it, as /dev/nvme0n1, and it is disconnected
+//               -t rdma, fc, loop: over a fabric that is emulated, with a target where the options say one is
 //   disconnect  a connection ends with the process that made it: there is never one to end
 //
 // nvme-cli's options become those of /dev/nvme-fabrics; the driver decides about their values.
@@ -9,17 +10,23 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { UserError } from '../core/errors.js'
+import type { KernelEra } from '../drivers/nvme/host/era.js'
 import { formatReport } from '../report/report.js'
 import {
   type DiscoveryEntry,
   discover,
   fabricDisk,
   fabricPlan,
+  type FabricNamespace,
   type FabricTarget,
+  namespacesOf,
   probeFabric,
 } from '../workload/connect.js'
 import { executePlan } from '../workload/run.js'
+import { connectEmulated, type EmulatedTarget } from '../workload/emulated-fabric.js'
 import { formatBytes } from '../workload/units.js'
+import { eraOf } from './nvme-args.js'
+import { listSubsys } from './nvme-subsys.js'
 import { printErr, printOut } from './output.js'
 
 /** nvme-cli's options with a value: the driver's names. */
@@ -48,6 +55,14 @@ const VALUES: Readonly<Record<string, string>> = {
   '--reconnect-delay': 'reconnect_delay',
   '-l': 'ctrl_loss_tmo',
   '--ctrl-loss-tmo': 'ctrl_loss_tmo',
+  '-W': 'nr_write_queues',
+  '--nr-write-queues': 'nr_write_queues',
+  '-P': 'nr_poll_queues',
+  '--nr-poll-queues': 'nr_poll_queues',
+  '-T': 'tos',
+  '--tos': 'tos',
+  '-f': 'host_iface',
+  '--host-iface': 'host_iface',
 }
 
 const FLAGS: Readonly<Record<string, string>> = {
@@ -62,6 +77,8 @@ const FLAGS: Readonly<Record<string, string>> = {
 }
 
 interface Parsed {
+  /** tcp, or one that does not leave the machine. */
+  readonly transport: string
   readonly target: FabricTarget
   /** What is for the run. */
   readonly rest: readonly string[]
@@ -84,29 +101,41 @@ export function parseConnect(word: string, argv: readonly string[], needsNqn: bo
     } else if (Object.hasOwn(FLAGS, name)) flags.push(FLAGS[name]!)
     else rest.push(arg)
   }
-  return { target: targetOf(word, given, flags, needsNqn), rest }
+  const transport = transportOf(word, given, needsNqn)
+  return { transport, target: targetOf(word, transport, given, flags, needsNqn), rest }
 }
+
+const EMULATED = ['rdma', 'fc', 'loop']
+
+function transportOf(word: string, given: ReadonlyMap<string, string>, connect: boolean): string {
+  const transport = given.get('transport') ?? ''
+  if (transport === 'tcp' || (connect && EMULATED.includes(transport))) return transport
+  const more = connect ? `; ${EMULATED.join(', ')} are emulated` : ''
+  throw new UserError(`nvme ${word}: -t tcp is the transport that leaves this machine${more}`)
+}
+
+const PORTS: Readonly<Record<string, string>> = { tcp: '4420', rdma: '4420', discovery: '8009' }
 
 function targetOf(
   word: string,
+  transport: string,
   given: Map<string, string>,
   flags: readonly string[],
   needsNqn: boolean,
 ): FabricTarget {
-  const transport = given.get('transport')
   const [traddr, nqn] = [given.get('traddr'), given.get('nqn')]
-  if (transport !== 'tcp')
-    throw new UserError(`nvme ${word}: -t tcp is the transport that leaves this machine`)
-  if (traddr === undefined) throw new UserError(`nvme ${word}: -a ADDRESS is needed`)
+  if (traddr === undefined && transport !== 'loop')
+    throw new UserError(`nvme ${word}: -a ADDRESS is needed`)
   if (needsNqn && nqn === undefined) throw new UserError(`nvme ${word}: -n NQN is needed`)
-  const trsvcid = given.get('trsvcid') ?? (needsNqn ? '4420' : '8009')
-  if (!/^\d{1,5}$/.test(trsvcid) || Number(trsvcid) > 65535)
+  const trsvcid = given.get('trsvcid') ?? PORTS[needsNqn ? transport : 'discovery'] ?? ''
+  const port = transport === 'tcp' || transport === 'rdma'
+  if (port && (!/^\d{1,5}$/.test(trsvcid) || Number(trsvcid) > 65535))
     throw new UserError(`nvme ${word} -s ${trsvcid}: a port is accepted`)
   const own = ['transport', 'traddr', 'trsvcid', 'nqn']
   const options = [...given]
     .filter(([name]) => !own.includes(name))
     .map(([name, v]) => `${name}=${v}`)
-  return { traddr, trsvcid, nqn: nqn ?? '', options: [...options, ...flags] }
+  return { traddr: traddr ?? '', trsvcid, nqn: nqn ?? '', options: [...options, ...flags] }
 }
 
 const TRTYPES: Readonly<Record<number, string>> = { 1: 'rdma', 2: 'fc', 3: 'tcp', 254: 'loop' }
@@ -144,14 +173,50 @@ export async function discoverCommand(argv: readonly string[]): Promise<number> 
   return printOut(head + entries.map(entryText).join(''))
 }
 
+function namespaceLine({ nsid, bytes, lbaShift }: FabricNamespace): string {
+  return `namespace ${nsid}: ${formatBytes(bytes)}, blocks of ${2 ** lbaShift} bytes\n`
+}
+
+/** What stands behind a connection over an emulated fabric: disks and the kernel's age. */
+function emulatedOptions(rest: readonly string[]): { devices: string[]; era: KernelEra } {
+  const [devices, args]: [string[], string[]] = [[], [...rest]]
+  let era: KernelEra = '4.19'
+  for (let arg = args.shift(); arg !== undefined; arg = args.shift()) {
+    if (arg === '--device') devices.push(args.shift() ?? '')
+    else if (arg === '--kernel') era = eraOf(args.shift())
+    else throw new UserError(`nvme connect: ${arg}: over an emulated fabric no jobs are run`)
+  }
+  return { devices, era }
+}
+
+/** The controller, and what it leads to. */
+async function emulatedCommand(
+  transport: string,
+  target: FabricTarget,
+  rest: readonly string[],
+): Promise<number> {
+  const host = target.options.find(option => option.startsWith('host_traddr='))
+  const emulated = {
+    ...target,
+    ...emulatedOptions(rest),
+    transport: transport as EmulatedTarget['transport'],
+    hostTraddr: host?.slice('host_traddr='.length) ?? '',
+    options: target.options.filter(option => option !== host),
+  }
+  const text = await connectEmulated(emulated, ctrl => {
+    const address = ctrl.ops.get_address?.(ctrl).trim() ?? ''
+    const subsystem = listSubsys([{ ctrl, address }], false)
+    return `${subsystem}${namespacesOf(ctrl).map(namespaceLine).join('')}`
+  })
+  return printOut(text)
+}
+
 /** Runs `phasebit nvme connect`; the exit status. */
 export async function connectCommand(argv: readonly string[]): Promise<number> {
-  const { target, rest } = parseConnect('connect', argv, true)
+  const { transport, target, rest } = parseConnect('connect', argv, true)
+  if (transport !== 'tcp') return emulatedCommand(transport, target, rest)
   const namespaces = await probeFabric(target)
-  const lines = namespaces.map(
-    ({ nsid, bytes, lbaShift }) =>
-      `namespace ${nsid}: ${formatBytes(bytes)}, blocks of ${2 ** lbaShift} bytes\n`,
-  )
+  const lines = namespaces.map(namespaceLine)
   if (rest.length === 0)
     return printOut(
       `connected to ${target.nqn} at ${target.traddr} port ${target.trsvcid}\n${lines.join('')}`,
@@ -190,8 +255,11 @@ async function runJobs(
 
 /** Runs `phasebit nvme disconnect`; the exit status. */
 export function disconnectCommand(argv: readonly string[]): Promise<number> {
-  const at = argv.findIndex(arg => arg === '-n' || arg === '--nqn')
-  const nqn = at < 0 ? undefined : argv[at + 1]
-  if (nqn === undefined) throw new UserError('nvme disconnect: -n NQN is needed')
-  return printOut(`NQN:${nqn} disconnected 0 controller(s)\n`)
+  const [option = '', ...more] = argv.flatMap(arg => arg.split(/(?<=^--[a-z]+)=/))
+  const [value] = more
+  if (['-n', '--nqn', '-d', '--device'].includes(option) && value && more.length === 1) {
+    if (option.endsWith('n')) return printOut(`NQN:${value} disconnected 0 controller(s)\n`)
+    throw new UserError(`nvme disconnect: ${value}: there is no such device`)
+  }
+  throw new UserError('nvme disconnect: -n NQN or -d DEVICE is needed, and nothing else')
 }

@@ -50,10 +50,31 @@ export const FABRIC_TEXTS: Readonly<Record<FabricTransport, string>> = {
   tcp: `transport=tcp,traddr=10.0.0.1,trsvcid=4420,nqn=${FABRIC_NQN}`,
 }
 
-const FC_TARGET = 'wwnn=0x10000000000000aa,wwpn=0x20000000000000aa'
-const FC_LOCAL = 'wwnn=0x10000000000000bb,wwpn=0x20000000000000bb'
-const FC_REMOTE = `${FC_TARGET},lpwwnn=0x10000000000000bb,lpwwpn=0x20000000000000bb`
 const TCP_ADDRESS = '10.0.0.1:4420'
+
+/** Where the target is to be found, and its name. */
+export interface FabricPlace {
+  readonly nqn: string
+  /** Address and port over RDMA. */
+  readonly rdma: readonly [traddr: string, trsvcid: string]
+  /** Names of node and port over FC, the target's and the host's: as fcloop takes them, nn and pn in 16 digits. */
+  readonly fc: { readonly target: FcNames; readonly host: FcNames }
+}
+
+export interface FcNames {
+  readonly nn: string
+  readonly pn: string
+}
+
+/** Where scenarios find it. */
+export const FABRIC_PLACE: FabricPlace = {
+  nqn: FABRIC_NQN,
+  rdma: ['10.0.0.2', '4420'],
+  fc: {
+    target: { nn: '0x10000000000000aa', pn: '0x20000000000000aa' },
+    host: { nn: '0x10000000000000bb', pn: '0x20000000000000bb' },
+  },
+}
 
 /** Everything of fabrics on one machine. */
 export class FabricStage {
@@ -70,9 +91,11 @@ export class FabricStage {
   readonly rdma: nvme_rdma_module
   readonly fc: nvme_fc_module
   readonly link: fcloop
+  readonly #place: FabricPlace
 
-  constructor(machine: Machine, era: KernelEra = '4.19') {
+  constructor(machine: Machine, era: KernelEra = '4.19', place: FabricPlace = FABRIC_PLACE) {
     this.machine = machine
+    this.#place = place
     const { blk, k } = machine.host!
     this.pool = new sgl_pool(machine.alloc(POOL_BYTES, PAGE_SIZE), POOL_BYTES)
     this.target = new nvmet(blk, {
@@ -84,7 +107,7 @@ export class FabricStage {
     this.subsys = this.#subsystem()
     this.tcp = this.#tcpPort()
     this.verbs = new VerbsFabric(k, machine.view.bytes)
-    this.rdma_port = new nvmet_rdma_port(this.target, this.verbs, '10.0.0.2', '4420', [this.subsys])
+    this.rdma_port = new nvmet_rdma_port(this.target, this.verbs, ...place.rdma, [this.subsys])
     const core = nvme_core_init(blk, NVME_ERAS[era])
     if (core === null) throw new Error('nvme_core: no memory')
     this.nvme = core
@@ -102,7 +125,7 @@ export class FabricStage {
   }
 
   #subsystem(): nvmet_subsys {
-    const subsys = nvmet_subsys_alloc(this.target, FABRIC_NQN, '1', 128)
+    const subsys = nvmet_subsys_alloc(this.target, this.#place.nqn, '1', 128)
     const disk = this.machine.disks[0]!
     nvmet_ns_enable(
       nvmet_bdev_ns({
@@ -133,10 +156,16 @@ export class FabricStage {
   }
 
   #fcPorts(): void {
-    fcloop_create_local_port(this.link, FC_LOCAL)
-    const tport = fcloop_create_target_port(this.link, FC_TARGET)
+    const { nn, pn } = this.#place.fc.host
+    fcloop_create_local_port(this.link, `wwnn=${nn},wwpn=${pn}`)
+    const tport = fcloop_create_target_port(this.link, this.#fcTarget)
     if (typeof tport === 'number') throw new Error(`fcloop: ${tport}`)
     nvmet_fc_add_port(tport, [this.subsys])
+  }
+
+  get #fcTarget(): string {
+    const { nn, pn } = this.#place.fc.target
+    return `wwnn=${nn},wwpn=${pn}`
   }
 
   #modules(): nvme_rdma_module {
@@ -154,7 +183,7 @@ export class FabricStage {
   listen(): void {
     this.network.listen(TCP_ADDRESS, sock => void nvmet_tcp_alloc_queue(this.tcp, sock))
     this.rdma_port.listen()
-    fcloop_create_remote_port(this.link, FC_REMOTE)
+    this.findPort()
   }
 
   /** The target goes away: nobody listens, connections end. */
@@ -162,16 +191,17 @@ export class FabricStage {
     this.network.unlisten(TCP_ADDRESS)
     this.network.reset()
     this.rdma_port.remove()
-    fcloop_delete_remote_port(this.link, FC_TARGET)
+    fcloop_delete_remote_port(this.link, this.#fcTarget)
   }
 
   /** The FC target's port is lost to the host, and found again. */
   losePort(): void {
-    fcloop_delete_remote_port(this.link, FC_TARGET)
+    fcloop_delete_remote_port(this.link, this.#fcTarget)
   }
 
   findPort(): void {
-    fcloop_create_remote_port(this.link, FC_REMOTE)
+    const { nn, pn } = this.#place.fc.host
+    fcloop_create_remote_port(this.link, `${this.#fcTarget},lpwwnn=${nn},lpwwpn=${pn}`)
   }
 
   /** Nothing arrives over what is connected, and nobody is told. An FC link stays so, until it is said to carry again. */

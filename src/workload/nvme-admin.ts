@@ -49,6 +49,15 @@ export class NvmeMachine {
     return nvme!.bus.devices.flatMap((_, i) => nvme!.ctrl(i) ?? [])
   }
 
+  /** With the address of each controller's function. */
+  get subsysCtrls(): { ctrl: nvme_ctrl; address: string }[] {
+    const { nvme } = this.machine.host!
+    return nvme!.bus.devices.flatMap(({ name }, i) => {
+      const ctrl = nvme!.ctrl(i)
+      return ctrl ? [{ ctrl, address: name }] : []
+    })
+  }
+
   /** /dev/nvme0 or /dev/nvme0n1: the controller, and the namespace if one was named. @throws UserError */
   find(path: string): { ctrl: nvme_ctrl; ns: nvme_ns | null } {
     const name = path.replace(/^\/dev\//, '')

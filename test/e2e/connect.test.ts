@@ -6,14 +6,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parseConnect } from '../../src/cli/nvme-connect.js'
+import { listSubsys } from '../../src/cli/nvme-subsys.js'
 import { OutputError, UserError } from '../../src/core/errors.js'
 import {
   discover,
   fabricDisk,
   fabricPlan,
   type FabricTarget,
+  namespacesOf,
   probeFabric,
 } from '../../src/workload/connect.js'
+import { connectEmulated, type EmulatedTarget } from '../../src/workload/emulated-fabric.js'
 import { executePlan, type RunOutcome } from '../../src/workload/run.js'
 import { openTarget, type Target } from '../../src/workload/serve.js'
 
@@ -82,6 +85,7 @@ describe('nvme discover and connect', () => {
     await expect(probeFabric(place(['queue_size=2']))).rejects.toThrow(UserError)
     const args = ['-t', 'tcp', '-a', '10.0.0.1', '-n', 'nqn.x', '-Q', '64', '-g', 'job.fio']
     expect(parseConnect('connect', args, true)).toEqual({
+      transport: 'tcp',
       target: {
         traddr: '10.0.0.1',
         trsvcid: '4420',
@@ -92,6 +96,46 @@ describe('nvme discover and connect', () => {
     })
     expect(() => parseConnect('connect', ['-t', 'rdma'], true)).toThrow(UserError)
     expect(() => parseConnect('connect', ['-t', 'tcp', '-a', 'x'], true)).toThrow('-n NQN')
+  })
+})
+
+describe('fabrics that are emulated', () => {
+  const emulated = (transport: EmulatedTarget['transport'], more: Partial<EmulatedTarget> = {}) =>
+    connectEmulated(
+      {
+        transport,
+        nqn: NQN,
+        traddr: '',
+        trsvcid: '',
+        hostTraddr: '',
+        options: ['queue_size=64'],
+        devices: ['nvme,size=64m,model=ram'],
+        era: '4.19',
+        ...more,
+      },
+      ctrl => {
+        const address = ctrl.ops.get_address!(ctrl).trim()
+        return [listSubsys([{ ctrl, address }], false), namespacesOf(ctrl)] as const
+      },
+    )
+  const nn = (n: number) => `nn-0x100000000000000${n}:pn-0x200000000000000${n}`
+
+  it.each([
+    ['rdma', { traddr: '192.168.7.1', trsvcid: '4421' }, 'traddr=192.168.7.1,trsvcid=4421'],
+    ['fc', { traddr: nn(1), hostTraddr: nn(2) }, `traddr=${nn(1)},host_traddr=${nn(2)}`],
+    ['loop', {}, ''],
+  ] as const)('%s: a target is where it was asked for', async (transport, place, address) => {
+    const subsystem = `nvme-subsys0 - NQN=${NQN}\n\\\n +- nvme0 ${transport} ${address} live\n`
+    const namespaces = [{ nsid: 1, bytes: SIZE, lbaShift: 9 }]
+    expect(await emulated(transport, place)).toEqual([subsystem, namespaces])
+  })
+
+  it('the driver says what it does not take', async () => {
+    await expect(emulated('rdma', { options: ['nr_write_queues=2'] })).rejects.toThrow(
+      'nr_write_queues=2',
+    )
+    await expect(emulated('fc', { traddr: 'nn-1', hostTraddr: nn(2) })).rejects.toThrow(UserError)
+    await expect(emulated('loop', { devices: ['nvme', 'nvme'] })).rejects.toThrow('one disk')
   })
 })
 

@@ -45,6 +45,12 @@ describe('phasebit nvme', () => {
       Devices: { DevicePath: string; PhysicalSize: number }[]
     }
     expect(list.Devices).toMatchObject([{ DevicePath: '/dev/nvme0n1', PhysicalSize: 2 ** 30 }])
+    expect(await out('list-subsys', ...device)).toMatch(
+      /^nvme-subsys0 - NQN=nqn\.\S.*\n\\\n \+- nvme0 pcie 0000:00:04\.0 live\n$/,
+    )
+    expect(JSON.parse(await out('list-subsys', '-o', 'json', ...device))).toMatchObject({
+      Subsystems: [{ Paths: [{ Name: 'nvme0', Transport: 'pcie', State: 'live' }] }],
+    })
     expect(await out('list-ns', '/dev/nvme0', ...device)).toBe('[   0]:0x1\n')
   })
 

@@ -176,7 +176,8 @@ export function nvmf_free_options(ctrl: nvme_ctrl): void {
 
 export function nvmf_get_address(ctrl: nvme_ctrl, opts: nvmf_ctrl_options): string {
   trace_call(ctrl.k, 'nvmf_get_address')
-  return `traddr=${opts.traddr}${opts.trsvcid ? `,trsvcid=${opts.trsvcid}` : ''}\n`
+  const given = (['traddr', 'trsvcid', 'host_traddr'] as const).filter(name => opts.mask.has(name))
+  return `${given.map(name => `${name}=${opts[name]}`).join()}\n`
 }
 
 // ---------------------------------------------------------------- properties
