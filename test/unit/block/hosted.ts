@@ -11,7 +11,7 @@ import type { Machine } from '../../../src/machine/booted.js'
 import { hostKernelBytes } from '../../../src/machine/host-kernel.js'
 import { bootMachine } from '../../../src/machine/machine.js'
 import { parseDevices } from '../../../src/machine/spec-parse.js'
-import { TraceRings, traceBytes } from '../../../src/machine/trace-ring.js'
+import { type TraceRingOptions, TraceRings, traceBytes } from '../../../src/machine/trace-ring.js'
 import { blk_fill_rwbs } from '../../../src/block/trace-events.js'
 import { builtOnly, diskConfig } from '../../../src/workload/machine-config.js'
 
@@ -25,7 +25,13 @@ export class Hosted {
   readonly rings: TraceRings
   readonly #jiffyNs: number
 
-  constructor(device: string, cpus = 2, sched: elevator_type | null = null, hz = 250) {
+  constructor(
+    device: string,
+    cpus = 2,
+    sched: elevator_type | null = null,
+    hz = 250,
+    rings: TraceRingOptions = {},
+  ) {
     this.#jiffyNs = 1e9 / hz
     const disks = parseDevices(device.split(' ')).map(s =>
       diskConfig(builtOnly(s), 'virtual', 0, cpus),
@@ -48,7 +54,7 @@ export class Hosted {
     this.k = host.k
     const blocks = Array.from({ length: cpus }, (_, i) => this.machine.cpuAddress(i))
     const memory = this.machine.alloc(traceBytes(cpus, RECORDS))
-    this.rings = new TraceRings(this.machine.view, blocks, memory, RECORDS)
+    this.rings = new TraceRings(this.machine.view, blocks, memory, RECORDS, rings)
     this.k.trace.sink = this.rings
     this.q = host.queue(this.machine.disks[0]!)
     this.data = this.machine.alloc(64 * 4096, 4096)
