@@ -21,12 +21,13 @@ import {
 import { type AdminAnswer, type NvmeMachine, openNvme } from '../workload/nvme-admin.js'
 import { type Options, parseNvme } from './nvme-args.js'
 import {
-  ERROR_ENTRY,
+  errorEntry,
   type Fields,
   fieldsOf,
   ID_CTRL,
   ID_NS,
   lbaFormats,
+  powerStates,
   SMART,
   toJson,
   toLines,
@@ -119,7 +120,15 @@ type Word = (c: Context) => Promise<string>
 
 async function idCtrl(c: Context): Promise<string> {
   const { data } = await identify(c, NVME_ID_CNS_CTRL, 0)
-  return print(c, 'NVME Identify Controller:', fieldsOf(data, ID_CTRL))
+  const fields = fieldsOf(data, ID_CTRL)
+  const states = powerStates(data)
+  if (c.o.json) return toJson({ ...fields, psds: states })
+  const lines = states.map((s, i) => {
+    const watts = (Number(s.max_power) / 100).toFixed(2)
+    const kind = Number(s.flags) & 2 ? 'non-operational' : 'operational'
+    return `ps ${String(i).padStart(4)} : mp:${watts}W ${kind} enlat:${s.entry_lat} exlat:${s.exit_lat} rrt:${s.read_tput} rrl:${s.read_lat}\n          rwt:${s.write_tput} rwl:${s.write_lat}\n`
+  })
+  return `NVME Identify Controller:\n${toLines(fields)}${lines.join('')}`
 }
 
 async function idNs(c: Context): Promise<string> {
@@ -241,7 +250,7 @@ async function errorLog(c: Context): Promise<string> {
   if (count === 0) throw new UserError(`nvme error-log --log-entries: 1 to ${most} are there`)
   const { data } = await log(c, 1, count * 64)
   const errors = Array.from({ length: count }, (_, i) =>
-    fieldsOf(data.slice(i * 64, i * 64 + 64), ERROR_ENTRY),
+    errorEntry(data.slice(i * 64, i * 64 + 64)),
   )
   if (c.o.json) return toJson({ errors })
   const parts = errors.map(
@@ -250,9 +259,10 @@ async function errorLog(c: Context): Promise<string> {
   return `Error Log Entries for device:${c.ctrl.device} entries:${count}\n.................\n${parts.join('.................\n')}`
 }
 
+/** As in JSON; in lines VS is called version. */
 const REGISTERS: readonly (readonly [string, number, 4 | 8])[] = [
   ['cap', 0x00, 8],
-  ['version', 0x08, 4],
+  ['vs', 0x08, 4],
   ['intms', 0x0c, 4],
   ['intmc', 0x10, 4],
   ['cc', 0x14, 4],
@@ -263,6 +273,17 @@ const REGISTERS: readonly (readonly [string, number, 4 | 8])[] = [
   ['acq', 0x30, 8],
   ['cmbloc', 0x38, 4],
   ['cmbsz', 0x3c, 4],
+  ['bpinfo', 0x40, 4],
+  ['bprsel', 0x44, 4],
+  ['bpmbl', 0x48, 8],
+  ['cmbmsc', 0x50, 8],
+  ['cmbsts', 0x58, 4],
+  ['pmrcap', 0xe00, 4],
+  ['pmrctl', 0xe04, 4],
+  ['pmrsts', 0xe08, 4],
+  ['pmrebs', 0xe0c, 4],
+  ['pmrswtp', 0xe10, 4],
+  ['pmrmsc', 0xe14, 8],
 ]
 
 function showRegs({ m, ctrl, o }: Context): Promise<string> {
@@ -271,7 +292,10 @@ function showRegs({ m, ctrl, o }: Context): Promise<string> {
     return [name, bytes === 8 ? low | (BigInt(m.register(ctrl, at + 4)) << 32n) : low] as const
   })
   if (o.json) return Promise.resolve(toJson(Object.fromEntries(values)))
-  return Promise.resolve(values.map(([n, v]) => `${n.padEnd(8)}: ${v.toString(16)}\n`).join(''))
+  const lines = values.map(([name, value]) => {
+    return `${(name === 'vs' ? 'version' : name).padEnd(8)}: ${value.toString(16)}\n`
+  })
+  return Promise.resolve(lines.join(''))
 }
 
 async function reset({ m, ctrl }: Context): Promise<string> {
@@ -366,35 +390,63 @@ const WORDS: Readonly<Record<string, Word>> = {
   'attach-ns': attachNs,
 }
 
+/** A size as nvme-cli shows it: three digits and a unit of `step`. */
+function sized(bytes: number, step: 1000 | 1024, digits: number): string {
+  const units = step === 1000 ? ['', 'k', 'M', 'G', 'T', 'P'] : ['', 'Ki', 'Mi', 'Gi']
+  const unit = Math.min(units.length - 1, Math.floor(Math.log(Math.max(bytes, 1)) / Math.log(step)))
+  const width = digits === 0 ? 3 : 6
+  const number = (bytes / step ** unit).toFixed(digits).padStart(width)
+  return `${number} ${units[unit]!.padStart(2)}B`
+}
+
+const COLUMNS = [16, 20, 40, 9, 26, 16, 8] as const
+const HEADS = ['Node', 'SN', 'Model', 'Namespace', 'Usage', 'Format', 'FW Rev'] as const
+
+function row(cells: readonly (string | number)[]): string {
+  return `${cells
+    .map((cell, i) => String(cell).padEnd(COLUMNS[i]!))
+    .join(' ')
+    .trimEnd()}\n`
+}
+
 function list(m: NvmeMachine, json: boolean): string {
-  const rows = m.ctrls.flatMap(ctrl =>
-    ctrl.namespaces.map(ns => ({
-      NameSpace: ns.ns_id,
-      DevicePath: `/dev/${ns.disk_name}`,
-      Firmware: ctrl.firmware_rev,
-      ModelNumber: ctrl.model,
-      SerialNumber: ctrl.serial,
-      PhysicalSize:
-        Number(new DataView(ns.id!.buffer, ns.id!.byteOffset).getBigUint64(0, true)) *
-        2 ** ns.lba_shift,
-      SectorSize: 2 ** ns.lba_shift,
-    })),
+  const disks = m.ctrls.flatMap(ctrl =>
+    ctrl.namespaces.map(ns => {
+      const [blocks, used] = new BigUint64Array(ns.id!.slice(0, 24).buffer).filter(
+        (_, i) => i !== 1,
+      )
+      const bytes = 2 ** ns.lba_shift
+      const ms = Number(lbaFormats(ns.id!)[ns.id![26]! & 15]!.ms)
+      const device = {
+        NameSpace: ns.ns_id,
+        DevicePath: `/dev/${ns.disk_name}`,
+        Firmware: ctrl.firmware_rev,
+        Index: ctrl.instance,
+        ModelNumber: ctrl.model,
+        SerialNumber: ctrl.serial,
+        UsedBytes: Number(used) * bytes,
+        MaximumLBA: Number(blocks),
+        PhysicalSize: Number(blocks) * bytes,
+        SectorSize: bytes,
+      }
+      return { ...device, ms }
+    }),
   )
-  if (json) return toJson({ Devices: rows })
-  const head =
-    'Node             SN                   Model                    Namespace Usage       Format   FW Rev\n'
-  const body = rows.map(r =>
-    [
-      r.DevicePath.padEnd(16),
-      r.SerialNumber.padEnd(20),
-      r.ModelNumber.padEnd(24),
-      String(r.NameSpace).padEnd(9),
-      `${(r.PhysicalSize / 1e9).toFixed(2)} GB`.padEnd(11),
-      `${r.SectorSize} B`.padEnd(8),
-      r.Firmware,
-    ].join(' '),
-  )
-  return `${head}${body.join('\n')}\n`
+  if (json) return toJson({ Devices: disks.map(({ ms: _, ...device }) => device) })
+  const rows = disks.map(d => {
+    const usage = `${sized(d.UsedBytes, 1000, 2)} / ${sized(d.PhysicalSize, 1000, 2)}`
+    const format = `${sized(d.SectorSize, 1024, 0)} + ${String(d.ms).padStart(2)} B`
+    return row([
+      d.DevicePath,
+      d.SerialNumber,
+      d.ModelNumber,
+      d.NameSpace,
+      usage,
+      format,
+      d.Firmware,
+    ])
+  })
+  return row(HEADS) + row(COLUMNS.map(width => '-'.repeat(width))) + rows.join('')
 }
 
 /** Runs one of the words; the exit status. */

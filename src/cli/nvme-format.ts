@@ -11,6 +11,7 @@ type Kind =
   | 'u128'
   | 'hex'
   | 'ver'
+  | 'oui'
   | readonly ['text' | 'bytes', number]
 export type Field = readonly [name: string, at: number, kind: Kind]
 
@@ -24,6 +25,7 @@ function read(id: nvme_id, at: number, kind: Kind): string | number | bigint {
   if (kind === 'u16') return id.u16(at)
   if (kind === 'u32' || kind === 'hex' || kind === 'ver') return id.u32(at)
   if (kind === 'u64') return id.u64(at)
+  if (kind === 'oui') return id.u16(at) | (id.u8(at + 2) << 16)
   return id.u64(at) | (id.u64(at + 8) << 64n)
 }
 
@@ -40,7 +42,7 @@ export const ID_CTRL: readonly Field[] = [
   ['mn', 24, ['text', 40]],
   ['fr', 64, ['text', 8]],
   ['rab', 72, 'u8'],
-  ['ieee', 73, ['bytes', 3]],
+  ['ieee', 73, 'oui'],
   ['cmic', 76, 'u8'],
   ['mdts', 77, 'u8'],
   ['cntlid', 78, 'u16'],
@@ -49,6 +51,10 @@ export const ID_CTRL: readonly Field[] = [
   ['rtd3e', 88, 'u32'],
   ['oaes', 92, 'u32'],
   ['ctratt', 96, 'u32'],
+  ['rrls', 100, 'u16'],
+  ['crdt1', 128, 'u16'],
+  ['crdt2', 130, 'u16'],
+  ['crdt3', 132, 'u16'],
   ['oacs', 256, 'u16'],
   ['acl', 258, 'u8'],
   ['aerl', 259, 'u8'],
@@ -65,10 +71,22 @@ export const ID_CTRL: readonly Field[] = [
   ['hmmin', 276, 'u32'],
   ['tnvmcap', 280, 'u128'],
   ['unvmcap', 296, 'u128'],
+  ['rpmbs', 312, 'u32'],
+  ['edstt', 316, 'u16'],
+  ['dsto', 318, 'u8'],
+  ['fwug', 319, 'u8'],
   ['kas', 320, 'u16'],
+  ['hctma', 322, 'u16'],
+  ['mntmt', 324, 'u16'],
+  ['mxtmt', 326, 'u16'],
+  ['sanicap', 328, 'u32'],
   ['hmminds', 332, 'u32'],
   ['hmmaxd', 336, 'u16'],
-  ['sanicap', 328, 'u32'],
+  ['nsetidmax', 338, 'u16'],
+  ['anatt', 342, 'u8'],
+  ['anacap', 343, 'u8'],
+  ['anagrpmax', 344, 'u32'],
+  ['nanagrpid', 348, 'u32'],
   ['sqes', 512, 'u8'],
   ['cqes', 513, 'u8'],
   ['maxcmd', 514, 'u16'],
@@ -79,10 +97,34 @@ export const ID_CTRL: readonly Field[] = [
   ['vwc', 525, 'u8'],
   ['awun', 526, 'u16'],
   ['awupf', 528, 'u16'],
+  ['icsvscc', 530, 'u8'],
+  ['nwpc', 531, 'u8'],
   ['acwu', 532, 'u16'],
   ['sgls', 536, 'u32'],
   ['mnan', 540, 'u32'],
   ['subnqn', 768, ['text', 256]],
+  ['ioccsz', 1792, 'u32'],
+  ['iorcsz', 1796, 'u32'],
+  ['icdoff', 1800, 'u16'],
+  ['fcatt', 1802, 'u8'],
+  ['msdbd', 1803, 'u8'],
+  ['ofcs', 1804, 'u16'],
+]
+
+/** A power state. */
+const POWER_STATE: readonly Field[] = [
+  ['max_power', 0, 'u16'],
+  ['flags', 3, 'u8'],
+  ['entry_lat', 4, 'u32'],
+  ['exit_lat', 8, 'u32'],
+  ['read_tput', 12, 'u8'],
+  ['read_lat', 13, 'u8'],
+  ['write_tput', 14, 'u8'],
+  ['write_lat', 15, 'u8'],
+  ['idle_power', 16, 'u16'],
+  ['idle_scale', 18, 'u8'],
+  ['active_power', 20, 'u16'],
+  ['active_work_scale', 22, 'u8'],
 ]
 
 export const ID_NS: readonly Field[] = [
@@ -102,9 +144,18 @@ export const ID_NS: readonly Field[] = [
   ['nawun', 34, 'u16'],
   ['nawupf', 36, 'u16'],
   ['nacwu', 38, 'u16'],
+  ['nabsn', 40, 'u16'],
+  ['nabo', 42, 'u16'],
+  ['nabspf', 44, 'u16'],
   ['noiob', 46, 'u16'],
   ['nvmcap', 48, 'u128'],
   ['nsattr', 99, 'u8'],
+  ['nvmsetid', 100, 'u16'],
+  ['mssrl', 74, 'u16'],
+  ['mcl', 76, 'u32'],
+  ['msrc', 80, 'u8'],
+  ['anagrpid', 92, 'u32'],
+  ['endgid', 102, 'u16'],
   ['nguid', 104, ['bytes', 16]],
   ['eui64', 120, ['bytes', 8]],
 ]
@@ -115,6 +166,7 @@ export const SMART: readonly Field[] = [
   ['avail_spare', 3, 'u8'],
   ['spare_thresh', 4, 'u8'],
   ['percent_used', 5, 'u8'],
+  ['endurance_grp_critical_warning_summary', 6, 'u8'],
   ['data_units_read', 32, 'u128'],
   ['data_units_written', 48, 'u128'],
   ['host_read_commands', 64, 'u128'],
@@ -127,19 +179,41 @@ export const SMART: readonly Field[] = [
   ['num_err_log_entries', 176, 'u128'],
   ['warning_temp_time', 192, 'u32'],
   ['critical_comp_time', 196, 'u32'],
+  ['thm_temp1_trans_count', 216, 'u32'],
+  ['thm_temp2_trans_count', 220, 'u32'],
+  ['thm_temp1_total_time', 224, 'u32'],
+  ['thm_temp2_total_time', 228, 'u32'],
 ]
 
-export const ERROR_ENTRY: readonly Field[] = [
+const ERROR_ENTRY: readonly Field[] = [
   ['error_count', 0, 'u64'],
   ['sqid', 8, 'u16'],
   ['cmdid', 10, 'u16'],
   ['status_field', 12, 'u16'],
+  ['phase_tag', 12, 'u16'],
   ['parm_error_location', 14, 'u16'],
   ['lba', 16, 'u64'],
   ['nsid', 24, 'u32'],
   ['vs', 28, 'u8'],
+  ['trtype', 29, 'u8'],
   ['cs', 32, 'u64'],
+  ['trtype_spec_info', 40, 'u16'],
 ]
+
+/** An entry of the error log; status and phase share a word. */
+export function errorEntry(data: Uint8Array): Fields {
+  const fields = fieldsOf(data, ERROR_ENTRY)
+  const word = Number(fields.status_field)
+  return { ...fields, status_field: word >>> 1, phase_tag: word & 1 }
+}
+
+/** The power states of a controller. */
+export function powerStates(data: Uint8Array): Fields[] {
+  const count = new nvme_id(data).u8(263) + 1
+  return Array.from({ length: count }, (_, i) =>
+    fieldsOf(data.slice(2048 + 32 * i, 2080 + 32 * i), POWER_STATE),
+  )
+}
 
 /** The LBA formats of a namespace. */
 export function lbaFormats(data: Uint8Array): Fields[] {
@@ -169,11 +243,20 @@ const HEX = new Set([
   'frmw',
   'lpa',
   'sqes',
+  'cntlid',
+  'rtd3r',
+  'rtd3e',
+  'rrls',
+  'rpmbs',
+  'hctma',
+  'sanicap',
+  'apsta',
 ])
 const MORE_HEX = new Set(['cqes', 'oncs', 'fuses', 'fna', 'vwc', 'sgls', 'nsze', 'ncap', 'nuse'])
 
 function shown(name: string, value: string | number | bigint): string {
   if (typeof value === 'string') return value
+  if (name === 'ieee') return value.toString(16).padStart(6, '0')
   const hex =
     HEX.has(name) || MORE_HEX.has(name) || ['nsfeat', 'flbas', 'mc', 'dpc', 'dps'].includes(name)
   return hex ? `0x${value.toString(16)}` : value.toString()

@@ -77,6 +77,52 @@ describe('phasebit nvme', () => {
     expect(before).toMatchObject({ cc: 0x460001, csts: 1, aqa: 0xff00ff })
   })
 
+  test('-o json: the names that nvme-cli writes', async () => {
+    const keys = async (...args: string[]): Promise<string> =>
+      Object.keys(JSON.parse(await out(...args, '-o', 'json')) as object).join(' ')
+    expect(await keys('id-ctrl', '/dev/nvme0')).toBe(
+      'vid ssvid sn mn fr rab ieee cmic mdts cntlid ver rtd3r rtd3e oaes ctratt rrls crdt1 crdt2 crdt3 oacs acl aerl frmw lpa ' +
+        'elpe npss avscc apsta wctemp cctemp mtfa hmpre hmmin tnvmcap unvmcap rpmbs edstt dsto fwug kas hctma mntmt mxtmt ' +
+        'sanicap hmminds hmmaxd nsetidmax anatt anacap anagrpmax nanagrpid sqes cqes maxcmd nn oncs fuses fna vwc awun awupf ' +
+        'icsvscc nwpc acwu sgls mnan subnqn ioccsz iorcsz icdoff fcatt msdbd ofcs psds',
+    )
+    const id = JSON.parse(await out('id-ctrl', '/dev/nvme0', '-o', 'json')) as {
+      ieee: number
+      psds: object[]
+    }
+    expect(id.ieee).toBe(0x525400)
+    expect(id.psds).toHaveLength(1)
+    expect(id.psds[0]).toMatchObject({ max_power: 2500, entry_lat: 0, active_work_scale: 0 })
+    expect(await keys('id-ns', '/dev/nvme0n1')).toBe(
+      'nsze ncap nuse nsfeat nlbaf flbas mc dpc dps nmic rescap fpi dlfeat nawun nawupf nacwu nabsn nabo nabspf noiob nvmcap ' +
+        'nsattr nvmsetid mssrl mcl msrc anagrpid endgid nguid eui64 lbafs',
+    )
+    expect(await keys('smart-log', '/dev/nvme0')).toBe(
+      'critical_warning temperature avail_spare spare_thresh percent_used endurance_grp_critical_warning_summary ' +
+        'data_units_read data_units_written host_read_commands host_write_commands controller_busy_time power_cycles ' +
+        'power_on_hours unsafe_shutdowns media_errors num_err_log_entries warning_temp_time critical_comp_time ' +
+        'thm_temp1_trans_count thm_temp2_trans_count thm_temp1_total_time thm_temp2_total_time',
+    )
+    expect(await keys('show-regs', '/dev/nvme0')).toBe(
+      'cap vs intms intmc cc csts nssr aqa asq acq cmbloc cmbsz bpinfo bprsel bpmbl cmbmsc cmbsts pmrcap pmrctl pmrsts ' +
+        'pmrebs pmrswtp pmrmsc',
+    )
+    const bad = ['--device', 'nvme,size=16M,fault=status:0x2/admin:10/nth:1']
+    const log = JSON.parse(
+      await out('error-log', '/dev/nvme0', '-e', '1', '-o', 'json', ...bad),
+    ) as {
+      errors: object[]
+    }
+    expect(Object.keys(log.errors[0]!).join(' ')).toBe(
+      'error_count sqid cmdid status_field phase_tag parm_error_location lba nsid vs trtype cs trtype_spec_info',
+    )
+    const list = JSON.parse(await out('list', '-o', 'json')) as { Devices: object[] }
+    expect(list.Devices[0]).toMatchObject({ Index: 0, UsedBytes: 2 ** 30, MaximumLBA: 2 ** 21 })
+    expect(await out('list', '--device', 'nvme,size=4G,lba=4096')).toMatch(
+      /\/dev\/nvme0n1 .* 1 {11}4\.29 {2}GB \/ {3}4\.29 {2}GB {6}4 KiB \+ {2}0 B {3}1\.0\n$/,
+    )
+  })
+
   test('reset, format, delete-ns', async () => {
     expect(await out('reset', '/dev/nvme0')).toBe('')
     expect(await out('format', '/dev/nvme0n1', '-l', '2')).toContain('Success')
