@@ -55,9 +55,14 @@ function parse(argv: readonly string[]) {
 }
 
 function parseMem(text: string): number {
-  const bytes = parseSize(text, 1024)
-  if (!(bytes > 0)) throw new UserError(`serve --mem ${text}: a size such as 2g is accepted`)
-  return bytes
+  const refused = new UserError(`serve --mem ${text}: a size such as 2g is accepted`)
+  try {
+    const bytes = parseSize(text, 1024)
+    if (bytes > 0) return bytes
+  } catch {
+    throw refused
+  }
+  throw refused
 }
 
 /** @throws UserError */

@@ -40,7 +40,9 @@ export class DiskImage {
 
   #readHeader(path: string): void {
     const header = Buffer.alloc(HEADER_BYTES)
-    if (fstatSync(this.#fd).size === 0) {
+    const file = fstatSync(this.#fd)
+    if (!file.isFile()) throw new UserError(`${path}: is no file`)
+    if (file.size === 0) {
       header.write(MAGIC, 'latin1')
       header.writeBigUInt64LE(BigInt(this.bytes), 16)
       writeSync(this.#fd, header, 0, HEADER_BYTES, 0)

@@ -12,6 +12,7 @@
 
 import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
+import { resolve } from 'node:path'
 import { blkdev_write_iter } from '../fs/block_dev.js'
 import { UserError } from '../core/errors.js'
 import { nvmet_ns_enable, nvmet_subsys_alloc } from '../drivers/nvme/target/core.js'
@@ -294,6 +295,11 @@ function boot(options: ServeOptions, poolBytes: number): Machine {
 }
 
 function openImages(disks: readonly Disk[], stores: readonly string[]): (DiskImage | null)[] {
+  const twice = stores.find((path, i) =>
+    stores.slice(0, i).some(one => resolve(one) === resolve(path)),
+  )
+  if (twice !== undefined)
+    throw new UserError(`--store ${twice}: each disk needs a file of its own`)
   return disks.map(({ config }, i) =>
     stores[i] === undefined ? null : new DiskImage(stores[i], config.sizeBytes),
   )
