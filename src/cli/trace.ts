@@ -54,9 +54,11 @@ function takeOption(parsed: TraceArgs, rest: string[]): void {
   }
   if (name === '--format') parsed.format = parseTraceFormat(value(), 'trace --format')
   else if (name === '--output' || name === '-o') parsed.output = value()
-  else if (name === '--list' || name === '--functions' || name === '--all')
+  else if (name === '--list' || name === '--functions' || name === '--all') {
+    if (parsed.what !== 'run' && parsed.what !== name.slice(2))
+      throw new UserError(`trace: one of --${parsed.what} and ${name}, not both`)
     parsed.what = name.slice(2) as TraceArgs['what']
-  else if (name.startsWith('-'))
+  } else if (name.startsWith('-'))
     throw new UserError(
       `trace: unknown option ${name}${didYouMean(name, OPTIONS)}; the options are ${OPTIONS.join(', ')}`,
     )
@@ -97,6 +99,10 @@ export async function traceCommand(args: readonly string[]): Promise<number> {
   const { what, scenario, format, output } = parseTrace(args)
   if (what === 'list') return printOut(`${ALL_SCENARIOS.join('\n')}\n`)
   if (what === 'functions') return printOut(`${traceFunctions().join('\n')}\n`)
+  if (scenario?.endsWith('.fio'))
+    throw new UserError(
+      `trace ${scenario}: is no scenario; a job file is traced by phasebit run ${scenario} --trace FILE`,
+    )
   const names = what === 'all' ? ALL_SCENARIOS : [scenario!]
   for (const name of names) scenarioOf(name)
   if (format === 'blktrace') {

@@ -1,7 +1,7 @@
 // `phasebit run --queue [TIME:]DISK/ATTRIBUTE=VALUE`: what a shell would write to /sys/block/DISK/queue/ATTRIBUTE while the
 // jobs run, so long after they began (0 unless said). A task of the machine's emulated kernel writes; one is made for it.
 //
-// Whether disk and attribute exist, and a scheduler's name, is known before the run. What a disk refuses is a failure of the run.
+// Whether disk and attribute exist, a scheduler's name, and what is no number, is known before the run. What a disk refuses is a failure of the run.
 
 import { queue_attr_store, WRITABLE } from '../block/blk-sysfs.js'
 import { SCHEDULERS } from '../block/schedulers.js'
@@ -28,6 +28,7 @@ export function parseQueueWrite(text: string): QueueWrite {
   const [, time, disk, name, value] = match
   const attribute = oneOf(name!, WRITABLE)
   if (attribute === 'scheduler') oneOf(value!, Object.keys(SCHEDULERS))
+  else if (!/^-?\d+$/.test(value!)) throw new BadValue(`${attribute} must be a whole number`)
   return {
     atNs: time === undefined ? 0 : parseTime(time, NS_PER_S),
     disk: disk!,

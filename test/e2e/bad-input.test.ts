@@ -52,6 +52,11 @@ describe('exit status 64, before any I/O', () => {
     [['good.fio', '--offset=9007199254740992'], /offset=9007199254740992: .* is too large/],
     [['good.fio', '--bs=8g'], /bs=8g: must be at most 2147483647/],
     [['good.fio', '--iodepth=0'], /iodepth=0: must be at least 1/],
+    [
+      ['good.fio', '--queue=nvme0n1/nr_requests=many'],
+      /nr_requests=many: nr_requests must be a whole number/,
+    ],
+    [['good.fio', '--queue=nvme0n1/nr_hw_queues=2'], /must be one of scheduler, nomerges/],
     [['good.fio', '--numjobs=0'], /numjobs=0: must be at least 1/],
     [['good.fio', '--numjobs=5000'], /numjobs=5000: more than 4096 jobs/],
     [

@@ -4,6 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { traceCommand } from '../../src/cli/trace.js'
+import { UserError } from '../../src/core/errors.js'
 import { readIolog } from '../../src/report/iolog.js'
 import { CLOCKS, succeed } from './run.js'
 
@@ -74,4 +76,15 @@ test('with a scheduler: the functions of both halves, nested in the job that cal
   expect(inserted.ctx).toBe('a')
   expect(inserted.depth).toBeGreaterThan(1)
   expect(who.map(step => step.fn)).toContain('null_queue_rq')
+})
+
+describe('phasebit trace', () => {
+  test.each([
+    [['j.fio'], /j\.fio: is no scenario; a job file is traced by phasebit run j\.fio --trace FILE/],
+    [['--list', '--functions'], /one of --list and --functions, not both/],
+    [['nullblk-mq-bfq-read'], /unknown scenario 'nullblk-mq-bfq-read'/],
+  ])('%s: one clear line', async (args, line) => {
+    await expect(traceCommand(args)).rejects.toThrow(line)
+    await expect(traceCommand(args)).rejects.toThrow(UserError)
+  })
 })
