@@ -117,7 +117,8 @@ const ANSWERS: Readonly<Record<number, Answer>> = {
   [L.HB_BIO_END_IO]: (blk, bio) => {
     const done = blk.bios.end_io.get(bio)
     blk.bios.end_io.delete(bio)
-    done?.(bio)
+    if (!done) throw new Error(`bio ${bio} has ended already`)
+    done(bio)
     return 0
   },
   [L.HB_ADD_TIMER]: (blk, at, deadline) => {
