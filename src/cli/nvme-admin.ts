@@ -22,13 +22,14 @@ import { type AdminAnswer, type NvmeMachine, openNvme } from '../workload/nvme-a
 import { type Options, parseNvme } from './nvme-args.js'
 import {
   errorEntry,
-  type Fields,
+  featureTitle,
   fieldsOf,
   ID_CTRL,
   ID_NS,
   lbaFormats,
   powerStates,
   SMART,
+  smartLines,
   toJson,
   toLines,
 } from './nvme-format.js'
@@ -99,10 +100,6 @@ async function nsidOf(c: Context, fallback: number | null = c.ns?.ns_id ?? null)
   const ids = await namespaceIds(c, NVME_ID_CNS_NS_PRESENT_LIST)
   if (ids.includes(nsid)) return nsid
   throw new UserError(`nvme ${c.word}: there is no namespace ${nsid}; there are ${ids.join(', ')}`)
-}
-
-function print(c: Context, title: string, fields: Fields): string {
-  return c.o.json ? toJson(fields) : `${title}\n${toLines(fields)}`
 }
 
 function hexDump(data: Uint8Array): string {
@@ -197,13 +194,17 @@ function featureBlame(c: Context, fid: number): R.Blame {
   }
 }
 
+/** What SEL asks for. */
+const SELECTED = ['Current', 'Default', 'Saved', 'Supported capabilities'] as const
+
 async function getFeature(c: Context): Promise<string> {
   const fid = numberFor(c, 'feature-id', null)
-  const asked = askFeature(c, fid, numberFor(c, 'sel', 0))
+  const sel = numberFor(c, 'sel', 0)
+  const asked = askFeature(c, fid, sel)
   const { result: value } = await R.blaming(c.word, asked, featureBlame(c, fid))
   if (c.o.json) return toJson({ feature: fid, value })
   const hex = value.toString(16).padStart(8, '0')
-  return `get-feature:0x${fid.toString(16).padStart(2, '0')}, Current value:0x${hex}\n`
+  return `get-feature:${featureTitle(fid)}, ${SELECTED[sel]} value:0x${hex}\n`
 }
 
 async function setFeature(c: Context): Promise<string> {
@@ -213,8 +214,9 @@ async function setFeature(c: Context): Promise<string> {
   const cdw10 = (fid | (numberFor(c, 'save', 0) << 31)) >>> 0
   const sent = send(c, { opcode: nvme_admin_set_features, nsid, cdw10, cdw11 }, 4096)
   await R.blaming(c.word, sent, featureBlame(c, fid))
-  const [f, v] = [fid.toString(16).padStart(2, '0'), cdw11.toString(16).padStart(8, '0')]
-  return c.o.json ? toJson({ feature: fid, value: cdw11 }) : `set-feature:0x${f}, value:0x${v}\n`
+  const hex = cdw11.toString(16).padStart(8, '0')
+  if (c.o.json) return toJson({ feature: fid, value: cdw11 })
+  return `set-feature:${featureTitle(fid)}, value:0x${hex}\n`
 }
 
 async function badLog(c: Context, page: number): Promise<string> {
@@ -241,7 +243,8 @@ async function getLog(c: Context): Promise<string> {
 
 async function smartLog(c: Context): Promise<string> {
   const fields = fieldsOf((await log(c, 2, 512)).data, SMART)
-  return print(c, `Smart Log for NVME device:${c.ctrl.device} namespace-id:ffffffff`, fields)
+  if (c.o.json) return toJson(fields)
+  return `Smart Log for NVME device:${c.ctrl.device} namespace-id:ffffffff\n${smartLines(fields)}`
 }
 
 async function errorLog(c: Context): Promise<string> {

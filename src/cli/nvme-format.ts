@@ -215,6 +215,60 @@ export function powerStates(data: Uint8Array): Fields[] {
   )
 }
 
+/** What the lines of a health log are called where that is not the field's name, and its unit. */
+const SMART_LINES: Readonly<Record<string, readonly [name: string, unit?: string]>> = {
+  avail_spare: ['available_spare', '%'],
+  spare_thresh: ['available_spare_threshold', '%'],
+  percent_used: ['percentage_used', '%'],
+  endurance_grp_critical_warning_summary: ['endurance group critical warning summary'],
+  warning_temp_time: ['Warning Temperature Time'],
+  critical_comp_time: ['Critical Composite Temperature Time'],
+  thm_temp1_trans_count: ['Thermal Management T1 Trans Count'],
+  thm_temp2_trans_count: ['Thermal Management T2 Trans Count'],
+  thm_temp1_total_time: ['Thermal Management T1 Total Time'],
+  thm_temp2_total_time: ['Thermal Management T2 Total Time'],
+}
+const KELVIN = 273
+const SMART_WIDTH = 40
+
+/** The health log in lines. */
+export function smartLines(fields: Fields): string {
+  const lines = Object.entries(fields).map(([field, value]) => {
+    const [name, unit = ''] = SMART_LINES[field] ?? [field]
+    const celsius = field === 'temperature' ? `${Number(value) - KELVIN} C (${value} Kelvin)` : null
+    return `${name.padEnd(SMART_WIDTH)}: ${celsius ?? `${value}${unit}`}\n`
+  })
+  return lines.join('')
+}
+
+const FEATURES: Readonly<Record<number, string>> = {
+  1: 'Arbitration',
+  2: 'Power Management',
+  3: 'LBA Range Type',
+  4: 'Temperature Threshold',
+  5: 'Error Recovery',
+  6: 'Volatile Write Cache',
+  7: 'Number of Queues',
+  8: 'Interrupt Coalescing',
+  9: 'Interrupt Vector Configuration',
+  10: 'Write Atomicity Normal',
+  11: 'Async Event Configuration',
+  12: 'Autonomous Power State Transition',
+  13: 'Host Memory Buffer',
+  14: 'Timestamp',
+  15: 'Keep Alive Timer',
+  22: 'Host Behavior',
+  23: 'Sanitize',
+  128: 'Software Progress',
+  129: 'Host Identifier',
+  132: 'Namespace Write Protect',
+}
+
+/** `0x07 (Number of Queues)`. */
+export function featureTitle(fid: number): string {
+  return `0x${fid.toString(16).padStart(2, '0')} (${FEATURES[fid] ?? 'Unknown'})`
+}
+
 /** The LBA formats of a namespace. */
 export function lbaFormats(data: Uint8Array): Fields[] {
   const id = new nvme_id(data)

@@ -56,12 +56,19 @@ describe('phasebit nvme', () => {
 
   test('features, logs, registers', async () => {
     expect(await out('get-feature', '/dev/nvme0', '-f', '7')).toMatch(
-      /^get-feature:0x07, Current value:0x/,
+      /^get-feature:0x07 \(Number of Queues\), Current value:0x[0-9a-f]{8}\n$/,
     )
     expect(await out('set-feature', '/dev/nvme0', '-f', '4', '-v', '0x150')).toContain(
       'value:0x00000150',
     )
-    expect(await out('smart-log', '/dev/nvme0')).toContain('critical_warning')
+    expect(await out('get-feature', '/dev/nvme0', '-f', '4', '-s', '1')).toContain(
+      '0x04 (Temperature Threshold), Default value:',
+    )
+    const smart = await out('smart-log', '/dev/nvme0')
+    expect(smart).toMatch(/^critical_warning {24}: 0$/m)
+    expect(smart).toMatch(/^temperature {29}: 35 C \(308 Kelvin\)$/m)
+    expect(smart).toMatch(/^available_spare_threshold {15}: 10%$/m)
+    expect(smart).toMatch(/^Critical Composite Temperature Time {5}: 0$/m)
     expect(await out('error-log', '/dev/nvme0', '-e', '1')).toContain('error_count')
     expect(await out('get-log', '/dev/nvme0', '-i', '2', '--log-len=64')).toContain('0030: ')
     const regs = JSON.parse(await out('show-regs', '/dev/nvme0', '-o', 'json')) as Record<
