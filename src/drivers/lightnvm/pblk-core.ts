@@ -197,18 +197,31 @@ export function pblk_up_rq(pblk: pblk, lun_bitmap: Uint8Array): void {
 }
 
 /**
- * A command that was sent again, because a reset of the controller had taken it away, finds that it was carried out the first
- * time: its places are written, its chunk is free. In 4.19 that is a failure, the chunk is given up, and what the device cannot
- * read back of it yet is lost.
+ * A write that was sent again, because a reset of the controller had taken it away, finds that it was carried out the first
+ * time: its places are written. In 4.19 that is a failure, the chunk is given up, and what the device cannot read back of it
+ * yet is lost.
  */
 export function pblk_was_done(pblk: pblk, rqd: nvm_rq): void {
   if (!rqd.again || pblk.quirks) return
-  const erase = rqd.opcode === NVM_OP_ERASE && rqd.error === NVM_RSP_ERR_INVALIDRESET
-  const write = rqd.opcode === NVM_OP_PWRITE && rqd.error === NVM_RSP_ERR_OUTOFORDER
-  if (!erase && !write) return
+  if (rqd.opcode === NVM_OP_PWRITE && rqd.error === NVM_RSP_ERR_OUTOFORDER) no_failure(rqd)
+}
+
+function no_failure(rqd: nvm_rq): void {
   rqd.error = 0
   rqd.ppa_status_low = 0
   rqd.ppa_status_high = 0
+}
+
+/**
+ * The same of an erase says less: the chunk is free since the first time, or its reset has failed now. Erasing it once more
+ * tells which (pblk_erase_told): a chunk that is free answers the same, one that has failed that it is gone.
+ */
+export function pblk_erase_in_doubt(pblk: pblk, rqd: nvm_rq): boolean {
+  return rqd.again && !pblk.quirks && rqd.error === NVM_RSP_ERR_INVALIDRESET
+}
+
+export function pblk_erase_told(rqd: nvm_rq): void {
+  if (rqd.error === NVM_RSP_ERR_INVALIDRESET) no_failure(rqd)
 }
 
 /** Remembers how far the chunks of a write that went well are written. */

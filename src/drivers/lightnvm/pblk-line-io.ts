@@ -39,7 +39,8 @@ import {
   pblk_setup_e_rq,
   pblk_submit_io,
   pblk_submit_io_sync,
-  pblk_was_done,
+  pblk_erase_in_doubt,
+  pblk_erase_told,
 } from './pblk-core.js'
 
 // ---------------------------------------------------------------- sectors of a line
@@ -173,11 +174,27 @@ function __pblk_end_io_erase(pblk: pblk, rqd: nvm_rq): void {
 function pblk_end_io_erase(rqd: nvm_rq): void {
   const pblk = rqd.private as pblk
   const t = enter(pblk.k, 'pblk_end_io_erase')
-  pblk_was_done(pblk, rqd)
-  __pblk_end_io_erase(pblk, rqd)
-  pblk_free_rqd(pblk, rqd)
+  if (!pblk_erase_in_doubt(pblk, rqd) || !ask_again(pblk, rqd)) erase_over(pblk, rqd)
   pblk_io_over(pblk)
   leave(pblk.k, t)
+}
+
+function erase_over(pblk: pblk, rqd: nvm_rq): void {
+  __pblk_end_io_erase(pblk, rqd)
+  pblk_free_rqd(pblk, rqd)
+}
+
+/** Erases a chunk once more. False: that cannot be asked, and counts as a failure. */
+function ask_again(pblk: pblk, rqd: nvm_rq): boolean {
+  rqd.end_io = end_asked
+  return pblk_submit_io(pblk, rqd) === 0
+}
+
+function end_asked(rqd: nvm_rq): void {
+  const pblk = rqd.private as pblk
+  pblk_erase_told(rqd)
+  erase_over(pblk, rqd)
+  pblk_io_over(pblk)
 }
 
 /** Begins the erase of a chunk. 0 or a negative error. */
@@ -196,7 +213,11 @@ function* pblk_blk_erase_sync(pblk: pblk, ppa: number): Sleep<number> {
   const t = enter(pblk.k, 'pblk_blk_erase_sync')
   const rqd = pblk_alloc_rqd(pblk)
   pblk_setup_e_rq(pblk, rqd, ppa)
-  const failed = yield* pblk_submit_io_sync(pblk, rqd)
+  let failed = yield* pblk_submit_io_sync(pblk, rqd)
+  if (failed === 0 && pblk_erase_in_doubt(pblk, rqd)) {
+    failed = yield* pblk_submit_io_sync(pblk, rqd)
+    pblk_erase_told(rqd)
+  }
   if (failed === 0) __pblk_end_io_erase(pblk, rqd)
   pblk_free_rqd(pblk, rqd)
   return leave(pblk.k, t, failed)

@@ -7,6 +7,9 @@
 //   f < high                                (f >> (high_pw - windows)) << 6    the rest
 //   f <= reserve                            0                                  all
 //
+// The share of users is 0 also above the reserve where the ring is small. They have a window then, once nothing is left that
+// could be collected (is_stuck).
+//
 // Counts of entries in the ring fall when an entry leaves it (its L2P moves on), not when it is persisted. `rb_space`
 // counts down once a line could not be had, so that what is left can be written and nothing more.
 
@@ -36,12 +39,25 @@ export function pblk_rl_is_limit(rl: pblk_rl): boolean {
   return rl.rb_space === 0
 }
 
+/**
+ * Whether users would wait for ever: they are given nothing, and there is nothing that the collector could free. That comes of
+ * chunks that grow bad. In 4.19 they do wait (quirks); here they have a window as long as more is free than the reserve.
+ */
+function is_stuck({ rl, gc, l_mg, quirks }: pblk): boolean {
+  if (rl.rb_user_max > 0 || rl.rb_user_cnt >= PBLK_MAX_REQ_ADDRS || quirks) return false
+  if (rl.free_user_blocks <= rl.rsv_blocks || gc.in_hand > 0 || l_mg.pending.length > 0)
+    return false
+  const { gc_werr_list, gc_high_list, gc_mid_list, gc_low_list, gc_full_list } = l_mg
+  const lists = [gc_werr_list, gc_high_list, gc_mid_list, gc_low_list, gc_full_list]
+  return lists.every(list => list.size === 0)
+}
+
 /** Whether a user's write of `n` sectors may go on. */
 export function pblk_rl_user_may_insert(pblk: pblk, n: number): number {
   const t = enter(pblk.k, 'pblk_rl_user_may_insert')
   const { rl } = pblk
   if (rl.rb_space >= 0 && rl.rb_space < n) return leave(pblk.k, t, NVM_IO_ERR)
-  const full = rl.rb_user_cnt >= rl.rb_user_max
+  const full = rl.rb_user_cnt >= rl.rb_user_max && !is_stuck(pblk)
   return leave(pblk.k, t, full ? NVM_IO_REQUEUE : NVM_IO_OK)
 }
 

@@ -12,7 +12,8 @@
 //
 // quirks=4.19 brings back what that kernel does and later ones do better: FUA goes unseen, failed reads end well, the
 // spare space may be too small to collect garbage, an entry leaves the ring before the device can read it back, a line is
-// erased although what replaced its data is still in the ring.
+// erased although what replaced its data is still in the ring, users whom the limiter gives nothing wait also when there is
+// nothing to collect.
 //
 //   pblk.ts            this file: constants, structures, arithmetic of addresses
 //   pblk-core*.ts      requests, L2P, lines

@@ -5,8 +5,10 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GEOMETRY_12, GEOMETRY_20 } from '../../../../src/device/ocssd/geometry.js'
 import { bitmap_set, bitmap_weight, test_bit } from '../../../../src/drivers/lightnvm/bitmap.js'
-import { ppa_of } from '../../../../src/drivers/lightnvm/lightnvm.js'
+import { NVM_OP_ERASE, ppa_of } from '../../../../src/drivers/lightnvm/lightnvm.js'
+import { CHUNK_OFFLINE } from '../../../../assembly/layout.js'
 import * as P from '../../../../src/drivers/lightnvm/pblk.js'
+import { pblk_check } from '../../../../src/drivers/lightnvm/pblk-check.js'
 import { pblk_gc_sysfs_force } from '../../../../src/drivers/lightnvm/pblk-gc.js'
 import { pblk_gc_kick } from '../../../../src/drivers/lightnvm/pblk-gc-start.js'
 import {
@@ -431,6 +433,75 @@ describe('pblk: failures', () => {
       rig.device.faults.rates = { highEcc: 1 }
       expect(rig.wait(rig.read(0, 1, DATA))).toBe(0)
       expect([rig.pblk.read_failed, rig.pblk.read_high_ecc]).toEqual([1, 1])
+    }
+  })
+})
+
+/** Lines of 256 sectors. */
+const SHORT = { ...TINY, clba: 64 }
+
+describe('pblk: erases that a reset takes away', () => {
+  /** Writes everything again and again, all erases sent again; of some only the second time is carried out, and fails. */
+  function lived(fails: (n: number) => boolean, quirks = false) {
+    let erases = 0
+    let failed = 0
+    const asked = new Set<number>()
+    const rig: LnvmRig = rigOf({
+      geometry: SHORT,
+      pblk: { quirks },
+      resent: ({ opcode, ppa_list: [chunk] }) => {
+        if (opcode !== NVM_OP_ERASE || asked.delete(chunk!)) return null
+        asked.add(chunk!)
+        const fail = fails(erases++)
+        rig.device.faults.rates = { reset: fail ? 1 : 0 }
+        if (fail) failed++
+        return fail ? 'not done' : 'done'
+      },
+    })
+    const { capacity } = rig.pblk
+    for (let at = 0; at < 2 * capacity; at += 16)
+      expect(rig.wait(rig.write(at % capacity, 16, DATA))).toBe(0)
+    expect(rig.wait(rig.flush())).toBe(0)
+    expect(asked.size).toBe(0)
+    return {
+      rig,
+      erases,
+      failed,
+      bad: rig.device.chunks.state.filter(s => s === CHUNK_OFFLINE).length,
+    }
+  }
+
+  it('one that was carried out the first time is no failure, and is in 4.19', () => {
+    const { rig, erases, bad } = lived(() => false)
+    expect([erases > 50, rig.pblk.erase_failed, bad, pblk_check(rig.pblk)]).toEqual([
+      true,
+      0,
+      0,
+      [],
+    ])
+    expect(() => lived(() => false, true)).toThrow()
+  })
+
+  it('one that fails is asked about, and its chunk is bad', () => {
+    const { rig, erases, failed, bad } = lived(n => n % 40 === 7)
+    expect([erases > 50, failed > 1]).toEqual([true, true])
+    expect([rig.pblk.erase_failed, bad, pblk_check(rig.pblk)]).toEqual([failed, failed, []])
+  })
+})
+
+describe('pblk: chunks have grown bad', () => {
+  it('users who are given nothing wait only while something can be collected; in 4.19 for ever', () => {
+    for (const quirks of [false, true]) {
+      const rig = rigOf({ geometry: SHORT, pblk: { quirks } })
+      const { rl, lm } = rig.pblk
+      for (let lba = 0; lba < 512; lba += 16) rig.wait(rig.write(lba, 16, DATA))
+      rl.free_user_blocks = 3 * lm.blk_per_line
+      do {
+        rl.free_blocks = --rl.free_user_blocks
+        pblk_rl_update_rates(rig.pblk)
+      } while (rl.rb_user_max > 0)
+      const ios = Array.from({ length: 12 }, (_, i) => rig.write(512 + 16 * i, 16, DATA))
+      expect(rig.until(() => ios.every(io => io.done))).toBe(!quirks)
     }
   })
 })

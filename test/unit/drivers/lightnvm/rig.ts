@@ -105,6 +105,8 @@ export interface LnvmRigOptions extends OcssdOptions {
   /** Time that a command takes beside the media, ns. */
   readonly wire?: number
   readonly submitError?: () => boolean
+  /** Erases whose answer a reset takes away, so that they are sent again: carried out once before, or not. */
+  readonly resent?: (rqd: nvm_rq) => 'done' | 'not done' | null
 }
 
 /** One life of a host over a device. */
@@ -208,6 +210,9 @@ export class LnvmRig {
 
   #submit(rqd: nvm_rq, end: () => void): number {
     if (this.#options.submitError?.()) return -5
+    const resent = this.#options.resent?.(rqd) ?? null
+    if (resent === 'done') this.#execute(rqd)
+    rqd.again = resent !== null
     const { status, low, high, due } = this.#execute(rqd)
     const addresses = Array.from(rqd.ppa_list.subarray(0, rqd.nr_ppas))
     this.log.push({ op: rqd.opcode, addresses, status, at: this.vk.ns, due })
