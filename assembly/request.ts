@@ -17,7 +17,7 @@ import {
   CTX_STAT_IOS, CTX_STAT_SECTORS, CTX_STAT_TICKS, END_IO_CHAIN, END_IO_HOST, END_IO_JOB, END_IO_NONE,
   HB_ADD_TIMER, HB_BIO_END_IO, HB_END_IO, HB_FINISH, HB_FREED, HB_PBLK_END, HB_RESTART, HC_FLAGS, HC_GATE,
   HC_NR_ACTIVE, HC_OWNER, HC_SCHED_TAGS, HC_SIZE, HC_STATE, HC_TAGS, IOUF_FAILED, IOU_FLAGS, IOU_JOB, IOU_NEXT, JOB_ENDED,
-  M_BASE, M_COST_SUBMIT, M_HZ, M_JIFFIES, MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, Q_HCTXS, Q_IN_QUEUE,
+  M_BASE, M_COST_SUBMIT, M_HZ, M_JIFFIES, MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, Q_FLAGS, Q_HCTXS, Q_IN_QUEUE,
   Q_IO_TICKS, Q_NR_HW, Q_STAT_STAMP, Q_TIMEOUT, Q_TIMER_ARMED, Q_TIMER_NEXT, Q_WATCH, REF_FREED,
   RING_BASE, RING_MASK, RING_TAIL, RQ_BIO, RQ_CMD_FLAGS, RQ_CPU, RQ_CTX, RQ_DATA_LEN, RQ_DEADLINE,
   RQ_END_IO, RQ_END_PBLK, RQ_FLAGS, RQ_GEN, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_INTERNAL_TAG, RQ_IO_START_NS,
@@ -26,7 +26,7 @@ import {
   TAGS_BITMAP, TAGS_RESERVED, TAGS_RQS, TAGS_STATIC_RQS, WATCH_FREEZE, WATCH_LAPTOP,
 } from './layout'
 import {
-  BLK_MQ_F_TAG_SHARED, BLK_MQ_S_SCHED_RESTART, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH,
+  BLK_MQ_F_TAG_SHARED, BLK_MQ_S_SCHED_RESTART, BLK_STS_OK, QUEUE_FLAG_STATS, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH,
   REQ_OP_MASK, REQ_OP_READ, REQ_OP_SCSI_IN, REQ_PREFLUSH, REQ_SYNC, RQF_ELVPRIV, RQF_FLUSH_SEQ, RQF_IO_STAT,
   RQF_MQ_INFLIGHT, RQF_PLAIN, RQF_TIMED_OUT,
 } from './nvme'
@@ -38,7 +38,7 @@ import {
   FN_blk_mq_get_driver_tag, FN_blk_mq_get_tag, FN_blk_mq_in_flight, FN_blk_mq_put_tag,
   FN_blk_mq_queue_tag_busy_iter, FN_blk_mq_sched_restart, FN_blk_mq_start_request,
   FN_blk_queue_exit, FN_blk_status_to_errno, FN_blk_update_request, FN_rq_qos_done,
-  FN_rq_qos_done_bio, FN_rq_qos_requeue,
+  FN_rq_qos_done_bio, FN_rq_qos_issue, FN_rq_qos_requeue,
 } from './trace-names'
 import { BUG_ON, BUG_RQ_STATE } from './bug'
 import { host, hosted } from './host'
@@ -147,6 +147,9 @@ export function blk_mq_start_request(cpu: u32, q: u32, rq: u32): void {
   const t = enter(cpu, FN_blk_mq_start_request)
   BUG_ON(load<u32>(rq, RQ_STATE) != MQ_RQ_IDLE, BUG_RQ_STATE)
   rq_event(cpu, EV_block_rq_issue, rq, 0)
+  if (isDefined(TRACE_BUILD)) {
+    if (load<u32>(q, Q_FLAGS) & (1 << QUEUE_FLAG_STATS)) entered(cpu, FN_rq_qos_issue)
+  }
   if (load<u32>(cpu, CPU_STAGES)) store<u64>(rq, load<u64>(cpu, CPU_NOW), RQ_IO_START_NS)
   blk_add_timer(cpu, q, rq)
   store<u32>(rq, load<u32>(rq, RQ_GEN) + 1, RQ_GEN)

@@ -86,6 +86,7 @@ export const FN_nvme_free_iod = 82
 export const FN_bio_split = 83
 export const FN_bio_put = 84
 export const FN_nvme_should_fail = 85
+export const FN_rq_qos_issue = 86
 
 export const FN_HOST = 1024
 

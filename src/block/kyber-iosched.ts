@@ -21,12 +21,14 @@ import {
   BIO_OPF,
   CTX_INDEX_HW,
   HC_SCHED_TAGS,
+  Q_FLAGS,
   RQ_CMD_FLAGS,
   RQ_CTX,
   SBQ_SHIFT,
   TAGS_BITMAP,
 } from '../../assembly/layout.js'
 import {
+  QUEUE_FLAG_STATS,
   REQ_FUA,
   REQ_OP_MASK,
   REQ_OP_READ,
@@ -391,15 +393,24 @@ function kyber_has_work(hctx: blk_mq_hw_ctx): boolean {
 
 // ---------------------------------------------------------------- life
 
+/** blk_stat_add_callback: each request is stamped when it is issued, and the queue says so. */
+function keeps_stats({ at, blk: { view } }: request_queue, on: boolean): void {
+  const flags = view.load(at + Q_FLAGS)
+  const flag = 1 << QUEUE_FLAG_STATS
+  view.store(at + Q_FLAGS, on ? flags | flag : flags & ~flag)
+}
+
 function kyber_init_sched(q: request_queue, e: elevator_queue): number {
   const t = enter(q.blk.k, 'kyber_init_sched')
   e.elevator_data = new kyber_queue_data(q)
+  keeps_stats(q, true)
   return leave(q.blk.k, t, 0)
 }
 
 function kyber_exit_sched(e: elevator_queue): void {
   const t = enter(e.q.blk.k, 'kyber_exit_sched')
   del_timer_sync((e.elevator_data as kyber_queue_data).timer)
+  keeps_stats(e.q, false)
   e.elevator_data = null
   leave(e.q.blk.k, t)
 }

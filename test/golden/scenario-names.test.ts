@@ -85,4 +85,14 @@ describe('scenario names', () => {
   ])('%s is none', name => {
     expect(() => scenarioOf(name)).toThrow(UserError)
   })
+
+  it.each([
+    ['kyber', 4],
+    ['mq-deadline', 0],
+    ['none', 0],
+  ])('a queue that keeps statistics, as %s asks for, shows its requests to rq_qos_issue', async (sched, n) => {
+    const { records } = await scenarioOf(`nullblk-mq-irq1-${sched}-batchr4`).run()
+    const issued = records.flatMap(({ name }, i) => (name === 'rq_qos_issue' ? [i] : []))
+    expect(issued.map(i => records[i - 1]!.name)).toEqual(Array(n).fill('block_rq_issue'))
+  })
 })
