@@ -16,12 +16,12 @@ import { closeHost, connectHost, type RawQueue } from '../unit/nvme/raw-host.js'
 const NQN = 'nqn.2026-11.io.phasebit:kill'
 const SIZE = 16 * 2 ** 20
 /** How often it is killed. */
-const KILLS = 3
+const KILLS = 2
 const folder = mkdtempSync(join(tmpdir(), 'phasebit-kill-'))
-let child: ChildProcess | undefined
+const children: ChildProcess[] = []
 
 afterAll(() => {
-  child?.kill('SIGKILL')
+  for (const child of children) kill(child)
   rmSync(folder, { recursive: true })
 })
 
@@ -36,6 +36,11 @@ function freePort(): Promise<number> {
   })
 }
 
+function kill(child: ChildProcess): void {
+  child.removeAllListeners('exit')
+  child.kill('SIGKILL')
+}
+
 /** Starts `phasebit serve`; resolves when it listens. */
 function serve(port: number, file = 'disk'): Promise<ChildProcess> {
   const cli = join(ROOT, 'dist', 'lib', 'cli.js')
@@ -44,6 +49,7 @@ function serve(port: number, file = 'disk'): Promise<ChildProcess> {
   const started = spawn(process.execPath, [cli, 'serve', ...place, ...disk], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
+  children.push(started)
   return new Promise((resolve, reject) => {
     started.once('exit', code => reject(new Error(`serve ended: ${code}`)))
     started.stdout.once('data', () => resolve(started))
@@ -54,7 +60,7 @@ it('a target that is killed and restarted keeps what was written', {
   timeout: 60_000,
 }, async () => {
   const port = await freePort()
-  child = await serve(port)
+  const child = await serve(port)
   const job = ['--name=a', '--rw=write', '--bs=16k', '--size=8m', '--iodepth=8', '--rate_iops=500']
   const disk = ['--filename=/dev/nvme0n1', '--ioengine=libaio', '--direct=1', '--verify=crc32c']
   const context = { readFile: () => Buffer.alloc(0), env: {}, hostCpus: 1 }
@@ -66,9 +72,8 @@ it('a target that is killed and restarted keeps what was written', {
   const run = executePlan(plan, { attachment: fabricDisk(target), onStart: begun })
   await Promise.race([start, run])
   await new Promise(resolve => setTimeout(resolve, 300))
-  child.removeAllListeners('exit')
-  child.kill('SIGKILL')
-  child = await serve(port)
+  kill(child)
+  await serve(port)
   const { result, failures } = await run
   expect(failures).toEqual([])
   expect(result.jobs[0]!.write.totalIos).toBe(512)
@@ -129,7 +134,7 @@ it(`${KILLS} kills in the middle of writes: the file is never torn`, {
   const random = new Prng(17)
   const pages: Pages = Array.from({ length: PAGES }, () => [0])
   for (let n = 0; n <= KILLS; n++) {
-    child = await serve(port, 'torn')
+    const child = await serve(port, 'torn')
     const host = await connectHost(port, NQN)
     await compare(host.io[0]!, pages)
     if (n === KILLS) {
@@ -138,12 +143,9 @@ it(`${KILLS} kills in the middle of writes: the file is never torn`, {
     }
     const io = until(host.io[0]!, random, pages)
     await new Promise(resolve => setTimeout(resolve, 5 + random.below(60)))
-    child.removeAllListeners('exit')
-    child.kill('SIGKILL')
+    kill(child)
     await io
     await host.admin.end()
     closeHost(host)
   }
-  child?.removeAllListeners('exit')
-  child?.kill('SIGKILL')
 })

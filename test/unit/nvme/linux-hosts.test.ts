@@ -145,10 +145,10 @@ const HOSTS: Readonly<Record<string, Host>> = {
     enable: 'at once',
     limits: 'before queues',
     namespaceTwice: false,
-    digests: BOTH,
+    digests: { header: true, data: false },
   },
   '6.1': { ...NEWER, digests: NONE },
-  '6.6': { ...NEWER, digests: { header: true, data: false } },
+  '6.6': { ...NEWER, digests: NONE },
   '6.12': { ...NEWER, digests: BOTH },
 }
 
