@@ -27,6 +27,9 @@
 //   a block that went bad                       is written on                          is full, and emptied
 //   a table's page 0                            is skipped                             is a page like any other
 //
+// A write that a reset of the controller took away is sent again. If it was carried out, the device refuses it, with the status
+// of one out of order: it ends with an error, as there, and the old data are there again.
+//
 // Not modelled: the list of blocks that wait to be written, which only ever has an entry between two locks; waiting bios that
 // try again all the time (here: when a range is unlocked, or a block freed).
 

@@ -16,6 +16,9 @@ import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter } from '../../../src/
 import { nvme_reset_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
 import { heldTags } from '../../../src/machine/books.js'
 import type { Sleep } from '../../../src/kernel/core.js'
+import { GEOMETRY_12 } from '../../../src/device/ocssd/geometry.js'
+import type { rrpc } from '../../../src/drivers/lightnvm/rrpc.js'
+import { rrpc_check } from '../../../src/drivers/lightnvm/rrpc-check.js'
 import { TINY } from '../device/ocssd/rig.js'
 import { Probed } from '../nvme/probed.js'
 
@@ -31,12 +34,26 @@ async function machineOf(): Promise<Probed> {
   return probed
 }
 
+/** Four LUNs, 32 blocks of 64 sectors, and a table of its own. */
+const HYBRID = {
+  ...GEOMETRY_12,
+  groups: 2,
+  pus: 2,
+  chunks: 32,
+  clba: 64,
+  planes: 1,
+  pageSectors: 1,
+  wsMin: 1,
+  wsOpt: 1,
+  dom: 1,
+}
+
 const ALL = 0xffffffff
-const create = (flags = 1) =>
+const create = (flags = 1, tgttype = 'pblk') =>
   encode_create({
     dev: 'nvme0n1',
-    tgttype: 'pblk',
-    tgtname: 'pblk0',
+    tgttype,
+    tgtname: `${tgttype}0`,
     flags,
     type: 0,
     lun_begin: ALL,
@@ -161,6 +178,57 @@ describe('pblk on a machine', () => {
       for (const hctx of probed.q().queue_hw_ctx)
         expect(heldTags(view, view.u32(hctx.at + HC_TAGS))).toEqual([])
       expect(await ioctl(NVM_DEV_REMOVE, encode_remove('pblk0'))).toBe(0)
+      await probed.machine.stop()
+    },
+  )
+})
+
+describe('rrpc on a machine', () => {
+  it.each([0.3, 1.1, 2.9])(
+    'a reset after %d ms: every bio ends once, what was written is there',
+    async ms => {
+      const ocssd = { geometry: HYBRID }
+      const probed = new Probed({ controller: { ...open_channel, ocssd }, extraBytes: 2 ** 20 })
+      await probed.run(2000, () => probed.nvme.settled)
+      const { lightnvm } = probed.machine.host!
+      const ioctl = (cmd: number, arg: Uint8Array) =>
+        task(probed, () => nvm_ctl_ioctl(lightnvm!.lnvm, cmd, arg))
+      expect(await ioctl(NVM_DEV_CREATE, create(0, 'rrpc'))).toBe(0)
+      const q = lightnvm!.disks.get('rrpc0')!
+      const rrpc = lightnvm!.lnvm.devices[0].targets[0].private_data as rrpc
+      const { view } = probed.machine.host!.blk
+      const ends: number[] = []
+      const read: number[] = []
+      const [TASKS, EACH] = [4, 12]
+      for (let t = 0; t < TASKS; t++)
+        probed.k.spawn(`writer${t}`, function* () {
+          const data = probed.data + 4096 * t
+          const there: number[] = Array(EACH).fill(0)
+          const io = (write: boolean, n: number) => {
+            return { q, write, pos: (t * EACH + n) * 4096, bytes: 4096, data }
+          }
+          for (let n = 0; n < 2 * EACH; n++) {
+            view.words.fill(t * EACH + n + 1, data >> 2, (data >> 2) + 1024)
+            const status = Number(yield* blkdev_write_iter(io(true, n % EACH)))
+            ends.push(status)
+            // One that is sent again although it was carried out fails: then the page is what it was.
+            if (status === 0) there[n % EACH] = t * EACH + n + 1
+          }
+          for (let n = 0; n < EACH; n++) {
+            yield* blkdev_read_iter(io(false, n))
+            read.push(view.u32(data + 8) - there[n]!)
+          }
+        })
+      await probed.run(ms)
+      expect(ends.length).toBeLessThan(TASKS * 2 * EACH)
+      expect(nvme_reset_ctrl(probed.ctrl)).toBe(0)
+      await probed.run(60_000, () => read.length === TASKS * EACH)
+      expect(new Set(read)).toEqual(new Set([0]))
+      expect([ends.length, read.length]).toEqual([TASKS * 2 * EACH, TASKS * EACH])
+      // no more than were under way
+      expect(ends.filter(status => status !== 0).length).toBeLessThanOrEqual(TASKS)
+      expect(rrpc_check(rrpc)).toEqual([])
+      expect(await ioctl(NVM_DEV_REMOVE, encode_remove('rrpc0'))).toBe(0)
       await probed.machine.stop()
     },
   )
