@@ -64,6 +64,13 @@ export class DiskImage {
   /** Marks pages; returns whether one changed. */
   #mark(first: number, last: number, value: boolean): void {
     for (let page = first; page <= last; page++) {
+      if (page % 8 === 0 && page + 7 <= last) {
+        // whole bytes at once: a discard may be of the whole disk
+        const end = Math.floor((last + 1) / 8)
+        this.#map.fill(value ? 0xff : 0, page / 8, end)
+        page = end * 8 - 1
+        continue
+      }
       const bit = 1 << (page & 7)
       if (value) this.#map[page >>> 3]! |= bit
       else this.#map[page >>> 3]! &= ~bit
