@@ -114,6 +114,43 @@ describe('commands on the wire', () => {
   })
 })
 
+describe('media that take time', () => {
+  // Submitted at once: two reads of one die, one of the die beside it, one of the other channel. 20 ms for the die, 10 for the
+  // channel, which is taken in the order of submission.
+  test.each(['virtual', 'real'] as const)(
+    'dies and channels decide what ends first: %s time',
+    async clock => {
+      const places = [
+        [0, 0, 0],
+        [0, 0, 8],
+        [0, 1, 0],
+        [1, 0, 0],
+      ] as const
+      const presets = ['grp=0 pu=0', 'grp=0 pu=1', 'grp=1 pu=0'].map(
+        pu => `${pu} chk=0 state=CLOSED wp=4096 type=SEQ`,
+      )
+      const times = { read: [20e6, 20e6, 20e6, 20e6], transfer: 10e6 }
+      const ocssd = { geometry: GEOMETRY_20, presets: presets.join('\n'), times }
+      const wire = await wired({ clock, cpus: 1, controller: { config: ids, slots: 1, ocssd } })
+      const dev = dev_of(wire)
+      const ended: number[] = []
+      for (const [i, [ch, lun, sec]] of places.entries()) {
+        const rqd = new nvm_rq()
+        rqd.opcode = NVM_OP_PREAD
+        rqd.nr_ppas = 1
+        rqd.ppa_list[0] = run(wire, ch, lun, 0, sec, 1)[0]!
+        rqd.pages[0] = wire.p.data + i * BLOCK
+        wire.p.k.spawn(`read${i}`, function* () {
+          yield* dev.ops.submit_io_sync(dev, rqd)
+          ended.push(rqd.error === 0 ? i : -1)
+        })
+      }
+      await wire.p.run(5000, () => ended.length === places.length)
+      expect(ended).toEqual([0, 3, 1, 2])
+    },
+  )
+})
+
 describe('vector commands of programs', () => {
   test('numbers and structures of the ioctls', () => {
     const nr = (size: number, n: number): number => ((3 << 30) | (size << 16) | 0x4c00 | n) >>> 0

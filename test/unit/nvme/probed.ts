@@ -27,6 +27,7 @@ export interface ProbedOptions {
   readonly manual?: boolean
   readonly shadow?: boolean
   readonly seed?: number
+  readonly clock?: 'virtual' | 'real'
   /** Of memory for the test's own data, beside the usual. */
   readonly extraBytes?: number
 }
@@ -39,15 +40,20 @@ export class Probed {
   readonly data: number
 
   constructor(options: ProbedOptions = {}) {
-    const { device = 'nvme,size=64M,depth=64,model=fixed', cpus = 2, era = '4.19' } = options
+    const {
+      device = 'nvme,size=64M,depth=64,model=fixed',
+      cpus = 2,
+      era = '4.19',
+      clock = 'virtual',
+    } = options
     const controller: DiskController = { config: {}, slots: 4, ...options.controller }
     const disks = parseDevices([device]).map(s => ({
-      ...diskConfig(builtOnly(s), 'virtual', 0, cpus),
+      ...diskConfig(builtOnly(s), clock, 0, cpus),
       shadow: options.shadow ?? false,
       controller,
     }))
     this.machine = bootMachine({
-      clock: 'virtual',
+      clock,
       cpus,
       hz: 250,
       seed: options.seed ?? 1,
