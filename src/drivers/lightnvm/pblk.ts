@@ -19,9 +19,9 @@
 //   pblk-core*.ts      requests, L2P, lines
 //   pblk-rb.ts -rl.ts  ring and rate limiter
 //   pblk-cache.ts -write.ts -map.ts -read.ts -gc.ts -recovery.ts
-//   pblk-init.ts       making and removing an instance, pblk-sysfs.ts what it tells of itself
+//   pblk-init.ts       making and removing an instance
 //
-// Not modelled: sysfs as files (the texts are there), debug counters, module parameters but the write buffer's size.
+// Not modelled: the attributes of an instance in sysfs (the numbers are there), debug counters, module parameters but the write buffer's size.
 
 import type { task_struct } from '../../kernel/core.js'
 import type { Kernel } from '../../kernel/kernel.js'
