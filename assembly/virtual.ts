@@ -140,7 +140,14 @@ function alone_until(dsq: u32): u64 {
 /** The device has nothing to fetch, and nothing to say but completions. */
 function quiet(dsq: u32): bool {
   if (load<u32>(dsq, DSQ_SHADOW) | load<u32>(load<u32>(dsq, DSQ_CQ), DCQ_HELD)) return false
-  return dev_sq_tail(dsq) == load<u32>(dsq, DSQ_HEAD)
+  return !arrived(dsq) || dev_sq_tail(dsq) == load<u32>(dsq, DSQ_HEAD)
+}
+
+/** The doorbell that a CPU has written is here: what a CPU does in its future is in memory already, its event stands. */
+// @ts-ignore: decorator
+@inline
+function arrived(dsq: u32): bool {
+  return !load<u32>(dsq, DSQ_EVENT_SQ)
 }
 
 /** Fetches and posts: how many it fetched. An event for what is in service is the caller's. */
@@ -154,7 +161,7 @@ function work_now(dsq: u32, max: u32, now: u64): u32 {
   }
   // It fetches as much as it knows of room for; when it looks again it may know of more.
   let fetched: u32 = 0
-  while (fetched < max) {
+  while (fetched < max && arrived(dsq)) {
     const n = dev_run_sq(dsq, max - fetched, now)
     fetched += n
     if (!n || dev_sq_tail(dsq) == load<u32>(dsq, DSQ_HEAD)) break

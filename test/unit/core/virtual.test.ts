@@ -251,6 +251,15 @@ describe('accounting', () => {
     }
   })
 
+  it('no I/O ends sooner than the medium takes: a doorbell is seen when it was written, not before', async () => {
+    for (const depth of [4, 16, 32]) {
+      const shape = { ios: 2000, depth, batch: 4 }
+      const { machine, jobs } = await run([shape], { disk: { units: 64, serviceNs: 10_000 } })
+      const least = machine.view.u64(jobs[0]! + L.JOB_STATS + L.STAT_CLAT + L.LS_MIN)
+      expect(least).toBeGreaterThanOrEqual(10_000 + machine.view.u32(L.M_BASE + L.M_COST_IRQ))
+    }
+  })
+
   it('latencies are those of the medium and the costs on the way', async () => {
     const { machine, jobs } = await run([{ ios: 100, depth: 1 }], { disk: { serviceNs: 50_000 } })
     const clat = jobs[0]! + L.JOB_STATS + L.STAT_CLAT
