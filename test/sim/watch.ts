@@ -9,7 +9,11 @@
 //                kyber: a domain with requests and tokens waits for at most one batch of each of the others
 
 import {
+  GATE_FROZEN,
+  GATE_QUIESCED,
+  GATE_STOPPED,
   HC_FQ_RQ,
+  HC_GATE,
   HC_SCHED_TAGS,
   HC_TAGS,
   MQ_RQ_IDLE,
@@ -39,6 +43,9 @@ import type { blk_mq_hw_ctx, elevator_type, request_queue } from '../../src/bloc
 import type { kyber_queue_data } from '../../src/block/kyber-iosched.js'
 import type { deadline_data } from '../../src/block/mq-deadline.js'
 import type { Hosted } from '../unit/block/hosted.js'
+
+/** A hardware queue that somebody holds. */
+const HELD = GATE_STOPPED | GATE_QUIESCED | GATE_FROZEN
 
 // ---------------------------------------------------------------- tags
 
@@ -79,14 +86,20 @@ export function wrongTags(queues: readonly request_queue[]): string[] {
   return wrong
 }
 
-/** Tags (TAGS_*) for which somebody waits although none is taken. */
+/**
+ * Tags (TAGS_*) for which somebody waits although none is taken. A hardware queue that was told of a free tag and may not run
+ * passes that on to nobody, in Linux as here: what waits behind it goes on when it does, so tags of a queue that is held are left out.
+ */
 export function idleWaits(queues: readonly request_queue[]): number[] {
   const { view } = queues[0]!.blk
   const hctxs = queues.flatMap(q => q.queue_hw_ctx)
-  const all = hctxs.flatMap(({ at }) => [view.u32(at + HC_TAGS), view.u32(at + HC_SCHED_TAGS)])
-  return [...new Set(all)].filter(
+  const tagsOf = (at: number): number[] => [view.u32(at + HC_TAGS), view.u32(at + HC_SCHED_TAGS)]
+  const held = hctxs.filter(({ at }) => view.load(at + HC_GATE) & HELD)
+  const left = new Set(held.flatMap(({ at }) => tagsOf(at)))
+  return [...new Set(hctxs.flatMap(({ at }) => tagsOf(at)))].filter(
     tags =>
       tags !== 0 &&
+      !left.has(tags) &&
       view.load(tags + TAGS_BITMAP + SBQ_WAITERS) > 0 &&
       busy_tags(view, tags).length === 0,
   )
