@@ -22,8 +22,9 @@ const LONG_OUTPUT: Option = ['output-format', '', 'text']
 
 interface Word {
   readonly options: readonly Option[]
-  /** Whether a device stands behind the word. */
+  /** Whether a device stands behind the word, and attributes to write behind that. */
   readonly path?: true
+  readonly writes?: true
   readonly run: (m: LnvmMachine, o: Options) => Promise<string>
 }
 
@@ -31,6 +32,7 @@ interface Options {
   readonly word: string
   readonly path: string
   readonly json: boolean
+  readonly writes: readonly (readonly [name: string, value: string])[]
   readonly values: ReadonlyMap<string, string>
 }
 
@@ -61,9 +63,22 @@ async function list(m: LnvmMachine, { json }: Options): Promise<string> {
   return `${head}${rows.join('')}${targetRows(targets)}`
 }
 
-function sysfs(m: LnvmMachine, { path, json }: Options): Promise<string> {
+/** Attributes, once those that are to be written have been. */
+function sysfs(m: LnvmMachine, { path, json, writes }: Options): Promise<string> {
+  for (const [name, value] of writes) m.setAttribute(path, name, value)
   const attributes = m.attributes(path)
-  return Promise.resolve(json ? toJson(attributes) : toLines(attributes))
+  return Promise.resolve(json ? toJson(attributes) : attributeLines(attributes))
+}
+
+/** One line each; further lines of an attribute stand below its first. */
+function attributeLines(attributes: Readonly<Record<string, string>>): string {
+  const indent = ' '.repeat(Math.max(9, ...Object.keys(attributes).map(name => name.length)) + 3)
+  const rows = Object.entries(attributes)
+  return toLines(
+    Object.fromEntries(
+      rows.map(([name, text]) => [name, text.trimEnd().replaceAll('\n', `\n${indent}`)]),
+    ),
+  )
 }
 
 function needed({ word, values }: Options, name: string): string {
@@ -100,7 +115,7 @@ async function remove(m: LnvmMachine, o: Options): Promise<string> {
 const WORDS: Readonly<Record<string, Word>> = {
   list: { options: [OUTPUT], run: list },
   info: { options: [OUTPUT], run: info },
-  sysfs: { options: [OUTPUT], path: true, run: sysfs },
+  sysfs: { options: [OUTPUT], path: true, writes: true, run: sysfs },
   create: {
     options: [
       ['target-type', 't', 'text'],
@@ -139,10 +154,16 @@ function isJson(word: string, text: string | undefined): boolean {
   throw new UserError(`lnvm ${word} --output-format: '${text}' is none of normal, json`)
 }
 
+function nameAndValue(arg: string): readonly [string, string] {
+  const at = arg.indexOf('=')
+  return [arg.slice(0, at), arg.slice(at + 1)]
+}
+
 /** @throws UserError */
 function parse(word: string, argv: readonly string[]): { o: Options; devices: string[] } {
-  const { options, path: wantsPath } = WORDS[word]!
+  const { options, path: wantsPath, writes: mayWrite } = WORDS[word]!
   let path = ''
+  const writes: (readonly [string, string])[] = []
   const devices: string[] = []
   const values = new Map<string, string>()
   const args = argv.flatMap(arg => {
@@ -157,11 +178,12 @@ function parse(word: string, argv: readonly string[]): { o: Options; devices: st
     else if (arg === '--device') devices.push(args.shift() ?? '')
     else if (arg.startsWith('-')) unknownOption(word, arg)
     else if (wantsPath && path === '') path = arg
+    else if (mayWrite && arg.includes('=')) writes.push(nameAndValue(arg))
     else throw new UserError(`lnvm ${word}: '${arg}' is one word too many`)
   }
   if (wantsPath && path === '') throw new UserError(`lnvm ${word}: which device? /dev/nvme0n1`)
   const json = isJson(word, values.get('output-format'))
-  return { o: { word, path, json, values }, devices }
+  return { o: { word, path, json, writes, values }, devices }
 }
 
 /** Runs `phasebit lnvm ARGS...`; the exit status. */

@@ -35,7 +35,7 @@ const USAGE = [
   '  --max-jobs N                refuse more jobs than this',
   '  --lat none|sampled|batch|every   how latencies are timed, default batch',
   '  --stages                    time the stages of each request',
-  '  --dump LIST                 show the machine as /sys, /proc and debugfs do: workqueues, stat, diskstats, hctx, all',
+  '  --dump LIST                 show the machine as /sys, /proc and debugfs do: workqueues, stat, diskstats, hctx, pblk, all',
   '  --dump-at TIME,...          when, after the jobs began; default: once, when the last has ended',
   '  --dump-file FILE            instead of standard error',
   '  --readonly                  refuse jobs that write or trim',

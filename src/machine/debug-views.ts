@@ -4,6 +4,7 @@
 //   stat         /sys/block/DISK/stat
 //   diskstats    /proc/diskstats
 //   hctx         /sys/kernel/debug/block/DISK: queues, tags, requests, schedulers
+//   pblk         /sys/block/DISK/pblk: write amplification, padding, limiter, lines, ... of each pblk
 //
 // Nothing changes by looking. In real time other threads go on meanwhile: what is shown is of about one moment, as in Linux.
 
@@ -14,7 +15,7 @@ import { show_all_workqueues, workqueue_state } from '../kernel/workqueue.js'
 import type { Machine } from './booted.js'
 import type { Disk } from './config.js'
 
-export const DEBUG_VIEWS = ['workqueues', 'stat', 'diskstats', 'hctx'] as const
+export const DEBUG_VIEWS = ['workqueues', 'stat', 'diskstats', 'hctx', 'pblk'] as const
 export type DebugView = (typeof DEBUG_VIEWS)[number]
 
 /** One file: the path that it has in Linux (`workqueues` has none there), and its text. */
@@ -55,10 +56,23 @@ function diskstats(machine: Machine): string {
   return lines.join('')
 }
 
+/** Attributes of targets that have some, as far as they can be read. */
+function targetFiles({ host }: Machine): DebugFile[] {
+  const targets = host?.lightnvm?.lnvm.devices.flatMap(dev => dev.targets) ?? []
+  return targets.flatMap(({ name, type, private_data }) => {
+    const readable = type.sysfs?.attributes.filter(attr => attr.readable) ?? []
+    return readable.map(attr => ({
+      path: `/sys/block/${name}/${type.name}/${attr.name}`,
+      text: String(type.sysfs!.show(private_data, attr.name)),
+    }))
+  })
+}
+
 /** The files of one view. */
 export function debugFiles(machine: Machine, what: DebugView): DebugFile[] {
   const { view, disks, host, config } = machine
   if (what === 'hctx') return disks.flatMap(disk => hctxFiles(machine, disk))
+  if (what === 'pblk') return targetFiles(machine)
   if (what === 'diskstats') return [{ path: '/proc/diskstats', text: diskstats(machine) }]
   if (what === 'stat')
     return disks.map(({ q, config: { name } }) => ({

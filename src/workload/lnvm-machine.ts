@@ -1,6 +1,6 @@
 // A machine booted to be looked at as a LightNVM host: its open-channel controllers are found by the driver, and programs
-// talk to /dev/lightnvm/control as nvme-cli does: info, devices, create, remove. The attributes of a device in sysfs can be
-// read. Targets last as long as the machine.
+// talk to /dev/lightnvm/control as nvme-cli does: info, devices, create, remove. The attributes of devices and of targets in
+// sysfs can be read, and those of targets written. Targets last as long as the machine.
 //
 // The kernel answers a mistake with an error number; what can be said better, with the accepted values, is said before.
 
@@ -21,6 +21,7 @@ import {
   NVM_TARGET_MAX_OP,
   NVM_TARGET_MIN_OP,
   type nvm_dev,
+  type nvm_target,
 } from '../drivers/lightnvm/lightnvm.js'
 import { nvme_nvm_attributes } from '../drivers/nvme/host/lightnvm.js'
 import type { Machine } from '../machine/booted.js'
@@ -82,6 +83,10 @@ export interface LnvmCreate {
   readonly op?: number
   /** From scratch, in place of recovering what is there. */
   readonly factory?: boolean
+}
+
+function diskOf(path: string): string {
+  return path.replace(/^\/dev\//, '')
 }
 
 function fail(words: string): never {
@@ -158,7 +163,7 @@ export class LnvmMachine {
 
   /** @throws UserError for a device that is none of the open-channel ones */
   #find(word: string, path: string): nvm_dev {
-    const name = path.replace(/^\/dev\//, '')
+    const name = diskOf(path)
     const found = this.#devices.find(dev => dev.name === name)
     if (found) return found
     const names = this.#devices.map(dev => dev.name)
@@ -166,13 +171,47 @@ export class LnvmMachine {
     return fail(`${word}: ${path}: no such device; ${have}${didYouMean(name, names)}`)
   }
 
+  #target(path: string): nvm_target | undefined {
+    const name = diskOf(path)
+    return this.#devices.flatMap(dev => dev.targets).find(target => target.name === name)
+  }
+
   /**
-   * The attributes in <disk>/lightnvm of sysfs, by name.
-   * @param path nvme0n1 or /dev/nvme0n1
+   * The attributes in sysfs, by name: of a device those in <disk>/lightnvm, of a pblk those in <disk>/pblk that can be read.
+   * @param path nvme0n1 or /dev/nvme0n1; pblk0 or /dev/pblk0
    * @throws UserError
    */
   attributes(path: string): Readonly<Record<string, string>> {
-    return nvme_nvm_attributes(this.#find('sysfs', path))
+    const target = this.#target(path)
+    if (target === undefined) return nvme_nvm_attributes(this.#find('sysfs', path))
+    const { type, private_data } = target
+    if (type.sysfs === undefined) return fail(`sysfs: ${path}: ${type.name} has no attributes`)
+    const { attributes, show } = type.sysfs
+    const readable = attributes.filter(attr => attr.readable)
+    return Object.fromEntries(
+      readable.map(({ name }) => [name, String(show(private_data, name)).replace(/\n$/, '')]),
+    )
+  }
+
+  /**
+   * Writes an attribute of a pblk.
+   * @param path pblk0 or /dev/pblk0
+   * @throws UserError for a target or an attribute that is none, or cannot be written, and when the kernel refuses the value
+   */
+  setAttribute(path: string, name: string, value: string): void {
+    const target = this.#target(path)
+    const { attributes = [] } = target?.type.sysfs ?? {}
+    const names = attributes.filter(attr => attr.writable).map(attr => attr.name)
+    if (target === undefined) this.#find('sysfs', path)
+    if (names.length === 0) fail(`sysfs: ${path}: none of its attributes can be written`)
+    const label = `sysfs: ${path}: ${name}`
+    if (!names.includes(name)) {
+      const known = attributes.some(attr => attr.name === name)
+      const what = known ? 'can be read alone' : `no such attribute${didYouMean(name, names)}`
+      fail(`${label}: ${what}; ${names.join(', ')} can be written`)
+    }
+    const stored = target!.type.sysfs!.store(target!.private_data, name, `${value}\n`)
+    if (stored < 0) fail(`${label}: the kernel refuses '${value}' (error ${-stored})`)
   }
 
   #checkName(name: string): void {

@@ -88,6 +88,22 @@ describe('phasebit run --dump', () => {
     }
   })
 
+  it("shows a pblk's attributes: what the job wrote, and what that cost", async () => {
+    const devices = [
+      '--device=nvme,ocssd=2.0,groups=2,pus=2,chunks=40,clba=64',
+      '--device=pblk,parent=nvme0n1',
+    ]
+    const args = ['--clock=virtual', '--dump=pblk', ...devices]
+    const lines = 'filename=/dev/pblk0\nrw=write\nsize=1m\nnumber_ios=202\nend_fsync=1\n'
+    const { files } = (await dumps(args, lines)).found[0]!
+    const of = (name: string): string => text(files, `/sys/block/pblk0/pblk/${name}`)
+    // 202 sectors in units of 8: six of padding at the flush
+    expect(of('write_amp_mileage')).toBe('user:202 gc:0 pad:6 WA:1.02970\n')
+    expect(of('padding_dist')).toMatch(/ 6:100% /)
+    expect(of('write_buffer')).toMatch(/NULL - 0\/\d+\/0 - 0\n$/)
+    expect(files.map(({ path }) => path)).not.toContain('/sys/block/pblk0/pblk/gc_force')
+  })
+
   it('is of about one moment in real time, and busy time is what was in flight', async () => {
     const args = ['--dump=stat,hctx', '--device=nvme,model=fixed,read=2ms,where=thread']
     const { found, result } = await dumps(args, 'rw=randread\niodepth=1\nnumber_ios=20\n')
@@ -110,7 +126,7 @@ describe('phasebit run --dump', () => {
   })
 
   it.each([
-    [['--dump=queues'], /must be one of workqueues, stat, diskstats, hctx, all/],
+    [['--dump=queues'], /must be one of workqueues, stat, diskstats, hctx, pblk, all/],
     [['--dump-at=1s'], /--dump-at needs --dump=/],
     [['--dump-file=x'], /--dump-file needs --dump=/],
     [['--dump=stat', '--dump-at=soon'], /'soon' is not a number/],

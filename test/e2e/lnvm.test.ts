@@ -87,6 +87,38 @@ describe('phasebit lnvm', () => {
     expect(old).toContain('ppa_format         : 0x1300110202010c0503090002\n')
   })
 
+  test('sysfs: the attributes of a pblk, read and written', async () => {
+    const pblk = [...SMALL, '--device', 'pblk,parent=nvme0n1']
+    const text = await out('sysfs', '/dev/pblk0', ...pblk)
+    expect(text).toContain('write_amp_mileage : user:0 gc:0 pad:0 WA:NaN\n')
+    expect(text).toMatch(/^write_luns {8}: pblk: pos:0, ch:0, lun:0 - 0\n {20}pblk: pos:1,/)
+    expect(text).not.toContain('gc_force')
+    const written = ['max_sec_per_write=16', 'write_amp_trip=0', 'gc_force=1']
+    const json = JSON.parse(await out('sysfs', 'pblk0', ...written, '-o', 'json', ...pblk))
+    expect(json).toMatchObject({
+      max_sec_per_write: '16',
+      padding_dist: '0:0 1:0 2:0 3:0 4:0 5:0 6:0 7:0 ',
+      gc_state: 'gc_enabled=1, gc_active=1',
+    })
+    const may = 'gc_force, max_sec_per_write, write_amp_trip, padding_dist can be written'
+    for (const [word, words] of [
+      ['max_sec_per_write=12', "max_sec_per_write: the kernel refuses '12' (error 22)"],
+      ['padding_dist=1', "padding_dist: the kernel refuses '1' (error 22)"],
+      ['lines=0', `lines: can be read alone; ${may}`],
+      ['write_amp=0', 'write_amp: no such attribute'],
+      ['padding_dist', "'padding_dist' is one word too many"],
+    ] as const)
+      expect(await refused('sysfs', '/dev/pblk0', word, ...pblk)).toContain(words)
+    expect(await refused('sysfs', '/dev/nvme0n1', 'lines=0', ...pblk)).toContain(
+      'none of its attributes can be written',
+    )
+    expect(await refused('sysfs', '/dev/pblk1', 'gc_force=0', ...pblk)).toContain('no such device')
+    const rrpc = ['--device', 'nvme,ocssd=1.2,l2p=1,planes=1,sectors=1,pages=64,blocks=16']
+    expect(
+      await refused('sysfs', '/dev/rrpc0', ...rrpc, '--device', 'rrpc,parent=nvme0n1'),
+    ).toContain('rrpc has no attributes')
+  })
+
   test('create: what was made; remove: what is left', async () => {
     const made = await out(...create('-b', '0', '-e', '1', '-o', '40', '-f'))
     expect(made).toMatch(/^Target\tType\tDevice\tLUNs\tBytes\np\tpblk\tnvme0n1\t0-1\t\d+\n$/)

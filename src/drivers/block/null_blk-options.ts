@@ -9,7 +9,8 @@
 // Errors are negative errno, as everywhere below the API. What makes and deletes disks is handed in.
 
 import { badblocks, badblocks_clear, badblocks_set, badblocks_show } from '../../block/badblocks.js'
-import { EBUSY, EINVAL, ENOMEM, ERANGE } from '../../kernel/errno.js'
+import { EBUSY, EINVAL, ENOMEM } from '../../kernel/errno.js'
+import { kstrtoul } from '../../kernel/kstrtox.js'
 import { enter, leave, type TraceHost } from '../../kernel/trace.js'
 
 export const NULL_Q_BIO = 0
@@ -232,19 +233,6 @@ export const attributes: readonly string[] = [...UINT, ...ULONG, ...BOOL, 'power
 
 /** What `config/nullb/features` reads. */
 export const features = 'memory_backed,discard,bandwidth,cache,badblocks,zoned,zone_size\n'
-
-/** kstrtouint, kstrtoul with base 0: the number, or -errno. */
-function kstrtoul(text: string, most: number): number {
-  const digits = text.replace(/\n$/, '').replace(/^\+/, '')
-  const value = /^0[xX][0-9a-fA-F]+$/.test(digits)
-    ? Number.parseInt(digits, 16)
-    : /^0[0-7]+$/.test(digits)
-      ? Number.parseInt(digits, 8)
-      : /^(0|[1-9][0-9]*)$/.test(digits)
-        ? Number.parseInt(digits, 10)
-        : -EINVAL
-  return value > most ? -ERANGE : value
-}
 
 /** kstrtobool: y, Y, 1, on; n, N, 0, off. Only the first letters count. */
 function kstrtobool(text: string): boolean | undefined {

@@ -356,6 +356,20 @@ export interface nvm_tgt_type<T = unknown> {
   share?(private_data: T): number
   sysfs_init?(private_data: T): number
   sysfs_exit?(private_data: T): void
+  readonly sysfs?: nvm_tgt_sysfs<T>
+}
+
+/** The attributes of a target in <disk>/<type> of sysfs. */
+export interface nvm_tgt_sysfs<T> {
+  readonly attributes: readonly {
+    readonly name: string
+    readonly readable: boolean
+    readonly writable: boolean
+  }[]
+  /** An attribute's text, or a negative error. */
+  show(private_data: T, name: string): string | number
+  /** How much of a text was taken, or a negative error. */
+  store(private_data: T, name: string, page: string): number
 }
 
 /** A target's disk, as the block layer has it. */

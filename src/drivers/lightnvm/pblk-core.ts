@@ -8,7 +8,13 @@
 //   gc      a ring entry of the collector: only if the lba still means the sector that was read
 //   dev     the media, when an entry leaves the ring: only if the lba still means that entry
 
-import { PB_KICK_STAMP, PB_WATCH, PB_WRITER_SLEEPS } from '../../../assembly/layout.js'
+import {
+  PB_KICK_STAMP,
+  PB_WATCH,
+  PB_WRITER_SLEEPS,
+  PBW_CORE,
+  PBW_TASK,
+} from '../../../assembly/layout.js'
 import { printk, type Sleep } from '../../kernel/core.js'
 import { msecs_to_jiffies } from '../../kernel/time.js'
 import { mod_timer } from '../../kernel/timer.js'
@@ -147,9 +153,12 @@ export function pblk_calc_secs(pblk: pblk, avail: number, flush: number): number
   return leave(pblk.k, t, secs)
 }
 
+/** Sectors of the largest write from now on. The core's half knows one write unit only: more is for the writer's task. */
 export function pblk_set_sec_per_write(pblk: pblk, n: number): void {
   const t = enter(pblk.k, 'pblk_set_sec_per_write')
+  const { shared } = pblk
   pblk.sec_per_write = n
+  if (shared.peek(PB_WRITER_SLEEPS) === PBW_CORE) shared.put(PB_WRITER_SLEEPS, PBW_TASK)
   leave(pblk.k, t)
 }
 

@@ -425,6 +425,11 @@ export function* pblk_gc_exit(pblk: pblk): Sleep<void> {
   leave(pblk.k, t)
 }
 
+/** What gc_state says. */
+export function pblk_gc_sysfs_state_show({ gc }: pblk): Pick<pblk_gc, 'gc_enabled' | 'gc_active'> {
+  return gc
+}
+
 /** gc_force: 1 collects come what may, 0 no more; another number changes nothing. */
 export function pblk_gc_sysfs_force(pblk: pblk, force: number): void {
   const { gc } = pblk

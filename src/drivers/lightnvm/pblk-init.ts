@@ -95,6 +95,7 @@ import {
 import { pblk_submit_read } from './pblk-read.js'
 import { pblk_recov_l2p } from './pblk-recovery.js'
 import { pblk_rl_free, pblk_rl_init, pblk_rl_max_io } from './pblk-rl.js'
+import { pblk_sysfs, pblk_sysfs_exit, pblk_sysfs_init } from './pblk-sysfs.js'
 import { pblk_write_timer_fn, pblk_write_ts, pblk_close_meta_sync } from './pblk-write.js'
 
 const WRITER_FIRST_MS = 100
@@ -533,10 +534,8 @@ export function tt_pblk(options: pblk_options = {}): nvm_tgt_type<pblk> {
     init: (dev, name, flags) => pblk_init(dev, name, flags, options),
     exit: pblk_exit,
     share: pblk_share,
-    sysfs_init: pblk => {
-      trace_call(pblk.k, 'pblk_sysfs_init')
-      return 0
-    },
-    sysfs_exit: pblk => trace_call(pblk.k, 'pblk_sysfs_exit'),
+    sysfs_init: pblk_sysfs_init,
+    sysfs_exit: pblk_sysfs_exit,
+    sysfs: pblk_sysfs,
   }
 }

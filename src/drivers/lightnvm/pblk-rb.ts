@@ -286,7 +286,6 @@ export function pblk_rb_may_write_user(
       const end = (pblk.rwb.mem + n) & (pblk.rwb.nr_entries - 1)
       if (flush !== null) {
         pblk.nr_flush++
-        pblk.trip.flush++
         if (pblk_rb_flush_point_set(pblk, flush, end)) to.ret = NVM_IO_OK
       }
       to.pos = publish(pblk, n)
@@ -412,6 +411,17 @@ export function pblk_rb_flush(pblk: pblk): void {
   const t = enter(pblk.k, 'pblk_rb_flush')
   pblk_rb_flush_point_set(pblk, null, pblk.rwb.mem)
   leave(pblk.k, t)
+}
+
+/** The ring in sysfs: its size and positions; entries to read, room, entries to flush; requests that ended too early. */
+export function pblk_rb_sysfs(pblk: pblk): string {
+  const { rwb, compl_list } = pblk
+  const { nr_entries, mem, subm, sync, l2p_update, flush_point } = rwb
+  const point = flush_point < 0 ? 'NULL' : flush_point
+  const places = [nr_entries, mem, subm, sync, l2p_update, 0, point].join('\t')
+  const room = pblk_rb_ring_space(rwb, mem, sync)
+  const counts = [pblk_rb_read_count(pblk), room, pblk_rb_flush_point_count(pblk)].join('/')
+  return `${places} - ${counts} - ${compl_list.length}\n`
 }
 
 /** Clears an entry's flush flag and takes the bios that wait for it. */

@@ -344,6 +344,16 @@ function* pblk_recov_l2p_from_oob(
 
 // ---------------------------------------------------------------- all of them
 
+/** Counts go on from what a line says; a trip begins. */
+function pblk_recov_wa_counters(pblk: pblk, { user, gc, pad }: emeta_facts): void {
+  pblk.user_wa = user
+  pblk.gc_wa = gc
+  pblk.pad_wa = pad
+  pblk.user_rst_wa = user
+  pblk.gc_rst_wa = gc
+  pblk.pad_rst_wa = pad
+}
+
 function* recover_lines(pblk: pblk, lines: readonly pblk_line[]): Sleep<pblk_line | null> {
   const buf = pblk.memory.alloc(emeta_len(pblk))
   const scratch = pblk.memory.alloc(pblk.min_write_pgs * pblk.geo.csecs)
@@ -352,9 +362,7 @@ function* recover_lines(pblk: pblk, lines: readonly pblk_line[]): Sleep<pblk_lin
     adopt(pblk, line)
     const facts = yield* emeta_of(pblk, line, buf)
     if (facts !== null) {
-      pblk.user_wa = facts.user
-      pblk.gc_wa = facts.gc
-      pblk.pad_wa = facts.pad
+      pblk_recov_wa_counters(pblk, facts)
       pblk_recov_l2p_from_emeta(pblk, line, buf)
       close(pblk, line)
     } else open = yield* pblk_recov_l2p_from_oob(pblk, line, i === lines.length - 1, scratch)

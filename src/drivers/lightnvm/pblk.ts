@@ -20,8 +20,9 @@
 //   pblk-rb.ts -rl.ts  ring and rate limiter
 //   pblk-cache.ts -write.ts -map.ts -read.ts -gc.ts -recovery.ts
 //   pblk-init.ts       making and removing an instance
+//   pblk-sysfs.ts      its attributes: write amplification, padding, limiter, lines, ...
 //
-// Not modelled: the attributes of an instance in sysfs (the numbers are there), debug counters, module parameters but the write buffer's size.
+// Not modelled: debug counters, module parameters but the write buffer's size.
 
 import type { task_struct } from '../../kernel/core.js'
 import type { Kernel } from '../../kernel/kernel.js'
@@ -248,9 +249,16 @@ export class pblk {
 
   // Counters.
   gc_wa = 0
-  trip = { user: 0, gc: 0, pad: 0, flush: 0 }
   nr_flush = 0
+  /** Flushes by sectors of padding, from 1 on. */
   pad_dist: number[] = []
+  /** What the counters were when a trip began. */
+  user_rst_wa = 0
+  gc_rst_wa = 0
+  pad_rst_wa = 0
+  nr_flush_rst = 0
+  /** Its attributes are there. */
+  in_sysfs = false
   write_failed = 0
   read_failed = 0
   read_failed_gc = 0
