@@ -168,7 +168,10 @@ export class LnvmMachine {
     if (found) return found
     const names = this.#devices.map(dev => dev.name)
     const have = names.length > 0 ? `open-channel devices are ${names.join(', ')}` : 'there is none'
-    return fail(`${word}: ${path}: no such device; ${have}${didYouMean(name, names)}`)
+    const targets = word === 'sysfs' ? this.targets.map(target => target.name) : []
+    const more = targets.length > 0 ? `, targets ${targets.join(', ')}` : ''
+    const near = didYouMean(name, [...names, ...targets])
+    return fail(`${word}: ${path}: no such device; ${have}${more}${near}`)
   }
 
   #target(path: string): nvm_target | undefined {

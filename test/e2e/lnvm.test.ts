@@ -89,34 +89,19 @@ describe('phasebit lnvm', () => {
 
   test('sysfs: the attributes of a pblk, read and written', async () => {
     const pblk = [...SMALL, '--device', 'pblk,parent=nvme0n1']
-    const text = await out('sysfs', '/dev/pblk0', ...pblk)
-    expect(text).toContain('write_amp_mileage : user:0 gc:0 pad:0 WA:NaN\n')
+    const words = ['max_sec_per_write=16', 'write_amp_trip=0', 'gc_force=1']
+    const text = await out('sysfs', '/dev/pblk0', ...words, ...pblk)
     expect(text).toMatch(/^write_luns {8}: pblk: pos:0, ch:0, lun:0 - 0\n {20}pblk: pos:1,/)
-    expect(text).not.toContain('gc_force')
-    const written = ['max_sec_per_write=16', 'write_amp_trip=0', 'gc_force=1']
-    const json = JSON.parse(await out('sysfs', 'pblk0', ...written, '-o', 'json', ...pblk))
-    expect(json).toMatchObject({
-      max_sec_per_write: '16',
-      padding_dist: '0:0 1:0 2:0 3:0 4:0 5:0 6:0 7:0 ',
-      gc_state: 'gc_enabled=1, gc_active=1',
-    })
-    const may = 'gc_force, max_sec_per_write, write_amp_trip, padding_dist can be written'
-    for (const [word, words] of [
-      ['max_sec_per_write=12', "max_sec_per_write: the kernel refuses '12' (error 22)"],
-      ['padding_dist=1', "padding_dist: the kernel refuses '1' (error 22)"],
-      ['lines=0', `lines: can be read alone; ${may}`],
-      ['write_amp=0', 'write_amp: no such attribute'],
-      ['padding_dist', "'padding_dist' is one word too many"],
-    ] as const)
-      expect(await refused('sysfs', '/dev/pblk0', word, ...pblk)).toContain(words)
-    expect(await refused('sysfs', '/dev/nvme0n1', 'lines=0', ...pblk)).toContain(
-      'none of its attributes can be written',
+    expect(text).toContain('write_amp_mileage : user:0 gc:0 pad:0 WA:NaN\n')
+    expect(text).toContain('max_sec_per_write : 16\n')
+    expect(text).toContain('gc_state          : gc_enabled=1, gc_active=1\n')
+    expect(text).not.toContain('gc_force ')
+    expect(await refused('sysfs', '/dev/pblk0', 'max_sec_per_write=12', ...pblk)).toBe(
+      "lnvm sysfs: /dev/pblk0: max_sec_per_write: the kernel refuses '12' (error 22)",
     )
-    expect(await refused('sysfs', '/dev/pblk1', 'gc_force=0', ...pblk)).toContain('no such device')
-    const rrpc = ['--device', 'nvme,ocssd=1.2,l2p=1,planes=1,sectors=1,pages=64,blocks=16']
-    expect(
-      await refused('sysfs', '/dev/rrpc0', ...rrpc, '--device', 'rrpc,parent=nvme0n1'),
-    ).toContain('rrpc has no attributes')
+    expect(await refused('sysfs', '/dev/pblk0', 'padding_dist', ...pblk)).toContain(
+      "'padding_dist' is one word too many",
+    )
   })
 
   test('create: what was made; remove: what is left', async () => {
@@ -215,5 +200,30 @@ test('openLightnvm: targets last as long as the machine', async () => {
   await m.remove('a')
   await m.create({ ...what, name: 'c', begin: 0, end: 1 })
   await expect(m.remove('a')).rejects.toThrow('no target a; there are b, c')
+  await m.stop()
+})
+
+test('openLightnvm: attributes of targets', async () => {
+  const old = 'nvme,ocssd=1.2,l2p=1,planes=1,sectors=1,pages=64,blocks=16'
+  const targets = ['pblk,parent=nvme0n1', 'rrpc,parent=nvme1n1']
+  const m = await openLightnvm([SMALL[1]!, old, ...targets])
+  m.setAttribute('pblk0', 'max_sec_per_write', '0x18')
+  expect(m.attributes('/dev/pblk0')).toMatchObject({
+    max_sec_per_write: '24',
+    padding_dist: '0:0 1:0 2:0 3:0 4:0 5:0 6:0 7:0 ',
+  })
+  const may = 'gc_force, max_sec_per_write, write_amp_trip, padding_dist can be written'
+  const refusals = [
+    ['pblk0', 'padding_dist', '1', "padding_dist: the kernel refuses '1' (error 22)"],
+    ['pblk0', 'lines', '0', `lines: can be read alone; ${may}`],
+    ['pblk0', 'write_amp', '0', 'write_amp: no such attribute'],
+    ['nvme0n1', 'clba', '0', 'none of its attributes can be written'],
+    ['rrpc0', 'lines', '0', 'none of its attributes can be written'],
+    ['pblk1', 'gc_force', '0', 'devices are nvme0n1, nvme1n1, targets pblk0, rrpc0'],
+  ] as const
+  for (const [path, name, value, words] of refusals)
+    expect(() => m.setAttribute(path, name, value)).toThrow(words)
+  expect(() => m.attributes('rrpc0')).toThrow('rrpc has no attributes')
+  expect(() => m.attributes('pblk7')).toThrow('no such device')
   await m.stop()
 })
