@@ -18,7 +18,7 @@ import { enter, leave, trace_call } from '../../kernel/trace.js'
 import { INIT_WORK, queue_work } from '../../kernel/workqueue-queue.js'
 import { work_struct } from '../../kernel/workqueue-structs.js'
 import { test_and_set_bit, test_bit } from './bitmap.js'
-import { NVM_OP_PWRITE, type nvm_rq, ppa_chk, ppa_failed } from './lightnvm.js'
+import { NVM_OP_PWRITE, type nvm_rq, ppa_chk, ppa_failed, ppa_sec } from './lightnvm.js'
 import {
   ADDR_EMPTY,
   addr_to_gen_ppa,
@@ -28,6 +28,7 @@ import {
   type pblk_line,
   pblk_paddr_of,
   pblk_paddr_pos,
+  pblk_ppa_to_pos,
   pblk_ppa_to_t,
   pblk_t_line,
   pblk_t_paddr,
@@ -62,6 +63,7 @@ import {
 import { finish_emeta, set_emeta_lba } from './pblk-meta.js'
 import { pblk_line_put } from './pblk-line-free.js'
 import { type erase_choice, NO_ERASE, pblk_map_erase_rq, pblk_map_rq } from './pblk-map.js'
+import { pblk_pad_chunk } from './pblk-pad.js'
 import {
   pblk_rb_flush_point_count,
   pblk_rb_read_commit,
@@ -193,13 +195,32 @@ function drop_rest(pblk: pblk, rqd: nvm_rq): void {
   }
 }
 
+/**
+ * A request of several units ends at the first chunk that fails: the device has closed that one, those behind it are as they
+ * were. They are given up too, since their places are passed, and filled up before, so that the device can read back what it
+ * still keeps of them. In 4.19 they are left.
+ */
+function* fill_chunks(pblk: pblk, rqd: nvm_rq, chunks: readonly number[]): Sleep<void> {
+  if (pblk.quirks || pblk.geo.version === 12 || rqd.nr_ppas <= pblk.min_write_pgs) return
+  const any = rqd.ppa_status_low !== 0 || rqd.ppa_status_high !== 0
+  for (const ppa of any ? chunks.slice(1) : chunks) {
+    const line = pblk.lines[ppa_chk(ppa)]
+    const pos = pblk_ppa_to_pos(pblk, ppa)
+    if (line.done[pos] >= pblk.geo.clba) continue
+    const from = ppa_sec(ppa) + (rqd.error === 0 ? pblk.min_write_pgs : 0)
+    yield* pblk_pad_chunk(pblk, line, pos, from, pblk.geo.clba)
+  }
+}
+
 /** The work after a failed write. */
-function pblk_submit_rec(work: work_struct<{ pblk: pblk; rqd: nvm_rq }>): void {
+function* pblk_submit_rec(work: work_struct<{ pblk: pblk; rqd: nvm_rq }>): Sleep<void> {
   const { pblk, rqd } = work.container
   const t = enter(pblk.k, 'pblk_submit_rec')
   const ctx = context(rqd)
   if (rqd.error !== 0) pblk_log_write_err(pblk, rqd)
-  for (const ppa of failed_chunks(pblk, rqd)) pblk_map_remaining(pblk, pblk_ppa_to_t(pblk, ppa))
+  const chunks = failed_chunks(pblk, rqd)
+  yield* fill_chunks(pblk, rqd, chunks)
+  for (const ppa of chunks) pblk_map_remaining(pblk, pblk_ppa_to_t(pblk, ppa))
   if (!pblk.quirks) drop_rest(pblk, rqd)
   landed(pblk, rqd)
   pblk_up_rq(pblk, ctx.lun_bitmap)

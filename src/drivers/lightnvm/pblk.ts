@@ -13,7 +13,7 @@
 // quirks=4.19 brings back what that kernel does and later ones do better: FUA goes unseen, failed reads end well, the
 // spare space may be too small to collect garbage, an entry leaves the ring before the device can read it back, a line is
 // erased although what replaced its data is still in the ring, users whom the limiter gives nothing wait also when there is
-// nothing to collect.
+// nothing to collect, of a write of several units that fails only the first chunk is given up.
 //
 //   pblk.ts            this file: constants, structures, arithmetic of addresses
 //   pblk-core*.ts      requests, L2P, lines

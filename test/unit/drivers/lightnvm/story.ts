@@ -8,6 +8,7 @@
 
 import type { OcssdGeometry } from '../../../../src/device/ocssd/geometry.js'
 import { pblk_check } from '../../../../src/drivers/lightnvm/pblk-check.js'
+import { pblk_sysfs_store } from '../../../../src/drivers/lightnvm/pblk-sysfs.js'
 import { Prng } from '../../../../src/core/prng.js'
 import { TINY } from '../../device/ocssd/rig.js'
 import { type Io, LnvmRig } from './rig.js'
@@ -82,12 +83,22 @@ export class Story {
     if (!ok || rig.create({ flags, type: 1, lun_begin: 0xffff, lun_end: 0xffff, op }) !== 0) {
       throw new Error(`no instance: ${rig.complaints.join('; ')}`)
     }
+    this.#widen()
     this.#span = Math.floor(rig.pblk.capacity * this.#o.span)
     for (let lba = this.#sectors.length; lba < this.#span; lba++) {
       this.#sectors.push({ may: [0] })
       this.#ever.push(new Set([0]))
     }
     rig.device.faults.rates = { write: this.#o.writeFail, reset: this.#o.eraseFail }
+  }
+
+  /** In three of eight lives the writer's requests may be of several write units. */
+  #widen(): void {
+    const { pblk } = this.rig
+    const units = Math.max(1, (this.#o.seed % 8) - 3)
+    const n = Math.min(units * pblk.min_write_pgs, pblk.max_write_pgs)
+    if (pblk_sysfs_store(pblk, 'max_sec_per_write', `${n}\n`) < 0)
+      this.#say(`max_sec_per_write ${n} is refused`)
   }
 
   #write(): Begun {
