@@ -5,7 +5,7 @@
 //   flushes      when a flush has ended, every write that had ended before it was asked for is on the medium; a FUA write is
 //                when it ends. The model is a cache: writes that have ended are volatile until a flush that was issued after
 //   schedulers   mq-deadline: a request that has expired, and is the oldest of its direction, is passed by at most by the
-//                batch under way, and by the batches that writes_starved grants the other direction
+//                batch under way, and by the batches that writes_starved grants the other direction (0: writes always go first)
 //                kyber: a domain with requests and tokens waits for at most one batch of each of the others
 
 import {
@@ -268,7 +268,10 @@ function deadlineWatch(tell: (what: string) => void): Look {
           one.rq = oldest[dir]!
           if (one.rq === rq) one.rq = 0
           if (one.rq === 0) return
-          const batches = 1 + (dir === 0 ? 1 : Math.max(0, dd.writes_starved))
+          // with writes_starved=0 writes go first for as long as there are any
+          const others =
+            dir === 1 ? dd.writes_starved : dd.writes_starved > 0 ? 1 : Number.POSITIVE_INFINITY
+          const batches = 1 + others
           if (++one.passed > batches * Math.max(1, dd.fifo_batch))
             tell(`mq-deadline passed over an expired request ${one.passed} times`)
         })
