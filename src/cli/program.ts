@@ -1,10 +1,10 @@
 // The program: CommonJS files dist/lib/*-HASH.cjs that require each other, and beside each the code that the engine made of it.
 //
-//   openProgram    loads the file of the command, and the others when they are required. Where the code beside a file is of this
-//                  very engine nothing is compiled, and the functions that a run needs are there from the first call on.
-//                  Otherwise the engine compiles what is called, as ever
-//   saveCode       what the engine has compiled so far, to files: at the end of a build (scripts/code-cache.mjs), and after the first
-//                  job of an installed package, whose engine no build knew
+//   open        loads the file of the command, and the others when they are required. Where the code beside a file is of this
+//               very engine nothing is compiled, and the functions that a run needs are there from the first call on.
+//               Otherwise the engine compiles what is called, as ever
+//   saveCode    what the engine has compiled so far, to files: at the end of a build (scripts/code-cache.mjs), and after the first
+//               job of an installed package, whose engine no build knew
 //
 // The engine itself refuses code of another version or other flags of its own, but it knows a source by its length alone: hence the
 // hash in the names, which is of the whole text.
@@ -58,7 +58,7 @@ export class Program {
     return [...this.#files.values()].some(({ script }) => script.cachedDataRejected !== false)
   }
 
-  /** Writes the code of all files that have been loaded beside them; whole or not at all. */
+  /** Writes the code of all files that have been loaded beside them, each whole or not at all. */
   saveCode(): void {
     for (const [file, { script }] of this.#files) {
       const code = codeOf(file)

@@ -6,9 +6,10 @@
 //   5.15     5 s           EN at once               before the queues           descriptors, namespace
 //   6.1 ...  5 s           written, read, then EN   with the scan               descriptors, namespace twice
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openTarget, type Target } from '../../../src/workload/serve.js'
+import { describe, expect, it } from 'vitest'
+import type { Target } from '../../../src/workload/serve.js'
 import { type Cmd, type Digests, RawQueue, type Rsp } from './raw-host.js'
+import { withTarget } from './with-target.js'
 
 const NQN = 'nqn.2026-11.io.phasebit:linux'
 const SIZE = 64 * 2 ** 20
@@ -17,17 +18,8 @@ const INVALID_FIELD = 0x4002
 
 let target: Target
 
-beforeAll(async () => {
-  target = await openTarget({
-    address: '127.0.0.1',
-    port: 0,
-    nqn: NQN,
-    devices: [`nvme,size=${SIZE},model=ram`],
-  })
-})
-
-afterAll(async () => {
-  await target.close()
+withTarget({ nqn: NQN, devices: [`nvme,size=${SIZE},model=ram`] }, opened => {
+  target = opened
 })
 
 /** One queue of a host, which knows what every completion must look like. */

@@ -2,26 +2,18 @@
 // commands and reads nothing. Memory stays within the limits that are stated (phasebit serve --help), and other hosts live.
 
 import { connect, type Socket } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openTarget, type Target } from '../../../src/workload/serve.js'
+import { describe, expect, it } from 'vitest'
+import type { Target } from '../../../src/workload/serve.js'
 import { closeHost, connectHost, icreq, RawQueue } from './raw-host.js'
+import { withTarget } from './with-target.js'
 
 const NQN = 'nqn.2026-11.io.phasebit:flood'
 const MANY = 1000
 
 let target: Target
 
-beforeAll(async () => {
-  target = await openTarget({
-    address: '127.0.0.1',
-    port: 0,
-    nqn: NQN,
-    devices: ['nvme,size=64m,model=ram'],
-  })
-})
-
-afterAll(async () => {
-  await target.close()
+withTarget({ nqn: NQN, devices: ['nvme,size=64m,model=ram'] }, opened => {
+  target = opened
 })
 
 /** A connection whose end is no error. */

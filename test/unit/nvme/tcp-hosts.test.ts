@@ -3,8 +3,9 @@
 // virtual time.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openTarget, type Target } from '../../../src/workload/serve.js'
+import type { Target } from '../../../src/workload/serve.js'
 import { closeHost, connectHost, icreq, pdu, type RawHost, RawQueue } from './raw-host.js'
+import { withTarget } from './with-target.js'
 
 const NQN = 'nqn.2026-11.io.phasebit:hosts'
 const DISC = 'nqn.2014-08.org.nvmexpress.discovery'
@@ -14,18 +15,12 @@ const INVALID_OPCODE = 0x4001
 
 let target: Target
 
-beforeAll(async () => {
-  target = await openTarget({
-    address: '127.0.0.1',
-    port: 0,
-    nqn: NQN,
-    devices: ['nvme,size=64m,model=ram', 'nvme,size=32m,lba=4096,model=ram'],
-  })
-})
-
-afterAll(async () => {
-  await target.close()
-})
+withTarget(
+  { nqn: NQN, devices: ['nvme,size=64m,model=ram', 'nvme,size=32m,lba=4096,model=ram'] },
+  opened => {
+    target = opened
+  },
+)
 
 async function queue(digests = NO_DIGESTS): Promise<RawQueue> {
   const q = await RawQueue.open(target.port)

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openTarget, type Target } from '../../../src/workload/serve.js'
 import { closeHost, connectHost, HOSTNQN, icreq, type RawHost, RawQueue } from './raw-host.js'
+import { withTarget } from './with-target.js'
 
 const NQN = 'nqn.2026-11.io.phasebit:test'
 const SIZE = 64 * 2 ** 20
@@ -36,18 +37,8 @@ const read = (slba: number, bytes: number) => ({
 
 let target: Target
 
-beforeAll(async () => {
-  target = await openTarget({
-    address: '127.0.0.1',
-    port: 0,
-    nqn: NQN,
-    devices: [`nvme,size=${SIZE},model=ram`],
-    maxh2cdata: 65536,
-  })
-})
-
-afterAll(async () => {
-  await target.close()
+withTarget({ nqn: NQN, devices: [`nvme,size=${SIZE},model=ram`], maxh2cdata: 65536 }, opened => {
+  target = opened
 })
 
 async function queue(): Promise<RawQueue> {
