@@ -80,6 +80,7 @@ export const CPU_PLUG = 12 //            u32 S  depth of blk_start_plug
 export const CPU_NOW = 16 //             u64 S  the time of this batch; in virtual time this CPU's clock
 export const CPU_PLUG_COUNT = 24 //      u32 S  requests plugged
 export const CPU_PLUG_MIXED = 28 //      u32 S  1: they are of more than one software queue
+export const CPU_RING = 32 //            u32 I  ring of finished bios for TypeScript (RING_*)
 export const CPU_SLOW = 36 //            u32 S  1: something waits for TypeScript (slow list, log full, ...)
 export const CPU_JOB = 40 //             u32 I  first job that runs here (JOB_NEXT links them)
 export const CPU_CUR_JOB = 44 //         u32 S  whose turn it is
@@ -90,7 +91,7 @@ export const CPU_BELL = 60 //            u32 S  head of the list of NVMe queues 
 export const CPU_DEPTH = 64 //           u32 S  trace nesting of the running context
 export const CPU_SEQ = 68 //             u32 S  counter for LAT_SAMPLED
 export const CPU_CTX_ID = 72 //          u32 S  trace id of the running context
-export const CPU_RING = 76 //            u32 I  ring of finished bios for TypeScript (RING_*)
+export const CPU_CTX_CPU = 76 //         u32 I  CPU_INDEX, beside the context: one word of 64 bits says who runs (trace build)
 export const CPU_BUSY_NS = 80 //         u64 S  virtual: time not idle
 export const CPU_ERR = 88 //             u32 S  requests that ended with a bad status, for TypeScript (RQ_NEXT)
 export const CPU_NULLB = 92 //           u32 I  first list of null_blk's timers on this CPU (NBT_*)
@@ -862,13 +863,12 @@ export const RING_SIZE = 64
 
 // ---------------------------------------------------------------- a trace ring (trace build)
 // of a CPU where CPUs are threads (TRB_SHARED of TypeScript), else of the machine
-export const TRB_HEAD = 0 //              u32 S  records written
-export const TRB_MASK = 4 //              u32 I
-export const TRB_LIMIT = 8 //             u32 S  where TRB_HEAD finds no more room
+export const TRB_AT = 0 //                u32 S  where the next record goes
+export const TRB_STOP = 4 //              u32 I  the end of the records
+export const TRB_TURN = 8 //              u32 S  which record stood, or will stand, at their beginning in this turn: a multiple of how many there are
 export const TRB_LAST = 12 //             u32 I  1: when the ring is full the oldest record makes room
 export const TRB_NOW = 16 //              u64 S  what the last stamp says: the time,
-export const TRB_CPU = 24 //              u32 S  the CPU (its address),
-export const TRB_CTX = 28 //              u32 S  the context
+export const TRB_WHO = 24 //              u64 S  context and CPU (CPU_CTX_ID, CPU_CTX_CPU)
 export const TRB_STAMPS = 32 //           u32 I  TRB_STAMP_MASK + 1 stamps (TRS_*)
 export const TRB_STAMP_MASK = 36 //       u32 I
 export const TRB_STAMP_HEAD = 40 //       u32 S  stamps written
@@ -883,8 +883,9 @@ export const TR_SIZE = 4
 export const TR_DEPTH_SHIFT = 16
 // a stamp: what records have in common from one on, up to the next stamp
 export const TRS_TIME = 0 //            u64 S  ns; above 48 bits the number of the CPU
-export const TRS_FIRST = 8 //           u32 S  the first record (TRB_HEAD) that it is for
+export const TRS_FIRST = 8 //           u32 S  the first record that it is for
 export const TRS_CTX = 12 //            u32 S  who ran: id of a context of the kernel, TRACE_HARDIRQ | CPU
+export const TRB_MASK = 60 //             u32 I
 export const TRS_SIZE = 16
 export const TRS_CPU_SHIFT = 48
 // what an event has beside

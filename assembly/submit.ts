@@ -500,14 +500,14 @@ export function blk_try_merge(q: u32, rq: u32, bio: u32): bool {
   return true
 }
 
-/** Walks the plug from the newest request to the oldest. */
-function plug_scan(cpu: u32, q: u32, bio: u32): bool {
+/** Walks the plug from the newest request to the oldest; for the trace also when none of them can be `possible`. */
+function plug_scan(cpu: u32, q: u32, bio: u32, possible: bool): bool {
   for (let i = load<u32>(cpu, CPU_PLUG_COUNT); i; i--) {
     const rq = plugged(cpu, i - 1)
     if (load<u32>(rq, RQ_Q) != q) continue
     entered(cpu, FN_blk_rq_merge_ok)
     entered(cpu, FN_blk_try_merge)
-    if (!blk_try_merge(q, rq, bio)) continue
+    if (!possible || !blk_try_merge(q, rq, bio)) continue
     const front = load<u32>(rq, RQ_BIO) == bio
     if (isDefined(TRACE_BUILD)) {
       entered(cpu, front ? FN_bio_attempt_front_merge : FN_bio_attempt_back_merge)
@@ -526,7 +526,8 @@ function blk_attempt_plug_merge(cpu: u32, q: u32, bio: u32, start: u64, end: u64
   const t = enter(cpu, FN_blk_attempt_plug_merge)
   const back = load<u64>(cpu, CPU_PLUG_ENDS) & sector_bit(start)
   const front = load<u64>(cpu, CPU_PLUG_STARTS) & sector_bit(end)
-  const merged = (isDefined(TRACE_BUILD) || (back | front) != 0) && plug_scan(cpu, q, bio)
+  const possible = (back | front) != 0
+  const merged = (isDefined(TRACE_BUILD) || possible) && plug_scan(cpu, q, bio, possible)
   leave(cpu, t)
   return merged
 }

@@ -15,73 +15,84 @@
 import {
   BIO_DISK, BIO_OPF, BIO_SECTOR, BIO_SIZE, CPU_CTX_ID, CPU_DEPTH, CPU_INDEX, CPU_NOW, CPU_TRACE,
   M_BASE, M_TRACE, M_TRACE_NS, RQ_CMD_FLAGS, RQ_DATA_LEN, RQ_Q, RQ_SECTOR, TR_DEPTH_SHIFT, TR_EVENT, TRACE_EVENTS,
-  TRACE_HARDIRQ, TRACE_MUTED, TRACE_TIMED, TRB_CPU, TRB_CTX, TRB_DROPS, TRB_HEAD, TRB_LAST, TRB_LIMIT, TRB_MASK, TRB_MORE,
-  TRB_MORE_HEAD, TRB_MORE_MASK, TRB_NOW, TRB_RECORDS, TRB_STAMP_HEAD, TRB_STAMP_MASK, TRB_STAMPS, TRE_BYTES, TRE_ERROR,
+  TRACE_HARDIRQ, TRACE_MUTED, TRACE_TIMED, TRB_AT, TRB_DROPS, TRB_LAST, TRB_MASK, TRB_MORE, TRB_MORE_HEAD, TRB_MORE_MASK,
+  TRB_NOW, TRB_RECORDS, TRB_STAMP_HEAD, TRB_STAMP_MASK, TRB_STAMPS, TRB_STOP, TRB_TURN, TRB_WHO, TRE_BYTES, TRE_ERROR,
   TRE_OPF, TRE_Q, TRE_SECTOR, TRE_SIZE, TRS_CPU_SHIFT, TRS_CTX, TRS_FIRST, TRS_SIZE, TRS_TIME,
 } from './layout'
 import { time_passed } from './clock'
 import { hosted } from './host'
 
-/** From the next record on: this time, context and CPU. */
-function stamp(cpu: u32, ring: u32, head: u32, now: u64, ctx: u32): void {
+/** From this record on: this time, context and CPU. */
+function stamp(ring: u32, first: u32, now: u64, who: u64): void {
   const place = load<u32>(ring, TRB_STAMP_HEAD)
   const at = load<u32>(ring, TRB_STAMPS) + (place & load<u32>(ring, TRB_STAMP_MASK)) * TRS_SIZE
-  store<u64>(at, now | <u64>load<u32>(cpu, CPU_INDEX) << TRS_CPU_SHIFT, TRS_TIME)
-  store<u32>(at, head, TRS_FIRST)
-  store<u32>(at, ctx, TRS_CTX)
+  store<u64>(at, now | who >> 32 << TRS_CPU_SHIFT, TRS_TIME)
+  store<u32>(at, first, TRS_FIRST)
+  store<u32>(at, <u32>who, TRS_CTX)
   store<u32>(ring, place + 1, TRB_STAMP_HEAD)
   store<u64>(ring, now, TRB_NOW)
-  store<u32>(ring, cpu, TRB_CPU)
-  store<u32>(ring, ctx, TRB_CTX)
+  store<u64>(ring, who, TRB_WHO)
 }
 
-/** At TRB_LIMIT: whether there is room nevertheless, because the oldest records go. */
-function goes_round(ring: u32, head: u32): bool {
-  if (load<u32>(ring, TRB_LAST)) {
-    store<u32>(ring, head + 0x80000000, TRB_LIMIT)
-    return true
+/** A record that needs a stamp, or finds the end of the ring: false when there is no room. */
+function record_other(cpu: u32, ring: u32, word: u32): bool {
+  const begin = ring + TRB_RECORDS
+  let at = load<u32>(ring, TRB_AT)
+  let turn = load<u32>(ring, TRB_TURN)
+  if (at == load<u32>(ring, TRB_STOP)) {
+    if (!load<u32>(ring, TRB_LAST)) {
+      store<u32>(ring, load<u32>(ring, TRB_DROPS) + 1, TRB_DROPS)
+      return false
+    }
+    at = begin
+    turn += load<u32>(ring, TRB_MASK) + 1
   }
-  store<u32>(ring, load<u32>(ring, TRB_DROPS) + 1, TRB_DROPS)
-  return false
+  const now = load<u64>(cpu, CPU_NOW)
+  const who = load<u64>(cpu, CPU_CTX_ID)
+  if (now != load<u64>(ring, TRB_NOW) || who != load<u64>(ring, TRB_WHO)) stamp(ring, turn + (at - begin >> 2), now, who)
+  store<u32>(at, word)
+  store<u32>(ring, at + 4, TRB_AT)
+  // behind TRB_AT: who counts meanwhile (TypeScript) reads too little rather than too much
+  store<u32>(ring, turn, TRB_TURN)
+  return true
 }
 
-/** Writes the next record of a ring: false when there is no room. */
+/** Writes the next record of a CPU's ring: false when there is no room. */
 // @ts-ignore: decorator
 @inline
-function record(cpu: u32, ring: u32, what: u32, depth: u32): bool {
-  const head = load<u32>(ring, TRB_HEAD)
-  if (head == load<u32>(ring, TRB_LIMIT) && !goes_round(ring, head)) return false
-  const now = load<u64>(cpu, CPU_NOW)
-  const ctx = load<u32>(cpu, CPU_CTX_ID)
-  if (now ^ load<u64>(ring, TRB_NOW) | <u64>(ctx ^ load<u32>(ring, TRB_CTX) | cpu ^ load<u32>(ring, TRB_CPU))) {
-    stamp(cpu, ring, head, now, ctx)
-  }
-  store<u32>(ring + ((head & load<u32>(ring, TRB_MASK)) << 2), what | depth << TR_DEPTH_SHIFT, TRB_RECORDS)
-  // who reads while this goes on is this thread; others read when it is over
-  store<u32>(ring, head + 1, TRB_HEAD)
+function record(cpu: u32, ring: u32, word: u32): bool {
+  const at = load<u32>(ring, TRB_AT)
+  const other = load<u64>(cpu, CPU_NOW) ^ load<u64>(ring, TRB_NOW) | load<u64>(cpu, CPU_CTX_ID) ^ load<u64>(ring, TRB_WHO)
+  if (other | u64(at == load<u32>(ring, TRB_STOP))) return record_other(cpu, ring, word)
+  store<u32>(at, word)
+  store<u32>(ring, at + 4, TRB_AT)
   return true
 }
 
 /** A function begins while not just records are written: none are, or they take time. */
 function enter_other(cpu: u32, fn: u32, on: u32, depth: u32): void {
   if (on & (TRACE_EVENTS | TRACE_MUTED)) return
-  record(cpu, load<u32>(cpu, CPU_TRACE), fn, depth)
+  record(cpu, load<u32>(cpu, CPU_TRACE), fn | depth << TR_DEPTH_SHIFT)
   if (on & TRACE_TIMED) time_passed(cpu, load<u32>(M_BASE, M_TRACE_NS))
 }
 
+// @ts-ignore: decorator
+@inline
 function trace_enter(cpu: u32, fn: u32): u32 {
   const on = load<u32>(M_BASE, M_TRACE)
   if (!on) return 0
   const depth = load<u32>(cpu, CPU_DEPTH)
-  if (on == 1) record(cpu, load<u32>(cpu, CPU_TRACE), fn, depth)
+  if (on == 1) record(cpu, load<u32>(cpu, CPU_TRACE), fn | depth << TR_DEPTH_SHIFT)
   else enter_other(cpu, fn, on, depth)
   store<u32>(cpu, depth + 1, CPU_DEPTH)
   return depth
 }
 
+// @ts-ignore: decorator
+@inline
 function trace_entered(cpu: u32, fn: u32): void {
   const on = load<u32>(M_BASE, M_TRACE)
-  if (on == 1) record(cpu, load<u32>(cpu, CPU_TRACE), fn, load<u32>(cpu, CPU_DEPTH))
+  if (on == 1) record(cpu, load<u32>(cpu, CPU_TRACE), fn | load<u32>(cpu, CPU_DEPTH) << TR_DEPTH_SHIFT)
   else if (on) enter_other(cpu, fn, on, load<u32>(cpu, CPU_DEPTH))
 }
 
@@ -110,7 +121,7 @@ export function entered(cpu: u32, fn: u32): void {
 function event(cpu: u32, id: u32, q: u32, opf: u32, sector: u64, bytes: u32, error: u32): void {
   if ((load<u32>(M_BASE, M_TRACE) & (1 | TRACE_MUTED)) != 1) return
   const ring = load<u32>(cpu, CPU_TRACE)
-  if (!record(cpu, ring, TR_EVENT | id, load<u32>(cpu, CPU_DEPTH))) return
+  if (!record(cpu, ring, TR_EVENT | id | load<u32>(cpu, CPU_DEPTH) << TR_DEPTH_SHIFT)) return
   const place = load<u32>(ring, TRB_MORE_HEAD)
   const at = load<u32>(ring, TRB_MORE) + (place & load<u32>(ring, TRB_MORE_MASK)) * TRE_SIZE
   store<u32>(ring, place + 1, TRB_MORE_HEAD)

@@ -83,13 +83,14 @@ export interface TraceRingOptions {
 /** The rings. As the sink of a kernel it is TypeScript's pen. */
 export class TraceRings implements TraceSink {
   readonly #view: View
-  /** Addresses of the rings, and of the CPUs. */
+  /** Addresses of the rings. */
   readonly #rings: readonly number[]
-  readonly #cpus: readonly number[]
   readonly #host_names: string[] = []
   readonly #host_events: { name: string; fields: TraceFields }[] = []
   #host_event = 0
   #lost = 0
+  /** Numbers that no record has, because a ring began again. */
+  #skipped = 0
   /** Rings that have lost some. */
   readonly #short = new Set<number>()
   readonly #records: number
@@ -111,7 +112,6 @@ export class TraceRings implements TraceSink {
     options: TraceRingOptions = {},
   ) {
     this.#view = view
-    this.#cpus = cpus
     const size = options.shared ? records : together(cpus.length, records)
     this.#records = size * (options.shared ? cpus.length : 1)
     this.#options = options
@@ -119,6 +119,7 @@ export class TraceRings implements TraceSink {
     for (const ring of this.#rings) this.#make(ring, size)
     cpus.forEach((cpu, i) => {
       view.setU32(cpu + L.CPU_TRACE, this.#ringOf(i))
+      view.setU32(cpu + L.CPU_CTX_CPU, i)
     })
   }
 
@@ -126,7 +127,10 @@ export class TraceRings implements TraceSink {
     const view = this.#view
     const stamps = ring + L.TRB_RECORDS + records * L.TR_SIZE
     view.setU32(ring + L.TRB_MASK, records - 1)
-    view.setU32(ring + L.TRB_LIMIT, records)
+    view.setU32(ring + L.TRB_AT, ring + L.TRB_RECORDS)
+    view.setU32(ring + L.TRB_STOP, stamps)
+    // nobody: the first record has a stamp
+    view.setU64(ring + L.TRB_WHO, 2 ** 32 - 1)
     view.setU32(ring + L.TRB_LAST, this.#options.last ? 1 : 0)
     view.setU32(ring + L.TRB_STAMPS, stamps)
     view.setU32(ring + L.TRB_STAMP_MASK, records - 1)
@@ -177,37 +181,50 @@ export class TraceRings implements TraceSink {
     const view = this.#view
     const ring = this.#ringOf(cpu)
     this.contexts.set(ctx.id, ctx)
-    const head = view.u32(ring + L.TRB_HEAD)
-    if (head === view.u32(ring + L.TRB_LIMIT)) {
+    let at = view.u32(ring + L.TRB_AT)
+    if (at === view.u32(ring + L.TRB_STOP)) {
       if (!this.#options.last) {
         view.setU32(ring + L.TRB_DROPS, view.u32(ring + L.TRB_DROPS) + 1)
         return false
       }
-      view.setU32(ring + L.TRB_LIMIT, (head + 2 ** 31) >>> 0)
+      at = ring + L.TRB_RECORDS
+      view.setU32(ring + L.TRB_TURN, (view.u32(ring + L.TRB_TURN) + this.#size(ring)) >>> 0)
     }
-    this.#stamp(ring, head, this.#cpus[cpu]!, ctx.id, time)
-    const at = ring + L.TRB_RECORDS + (head & view.u32(ring + L.TRB_MASK)) * L.TR_SIZE
+    view.setU32(ring + L.TRB_AT, at)
+    this.#stamp(ring, this.#head(ring), cpu, ctx.id, time)
     view.setU32(at, (what | (ctx.depth << L.TR_DEPTH_SHIFT)) >>> 0)
-    view.store(ring + L.TRB_HEAD, (head + 1) >>> 0)
+    view.setU32(ring + L.TRB_AT, at + L.TR_SIZE)
     return true
+  }
+
+  /** Records that a ring has room for. */
+  #size(ring: number): number {
+    return this.#view.u32(ring + L.TRB_MASK) + 1
+  }
+
+  /** Records that were written; while a thread writes, fewer. */
+  #head(ring: number): number {
+    const turn = this.#view.load(ring + L.TRB_TURN)
+    const at = this.#view.load(ring + L.TRB_AT)
+    return (turn + (at - ring - L.TRB_RECORDS) / L.TR_SIZE) >>> 0
   }
 
   /** From the next record on: this CPU, context and time. */
   #stamp(ring: number, head: number, cpu: number, ctx: number, time: number): void {
     const view = this.#view
-    const same = view.u64(ring + L.TRB_NOW) === time && view.u32(ring + L.TRB_CPU) === cpu
-    if (same && view.u32(ring + L.TRB_CTX) === ctx) return
+    const same = view.u64(ring + L.TRB_NOW) === time && view.u32(ring + L.TRB_WHO) === ctx
+    if (same && view.u32(ring + L.TRB_WHO + 4) === cpu) return
     const place = view.u32(ring + L.TRB_STAMP_HEAD)
     const at = this.#stampAt(ring, place)
     view.setU64(at + L.TRS_TIME, time)
     const high = L.TRS_TIME + 4
-    view.setU32(at + high, (view.u32(at + high) | (this.#cpus.indexOf(cpu) << 16)) >>> 0)
+    view.setU32(at + high, (view.u32(at + high) | (cpu << 16)) >>> 0)
     view.setU32(at + L.TRS_FIRST, head)
     view.setU32(at + L.TRS_CTX, ctx)
     view.setU32(ring + L.TRB_STAMP_HEAD, (place + 1) >>> 0)
     view.setU64(ring + L.TRB_NOW, time)
-    view.setU32(ring + L.TRB_CPU, cpu)
-    view.setU32(ring + L.TRB_CTX, ctx)
+    view.setU32(ring + L.TRB_WHO, ctx)
+    view.setU32(ring + L.TRB_WHO + 4, cpu)
   }
 
   #stampAt(ring: number, place: number): number {
@@ -233,7 +250,7 @@ export class TraceRings implements TraceSink {
 
   /** Records written so far. */
   get written(): number {
-    return this.#rings.reduce((sum, ring) => sum + this.#view.u32(ring + L.TRB_HEAD), 0)
+    return this.#rings.reduce((sum, ring) => sum + this.#head(ring), -this.#skipped)
   }
 
   /** Records for which there was no room. */
@@ -245,8 +262,7 @@ export class TraceRings implements TraceSink {
   #first(ring: number): number {
     const view = this.#view
     const tail = view.u32(ring + L.TRB_TAIL)
-    const written = (view.load(ring + L.TRB_HEAD) - tail) >>> 0
-    const lost = written - view.u32(ring + L.TRB_MASK) - 1
+    const lost = ((this.#head(ring) - tail) | 0) - this.#size(ring)
     if (lost <= 0) return tail
     this.#lost += lost
     this.#short.add(ring)
@@ -283,7 +299,7 @@ export class TraceRings implements TraceSink {
   #take(ring: number): TraceEntry[] {
     const view = this.#view
     const first = this.#first(ring)
-    const head = view.load(ring + L.TRB_HEAD)
+    const head = this.#head(ring)
     const entries: TraceEntry[] = []
     let stamp = this.#firstStamp(ring, first)
     let event = view.u32(ring + L.TRB_MORE_HEAD) - this.#events(ring, first, head)
@@ -295,9 +311,21 @@ export class TraceRings implements TraceSink {
       entries.push(this.#read(word, this.#stampAt(ring, stamp), this.#moreAt(ring, event)))
       if (isEvent(word)) event++
     }
-    view.store(ring + L.TRB_TAIL, head)
-    view.setU32(ring + L.TRB_LIMIT, (head + view.u32(ring + L.TRB_MASK) + 1) >>> 0)
+    this.#emptied(ring, head)
     return entries
+  }
+
+  /** All records are read: a ring that keeps the last goes on behind them, another one from its beginning. */
+  #emptied(ring: number, head: number): void {
+    const view = this.#view
+    const size = this.#size(ring)
+    const turn = Math.ceil(head / size) * size
+    const last = this.#options.last === true
+    view.store(ring + L.TRB_TAIL, last ? head : turn >>> 0)
+    if (last) return
+    this.#skipped += turn - head
+    view.setU32(ring + L.TRB_TURN, turn >>> 0)
+    view.setU32(ring + L.TRB_AT, ring + L.TRB_RECORDS)
   }
 
   #wordAt(ring: number, n: number): number {

@@ -5,7 +5,7 @@ import { writeBlktrace } from '../report/blktrace-write.js'
 import { traceFtrace } from '../report/trace-ftrace.js'
 import { traceGraph } from '../report/trace-graph.js'
 import { traceIolog } from '../report/trace-iolog.js'
-import { traceJson, type TraceRecord } from '../report/trace-json.js'
+import { RECORDING_MOST, traceJson, type TraceRecord } from '../report/trace-json.js'
 import { tracePerfetto } from '../report/trace-perfetto.js'
 import { TRACE_FORMATS, type TraceFormat } from './job.js'
 
@@ -16,6 +16,8 @@ export interface WholeTrace {
   readonly notes: readonly string[]
   readonly records: readonly TraceRecord[]
   readonly cpus: number
+  /** A scenario's: the JSON form of it is cut where recordings are. */
+  readonly scenario?: true
   /** Names of the disks, such as `nullb0`. */
   readonly disks: readonly string[]
 }
@@ -49,7 +51,8 @@ export function traceText(trace: WholeTrace, format: Exclude<TraceFormat, 'blktr
   if (format === 'ftrace') return traceFtrace(records, numbers(disks))
   const paths = disks.map(disk => `/dev/${disk}`)
   if (format === 'iolog') return traceIolog(records, paths)
-  return traceJson({ kernel: KERNEL, scenario: name, config, notes }, records)
+  const most = trace.scenario ? RECORDING_MOST : undefined
+  return traceJson({ kernel: KERNEL, scenario: name, config, notes }, records, most)
 }
 
 /** The trace as blktrace's files, by the ends of their names. */
