@@ -101,7 +101,7 @@ export class Rig {
     const machine = bootMachine({ ...config, workerFile }, parts)
     const rig = new Rig(plan, machine, placement, memory)
     // its rings keep the last records, which nobody writes out
-    if (plan.trace !== null) new RunTrace(plan, plan.trace, machine, placement.cpuOfJob)
+    if (plan.trace !== null) new RunTrace(plan, machine, placement.cpuOfJob)
     return rig
   }
 

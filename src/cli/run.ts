@@ -5,32 +5,23 @@
 //
 // SIGINT and SIGTERM end the run; it still has its report. The second one ends the process at once.
 
-import { readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import type { ThreadPool } from '../machine/thread-pool.js'
 import { normalHeader } from '../report/fio-normal.js'
 import { formatReport } from '../report/report.js'
 import type { JobResult, RunResult } from '../report/result.js'
 import { type Progress, statusLine } from '../report/status-line.js'
-import { formatDump } from '../workload/dump.js'
 import type { RunPlan } from '../workload/job.js'
-import { STDIN } from '../workload/jobfile.js'
-import { OutFile } from '../workload/out-file.js'
 import { executePlan } from '../workload/run.js'
-import { parseRun } from '../workload/run-command.js'
 import { printErr, printOut } from './output.js'
 import { ReportSink } from './report-sink.js'
+import { DumpSink, printNotes, readPlan, Signals } from './run-parts.js'
 
 /**
  * Runs `phasebit run ARGS...`; the result is the exit status.
  * @param early workers that were spawned meanwhile
  */
 export async function runCommand(args: readonly string[], early?: ThreadPool): Promise<number> {
-  const plan = parseRun(args, {
-    readFile: path => readFileSync(path === STDIN ? 0 : path),
-    env: process.env,
-    hostCpus: availableParallelism(),
-  })
+  const plan = readPlan(args)
   if (plan.showcmd) return printOut(`${plan.showcmdLines.join('\n')}\n`)
   if (plan.parseOnly) {
     printNotes(plan.notes)
@@ -41,7 +32,7 @@ export async function runCommand(args: readonly string[], early?: ThreadPool): P
 
 async function runPlan(plan: RunPlan, early?: ThreadPool): Promise<number> {
   const sink = new ReportSink(plan.output)
-  const dumps = plan.dump?.file == null ? TO_STDERR : new OutFile(plan.dump.file)
+  const dumps = new DumpSink(plan)
   const line = showsProgress(plan) ? new StatusLine() : null
   const signals = new Signals()
   try {
@@ -54,7 +45,8 @@ async function runPlan(plan: RunPlan, early?: ThreadPool): Promise<number> {
         line?.clear()
         printErr(`phasebit: ${text}\n`)
       },
-      onDump: dump => dumps.write(formatDump(dump)),
+      onNote: text => printNotes([text]),
+      onDump: dump => dumps.write(dump),
       ...(line ? { onProgress: (progress: Progress) => line.show(progress) } : {}),
     })
     line?.clear()
@@ -67,13 +59,6 @@ async function runPlan(plan: RunPlan, early?: ThreadPool): Promise<number> {
     sink.discard()
     dumps.discard()
   }
-}
-
-/** Where dumps go that have no file. */
-const TO_STDERR: Pick<OutFile, 'write' | 'commit' | 'discard'> = {
-  write: printErr,
-  commit: () => {},
-  discard: () => {},
 }
 
 function begin(
@@ -89,10 +74,6 @@ function begin(
 function report(plan: RunPlan, result: RunResult): string {
   const { outputFormats: formats, terseVersion } = plan
   return formatReport(result, { formats, terseVersion, header: false })
-}
-
-function printNotes(notes: readonly string[]): void {
-  for (const note of notes) printErr(`phasebit: note: ${note}\n`)
 }
 
 /** As fio: on a terminal, unless the report itself is a machine's and goes there too. */
@@ -115,29 +96,5 @@ class StatusLine {
   clear(): void {
     if (this.#length > 0) void printOut(`${' '.repeat(this.#length)}\r`)
     this.#length = 0
-  }
-}
-
-/** Turns the first SIGINT or SIGTERM into an abort; the next has its usual effect. */
-class Signals {
-  readonly #controller = new AbortController()
-  readonly #handler = (name: NodeJS.Signals): void => {
-    this.restore()
-    printErr(`phasebit: ${name}: ending the run\n`)
-    this.#controller.abort()
-  }
-
-  constructor() {
-    process.on('SIGINT', this.#handler)
-    process.on('SIGTERM', this.#handler)
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal
-  }
-
-  restore(): void {
-    process.off('SIGINT', this.#handler)
-    process.off('SIGTERM', this.#handler)
   }
 }

@@ -1,18 +1,16 @@
-// `phasebit run --trace FILE`: functions and tracepoints while jobs run, in either clock: of the core, and, on a machine with
-// an emulated kernel, of TypeScript's half too.
+// `phasebit run --trace FILE`, `phasebit trace JOBFILE`: functions and tracepoints while jobs run, in either clock: of the
+// core, and, on a machine with an emulated kernel, of TypeScript's half too.
 //
 // The rings keep the last records, as Linux's own do: recording goes on to the end however long a job lasts, and costs an
 // I/O the same all the time. Formats that show tracepoints alone have no functions recorded, and so reach further back.
 
-import { writeFileSync } from 'node:fs'
 import { CPU_CTX_ID, TRACE_HARDIRQ } from '../../assembly/layout.js'
 import type { TraceContext } from '../kernel/trace.js'
 import type { Machine } from '../machine/booted.js'
 import { TraceRings, traceBytes } from '../machine/trace-ring.js'
 import type { JobSpec, RunPlan } from './job.js'
-import { cannotWrite, OutFile } from './out-file.js'
 import { namedRecords } from './scenario-records.js'
-import { traceFiles, traceText, type WholeTrace } from './trace-formats.js'
+import type { WholeTrace } from './trace-formats.js'
 
 /** Records of all rings together; and of one at least. */
 const RECORDS = 2 ** 19
@@ -35,13 +33,11 @@ export class RunTrace {
   readonly #plan: RunPlan
   readonly #machine: Machine
   readonly #rings: TraceRings
-  readonly #path: string
 
-  constructor(plan: RunPlan, path: string, machine: Machine, cpuOfJob: readonly number[]) {
+  constructor(plan: RunPlan, machine: Machine, cpuOfJob: readonly number[]) {
     const { cpus } = machine.config
     const blocks = Array.from({ length: cpus }, (_, i) => machine.cpuAddress(i))
     this.#plan = plan
-    this.#path = path
     this.#machine = machine
     const records = ringOf(cpus)
     const at = machine.alloc(traceBytes(cpus, records))
@@ -70,42 +66,19 @@ export class RunTrace {
     this.#rings.count()
   }
 
-  /**
-   * Writes the trace.
-   * @returns what is missing in it, one line each
-   * @throws OutputError when a file cannot be written
-   */
-  finish(): string[] {
+  /** No more is recorded: the trace, whose notes say what is missing in it. */
+  finish(): WholeTrace {
     this.#rings.on = false
     const entries = this.#rings.drain()
     const { lost } = this.#rings
-    const notes =
-      lost > 0 ? [`--trace: the last ${entries.length} of ${entries.length + lost} records`] : []
-    this.#write({
+    const kept = `the trace has the last ${entries.length} of ${entries.length + lost} records`
+    return {
       name: this.#plan.jobs.map(job => job.name).join(','),
       config: {},
-      notes,
+      notes: lost > 0 ? [kept] : [],
       records: namedRecords(entries, this.#rings),
       cpus: this.#machine.config.cpus,
       disks: this.#machine.disks.map(disk => disk.config.name),
-    })
-    return notes
-  }
-
-  #write(trace: WholeTrace): void {
-    const { traceFormat: format } = this.#plan
-    if (format !== 'blktrace') {
-      const file = new OutFile(this.#path)
-      file.write(traceText(trace, format))
-      file.commit()
-      return
-    }
-    for (const [end, bytes] of traceFiles(trace)) {
-      try {
-        writeFileSync(`${this.#path}${end}`, bytes)
-      } catch (error) {
-        throw cannotWrite(`${this.#path}${end}`, error)
-      }
     }
   }
 }

@@ -38,6 +38,8 @@ import { RunTrace, runTraceBytes, TRACE_COUNT_NS } from './run-trace.js'
 import { RunningJob } from './running-job.js'
 import { jobResult, type RunState, runResult } from './run-result.js'
 import { shardOf } from './shard.js'
+import { TraceFile } from './trace-file.js'
+import type { WholeTrace } from './trace-formats.js'
 
 const PAGE = 4096
 const PROGRESS_NS = 1e9
@@ -52,8 +54,12 @@ export interface RunHooks {
   readonly onProgress?: (progress: Progress) => void
   /** A job failed, or the books do not balance: one line. */
   readonly onFailure?: (line: string) => void
+  /** Something that the user should know, at the end: one line. */
+  readonly onNote?: (line: string) => void
   /** A look at the machine that the plan asked for (--dump). */
   readonly onDump?: (dump: Dump) => void
+  /** Takes the trace in place of the file that the plan names. */
+  readonly onTrace?: (trace: WholeTrace) => void
   /** The jobs have ended; disks and targets are still there. */
   readonly onEnd?: (machine: Machine) => void
   /** Ends the run early; it still has a result. */
@@ -108,19 +114,26 @@ export async function executePlan(whole: RunPlan, hooks: RunHooks = {}): Promise
   })
   const config = attachment ? withAttachment(plain, attachment) : plain
   const files = new LogFiles(plan.jobs)
+  let trace: TraceFile | null = null
   let machine: Machine | null = null
   try {
+    if (plan.trace !== null && !hooks.onTrace) trace = new TraceFile(plan.trace, plan.traceFormat)
     machine = bootMachine(config, hooks.early ? { early: hooks.early } : {})
     await machine.probed()
     await makeTargets(machine)
     await attachment?.attach(machine)
     checkQueueWrites(plan.queueWrites, machine)
-    const outcome = await new Run(plan, machine, placement, memory, files, hooks).go()
+    const run = new Run(plan, machine, placement, memory, files, {
+      ...(trace ? { onTrace: whole => trace?.save(whole) } : {}),
+      ...hooks,
+    })
+    const outcome = await run.go()
     files.commit()
     return outcome
   } finally {
     await machine?.stop()
     files.discard()
+    trace?.discard()
   }
 }
 
@@ -147,8 +160,7 @@ class Run {
     this.#machine = machine
     this.#hooks = hooks
     const jobs = prepareJobs(plan, machine, placement, memory, files)
-    this.#trace =
-      plan.trace === null ? null : new RunTrace(plan, plan.trace, machine, placement.cpuOfJob)
+    this.#trace = plan.trace === null ? null : new RunTrace(plan, machine, placement.cpuOfJob)
     this.#dumps =
       plan.dump === null ? null : new RunDumps(machine, plan.dump, dump => hooks.onDump?.(dump))
     this.#executor = new Executor(
@@ -193,8 +205,10 @@ class Run {
     }
     const books = this.#machine.books()
     this.#checkBooks(books)
-    const missing = this.#trace?.finish() ?? []
-    for (const line of missing) this.#hooks.onFailure?.(line)
+    const trace = this.#trace?.finish()
+    if (trace) this.#hooks.onTrace?.(trace)
+    const missing = trace?.notes ?? []
+    for (const line of missing) this.#hooks.onNote?.(line)
     const state = { ...this.#state, notes: [...this.#state.notes, ...missing] }
     return { result: runResult(state, books), failures: this.#failures }
   }

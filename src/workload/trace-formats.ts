@@ -55,8 +55,7 @@ export function traceText(trace: WholeTrace, format: Exclude<TraceFormat, 'blktr
   return traceJson({ kernel: KERNEL, scenario: name, config, notes }, records, most)
 }
 
-/** The trace as blktrace's files, by the ends of their names. */
-export function traceFiles({ records, cpus, disks }: WholeTrace): Map<string, Buffer> {
-  const files = writeBlktrace(records, cpus, numbers(disks))
-  return new Map(files.map((bytes, cpu) => [`.blktrace.${cpu}`, bytes]))
+/** The trace as blktrace's files, one for each CPU. */
+export function traceFiles({ records, cpus, disks }: WholeTrace): Buffer[] {
+  return writeBlktrace(records, cpus, numbers(disks))
 }
