@@ -1,7 +1,10 @@
 // Freezing a queue: block/blk-mq.c and blk-core.c of Linux 4.19. Whoever comes to submit waits at the door
 // (blk_queue_enter), and the freeze waits until everybody inside has left: until no request holds a tag.
 //
-// Linux counts those inside with q_usage_counter. Here the tags are looked at, and whether anybody sleeps for one.
+// Linux counts those inside with q_usage_counter (percpu_ref): each CPU for itself, so that a disk's submitters share no word, and
+// in one place from a freeze on, once a grace period has gone by since which nobody counts in the old way. Until then nobody
+// can know that everybody has left. A queue that is no disk is counted in one place always. Here the tags are looked at
+// instead, and whether anybody sleeps for one, but not before the grace period is over.
 // Completions and dispatch go on all the time. Freezes nest.
 
 import {
@@ -28,6 +31,7 @@ import {
 } from '../../assembly/layout.js'
 import { BLK_MQ_F_TAG_SHARED } from '../../assembly/nvme.js'
 import type { Sleep } from '../kernel/core.js'
+import { call_rcu } from '../kernel/rcu.js'
 import { enter, leave } from '../kernel/trace.js'
 import { wait_event, wait_event_timeout, wake_up_all } from '../kernel/wait.js'
 import { run_hw_queues } from './blk-mq.js'
@@ -68,6 +72,39 @@ export function blk_queue_busy(q: request_queue): boolean {
   })
 }
 
+/** Whether everybody has left, and that can be known. */
+function blk_queue_left(q: request_queue): boolean {
+  return q.usage_switch === null && !blk_queue_busy(q)
+}
+
+/** The last one has left. */
+function blk_queue_usage_counter_release(q: request_queue): void {
+  const t = enter(q.blk.k, 'blk_queue_usage_counter_release')
+  wake_up_all(q.mq_freeze_wq)
+  leave(q.blk.k, t)
+}
+
+/** Somebody has left a queue at which a freeze waits. */
+export function blk_queue_freed(q: request_queue): void {
+  if (blk_queue_left(q)) blk_queue_usage_counter_release(q)
+  else wake_up_all(q.mq_freeze_wq)
+}
+
+/** From now on those inside are counted in one place (percpu_ref_kill). */
+function usage_counter_kill(q: request_queue): void {
+  if (!q.init_done) {
+    if (blk_queue_left(q)) blk_queue_usage_counter_release(q)
+    return
+  }
+  const grace = {}
+  q.usage_switch = grace
+  call_rcu(q.blk.k, () => {
+    if (q.usage_switch !== grace) return
+    q.usage_switch = null
+    if (blk_queue_left(q)) blk_queue_usage_counter_release(q)
+  })
+}
+
 /** Shuts the door. */
 export function blk_freeze_queue_start(q: request_queue): void {
   const { k, view } = q.blk
@@ -75,6 +112,7 @@ export function blk_freeze_queue_start(q: request_queue): void {
   if (++q.mq_freeze_depth === 1) {
     view.store(q.at + Q_FROZEN, view.load(q.at + Q_FROZEN) | FROZEN_WAIT)
     view.store(q.at + Q_WATCH, view.load(q.at + Q_WATCH) | WATCH_FREEZE)
+    usage_counter_kill(q)
     run_hw_queues(q, false)
   }
   leave(k, t)
@@ -83,7 +121,7 @@ export function blk_freeze_queue_start(q: request_queue): void {
 /** Sleeps until everybody has left. */
 export function* blk_mq_freeze_queue_wait(q: request_queue): Sleep<void> {
   const t = enter(q.blk.k, 'blk_mq_freeze_queue_wait')
-  yield* wait_event(q.mq_freeze_wq, () => !blk_queue_busy(q))
+  yield* wait_event(q.mq_freeze_wq, () => blk_queue_left(q))
   leave(q.blk.k, t)
 }
 
@@ -92,7 +130,7 @@ export function* blk_mq_freeze_queue_wait_timeout(
   q: request_queue,
   timeout: number,
 ): Sleep<number> {
-  return yield* wait_event_timeout(q.mq_freeze_wq, () => !blk_queue_busy(q), timeout)
+  return yield* wait_event_timeout(q.mq_freeze_wq, () => blk_queue_left(q), timeout)
 }
 
 export function* blk_mq_freeze_queue(q: request_queue): Sleep<void> {
@@ -108,6 +146,7 @@ export function blk_mq_unfreeze_queue(q: request_queue): void {
   const t = enter(k, 'blk_mq_unfreeze_queue')
   if (q.mq_freeze_depth === 0) throw new Error(`${q.name}: thawed, but not frozen`)
   if (--q.mq_freeze_depth === 0) {
+    q.usage_switch = null
     view.store(q.at + Q_FROZEN, view.load(q.at + Q_FROZEN) & ~FROZEN_WAIT)
     view.store(q.at + Q_WATCH, view.load(q.at + Q_WATCH) & ~WATCH_FREEZE)
     wake_up_all(q.mq_freeze_wq)

@@ -298,6 +298,7 @@ function blk_alloc_queue_node(set: blk_mq_tag_set, at: number, name: string): re
     timeout_work: new work_struct<request_queue>(k, bare),
     mq_freeze_wq: new wait_queue_head(k, 'frozen queue'),
     mq_freeze_depth: 0,
+    usage_switch: null,
     quiesced: false,
     init_done: set.at !== undefined,
     dying: false,

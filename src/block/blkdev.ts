@@ -160,6 +160,8 @@ export interface request_queue {
   readonly timeout_work: work_struct<request_queue>
   readonly mq_freeze_wq: wait_queue_head
   mq_freeze_depth: number
+  /** The grace period that a freeze waits for, because each CPU counted for itself who is inside; null = none. */
+  usage_switch: object | null
   quiesced: boolean
   /** A disk: it stands in sysfs, or stood there since boot. */
   init_done: boolean

@@ -8,11 +8,11 @@ import * as L from '../../assembly/layout.js'
 import type { View } from '../core/view.js'
 import type { Core } from '../core/wasm.js'
 import type { Kernel } from '../kernel/kernel.js'
-import { wake_up_all } from '../kernel/wait.js'
 import { alloc_workqueue } from '../kernel/workqueue-alloc.js'
 import { WQ_HIGHPRI, WQ_MEM_RECLAIM } from '../kernel/workqueue-structs.js'
 import type { Slab } from '../mm/slab.js'
 import { blk_insert_flush } from './blk-flush.js'
+import { blk_queue_freed } from './blk-mq-freeze.js'
 import { blk_mq_run_hw_queue, rq_queue } from './blk-mq.js'
 import {
   blk_mq_sched_dispatch_requests,
@@ -65,7 +65,7 @@ function list_of(view: View, first: number): rq_list {
 
 function freed(blk: BlockLayer, q: request_queue, rq: number): void {
   if (rq) blk.laptop_io_completion?.(q)
-  else wake_up_all(q.mq_freeze_wq)
+  else blk_queue_freed(q)
 }
 
 type Answer = (blk: BlockLayer, a: number, b: number) => number | boolean | undefined

@@ -232,6 +232,7 @@ export const HOST_FUNCTIONS: readonly string[] = [
   'blk_queue_rq_timeout',
   'blk_queue_softirq_done',
   'blk_queue_split',
+  'blk_queue_usage_counter_release',
   'blk_queue_virt_boundary',
   'blk_queue_write_cache',
   'blk_recount_segments',

@@ -2,9 +2,10 @@
 
 import { describe, expect, test } from 'vitest'
 import * as L from '../../assembly/layout.js'
+import { type kyber_queue_data, kyber_sched } from '../../src/block/kyber-iosched.js'
 import { Hosted } from '../unit/block/hosted.js'
 import { simulateHosted } from './hosted.js'
-import { idleWaits, wrongTags } from './watch.js'
+import { idleTokens, idleWaits, wrongTags } from './watch.js'
 
 const SEEDS = 200
 
@@ -38,6 +39,14 @@ describe('who looks at them sees', () => {
     view.setU32(slot(other) + L.RQ_TAG, other)
     view.setU32(view.u32(tags + L.TAGS_RQS) + 4 * other, slot(other))
     expect(wrongTags([h.q])).toEqual([`tag ${other} is free, and a request under way has it`])
+  })
+
+  test("a queue that waits for one of kyber's tokens while there are some", () => {
+    const { q } = new Hosted('null_blk,gb=1,no_sched=1', 1, kyber_sched)
+    const { domain_tokens } = q.elevator!.elevator_data as kyber_queue_data
+    expect(idleTokens([q])).toEqual([])
+    domain_tokens[1]!.waiting.add(q.queue_hw_ctx[0]!)
+    expect(idleTokens([q])).toEqual(['a queue waits for a token of domain 1: 0 of 128'])
   })
 
   test('a task that waits for a tag while all are free', () => {

@@ -20,7 +20,7 @@ import type { elevator_type, request_queue } from '../../src/block/blkdev.js'
 import { cpu_down, cpu_up } from '../../src/kernel/cpu.js'
 import { Hosted } from '../unit/block/hosted.js'
 import type { SimFacts } from './simulate.js'
-import { FlushWatch, idleWaits, watched, wrongTags } from './watch.js'
+import { FlushWatch, idleTokens, idleWaits, scarce, watched, wrongTags } from './watch.js'
 
 const TASKS = 6
 const IOS = 12
@@ -84,7 +84,7 @@ interface World {
 }
 
 function look({ queues, wrong }: World): void {
-  for (const what of wrongTags(queues)) wrong.add(what)
+  for (const what of [...wrongTags(queues), ...idleTokens(queues)]) wrong.add(what)
 }
 
 /** A task that reads, writes and syncs, or reads alone. */
@@ -168,7 +168,8 @@ export async function simulateHosted(seed: number): Promise<SimFacts> {
   const many = draw.below(4) === 0
   const text = many ? crowded(draw) : device(draw, cpus)
   const wrong = new Set<string>()
-  const schedulers = [mq_deadline, kyber_sched].map(type =>
+  const kyber = seed % 2 ? kyber_sched : scarce(kyber_sched, 1 + (seed % 5))
+  const schedulers = [mq_deadline, kyber].map(type =>
     watched(type, what => {
       wrong.add(what)
     }),

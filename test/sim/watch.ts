@@ -1,7 +1,7 @@
 // What must hold at every moment of a machine with a kernel, looked at while its tasks run (hosted.ts):
 //
 //   tags         no two requests that are under way have the same tag of the driver, each one's bit is taken, and the tag finds it
-//   wake-ups     nobody waits for a tag while all of them are free
+//   wake-ups     nobody waits for a tag while all of them are free, nor for a token of kyber's while there is one
 //   flushes      when a flush has ended, every write that had ended before it was asked for is on the medium; a FUA write is
 //                when it ends. The model is a cache: writes that have ended are volatile until a flush that was issued after
 //   schedulers   mq-deadline: a request that has expired, and is the oldest of its direction, is passed by at most by the
@@ -103,6 +103,30 @@ export function idleWaits(queues: readonly request_queue[]): number[] {
       view.load(tags + TAGS_BITMAP + SBQ_WAITERS) > 0 &&
       busy_tags(view, tags).length === 0,
   )
+}
+
+/** Domains of kyber's for whose tokens a hardware queue waits that was not woken when one came back. */
+export function idleTokens(queues: readonly request_queue[]): string[] {
+  return queues.flatMap(({ elevator }) => {
+    if (elevator?.type.elevator_name !== 'kyber') return []
+    const { domain_tokens } = elevator.elevator_data as kyber_queue_data
+    return domain_tokens.flatMap(({ waiting, taken, depth }, d) =>
+      waiting.size > 0 && taken < depth
+        ? [`a queue waits for a token of domain ${d}: ${taken} of ${depth}`]
+        : [],
+    )
+  })
+}
+
+/** kyber with so few tokens, as after bad latencies, that queues wait for them. */
+export function scarce(type: elevator_type, tokens: number): elevator_type {
+  const init_sched: typeof type.ops.init_sched = (q, e) => {
+    const ret = type.ops.init_sched(q, e)
+    const { domain_tokens } = e.elevator_data as kyber_queue_data
+    for (const domain of domain_tokens) domain.depth = Math.min(domain.depth, tokens)
+    return ret
+  }
+  return { ...type, ops: { ...type.ops, init_sched } }
 }
 
 // ---------------------------------------------------------------- flushes

@@ -1,8 +1,8 @@
 // The multi-queue block layer on an emulated kernel: blk-mq section 20 and blk-timers section 10.
 
 import { describe, expect, test } from 'vitest'
-import { HC_FQ_PENDING_SINCE, Q_FLAGS } from '../../../assembly/layout.js'
-import { BLK_STS_OK, QUEUE_FLAG_FUA, REQ_OP_DRV_IN } from '../../../assembly/nvme.js'
+import { HC_FQ_PENDING_SINCE, Q_FLAGS, RQ_FLAGS } from '../../../assembly/layout.js'
+import { BLK_STS_OK, QUEUE_FLAG_FUA, REQ_OP_DRV_IN, RQF_DONTPREP } from '../../../assembly/nvme.js'
 import {
   blk_execute_rq,
   blk_mq_alloc_request,
@@ -19,7 +19,11 @@ import {
   queued_to_index,
   take_dispatch,
 } from '../../../src/block/blk-mq.js'
-import { blk_mq_freeze_queue, blk_mq_unfreeze_queue } from '../../../src/block/blk-mq-freeze.js'
+import {
+  blk_freeze_queue_start,
+  blk_mq_freeze_queue,
+  blk_mq_unfreeze_queue,
+} from '../../../src/block/blk-mq-freeze.js'
 import { elv_iosched_show, elv_iosched_store } from '../../../src/block/elevator-switch.js'
 import { kyber_sched } from '../../../src/block/kyber-iosched.js'
 import { mq_deadline } from '../../../src/block/mq-deadline.js'
@@ -76,6 +80,16 @@ describe('requeue', () => {
       blk_mq_add_to_requeue_list(h.q, rqs[3]!, false, true)
     })
     expect(got).toEqual([1, 2, 3, 4])
+  })
+
+  test('blk-timers 10.16: what its driver has prepared goes to the tail of the dispatch list: C, B, A, then D', async () => {
+    const got = await order((h, rqs) => {
+      const { view } = h.machine
+      for (const rq of rqs) view.setU32(rq + RQ_FLAGS, view.u32(rq + RQ_FLAGS) | RQF_DONTPREP)
+      for (const rq of rqs.slice(0, 3)) blk_mq_requeue_request(h.q, rq, false)
+      blk_mq_add_to_requeue_list(h.q, rqs[3]!, false, true)
+    })
+    expect(got).toEqual([3, 2, 1, 4])
   })
 
   test('blk-timers 10.17: a kick makes a delayed kick immediate, and the other way round', async () => {
@@ -185,6 +199,40 @@ describe('freezing', () => {
     })
     await h.until(60)
     expect(outside.ended).toBeGreaterThanOrEqual(50)
+  })
+
+  test('a disk is frozen when a grace period is over, however quiet it is; a queue that is no disk at once', async () => {
+    for (const [disk, jiffies] of [
+      [true, 2],
+      [false, 0],
+    ] as const) {
+      const h = new Hosted(TIMED)
+      h.q.init_done = disk
+      h.record(true)
+      const freeze = h.task(10, 1, function* () {
+        yield* blk_mq_freeze_queue(h.q)
+      })
+      await h.until(30)
+      h.record(false)
+      expect(freeze.ended).toBe(10 + jiffies)
+      const names = h.rings.drain().map(entry => entry.name)
+      expect(names.filter(name => name === 'blk_queue_usage_counter_release')).toHaveLength(1)
+    }
+  })
+
+  test('thawed before its grace period is over, a queue lets everybody in, and the next freeze waits for its own', async () => {
+    const h = new Hosted(TIMED)
+    const ended: number[] = []
+    h.task(10, 1, function* () {
+      blk_freeze_queue_start(h.q)
+      blk_mq_unfreeze_queue(h.q)
+      yield* blkdev_read_iter(h.io(1))
+      ended.push(h.k.jiffies)
+      yield* blk_mq_freeze_queue(h.q)
+      ended.push(h.k.jiffies)
+    })
+    await h.until(30)
+    expect(ended).toEqual([10, 12])
   })
 
   test('a scheduler comes and goes while I/O runs', async () => {

@@ -153,6 +153,12 @@ describe('the scheduler of a disk', () => {
       return view.u32(view.u32(h.q.queue_hw_ctx[0]!.at + HC_SCHED_TAGS) + TAGS_NR)
     })
     expect(requests).toEqual([128, 256])
+    const two = new Hosted('null_blk,gb=1,submit_queues=2,hw_queue_depth=48', 2)
+    const { view } = two.machine
+    for (const { at } of two.q.queue_hw_ctx)
+      expect([view.u32(at + HC_SCHED_TAGS), view.u32(view.u32(at + HC_TAGS) + TAGS_NR)]).toEqual([
+        0, 48,
+      ])
   })
 
   test('null-blk 11.2: by default mq-deadline and 128 requests; with no_sched none and 64', () => {
@@ -204,6 +210,50 @@ describe('the scheduler of a disk', () => {
     expect(plain & 0xffff).toBeLessThan(64)
     expect(scheduled & 0xffff).toBeLessThan(128)
     expect(BLK_QC_T_NONE >>> 0).toBe(0xffffffff)
+  })
+})
+
+test('sbitmap-tags 9.18: a task that waits for a tag has tried three times, run the queue and queued itself', async () => {
+  const h = new Hosted(`${ONE},hw_queue_depth=1,irqmode=2,completion_nsec=1000000`, 1)
+  h.task(10, 0, function* () {
+    yield* blkdev_read_iter(h.io(1))
+  })
+  h.task(10, 0, function* () {
+    h.record(true)
+    yield* blkdev_read_iter(h.io(2))
+  })
+  await h.until(10.1)
+  h.record(false)
+  const names = h.rings.drain().map(entry => entry.name)
+  const wait = ['blk_mq_get_tag', '__blk_mq_get_tag', 'blk_mq_run_hw_queue']
+  const tries = ['__blk_mq_get_tag', '__blk_mq_get_tag', 'io_schedule', 'schedule']
+  expect(names.slice(-7)).toEqual([...wait, ...tries])
+})
+
+describe('faults of null_blk', () => {
+  test('null-blk 11.11: the first dispatch is told RESOURCE, the second one requeued by the driver, the third is as ever', async () => {
+    const h = new Hosted(`${ONE},requeue=1/100/0/2`, 1)
+    let status = -1
+    h.record(true)
+    h.task(10, 0, function* () {
+      status = yield* blkdev_read_iter(h.io(1))
+    })
+    await h.until(20)
+    h.record(false)
+    const all = ['null_queue_rq', 'block_rq_requeue', 'block_rq_complete', 'blk_mq_requeue_work']
+    const told = [...all, 'blk_mq_request_bypass_insert', 'blk_mq_requeue_request']
+    const names = h.rings.drain().map(entry => entry.name)
+    expect(names.filter(name => told.includes(name))).toEqual([
+      ...['null_queue_rq', 'block_rq_requeue', 'blk_mq_request_bypass_insert'],
+      ...['null_queue_rq', 'blk_mq_requeue_request', 'block_rq_requeue', 'blk_mq_requeue_work'],
+      ...['null_queue_rq', 'block_rq_complete'],
+    ])
+    expect(status).toBe(BLK_STS_OK)
+  })
+
+  test('null-blk 11.1: requests have 5 s', () => {
+    const { machine, q } = new Hosted(ONE, 1)
+    expect(machine.view.u32(q.at + Q_TIMEOUT)).toBe(1250)
   })
 })
 
