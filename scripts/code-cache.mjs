@@ -23,4 +23,5 @@ for (const more of [
   await main(['run', ...more, ...JOB, ...IOS])
   if (process.exitCode) throw new Error('a job that makes the code failed')
 }
+await main(['bench', 'probe', '--queues=2'])
 program.saveCode()

@@ -281,7 +281,9 @@ export function blk_mq_flush_busy_ctxs(hctx: blk_mq_hw_ctx): rq_list {
   const t = enter(blk.k, 'blk_mq_flush_busy_ctxs')
   const all: rq_list = []
   const { view } = blk
+  const { words } = view
   for (const ctx of hctx.ctxs) {
+    if (words[(ctx + CTX_HEAD) >>> 2] === 0) continue
     if (!has_classes(view, ctx)) splice(blk, ctx + CTX_HEAD, ctx + CTX_TAIL, all)
     else
       for (let rq = take_first(view, ctx, hctx.at); rq; rq = take_first(view, ctx, hctx.at))

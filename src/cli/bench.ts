@@ -3,6 +3,7 @@
 //   poll-vs-irq   src/workload/poll-vs-irq.ts as a table, JSON and an HTML page
 //   mq-vs-sq      src/workload/mq-vs-sq.ts as a table and JSON
 //   write-amp     src/workload/write-amp.ts as a table, JSON and an HTML page
+//   probe         src/workload/probe-time.ts as a line and JSON
 //   micro         the microbenchmarks of a source tree (bench/micro), which the package does not carry
 
 import { spawn } from 'node:child_process'
@@ -15,6 +16,7 @@ import { pollVsIrqHtml } from '../report/poll-vs-irq-html.js'
 import { writeAmpHtml } from '../report/write-amp-html.js'
 import { mqVsSq, type MqVsSqPoint } from '../workload/mq-vs-sq.js'
 import { OutFile } from '../workload/out-file.js'
+import { probeTime } from '../workload/probe-time.js'
 import {
   COMPLETION_MODES,
   type CompletionMode,
@@ -56,6 +58,7 @@ export async function benchCommand(argv: readonly string[]): Promise<number> {
   if (argv[0] === 'micro') return microbenchmarks(argv.slice(1))
   if (argv[0] === 'mq-vs-sq') return queues(argv.slice(1))
   if (argv[0] === 'write-amp') return amplification(argv.slice(1))
+  if (argv[0] === 'probe') return probe(argv.slice(1))
   const { grid, json, html } = readOptions(argv)
   const files = [json, html].map(path => (path === undefined ? null : new OutFile(path)))
   try {
@@ -157,6 +160,24 @@ async function amplification(argv: readonly string[]): Promise<number> {
   }
 }
 
+async function probe(argv: readonly string[]): Promise<number> {
+  const { values, positionals } = readArguments(argv)
+  const strange =
+    positionals[0] ?? Object.keys(values).find(name => !['queues', 'json'].includes(name))
+  if (strange !== undefined)
+    throw new UserError(`phasebit bench probe: ${strange}: --queues and --json are accepted`)
+  const queues = numbers('queues', values.queues, 1, 64)?.[0] ?? 64
+  const file = values.json === undefined ? null : new OutFile(values.json)
+  const time = await probeTime(queues)
+  const [ms, cpu, virtual] = [time.ms, time.cpuMs, time.virtualMs].map(n => n.toFixed(1))
+  await printOut(
+    `probe to LIVE, ${queues} queues: ${ms} ms of this host, ${cpu} ms of its CPUs; ${virtual} ms of virtual time\n`,
+  )
+  file?.write(`${JSON.stringify({ version: version(), ...time }, null, 1)}\n`)
+  file?.commit()
+  return 0
+}
+
 /** They run in a process of their own. */
 function microbenchmarks(argv: readonly string[]): Promise<number> {
   const program = fileURLToPath(distUrl('bench/run.js'))
@@ -196,6 +217,7 @@ function parse(argv: readonly string[]) {
       ios: { type: 'string' },
       seed: { type: 'string' },
       spare: { type: 'string' },
+      queues: { type: 'string' },
       json: { type: 'string' },
       html: { type: 'string' },
     },
@@ -214,7 +236,7 @@ function readOptions(argv: readonly string[]): Options {
   const { values, positionals } = readArguments(argv)
   if (positionals.length !== 1 || positionals[0] !== 'poll-vs-irq')
     throw new UserError(
-      `phasebit bench: ${positionals.length === 0 ? 'which one' : `no benchmark '${positionals.join(' ')}'`}; there are poll-vs-irq, mq-vs-sq, write-amp and micro`,
+      `phasebit bench: ${positionals.length === 0 ? 'which one' : `no benchmark '${positionals.join(' ')}'`}; there are poll-vs-irq, mq-vs-sq, write-amp, probe and micro`,
     )
   const clock = values.clock ?? 'virtual'
   if (clock !== 'real' && clock !== 'virtual')

@@ -203,6 +203,8 @@ export interface KernelOptions {
    * has done by then interrupts it. Default 0: it is through before anything ends.
    */
   readonly submitNs?: number
+  /** Runs other tasks in the middle of a call that the core has made for the current one (might_sleep_within). */
+  readonly within?: (run: () => void) => void
   /**
    * `exact` fires a timer at its expiry and leaves out the wheel's rounding (boot option
    * timer=exact).
@@ -252,6 +254,8 @@ export class KernelCore implements TraceHost {
   rq_tail: task_struct | null = null
   /** Wake-ups so far. */
   nr_switches = 0
+  /** Some CPU may have softirqs pending: whoever looks at all of them and finds none says so. */
+  softirqs = false
   /** Who waits for a grace period, in the order in which they asked (rcu.ts). */
   readonly rcu: rcu_head[] = []
   /** Rounds of cond_resched in this turn. */

@@ -60,8 +60,14 @@ export interface HrtimerKernel extends TimerKernel {
 /** The timers of one CPU: a heap ordered by expiry, then by arming. */
 export class hrtimer_cpu_base {
   running: hrtimer | null = null
+  /** Timers queued on any CPU of this kernel. */
+  readonly queued: { count: number }
   readonly #heap: hrtimer[] = []
   #armed = 0
+
+  constructor(queued = { count: 0 }) {
+    this.queued = queued
+  }
 
   /** Timers queued. */
   get count(): number {
@@ -75,6 +81,7 @@ export class hrtimer_cpu_base {
   add(timer: hrtimer): void {
     timer.base = this
     timer.order = this.#armed++
+    this.queued.count++
     this.#heap.push(timer)
     this.#up(timer, this.#heap.length - 1)
   }
@@ -83,6 +90,7 @@ export class hrtimer_cpu_base {
     const last = this.#heap.pop()!
     const slot = timer.slot
     timer.slot = -1
+    this.queued.count--
     if (last === timer) return
     this.#up(last, slot)
     this.#down(last, last.slot)
@@ -276,6 +284,7 @@ export function hrtimers_due(k: HrtimerKernel, cpu: Cpu, now: number): boolean {
 /** Time of the next interrupt, in ns; infinity if no timer is queued. */
 export function hrtimer_get_next_event(k: HrtimerKernel): number {
   let next = Number.POSITIVE_INFINITY
+  if (k.hrtimer_bases[0].queued.count === 0) return next
   for (const base of k.hrtimer_bases) next = Math.min(next, base.first()?.expires ?? next)
   return next
 }
@@ -293,7 +302,8 @@ export function hrtimers_dead_cpu(k: HrtimerKernel, cpu: Cpu): void {
 
 /** Boot: one base per CPU. */
 export function init_hrtimers(k: KernelCore): hrtimer_cpu_base[] {
-  return k.cpus.map(() => new hrtimer_cpu_base())
+  const queued = { count: 0 }
+  return k.cpus.map(() => new hrtimer_cpu_base(queued))
 }
 
 // --- sleeping

@@ -119,6 +119,8 @@ export class Kernel
   advance(): boolean {
     const now = this.now()
     const ticked = this.#tick_do_update_jiffies64(now)
+    // Between two ticks high-resolution timers alone may be due.
+    if (!ticked && hrtimer_get_next_event(this) > now) return false
     let fired = false
     for (const cpu of this.cpus) {
       const hr = hrtimers_due(this, cpu, now)

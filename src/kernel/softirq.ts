@@ -67,6 +67,7 @@ export function __raise_softirq_irqoff(k: SoftirqKernel, nr: number): void {
   const t = enter(k, '__raise_softirq_irqoff')
   if (k.trace.on) trace_event(k, 'softirq_raise', { action: softirq_to_name[nr] })
   k.cpu.softirq_pending |= 1 << nr
+  k.softirqs = true
   leave(k, t)
 }
 

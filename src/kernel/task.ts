@@ -77,8 +77,8 @@ function enqueue_computing(k: KernelCore, task: task_struct): void {
   if (next === null) k.rq_tail = task
 }
 
-/** A task that waits for its turn waits behind all others. */
-export function go_behind(task: task_struct): void {
+/** Takes a task off the run queue; false if it does not wait there. */
+function dequeue_task(task: task_struct): boolean {
   const { k } = task
   let before: task_struct | null = null
   for (let one = k.rq_head; one !== null; before = one, one = one.rq_next) {
@@ -86,9 +86,15 @@ export function go_behind(task: task_struct): void {
     if (before === null) k.rq_head = task.rq_next
     else before.rq_next = task.rq_next
     if (k.rq_tail === task) k.rq_tail = before
-    enqueue_task(k, task)
-    return
+    task.rq_next = null
+    return true
   }
+  return false
+}
+
+/** A task that waits for its turn waits behind all others. */
+export function go_behind(task: task_struct): void {
+  if (dequeue_task(task)) enqueue_task(task.k, task)
 }
 
 /** Takes the next task whose time has come off the run queue. */
@@ -215,11 +221,17 @@ export function* let_others_begin(k: KernelCore): Sleep<void> {
 /** Turns that a task leaves to others in one place at most. */
 const MAX_PREEMPTED = 32
 
-/** Whether a kernel thread of this CPU was woken and waits for its turn. */
-function woken_thread(k: KernelCore): boolean {
+/** A kernel thread of this CPU that was woken and waits for its turn. */
+function woken_thread(k: KernelCore): task_struct | null {
   for (let task = k.rq_head; task !== null; task = task.rq_next)
-    if (task.cpu === k.cpu && task.woken && task.flags & PF_KTHREAD) return true
-  return false
+    if (task.cpu === k.cpu && task.woken && task.flags & PF_KTHREAD) return task
+  return null
+}
+
+function take_woken_thread(k: KernelCore): task_struct | null {
+  const task = woken_thread(k)
+  if (task !== null) dequeue_task(task)
+  return task
 }
 
 /**
@@ -231,8 +243,29 @@ export function* might_sleep(k: KernelCore): Sleep<void> {
   const task = k.cpu.current
   const { plug } = task
   plug?.blk_plug_out()
-  for (let turn = 0; turn < MAX_PREEMPTED && woken_thread(k); turn++) yield 'its turn'
+  for (let turn = 0; turn < MAX_PREEMPTED && woken_thread(k) !== null; turn++) yield 'its turn'
   plug?.blk_plug_in()
+}
+
+/**
+ * The same for a task that is in a call of the core's and cannot pass its turn: the kernel threads have theirs inside of it.
+ * A kernel thread gives way to none here, it has slept as long.
+ */
+export function might_sleep_within(k: KernelCore): void {
+  const { cpu } = k
+  const task = cpu.current
+  const { within } = k.options
+  if (!cpu.need_resched || k.ctx !== task || task.flags & PF_KTHREAD || !within) return
+  task.plug?.blk_plug_out()
+  within(() => {
+    for (let turn = 0; turn < MAX_PREEMPTED; turn++) {
+      const thread = take_woken_thread(k)
+      if (thread === null) break
+      run_task(k, thread)
+      cpu.current = task
+    }
+  })
+  task.plug?.blk_plug_in()
 }
 
 // --- the run loop's one step

@@ -121,9 +121,20 @@ export interface TimerKernel extends SoftirqKernel {
   readonly timer_bases: readonly { readonly std: timer_base; readonly def: timer_base }[]
 }
 
+/**
+ * The earliest expiry of the wheels that have it in common, as last found: a machine asks for it at every event, and looking
+ * at the wheels of 64 CPUs each time would take longer than the event.
+ */
+export class first_expiry {
+  jiffy: number = Number.POSITIVE_INFINITY
+  /** The earliest bucket of some wheel has gone: they have to be looked at. */
+  stale = false
+}
+
 /** One wheel. */
 export class timer_base {
   readonly cpu: Cpu
+  readonly first: first_expiry
   readonly depth: number
   readonly exact: boolean
   /** The first jiffy that has not been processed. */
@@ -139,8 +150,15 @@ export class timer_base {
   #vectors: wheel_node[] = []
   #expired: wheel_node[] = []
 
-  constructor(cpu: Cpu, hz: number, clk: number, exact: boolean) {
+  constructor(
+    cpu: Cpu,
+    hz: number,
+    clk: number,
+    exact: boolean,
+    first: first_expiry = new first_expiry(),
+  ) {
     this.cpu = cpu
+    this.first = first
     this.depth = hz > 100 ? LVL_DEPTH_MAX : LVL_DEPTH_MAX - 1
     this.clk = clk
     this.exact = exact
@@ -190,6 +208,13 @@ export class timer_base {
     if (this.#next_stale) return
     const expiry = this.bucket_expiry(idx)
     if (expiry < this.#next_expiry) this.#next_expiry = expiry
+    if (expiry < this.first.jiffy) this.first.jiffy = expiry
+  }
+
+  /** The earliest bucket may have gone. */
+  #look_again(): void {
+    this.#next_stale = true
+    this.first.stale = true
   }
 
   /** Takes a pending timer out of its bucket, or off the list of those about to run. */
@@ -201,7 +226,7 @@ export class timer_base {
     const bucket = this.#vectors[idx]
     if (bucket.next !== bucket) return
     this.#pending_map[idx >>> 5] &= ~(1 << (idx & 31))
-    this.#next_stale = true
+    this.#look_again()
   }
 
   /** Wheels of CPUs that never see a timer stay small. */
@@ -257,7 +282,7 @@ export class timer_base {
       return -1
     }
     this.clk = next
-    this.#next_stale = true
+    this.#look_again()
     const due: number[] = []
     let clk = next
     for (let level = 0; level < this.depth; level++) {

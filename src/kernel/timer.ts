@@ -18,7 +18,13 @@ import { WARN_ONCE } from './core.js'
 import { open_softirq, raise_softirq_irqoff, TIMER_SOFTIRQ } from './softirq.js'
 import { idle_cpu } from './task.js'
 import type { TimerFn, TimerKernel, timer_list } from './timer-wheel.js'
-import { TIMER_DEFERRABLE, TIMER_IRQSAFE, TIMER_PINNED, timer_base } from './timer-wheel.js'
+import {
+  first_expiry,
+  TIMER_DEFERRABLE,
+  TIMER_IRQSAFE,
+  TIMER_PINNED,
+  timer_base,
+} from './timer-wheel.js'
 import { enter, leave, trace_event } from './trace.js'
 
 const MOD_TIMER_PENDING_ONLY = 1
@@ -251,9 +257,13 @@ export function deferrable_timers_due(k: TimerKernel, cpu: Cpu): boolean {
  * at a jiffy's edge.
  */
 export function get_next_timer_interrupt(k: TimerKernel): number {
-  let next = Number.POSITIVE_INFINITY
-  for (const { std } of k.timer_bases) if (std.next_expiry < next) next = std.next_expiry
-  return Math.max(next, k.jiffies + 1)
+  const { first } = k.timer_bases[0].std
+  if (first.stale) {
+    first.stale = false
+    first.jiffy = Number.POSITIVE_INFINITY
+    for (const { std } of k.timer_bases) first.jiffy = Math.min(first.jiffy, std.next_expiry)
+  }
+  return Math.max(first.jiffy, k.jiffies + 1)
 }
 
 /** Moves all timers of a CPU that went offline to this CPU. */
@@ -274,8 +284,10 @@ export function timers_dead_cpu(k: TimerKernel, cpu: Cpu): void {
 /** Boot: makes the wheels. `k.timer_bases` is what this returns. */
 export function init_timers(k: Omit<TimerKernel, 'timer_bases'>): TimerKernel['timer_bases'] {
   const exact = k.options.timer === 'exact'
-  const make = (cpu: Cpu): timer_base => new timer_base(cpu, k.hz, k.jiffies, exact)
-  return k.cpus.map(cpu => ({ std: make(cpu), def: make(cpu) }))
+  const [std, def] = [new first_expiry(), new first_expiry()]
+  const make = (cpu: Cpu, first: first_expiry): timer_base =>
+    new timer_base(cpu, k.hz, k.jiffies, exact, first)
+  return k.cpus.map(cpu => ({ std: make(cpu, std), def: make(cpu, def) }))
 }
 
 /** Boot: opens the timer softirq. */

@@ -176,6 +176,8 @@ export class HostKernel {
   #inside = 0
   /** Contexts of the CPUs' jobs, where they have names. */
   readonly #jobs: ExecContext[] = []
+  /** CPUs that have jobs. */
+  readonly #working: number[] = []
   /** The last slice had no event: time may jump to the next deadline. */
   #quiet = false
 
@@ -194,6 +196,7 @@ export class HostKernel {
       switchNs: options.switchNs ?? 0,
       switchSpreadNs: options.switchSpreadNs ?? 0,
       submitNs: options.submitNs ?? 0,
+      within: run => this.#within(run),
     })
     const heap = options.heapBytes ?? 0
     const mem = new Slab(view, heap ? options.alloc(heap, L.PAGE_SIZE) : 0, heap)
@@ -354,6 +357,19 @@ export class HostKernel {
     }
   }
 
+  /** Others run in the middle of a call of the core's: what they call begins anew, what the core keeps for this one stays. */
+  #within(run: () => void): void {
+    const view = this.#view
+    const cpu = this.#options.cpus[this.k.cpu.id]!
+    const plug = view.u32(cpu + L.CPU_PLUG)
+    const inside = this.#inside
+    this.#inside = 0
+    view.setU32(cpu + L.CPU_PLUG, 0)
+    run()
+    this.#inside = inside
+    view.setU32(cpu + L.CPU_PLUG, plug)
+  }
+
   // ---------------------------------------------------------------- out of the core
 
   /** HB_*. */
@@ -469,7 +485,7 @@ export class HostKernel {
     do {
       this.#softirqs()
       wake_tag_waiters(blk)
-    } while ((k.runReady(64) || k.cpus.some(raised)) && k.now() < enough)
+    } while ((k.runReady(64) || this.#raised) && k.now() < enough)
     this.#kick()
     const next = Math.min(k.nextDeadline(), devices?.next() ?? Number.POSITIVE_INFINITY)
     // What has just been begun may arm a timer before it is over, which no deadline of now knows.
@@ -488,23 +504,32 @@ export class HostKernel {
   /** A task is ready, or a softirq is pending. */
   get ready(): boolean {
     const { k } = this
-    return k.rq_head !== null || k.cpus.some(raised)
+    return k.rq_head !== null || this.#raised
+  }
+
+  get #raised(): boolean {
+    return this.k.softirqs && this.k.cpus.some(raised)
   }
 
   /** What was raised by tasks, or by the core in their name. */
   #softirqs(): void {
     const { k } = this
+    if (!k.softirqs) return
     for (const cpu of k.cpus)
       if (raised(cpu)) run_in_context(k, cpu, cpu.current, () => do_softirq(k))
+    k.softirqs = k.cpus.some(cpu => cpu.softirq_pending !== 0)
   }
 
   /** A job whose I/O ended here, or for which there is a tag again, has no interrupt that says so. */
   #kick(): void {
-    const { core, cpus } = this.#options
-    for (const cpu of cpus) {
-      const jobs = this.#view.u32(cpu + L.CPU_JOB) !== 0
-      if (jobs && core.cpu_pending(cpu)) core.virtual_kick(cpu)
-    }
+    const { core } = this.#options
+    for (const cpu of this.#working) if (core.cpu_pending(cpu)) core.virtual_kick(cpu)
+  }
+
+  /** A CPU (CPU_*) has jobs from now on. */
+  has_jobs(cpu: number): void {
+    if (!this.#working.includes(cpu)) this.#working.push(cpu)
+    this.#working.sort((a, b) => a - b)
   }
 
   /** What the core's slice came to: whether anything at all is still to happen here. */

@@ -440,6 +440,7 @@ class BootedMachine implements Machine {
     const waiter = this.#plan.waiters + ((job - this.#plan.jobs) / JOB_SIZE) * WAITER_STRIDE
     view.setU32(job + JOB_CPU, block)
     view.setU32(job + JOB_NEXT, 0)
+    this.host?.has_jobs(block)
     view.setU32(job + JOB_WAITER, waiter)
     view.setU32(waiter + WT_CPU, block)
     const last = this.#lastJob.get(cpu)

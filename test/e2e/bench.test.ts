@@ -18,6 +18,18 @@ function bench(...args: string[]): { status: number | null; stdout: string; stde
 
 const SMALL = ['--service=5,50', '--depth=1,4', '--cpus=1', '--ios=100']
 
+describe('phasebit bench probe', () => {
+  test('brings up a controller of so many queues and says how long it took', () => {
+    const { status, stdout } = bench('probe', '--queues=3', '--json=probe.json')
+    expect(status).toBe(0)
+    expect(stdout).toMatch(
+      /^probe to LIVE, 3 queues: [\d.]+ ms of this host, .* of virtual time\n$/,
+    )
+    const json = JSON.parse(readFileSync(join(place, 'probe.json'), 'utf8')) as { queues: number }
+    expect(json.queues).toBe(3)
+  })
+})
+
 describe('phasebit bench poll-vs-irq', () => {
   test('prints a row for each point and writes JSON and a page', () => {
     const { status, stdout } = bench('poll-vs-irq', ...SMALL, '--json=p.json', '--html=p.html')
@@ -48,6 +60,8 @@ describe('phasebit bench poll-vs-irq', () => {
     [['poll-vs-irq', '--mode=spin'], 'poll, hybrid, irq, coalesce'],
     [['poll-vs-irq', '--clock=moon'], 'real and virtual'],
     [['poll-vs-irq', '--nonsense'], '--nonsense'],
+    [['probe', '--queues=65'], 'from 1 to 64'],
+    [['probe', '--cpus=2'], '--queues and --json'],
   ])('%j is one line and exit status 64', (args, text) => {
     const { status, stderr } = bench(...args)
     expect(status).toBe(64)
