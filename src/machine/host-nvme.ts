@@ -314,7 +314,10 @@ export class NvmeHost {
       const dev = drvdata as nvme_dev | null
       if (dev === null) return true
       const { reset_work, scan_work, state } = dev.ctrl
-      const busy = [reset_work, scan_work, dev.remove_work].some(work => work_busy(work) !== 0)
+      // A timeout that is being handled may be about to ask for a reset.
+      const queues = [dev.ctrl.admin_q, ...dev.ctrl.namespaces.map(ns => ns.queue)]
+      const works = queues.flatMap(q => q?.timeout_work ?? [])
+      const busy = [reset_work, scan_work, dev.remove_work, ...works].some(w => work_busy(w) !== 0)
       return !busy && (state === 'LIVE' || state === 'ADMIN_ONLY')
     })
   }

@@ -283,9 +283,15 @@ class Life {
     if (!(await this.#until(() => over, this.#pace.longestNs))) this.#fail('a removal does not end')
   }
 
-  async boot(): Promise<void> {
-    if (!(await this.#until(() => this.nvme.settled, this.#pace.longestNs)) || this.gone)
+  /** False: a host that stood still for longer than a timeout has left the controller dead, or with an admin queue alone. */
+  async boot(): Promise<boolean> {
+    if (!(await this.#until(() => this.nvme.settled, this.#pace.longestNs)))
       this.#fail('the controller does not come up')
+    const ctrl = this.nvme.ctrl(0)
+    if (ctrl !== null && ctrl.namespaces.length > 0) return true
+    if (!this.machine.host!.k.dmesg.some(({ text }) => text.includes('timeout')))
+      this.#fail(`the controller is ${ctrl?.state ?? 'gone'} and has no namespace`)
+    return false
   }
 
   async round(kinds: readonly StressFault[]): Promise<void> {
@@ -398,8 +404,8 @@ export async function stress(options: StressOptions): Promise<StressCounts> {
     const life = new Life(seed + counts.lives++, clock, counts, parts, tick)
     try {
       await life.machine.start()
-      await life.boot()
-      for (let n = 0; n < ROUNDS && !over() && !life.gone; n++) await life.round(faults)
+      const up = await life.boot()
+      for (let n = 0; up && n < ROUNDS && !over() && !life.gone; n++) await life.round(faults)
     } finally {
       await life.machine.stop()
     }

@@ -13,7 +13,7 @@ import {
 import { type Answer, type Command, type Done, OK, refuse } from './command.js'
 import { Bytes } from './bytes.js'
 import type { Handler } from './extension.js'
-import { ControllerFeatures } from './controller-features.js'
+import { ControllerFeatures, TEMPERATURE_K } from './controller-features.js'
 import { Firmware } from './firmware.js'
 import {
   controllerList,
@@ -63,6 +63,7 @@ export class AdminCommands {
   readonly #errors: ErrorLog
   readonly #table: ReadonlyMap<number, Handler>
   #mediaErrors = 0
+  #powerCycles = 0
   #unsafeShutdowns = 0
   #aborts = 0
 
@@ -112,6 +113,7 @@ export class AdminCommands {
 
   /** The power was cut, or came back after a clean shutdown. */
   powerCycle(clean: boolean): void {
+    this.#powerCycles++
     if (!clean) this.#unsafeShutdowns++
   }
 
@@ -321,19 +323,17 @@ export class AdminCommands {
 
   #health(): Parameters<typeof smartPage>[0] {
     const { view, dev, now } = this.#parts
-    const threshold = this.#features.temperature
-    const temperature = 35
     return {
       blocksRead: view.u64(dev + DEV_READ_BLOCKS),
       blocksWritten: view.u64(dev + DEV_WRITTEN_BLOCKS),
       reads: view.u64(dev + DEV_READS),
       writes: view.u64(dev + DEV_WRITES),
-      powerCycles: 1,
+      powerCycles: 1 + this.#powerCycles,
       powerOnHours: Math.floor(now() / HOUR_NS),
       unsafeShutdowns: this.#unsafeShutdowns,
       mediaErrors: this.#mediaErrors,
-      warning: temperature + 273 > threshold ? 2 : 0,
-      temperature,
+      warning: this.#features.tooHotOrCold(TEMPERATURE_K) ? 2 : 0,
+      temperature: TEMPERATURE_K,
     }
   }
 

@@ -9,6 +9,12 @@ import type { Coalescing } from './queues.js'
 import * as S from './spec.js'
 
 const COALESCING_NS = 100_000
+/** The threshold of the composite temperature below, among the values of its feature. */
+const UNDER = 0x10
+/** The temperature, kelvin: 35 C. */
+export const TEMPERATURE_K = 308
+/** Bit of the Asynchronous Event Configuration. */
+const WANTS_TEMPERATURE = 2
 const HMB_ENABLE = 1
 const HMB_DESCRIPTOR = 16
 
@@ -68,9 +74,11 @@ export class ControllerFeatures {
     return this.#features.dword(S.FEAT_ASYNC_EVENT)
   }
 
-  /** Temperature threshold of the composite sensor, kelvin. */
-  get temperature(): number {
-    return this.#features.dword(S.FEAT_TEMP_THRESH) & 0xffff
+  /** Whether the composite temperature, kelvin, has reached its threshold above or below. */
+  tooHotOrCold(kelvin: number): boolean {
+    const over = this.#features.dword(S.FEAT_TEMP_THRESH) & 0xffff
+    const under = this.#features.dword(S.FEAT_TEMP_THRESH, UNDER) & 0xffff
+    return kelvin >= over || kelvin <= under
   }
 
   /** Volatile Write Cache Enable. */
@@ -208,13 +216,20 @@ export class ControllerFeatures {
     if (fid === S.FEAT_IRQ_COALESCE || fid === S.FEAT_IRQ_CONFIG)
       for (const [qid, { vector }] of queues.cqs) queues.coalesce(qid, this.coalescing(vector))
     if (fid === S.FEAT_KATO) this.#armKeepAlive()
+    if (fid === S.FEAT_TEMP_THRESH || fid === S.FEAT_ASYNC_EVENT) this.#warn()
     if (fid === S.FEAT_ARBITRATION) this.#parts.arbitrate()
+  }
+
+  /** A threshold that the temperature has reached already is told at once. */
+  #warn(): void {
+    if (!(this.asyncEvents & WANTS_TEMPERATURE) || !this.tooHotOrCold(TEMPERATURE_K)) return
+    this.#parts.events.notify(S.AER_SMART, S.AER_SMART_TEMPERATURE, S.LOG_SMART)
   }
 
   // ---------------------------------------------------------------- present values
 
   #present(fid: number, c: Command): Done | Uint8Array | undefined {
-    const { config, now } = this.#parts
+    const { config, now, spaces } = this.#parts
     switch (fid) {
       case S.FEAT_NUM_QUEUES: {
         const completion = config.ioCompletionQueues ?? config.ioQueues
@@ -233,6 +248,8 @@ export class ControllerFeatures {
       }
       case S.FEAT_HOST_MEM_BUF:
         return this.#hostMemoryAttributes()
+      case S.FEAT_WRITE_PROTECT: // a reset does not end it
+        return { status: 0, dw0: spaces.list.get(c.nsid)?.writeProtect ?? 0 }
     }
     return undefined
   }

@@ -272,6 +272,10 @@ export class NvmeController {
       this.#badDoorbell(AER_ERROR_DB_VALUE)
       return
     }
+    if (!this.#queues.moves(qid, completion, value & 0xffff)) {
+      this.#badDoorbell(AER_ERROR_DB_VALUE)
+      return
+    }
     this.#ports.view.store(this.#at.bar + DOORBELLS + offset, value & 0xffff)
     if (this.#paused !== 0) return
     const { core, now } = this.#ports
@@ -459,6 +463,7 @@ export class NvmeController {
     const clean = (this.#registers.read(CSTS) & CSTS_SHST) === CSTS_SHST_COMPLETE
     this.#lose(clean ? () => true : kept)
     this.#clear()
+    this.spaces.powerCycle()
     this.#admin.powerCycle(clean)
     for (const extension of this.#extensions) extension.powerCycle?.()
     for (const register of [CC, CSTS, AQA, ASQ, ASQ + 4, ACQ, ACQ + 4, INTMS])

@@ -91,11 +91,16 @@ interface Value {
   readonly data: Uint8Array
 }
 
+/** TMPSEL of all ones: all sensors there are, which is the composite one. */
+function ofAllSensors(word: number): boolean {
+  return ((word >>> 16) & 0xf) === 0xf
+}
+
 /** What a value belongs to, beside its feature: namespace, vector, sensor. */
 function subject(fid: number, c: Command): number {
   const word = c.cdw(11)
   if (fid === FEAT_IRQ_CONFIG) return word & 0xffff
-  if (fid === FEAT_TEMP_THRESH) return (word >>> 16) & 0x3f
+  if (fid === FEAT_TEMP_THRESH) return (word >>> 16) & (ofAllSensors(word) ? 0x30 : 0x3f)
   return (FEATURES.get(fid)!.can & PER_NAMESPACE) !== 0 ? c.nsid : 0
 }
 
@@ -126,12 +131,14 @@ export class Features {
   }
 
   #value(values: ReadonlyMap<string, Value>, fid: number, of: number): Value {
-    return values.get(`${fid}/${of}`) ?? this.#default(fid)
+    return values.get(`${fid}/${of}`) ?? this.#default(fid, of)
   }
 
-  #default(fid: number): Value {
+  /** The composite temperature alone has a threshold at first, and only one above. */
+  #default(fid: number, of: number): Value {
     const { value, bytes = 0 } = FEATURES.get(fid)!
-    return { dword: value, data: new Uint8Array(bytes) }
+    const none = fid === FEAT_TEMP_THRESH && of !== 0
+    return { dword: none ? 0 : value, data: new Uint8Array(bytes) }
   }
 
   /** Which namespaces a command is about, or why it is wrong. */
@@ -161,8 +168,12 @@ export class Features {
       if (typeof wrong === 'number') return refuse(wrong)
     }
     const of = subject(fid, c)
-    const now = select === 0 ? this.#actions.get(fid, c) : undefined
-    if (now && !(now instanceof Uint8Array)) return now
+    const present = this.#actions.get(fid, c)
+    if (present && !(present instanceof Uint8Array)) {
+      // how many queues there are is nothing that could be set
+      if (select === 0 || present.status !== 0 || fid === FEAT_NUM_QUEUES) return present
+    }
+    const now = select === 0 && present instanceof Uint8Array ? present : undefined
     const values = select === 2 ? this.#saved : select === 0 ? this.#current : new Map()
     const { dword, data } = this.#value(values, fid, of)
     const out = now ?? data
@@ -170,7 +181,7 @@ export class Features {
       const status = this.#dma.deliver(c, fid === FEAT_HOST_ID ? this.#hostId(c, out) : out)
       if (status) return { status }
     }
-    return { status: 0, dw0: dword }
+    return { status: 0, dw0: fid === FEAT_IRQ_CONFIG ? (dword & 0x10000) | of : dword }
   }
 
   /** 8 bytes unless the host asks for 16. */

@@ -9,7 +9,6 @@ import type { Dma } from './dma.js'
 import { INVALID_FIELD, INVALID_LOG_PAGE } from './spec.js'
 
 const ERROR_BYTES = 64
-const KELVIN = 273
 const UNIT = 1000 // of 512-byte blocks
 
 /** A failed command, as the error log keeps it. */
@@ -33,6 +32,7 @@ export interface Health {
   readonly unsafeShutdowns: number
   readonly mediaErrors: number
   readonly warning: number
+  /** Kelvin. */
   readonly temperature: number
 }
 
@@ -73,7 +73,7 @@ export class ErrorLog {
 /** SMART / Health Information. */
 export function smartPage(h: Health, errors: number): Bytes {
   const b = new Bytes(512)
-  b.u8(0, h.warning).u16(1, KELVIN + h.temperature)
+  b.u8(0, h.warning).u16(1, h.temperature)
   b.u8(3, 100).u8(4, 10)
   b.u64(32, Math.ceil(h.blocksRead / UNIT)).u64(48, Math.ceil(h.blocksWritten / UNIT))
   b.u64(64, h.reads).u64(80, h.writes)

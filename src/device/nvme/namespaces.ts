@@ -159,6 +159,15 @@ export class Namespaces {
     return this.capacity - base >= bytes ? base : undefined
   }
 
+  /** Write protection until a power cycle has ended. */
+  powerCycle(): void {
+    for (const ns of this.list.values()) {
+      if (ns.writeProtect !== 2) continue
+      ns.writeProtect = 0
+      this.update(ns.nsid)
+    }
+  }
+
   delete(nsid: number): void {
     this.list.delete(nsid)
     this.update(nsid)

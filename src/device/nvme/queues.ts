@@ -65,6 +65,8 @@ import {
 
 /** Whose turn it is: in each class, and of all queues. */
 const TURNS = 5
+/** No queue is above it. */
+const NONE = 65536
 
 export interface SubmissionQueue {
   readonly cqid: number
@@ -97,6 +99,8 @@ export class Queues {
   readonly #at: ControllerAddresses
   readonly #config: ControllerConfig
   readonly #dma: Dma
+  /** The last queue of the list. */
+  #last = NONE
   #shadow = 0
   #eventIndex = 0
   #held: Held[] = []
@@ -183,7 +187,7 @@ export class Queues {
     view.setU32(dsq + DSQ_ENTRIES, entries)
     this.sqs.set(qid, queue)
     view.setU32(dsq + DSQ_CLASS, queue.priority)
-    this.#link()
+    this.#link(qid)
     this.#shadowSq(qid)
   }
 
@@ -200,16 +204,19 @@ export class Queues {
     this.#shadowCq(qid)
   }
 
-  /** Lists the queues for arbitration, by identifier; turns begin anew. */
-  #link(): void {
+  /** Lists the queues for arbitration, by identifier; turns begin anew. `added`: it alone is new. */
+  #link(added = 0): void {
     const { view } = this.#ports
     const { dev, dsqs } = this.#at
-    let link = dev + DEV_FIRST_SQ
-    for (const qid of [...this.sqs.keys()].sort((a, b) => a - b)) {
+    const behind = added > this.#last
+    const qids = behind ? [added] : [...this.sqs.keys()].sort((a, b) => a - b)
+    let link = behind ? dsqs[this.#last]! + DSQ_NEXT : dev + DEV_FIRST_SQ
+    for (const qid of qids) {
       view.setU32(link, dsqs[qid]!)
       link = dsqs[qid]! + DSQ_NEXT
     }
     view.setU32(link, 0)
+    this.#last = qids.at(-1) ?? NONE
     for (let i = 0; i < TURNS; i++) view.setU32(dev + DEV_TURNS + 4 * i, 0)
   }
 
@@ -311,6 +318,25 @@ export class Queues {
     return completion
       ? view.u32(this.#at.dcqs[qid]! + DCQ_ENTRIES)
       : view.u32(this.#at.dsqs[qid]! + DSQ_ENTRIES)
+  }
+
+  /**
+   * Whether a value takes a doorbell on: a tail that went back would take entries away that the controller may have read, a
+   * head that is beyond the tail would free entries that are not there. Shadow doorbells are looked at by the core.
+   */
+  moves(qid: number, completion: boolean, value: number): boolean {
+    const { view } = this.#ports
+    const [dsq, dcq] = [this.#at.dsqs[qid]!, this.#at.dcqs[qid]!]
+    if (view.u32(completion ? dcq + DCQ_SHADOW : dsq + DSQ_SHADOW) !== 0) return true
+    const entries = this.entries(qid, completion)
+    const from = (start: number, to: number): number => (to - start + entries) % entries
+    if (completion) {
+      const head = view.load(view.u32(dcq + DCQ_DB))
+      return from(head, value) <= from(head, view.u32(dcq + DCQ_TAIL))
+    }
+    const head = view.u32(dsq + DSQ_HEAD)
+    const tail = this.tail(qid)
+    return tail >= entries || from(head, value) >= from(head, tail)
   }
 
   /** Submission queues (DSQ_*) that use a completion queue. */

@@ -158,6 +158,7 @@ export const AER_IO_SET = 6
 export const AER_ERROR_DB_REGISTER = 0
 export const AER_ERROR_DB_VALUE = 1
 export const AER_ERROR_PERSISTENT = 3
+export const AER_SMART_TEMPERATURE = 1
 export const AER_NOTICE_NS_CHANGED = 0
 export const AER_NOTICE_FW_STARTING = 1
 export const AER_IO_SANITIZE = 1

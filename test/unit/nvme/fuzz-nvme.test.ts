@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { codec, target } from '../../fuzz/nvme-tcp.js'
+import { host } from '../../fuzz/nvme-tcp-host.js'
 
 test('40,000 streams through the codec', () => {
   expect(codec(1, 40_000).cases).toBe(40_000)
@@ -9,4 +10,8 @@ test('40,000 streams through the codec', () => {
 
 test('10,000 conversations with the target', () => {
   expect(target(1, 10_000).cases).toBe(10_000)
+})
+
+test('12,500 PDUs for the host', () => {
+  expect(host(1, 12_500).cases).toBe(12_500)
 })

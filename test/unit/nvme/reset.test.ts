@@ -10,7 +10,9 @@ import { nvme_reset } from '../../../src/drivers/nvme/host/pci.js'
 import { blkdev_read_iter, blkdev_write_iter } from '../../../src/fs/block_dev.js'
 import { EBUSY, ENODEV } from '../../../src/kernel/errno.js'
 import { pci_stop_and_remove_bus_device } from '../../../src/kernel/pci.js'
+import type { KernelEra } from '../../../src/drivers/nvme/host/era.js'
 import { Probed } from './probed.js'
+import { Wire } from './wire.js'
 
 async function booted(options: ConstructorParameters<typeof Probed>[0] = {}): Promise<Probed> {
   const p = new Probed(options)
@@ -177,6 +179,42 @@ describe('timeouts', () => {
     expect(p.nvme.ctrl(0)).toBeNull()
     expect(ctrl.namespaces).toHaveLength(0)
   })
+})
+
+describe('an answer that comes while its timeout is stopping the controller', () => {
+  /** Of an admin command: deletions of queues take this long. */
+  const adminNs = 20e6
+
+  /** The controller answers the creation of the second queue so late. */
+  async function slow(era: KernelEra, opcode: number, ns: number): Promise<Wire> {
+    const match = { opcode, admin: true, nth: 2 }
+    const config = { faults: [{ match, action: { kind: 'delay', ns } }], adminNs } as const
+    const wire = new Wire({ era, controller: { admin_timeout: 5, config } })
+    await wire.p.run(100_000, () => wire.p.nvme.settled && wire.p.machine.now() > 20e9)
+    expect(wire.p.nvme.settled).toBe(true)
+    return wire
+  }
+
+  test.each([
+    ['4.19', 0x05],
+    ['4.19', 0x01],
+    ['4.9', 0x05],
+    ['4.9', 0x01],
+  ] as const)(
+    '%s, opcode %i: nobody goes on with a controller that is off',
+    async (era, opcode) => {
+      const lost = await slow(era, opcode, 60e9)
+      const stopping = lost.p.k.dmesg.find(({ text }) => text.includes('timeout'))!.time
+      const sent = lost.of(opcode, true)[1]!.at
+      for (const late of [0.5, 1.5]) {
+        const { p } = await slow(era, opcode, stopping - sent + (late - 1) * adminNs)
+        const what = `${late}: ${p.log.join(' | ')}`
+        expect(p.nvme.ctrl(0) === null, what).toBe(true)
+        expect(p.log.at(-1), what).toContain('Removing after probe failure')
+        expect(p.machine.books().problems, what).toEqual([])
+      }
+    },
+  )
 })
 
 describe('the end', () => {

@@ -9,6 +9,7 @@
 // A controller that is dead (CFS, not ready, gone) is asked nothing. With `shutdown` it will not come back by itself: its
 // caches are flushed by CC.SHN, and queues are opened again so that nothing hangs.
 
+import { MQ_RQ_IN_FLIGHT, RQ_STATE } from '../../../../assembly/layout.js'
 import {
   blk_mq_free_tag_set,
   blk_cleanup_queue,
@@ -156,8 +157,8 @@ function suspend_all(dev: nvme_dev, lowest: number): void {
     if (dev.queues[i]) nvme_suspend_queue(dev.queues[i]!)
 }
 
-/** Stops the controller. With `shutdown` for good. */
-export function* nvme_dev_disable(dev: nvme_dev, shutdown: boolean): Sleep<void> {
+/** Stops the controller. With `shutdown` for good. `claimed`: a request that ends here and not before (pci-timeout.ts). */
+export function* nvme_dev_disable(dev: nvme_dev, shutdown: boolean, claimed = 0): Sleep<void> {
   const { ctrl, nvme } = dev
   const { k, era } = nvme
   const t = enter(k, 'nvme_dev_disable')
@@ -178,6 +179,7 @@ export function* nvme_dev_disable(dev: nvme_dev, shutdown: boolean): Sleep<void>
   }
   suspend_all(dev, 0)
   nvme_pci_disable(dev)
+  if (claimed) nvme.blk.view.store(claimed + RQ_STATE, MQ_RQ_IN_FLIGHT)
   cancel_all(dev)
   // Nobody will start the queues again: what waits is to fail, not to hang.
   if (shutdown) {

@@ -16,6 +16,7 @@
 // 4.9 has neither the look at CSTS (its watchdog does that) nor the one at the completion queue.
 
 import {
+  MQ_RQ_COMPLETE,
   MQ_RQ_IN_FLIGHT,
   NVME_REQ_ABORTED,
   NVME_REQ_CANCELLED,
@@ -64,9 +65,23 @@ function note(dev: nvme_dev, rq: number, flag: number): void {
   view.setU32(rq + RQ_RETRIES, view.u32(rq + RQ_RETRIES) | flag)
 }
 
-function* disable_and_reset(dev: nvme_dev): Sleep<void> {
-  yield* nvme_dev_disable(dev, dev.ctrl.state === 'DELETING' && dev.nvme.era.freezes)
-  nvme_reset_ctrl(dev.ctrl)
+/**
+ * Stops the controller for a request that has timed out, and ends the request. 4.9 has claimed it before it asks the driver
+ * (blk_mark_rq_complete): an answer that comes while the controller is being stopped does not end it. 4.19 lets it. For an
+ * admin command that means that whoever waited goes on with a controller that will be off, and a reset waits for ever: those
+ * are claimed in both.
+ */
+function* disable(nvmeq: nvme_queue, rq: number, shutdown: boolean): Sleep<void> {
+  const { dev, qid } = nvmeq
+  const claimed = qid === 0 || !dev.nvme.era.timeout_polls
+  if (claimed) dev.nvme.blk.view.store(rq + RQ_STATE, MQ_RQ_COMPLETE)
+  yield* nvme_dev_disable(dev, shutdown, claimed ? rq : 0)
+}
+
+function* disable_and_reset(nvmeq: nvme_queue, rq: number): Sleep<void> {
+  const { ctrl, nvme } = nvmeq.dev
+  yield* disable(nvmeq, rq, ctrl.state === 'DELETING' && nvme.era.freezes)
+  nvme_reset_ctrl(ctrl)
 }
 
 function abort_endio(dev: nvme_dev, rq: number): void {
@@ -96,7 +111,8 @@ function send_abort(dev: nvme_dev, nvmeq: nvme_queue, rq: number): void {
 }
 
 /** What the controller's state says; null: nothing, the request is looked at by itself. */
-function* by_state(dev: nvme_dev, qid: number, rq: number): Sleep<number | null> {
+function* by_state(nvmeq: nvme_queue, rq: number): Sleep<number | null> {
+  const { dev, qid } = nvmeq
   const { ctrl, nvme } = dev
   const waited = ctrl.state === 'CONNECTING' && qid > 0 && nvme.era.freezes
   if (waited) nvme_change_ctrl_state(ctrl, 'DELETING')
@@ -105,7 +121,7 @@ function* by_state(dev: nvme_dev, qid: number, rq: number): Sleep<number | null>
   if (!busy) return null
   const word = shutdown ? 'deleting' : 'initializing or resetting'
   ctrl_log(ctrl, 'warn', `I/O timeout, disable controller (${word})`)
-  yield* nvme_dev_disable(dev, shutdown)
+  yield* disable(nvmeq, rq, shutdown)
   note(dev, rq, NVME_REQ_CANCELLED)
   return BLK_EH_DONE
 }
@@ -122,7 +138,7 @@ function* abort_or_reset(dev: nvme_dev, nvmeq: nvme_queue, rq: number): Sleep<nu
       `I/O ${view.u32(rq + RQ_TAG)} QID ${nvmeq.qid} timeout, reset controller`,
     )
     note(dev, rq, NVME_REQ_CANCELLED)
-    yield* disable_and_reset(dev)
+    yield* disable_and_reset(nvmeq, rq)
     return BLK_EH_DONE
   }
   if (!nvme.era.timeout_polls) note(dev, rq, NVME_REQ_ABORTED)
@@ -146,7 +162,7 @@ export function* nvme_timeout(dev: nvme_dev, q: request_queue, rq: number): Slee
     if (nvme_should_reset(dev, csts)) {
       trace_call(k, 'nvme_warn_reset')
       ctrl_log(ctrl, 'warn', `controller is down; will reset: CSTS=0x${csts.toString(16)}`)
-      yield* disable_and_reset(dev)
+      yield* disable_and_reset(nvmeq, rq)
       return leave(k, t, BLK_EH_DONE)
     }
     if (nvme_poll(nvmeq, rq)) {
@@ -154,7 +170,7 @@ export function* nvme_timeout(dev: nvme_dev, q: request_queue, rq: number): Slee
       return leave(k, t, BLK_EH_DONE)
     }
   }
-  const answer = (yield* by_state(dev, nvmeq.qid, rq)) ?? (yield* abort_or_reset(dev, nvmeq, rq))
+  const answer = (yield* by_state(nvmeq, rq)) ?? (yield* abort_or_reset(dev, nvmeq, rq))
   yield* submit_time(k)
   return leave(k, t, answer)
 }
