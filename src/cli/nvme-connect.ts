@@ -1,4 +1,4 @@
-// `phasebit nvme connect | discover | disconnect`, with nvme-cli's options, over real NVMe/TCP.
+// `phasebit nvme connect | discover | disconnect | disconnect-all`, with nvme-cli's options, over real NVMe/TCP.
 //
 //   discover    the discovery log of an address, as nvme-cli prints it
 //   connect     says what is there; with job files the jobs are run on it, as /dev/nvme0n1, and it is disconnected
@@ -244,6 +244,7 @@ async function runJobs(
   const { result, failures } = await executePlan(plan, {
     attachment: fabricDisk(target),
     onFailure: line => printErr(`phasebit: ${line}\n`),
+    onNote: line => printErr(`phasebit: note: ${line}\n`),
     onStart: (_, notes) => {
       for (const note of notes) printErr(`phasebit: note: ${note}\n`)
     },
@@ -262,4 +263,10 @@ export function disconnectCommand(argv: readonly string[]): Promise<number> {
     throw new UserError(`nvme disconnect: ${value}: there is no such device`)
   }
   throw new UserError('nvme disconnect: -n NQN or -d DEVICE is needed, and nothing else')
+}
+
+/** Runs `phasebit nvme disconnect-all`: as nvme-cli, it says nothing about connections that there are not. */
+export async function disconnectAllCommand(argv: readonly string[]): Promise<number> {
+  if (argv.length > 0) throw new UserError(`nvme disconnect-all: what is ${argv[0]}?`)
+  return 0
 }

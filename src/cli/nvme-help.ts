@@ -4,7 +4,7 @@ const LINES = [
   'usage: phasebit nvme discover -t tcp -a ADDRESS [-s PORT]',
   '       phasebit nvme connect -t tcp -a ADDRESS [-s PORT] -n NQN [OPTIONS] [JOBFILE... RUN-OPTIONS]',
   '       phasebit nvme connect -t rdma|fc|loop [-a ADDRESS] [-s PORT] [-w HOST] -n NQN [OPTIONS] [--device SPEC]',
-  '       phasebit nvme disconnect -n NQN | -d DEVICE',
+  '       phasebit nvme disconnect -n NQN | -d DEVICE; disconnect-all',
   '       phasebit nvme list | list-subsys [OPTIONS]',
   '       phasebit nvme WORD /dev/nvme0[n1] [OPTIONS]',
   '',

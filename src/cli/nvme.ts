@@ -10,6 +10,9 @@ const WORDS: Readonly<Record<string, Word>> = {
   connect: { run: async args => (await import('./nvme-connect.js')).connectCommand(args) },
   discover: { run: async args => (await import('./nvme-connect.js')).discoverCommand(args) },
   disconnect: { run: async args => (await import('./nvme-connect.js')).disconnectCommand(args) },
+  'disconnect-all': {
+    run: async args => (await import('./nvme-connect.js')).disconnectAllCommand(args),
+  },
 }
 
 /** Runs `phasebit nvme ARGS...`; the exit status. */

@@ -42,7 +42,12 @@ import {
 
 type Status = 'SUCCESS' | 'WR_FLUSH_ERR' | 'RETRY_EXC_ERR'
 type Done = (status: Status, message: Uint8Array | null) => Sleep<void> | undefined
-type Poll = 'softirq' | 'workqueue'
+interface QpInit {
+  readonly poll: 'softirq' | 'workqueue'
+  readonly max_send_wr: number
+  readonly max_recv_wr: number
+  readonly cqe: number
+}
 type EventName =
   | 'ADDR_RESOLVED'
   | 'ADDR_ERROR'
@@ -194,7 +199,7 @@ export class VerbsFabric {
 }
 
 interface QueuePair {
-  readonly poll: Poll
+  readonly init: QpInit
   readonly req: tasklet_struct
   readonly comp: tasklet_struct
   readonly resp: tasklet_struct
@@ -358,10 +363,15 @@ export class VerbsId {
 
   // -------------------------------------------------------------- the queue pair
 
-  rdma_create_qp(poll: Poll): void {
+  /** What its user asked for; null without a queue pair. */
+  get qp_init(): QpInit | null {
+    return this.#qp?.init ?? null
+  }
+
+  rdma_create_qp(init: QpInit): void {
     const { k, comp_wq } = this.#fabric
     this.#qp = {
-      poll,
+      init,
       req: new tasklet_struct(k, () => this.#requester()),
       comp: new tasklet_struct(k, () => this.#look()),
       resp: new tasklet_struct(k, () => this.#responder()),
@@ -405,14 +415,14 @@ export class VerbsId {
   }
 
   #complete(done: Done, status: Status, message: Uint8Array | null): void {
-    const { poll, cq } = this.#qp!
-    this.#pending++
+    const { init, cq } = this.#qp!
+    if (++this.#pending > init.cqe) throw new Error(`more than ${init.cqe} completions at once`)
     const taken = (): Sleep<void> | undefined => {
       const sleep = this.#destroyed ? undefined : done(status, message)
       if (--this.#pending === 0) this.#look()
       return sleep
     }
-    if (poll === 'softirq') this.#fabric.irq_poll(taken)
+    if (init.poll === 'softirq') this.#fabric.irq_poll(taken)
     else cq.push(taken)
   }
 
@@ -423,11 +433,15 @@ export class VerbsId {
 
   ib_post_recv(done: Done): void {
     const qp = this.#qp!
-    this.#recvs.push(done)
+    const { max_recv_wr } = qp.init
+    if (this.#recvs.push(done) > max_recv_wr) throw new Error(`more than ${max_recv_wr} receives`)
     if (qp.error || this.#inbox.length > 0) tasklet_schedule(qp.resp)
   }
 
   #post(send: (good: boolean) => void, done: Done | null): void {
+    const { max_send_wr } = this.#qp!.init
+    if (this.#sends.length + this.#unheard.length >= max_send_wr)
+      throw new Error(`more than ${max_send_wr} sends`)
     this.#sends.push(() => {
       if (this.silent && !this.#qp!.error) {
         this.#try_again(done ?? (() => undefined))

@@ -10,6 +10,7 @@
 import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { UserError } from '../core/errors.js'
 import { EIO, ENOSPC } from '../kernel/errno.js'
+import { StoreLock } from './store-lock.js'
 
 const MAGIC = 'phasebit image 1'
 const PAGE = 4096
@@ -18,30 +19,41 @@ const HEADER_BYTES = 32
 /** The file behind one disk. */
 export class DiskImage {
   readonly bytes: number
+  readonly #lock: StoreLock
   readonly #fd: number
   readonly #map: Uint8Array
   readonly #data: number
 
   /**
    * Opens or makes the file of a disk of so many bytes.
-   * @throws UserError when it cannot be had, or belongs to a disk of another size
+   * @throws UserError when it cannot be had, another process has it, or it belongs to a disk of another size
    */
   constructor(path: string, bytes: number) {
     this.bytes = bytes
     this.#map = new Uint8Array(Math.ceil(bytes / PAGE / 8))
     this.#data = PAGE + Math.ceil(this.#map.length / PAGE) * PAGE
+    this.#fd = openOrMake(path)
+    this.#lock = this.#prepare(path)
+  }
+
+  /** The file is one, and nobody else's. */
+  #prepare(path: string): StoreLock {
+    let lock: StoreLock | undefined
     try {
-      this.#fd = openSync(path, 'r+')
-    } catch {
-      this.#fd = create(path)
+      if (!fstatSync(this.#fd).isFile()) throw new UserError(`${path}: is no file`)
+      lock = new StoreLock(path)
+      this.#readHeader(path)
+      return lock
+    } catch (error) {
+      lock?.release()
+      closeSync(this.#fd)
+      throw error
     }
-    this.#readHeader(path)
   }
 
   #readHeader(path: string): void {
     const header = Buffer.alloc(HEADER_BYTES)
     const file = fstatSync(this.#fd)
-    if (!file.isFile()) throw new UserError(`${path}: is no file`)
     if (file.size === 0) {
       header.write(MAGIC, 'latin1')
       header.writeBigUInt64LE(BigInt(this.bytes), 16)
@@ -142,10 +154,16 @@ export class DiskImage {
 
   close(): void {
     closeSync(this.#fd)
+    this.#lock.release()
   }
 }
 
-function create(path: string): number {
+function openOrMake(path: string): number {
+  try {
+    return openSync(path, 'r+')
+  } catch {
+    // there is none, or it cannot be had
+  }
   try {
     return openSync(path, 'w+')
   } catch (error) {

@@ -109,7 +109,12 @@ export interface TargetFacts {
  */
 export async function openTarget(options: ServeOptions): Promise<Target> {
   const target = new ServedTarget(options)
-  await target.start()
+  try {
+    await target.start()
+  } catch (error) {
+    await target.close()
+    throw error
+  }
   return target
 }
 
@@ -300,9 +305,15 @@ function openImages(disks: readonly Disk[], stores: readonly string[]): (DiskIma
   )
   if (twice !== undefined)
     throw new UserError(`--store ${twice}: each disk needs a file of its own`)
-  return disks.map(({ config }, i) =>
-    stores[i] === undefined ? null : new DiskImage(stores[i], config.sizeBytes),
-  )
+  const images: (DiskImage | null)[] = []
+  try {
+    for (const [i, { config }] of disks.entries())
+      images.push(stores[i] === undefined ? null : new DiskImage(stores[i], config.sizeBytes))
+  } catch (error) {
+    for (const image of images) image?.close()
+    throw error
+  }
+  return images
 }
 
 function digest(text: string): Buffer {

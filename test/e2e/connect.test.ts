@@ -5,7 +5,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { parseConnect } from '../../src/cli/nvme-connect.js'
+import {
+  disconnectAllCommand,
+  disconnectCommand,
+  parseConnect,
+} from '../../src/cli/nvme-connect.js'
 import { listSubsys } from '../../src/cli/nvme-subsys.js'
 import { OutputError, UserError } from '../../src/core/errors.js'
 import {
@@ -77,6 +81,12 @@ describe('nvme discover and connect', () => {
       },
     ])
     expect(await probeFabric(place())).toEqual([{ nsid: 1, bytes: SIZE, lbaShift: 9 }])
+  })
+
+  it('there is never a connection of another process to end', async () => {
+    expect(await disconnectAllCommand([])).toBe(0)
+    await expect(disconnectAllCommand(['-n'])).rejects.toThrow('what is -n?')
+    expect(() => disconnectCommand(['-d', 'nvme0'])).toThrow('no such device')
   })
 
   it('say what was wrong', async () => {

@@ -1,6 +1,6 @@
 // What `phasebit serve` does not take: one clear line each, before anything is served.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -85,6 +85,35 @@ describe('phasebit serve', () => {
     expect((await refused([...ours, ...larger])).message).toContain(
       'holds a disk of 16777216 bytes',
     )
+  })
+
+  it('a store that somebody serves, until it is given back', async () => {
+    const args = ['--device', 'nvme,size=16m,model=ram', '--store', at('shared')]
+    const first = await openTarget(parseServe([...ours, ...args]))
+    const error = await refused([...ours, ...args])
+    expect(error).toBeInstanceOf(UserError)
+    expect(error.message).toBe(
+      `${at('shared')}: process ${process.pid} serves it (${at('shared')}.lock)`,
+    )
+    await first.close()
+    expect(existsSync(at('shared.lock'))).toBe(false)
+    // a port that cannot be had leaves no lock behind
+    const { port } = busy.address() as { port: number }
+    await refused(['--nvme-tcp', `127.0.0.1:${port}`, ...args])
+    expect(existsSync(at('shared.lock'))).toBe(false)
+  })
+
+  it.each([
+    ['of a process that is no more', '4194305 1\n'],
+    ['of a process whose number is used again', `${process.pid} 1\n`],
+    ['that says nothing', ''],
+  ])('the lock of a store %s is taken over', async (_, text) => {
+    writeFileSync(at('left.lock'), text)
+    const args = ['--device', 'nvme,size=16m,model=ram', '--store', at('left')]
+    const target = await openTarget(parseServe([...ours, ...args]))
+    expect(readFileSync(at('left.lock'), 'latin1')).toMatch(new RegExp(`^${process.pid} `))
+    await target.close()
+    expect(existsSync(at('left.lock'))).toBe(false)
   })
 
   it('a port that somebody has', async () => {

@@ -6,6 +6,7 @@ import { fuzz as jobfile } from './jobfile.js'
 import { fuzz as nvmeController } from './nvme-controller.js'
 import { fuzz as nvmeDriver } from './nvme-driver.js'
 import { host as nvmeTcpHost } from './nvme-tcp-host.js'
+import { life as nvmeTcpLife } from './nvme-tcp-life.js'
 import { codec as nvmeTcpCodec, target as nvmeTcpTarget } from './nvme-tcp.js'
 
 /** By name, in the order they run. */
@@ -17,4 +18,8 @@ export const FUZZERS: Readonly<Record<string, Fuzz>> = {
   'nvme-tcp-codec': nvmeTcpCodec,
   'nvme-tcp-target': nvmeTcpTarget,
   'nvme-tcp-host': nvmeTcpHost,
+  'nvme-tcp-life': nvmeTcpLife,
 }
+
+/** A case of these is a whole life of a connection: one where others have so many. */
+export const LONG_CASES: Readonly<Record<string, number>> = { 'nvme-tcp-life': 500 }

@@ -1,6 +1,6 @@
 // npm run fuzz -- [--cases N] [--seed S] [--only NAME] [--first CASE] [--workers N]
 //
-// N cases of each fuzzer (100,000 unless said), spread over the cores; the counts at the end are of cases really run. A failure
+// N cases of each fuzzer (100,000 unless said; fewer where a case is long), spread over the cores; the counts at the end are of cases really run. A failure
 // prints the fuzzer, its seed and case, ends the run with status 1, and is repeated by
 // `npm run fuzz -- --only NAME --seed S --first CASE --cases 1`.
 //
@@ -10,7 +10,7 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
-import { FUZZERS } from './registry.js'
+import { FUZZERS, LONG_CASES } from './registry.js'
 
 /** Part of a fuzzer's cases. */
 interface Chunk {
@@ -32,7 +32,9 @@ function chunks(names: readonly string[], seed: number, first: number, cases: nu
   const list: Chunk[] = []
   for (let at = 0; at < cases; at += CHUNK) {
     for (const name of names) {
-      list.push({ name, seed, first: first + at, cases: Math.min(CHUNK, cases - at) })
+      const share = Math.ceil(cases / (LONG_CASES[name] ?? 1))
+      if (at >= share) continue
+      list.push({ name, seed, first: first + at, cases: Math.min(CHUNK, share - at) })
     }
   }
   return list

@@ -18,7 +18,8 @@ it(`${SEEDS} seeds: nothing is lost`, { timeout: 300_000 }, () => {
     story,
     outcomes.filter(({ reached }) => reached.includes(story)).length,
   ])
-  for (const [story, count] of counts) expect(count, `${story}`).toBeGreaterThan(0)
+  // Each of them, and not by one chance alone.
+  for (const [story, count] of counts) expect(count, `${story}`).toBeGreaterThan(5)
 })
 
 it('a bio that ends twice does not go unseen', () => {

@@ -6,13 +6,10 @@ import { UserError } from '../../src/core/errors.js'
 import { fuzzer, storyFuzzer } from '../fuzz/fuzzer.js'
 import { shellWords } from '../fuzz/jobfile.js'
 import { caseStream, Prng } from '../fuzz/prng.js'
-import { FUZZERS } from '../fuzz/registry.js'
+import { FUZZERS, LONG_CASES } from '../fuzz/registry.js'
 
 const CASES = 100_000
 const SEED = 20_261_121
-
-/** A case of these is a whole life of a connection. */
-const LONG_CASES: Readonly<Record<string, number>> = { 'nvme-tcp-host': 50 }
 
 describe('fuzzers', () => {
   const names = Object.keys(FUZZERS)

@@ -35,6 +35,14 @@ export type ib_wc_status = 'SUCCESS' | 'WR_FLUSH_ERR' | 'RETRY_EXC_ERR'
 /** How a completion is taken. */
 export type ib_poll_context = 'softirq' | 'workqueue'
 
+/** struct ib_qp_init_attr: how much a queue pair and its completion queue hold. Who posts more has miscounted. */
+export interface ib_qp_init {
+  readonly poll: ib_poll_context
+  readonly max_send_wr: number
+  readonly max_recv_wr: number
+  readonly cqe: number
+}
+
 export type ib_done = (status: ib_wc_status, message: Uint8Array | null) => Sleep<void> | undefined
 
 /** One end of a connection, with its queue pair. */
@@ -51,8 +59,8 @@ export interface rdma_cm_id {
   /** Posted work requests are flushed, the other end is told. */
   rdma_disconnect(): void
   rdma_destroy_id(): void
-  /** The queue pair, with the context of its completions. */
-  rdma_create_qp(poll: ib_poll_context): void
+  /** The queue pair, with a completion queue of its own. */
+  rdma_create_qp(init: ib_qp_init): void
   rdma_destroy_qp(): void
   readonly has_qp: boolean
   ib_post_recv(done: ib_done): void

@@ -42,6 +42,15 @@ describe('nvme-fabrics 1: host options', () => {
   })
 
   it.each([
+    ['ctrl_loss_tmo=600,reconnect_delay=10', 60],
+    ['ctrl_loss_tmo=25,reconnect_delay=10', 3],
+    ['ctrl_loss_tmo=-1', -1],
+    ['ctrl_loss_tmo=0', 0],
+  ])('nvme-fabrics 16.1: %s: max_reconnects %i', (text, max_reconnects) => {
+    expect(parse(`,${text}`)).toMatchObject({ max_reconnects })
+  })
+
+  it.each([
     'queue_size=15',
     'queue_size=1025',
     'queue_size=x',

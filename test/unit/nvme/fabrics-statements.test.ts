@@ -9,6 +9,13 @@ import {
   fcnvme_disconnect,
 } from '../../../src/drivers/nvme/fc.js'
 import { nvme_tcp_cmd } from '../../../src/drivers/nvme/nvme-tcp.js'
+import {
+  __WQ_LEGACY,
+  WQ_HIGHPRI,
+  WQ_MEM_RECLAIM,
+  WQ_SYSFS,
+  WQ_UNBOUND,
+} from '../../../src/kernel/workqueue-structs.js'
 import { nvmf_dev_write } from '../../../src/drivers/nvme/host/fabrics.js'
 import type { nvme_ctrl } from '../../../src/drivers/nvme/host/nvme.js'
 import { FabricRig, FC_TEXT, LOOP_TEXT, RDMA_TEXT, TCP_TEXT } from './fabric-rig.js'
@@ -53,6 +60,17 @@ describe('depths', () => {
     expect(ctrl.sqsize).toBe(127)
     expect(tagsOf(rig, ctrl)).toEqual({ all: 128, reserved: 1 })
   })
+
+  it('nvme-fabrics 16.2: RDMA: 513 completions, 385 sends, 129 receives', () => {
+    const rig = new FabricRig({ cpus: 1 })
+    rig.connect(RDMA_TEXT)
+    const sizes = [...rig.verbs.ids].map(({ qp_init }) => qp_init)
+    const poll = 'softirq'
+    expect(sizes.filter(init => init?.poll === poll)).toEqual([
+      { poll, max_send_wr: 97, max_recv_wr: 33, cqe: 129 },
+      { poll, max_send_wr: 385, max_recv_wr: 129, cqe: 513 },
+    ])
+  })
 })
 
 describe('Connect', () => {
@@ -75,18 +93,39 @@ describe('Connect', () => {
     ])
   })
 
-  it('nvme-fabrics 16.20: a controller without keep-alive is not taken', () => {
+  it.each([
+    ['without keep-alive', 320, 0, 'keep-alive'],
+    ['that is another than Connect made', 78, 77, 'Mismatching cntlid: Connect 1 vs Identify 77'],
+  ])('nvme-fabrics 16.20: a controller %s is not taken', (_, at, value, why) => {
     const rig = new FabricRig({ cpus: 1 })
     rig.network.tamper = (bytes, end) => {
       const data = Buffer.from(bytes)
       const identify = end === 'connector' && data[0] === 7 && data.readUInt32LE(4) === 4120
-      if (identify) data.writeUInt16LE(0, 24 + 320)
+      if (identify) data.writeUInt16LE(value, 24 + at)
       return data
     }
     expect(rig.run(() => nvmf_dev_write(rig.f, TCP_TEXT))).toBe(-22)
-    expect(rig.log().some(line => line.includes('keep-alive'))).toBe(true)
+    expect(rig.log().some(line => line.includes(why))).toBe(true)
     rig.pass(1)
     expect(rig.subsys.ctrls).toEqual([])
+  })
+
+  it('nvme-fabrics 16.14: a controller that never gets ready is given up after 8 s', () => {
+    const rig = new FabricRig({ cpus: 1 })
+    let asked = 0
+    rig.network.tamper = (bytes, end) => {
+      const pdu = Buffer.from(bytes)
+      const csts = pdu[8] === 0x7f && pdu[12] === 4 && pdu[52] === 0x1c
+      if (end === 'listener' && pdu[0] === nvme_tcp_cmd && csts) asked = 1 + pdu.readUInt16LE(10)
+      // RDY is bit 0 of the result.
+      if (end === 'connector' && pdu[0] === 5 && pdu.readUInt16LE(20) + 1 === asked) pdu[8] = 0
+      return pdu
+    }
+    const before = rig.now
+    expect(rig.run(() => nvmf_dev_write(rig.f, TCP_TEXT))).toBe(-19)
+    const waited = (rig.now - before) / 1e9
+    expect(waited).toBeGreaterThanOrEqual(8)
+    expect(waited).toBeLessThan(8.3)
   })
 })
 
@@ -110,6 +149,42 @@ describe('data', () => {
     expect(write!.sqe[39]).toBe(type)
     expect(write!.sqe.readUInt32LE(32)).toBe(bytes)
     expect(write!.data.length).toBe(type === 1 ? bytes : 0)
+  })
+})
+
+describe('workqueue-timers 11: queues', () => {
+  /** Workqueues of a machine with this name. */
+  const find = (rig: FabricRig, name: RegExp) =>
+    rig.machine
+      .host!.k.wq.workqueues.filter(wq => name.test(wq.name))
+      .map(({ name, flags, saved_max_active }) => [name, flags, saved_max_active])
+  const CORE = WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_SYSFS
+
+  it('of a 4.19 host and its targets', () => {
+    const rig = new FabricRig({ cpus: 1 })
+    expect(find(rig, /nvme/)).toEqual([
+      ['nvmet_tcp_wq', WQ_MEM_RECLAIM | WQ_HIGHPRI, 256],
+      ['nvme-wq', CORE, 256],
+      ['nvme-reset-wq', CORE, 256],
+      ['nvme-delete-wq', CORE, 256],
+      ['nvme_tcp_wq', WQ_MEM_RECLAIM | WQ_HIGHPRI, 256],
+    ])
+    const ctrl = rig.connect(FC_TEXT)
+    expect(find(rig, /ntfc/)).toEqual([
+      ['ntfc1.1.0', 0, 256],
+      ['ntfc1.1.1', 0, 256],
+    ])
+    rig.disconnect(ctrl)
+    expect(find(rig, /ntfc/)).toEqual([])
+  })
+
+  it('of a 4.9 host', () => {
+    const rig = new FabricRig({ cpus: 1, era: '4.9' })
+    expect(find(rig, /^nvme(_rdma_wq|_fc_wq|$)/)).toEqual([
+      ['nvme', WQ_UNBOUND | WQ_MEM_RECLAIM, 256],
+      ['nvme_rdma_wq', WQ_MEM_RECLAIM | __WQ_LEGACY, 1],
+      ['nvme_fc_wq', WQ_MEM_RECLAIM | __WQ_LEGACY, 1],
+    ])
   })
 })
 

@@ -8,7 +8,7 @@
 
 import { describe, expect, it } from 'vitest'
 import type { Target } from '../../../src/workload/serve.js'
-import { type Cmd, type Digests, RawQueue, type Rsp } from './raw-host.js'
+import { closeHost, type Cmd, connectHost, type Digests, RawQueue, type Rsp } from './raw-host.js'
 import { withTarget } from './with-target.js'
 
 const NQN = 'nqn.2026-11.io.phasebit:linux'
@@ -257,4 +257,28 @@ describe.each(Object.entries(HOSTS))('Linux %s', (_, host) => {
     await admin.property(0x1c, 8)
     for (const { raw } of [admin, first, second]) raw.socket.destroy()
   })
+})
+
+it('a host of 128 CPUs: a queue each, and more data at once than the target has room for', async () => {
+  const host = await connectHost(target.port, NQN, { queues: 128, sqsize: 1023 })
+  const bytes = 2 ** 20
+  // 80 MiB wait for R2Ts, the pool has 64
+  const writes = host.io.slice(0, 80).map((q, i) => {
+    const out = Buffer.alloc(bytes, i + 1)
+    return q.run({ ...rw(1, (i % 40) * 2048, bytes), out })
+  })
+  const small = host.io
+    .slice(80)
+    .map((q, i) => q.run({ ...rw(1, 40 * 2048 + 8 * i, 4096), inline: Buffer.alloc(4096, i + 1) }))
+  for (const { status } of await Promise.all([...writes, ...small])) expect(status).toBe(0)
+  for (const i of [0, 39]) {
+    const { data } = await host.io[127 - i]!.run({ ...rw(2, i * 2048, bytes), length: bytes })
+    // one of its two writers was the last
+    expect([i + 1, i + 41]).toContain(data[0])
+    expect(data.equals(Buffer.alloc(bytes, data[0]))).toBe(true)
+  }
+  const last = await host.io[0]!.run({ ...rw(2, 40 * 2048 + 8 * 47, 4096), length: 4096 })
+  expect(last.data.equals(Buffer.alloc(4096, 48))).toBe(true)
+  expect(target.facts().heldBytes).toBe(0)
+  closeHost(host)
 })

@@ -12,6 +12,7 @@ import {
 } from '../../../src/drivers/nvme/nvme.js'
 import {
   icreq_pdu,
+  icresp_pdu,
   NO_DIGESTS,
   nvme_tcp_h2c_data,
   put_cmd,
@@ -419,6 +420,11 @@ describe('nvme-fabrics 11: CRC32C', () => {
 })
 
 describe('nvme-fabrics 16: bytes on the wire', () => {
+  it('nvme-fabrics 16.7: ICResp of a target that takes 131072 bytes at once', () => {
+    const pdu = icresp_pdu({ pfv: 0, pda: 0, hdr_digest: false, data_digest: false, limit: 131072 })
+    expect([...pdu.subarray(0, 16)]).toEqual([1, 0, 128, 0, 128, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0])
+  })
+
   it('nvme-fabrics 16.4, nvme-fabrics 16.5, nvme-fabrics 16.6: Connect and ICReq', () => {
     const cmd = connect_command({ qid: 0, sqsize: 31, kato: 15000 })
     const data = new Uint8Array(1024)

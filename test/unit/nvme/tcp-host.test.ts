@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest'
 import { nvme_reset_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
+import { life_of } from '../../../src/drivers/nvme/host/fabrics-life.js'
 import { ADDRESS, FabricRig, RIG_NQN, TCP_TEXT } from './fabric-rig.js'
 
 function pattern(bytes: number, seed: number): Uint8Array {
@@ -35,11 +36,20 @@ describe('nvme-fabrics 16.17: a lost connection', () => {
   it('is found, and the controller is live again 10 s later', () => {
     const rig = new FabricRig()
     const ctrl = rig.connect()
+    const states: string[] = [ctrl.state]
+    const times: number[] = []
     rig.network.reset()
-    rig.pass(1)
-    expect(ctrl.state).toBe('CONNECTING')
-    rig.pass(10)
-    expect(ctrl.state).toBe('LIVE')
+    for (const end = rig.now + 12e9; rig.now < end; rig.machine.turn(end)) {
+      if (ctrl.state === states.at(-1)) continue
+      states.push(ctrl.state)
+      times.push(rig.now)
+    }
+    expect(states).toEqual(['LIVE', 'RESETTING', 'CONNECTING', 'LIVE'])
+    // the wheel's third level: 64 jiffies of 4 ms
+    const waited = times[2]! - times[1]!
+    expect(waited).toBeGreaterThanOrEqual(10e9)
+    expect(waited).toBeLessThan(10.3e9)
+    expect(life_of(ctrl).nr_reconnects).toBe(0)
     const data = pattern(4096, 1)
     const ns = rig.ns(ctrl)
     expect(rig.run(() => rig.write(ns, 0, data))).toBe(0)
@@ -79,6 +89,23 @@ describe('nvme-fabrics 16.17: a lost connection', () => {
     rig.pass(10)
     expect(rig.nvme.ctrls).toEqual([])
     expect(rig.log().filter(line => line.includes('Failed reconnect attempt'))).toHaveLength(3)
+  })
+
+  it('nvme-fabrics 16.1: with ctrl_loss_tmo 0 nobody tries, with -1 it never ends', () => {
+    const rig = new FabricRig({ cpus: 1 })
+    rig.connect(`${TCP_TEXT},ctrl_loss_tmo=0,reconnect_delay=1`)
+    const endless = rig.connect(`${TCP_TEXT},ctrl_loss_tmo=-1,reconnect_delay=5,duplicate_connect`)
+    rig.network.unlisten(ADDRESS)
+    rig.network.reset()
+    rig.pass(2)
+    expect(rig.nvme.ctrls).toEqual([endless])
+    expect(rig.log().some(line => line.includes('Failed reconnect attempt'))).toBe(false)
+    rig.pass(700)
+    expect(endless.state).toBe('CONNECTING')
+    expect(rig.log().at(-2)).toMatch(/Failed reconnect attempt 1[23]\d/)
+    rig.listen()
+    rig.pass(6)
+    expect(endless.state).toBe('LIVE')
   })
 
   it('a half-open connection is found by keep-alive or timeout', () => {

@@ -110,6 +110,7 @@ describe('a host that connects', () => {
     // error and firmware logs are there; ANA, host-initiated telemetry, endurance groups, persistent events are not
     expect((await log(admin, 1, 64)).status).toBe(0)
     expect((await log(admin, 1, 64 * 63)).data.length).toBe(64 * 63)
+    expect((await log(admin, 1, 64 * 128)).data.length).toBe(64 * 128)
     expect((await log(admin, 3, 512)).status).toBe(0)
     for (const lid of [6, 7, 8, 9, 0x0c, 0x0d, 0x12, 0x70, 0x80])
       expect([lid, (await log(admin, lid, 512)).status]).toEqual([lid, INVALID_FIELD])

@@ -149,6 +149,7 @@ function fresh_facts(): nvme_ctrl_facts {
     abort_limit: 0,
     vwc: 0,
     cntlid: 0,
+    connect_cntlid: 0,
     sgls: 0,
     kas: 0,
     npss: 0,

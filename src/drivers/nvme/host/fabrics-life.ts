@@ -89,9 +89,9 @@ export interface nvmf_lower {
   readonly max_hw_sectors: number
   /** Queues of it that this machine can have. */
   max_queues(): number
-  /** The controller is gone. */
   /** Other than nvmf_free_queues. */
   free_ctrl?(c: nvmf_life): Sleep<void>
+  /** The controller is gone. */
   freed(c: nvmf_life): void
   /** Where a request's private part is made and goes; else it is only named. */
   init_request?(c: nvmf_life): void

@@ -293,7 +293,10 @@ function* connect(
       flags,
     )
     if (ret > 0) ctrl_log(ctrl, 'err', connect_why(ret, result.u32))
-    if (ret === 0 && qid === 0) ctrl.cntlid = result.u32 & 0xffff
+    if (ret === 0 && qid === 0) {
+      ctrl.cntlid = result.u32 & 0xffff
+      ctrl.connect_cntlid = ctrl.cntlid
+    }
     return ret
   })
 }

@@ -223,6 +223,8 @@ export interface nvme_ctrl_facts {
   abort_limit: number
   vwc: number
   cntlid: number
+  /** Fabrics: what Connect answered; Identify should say the same. */
+  connect_cntlid: number
   sgls: number
   kas: number
   npss: number

@@ -76,12 +76,22 @@ function called(k: nvme_ctrl['k'], name: string, what: () => void): void {
   leave(k, t)
 }
 
-/** The queue pair, and a receive buffer for each response. */
+/** A request sends up to three times: registration of its memory, command, invalidation. */
+const SEND_WR_FACTOR = 3
+
+/** The queue pair, and a receive buffer for each response. One more of each: to drain it. */
 function nvme_rdma_create_queue_ib(m: nvme_rdma_module, queue: nvme_rdma_queue): void {
   const { k } = queue.life.ctrl
+  const { size } = queue
+  const init = {
+    poll: 'softirq',
+    max_send_wr: SEND_WR_FACTOR * size + 1,
+    max_recv_wr: size + 1,
+    cqe: (SEND_WR_FACTOR + 1) * size + 1,
+  } as const
   if (m.device_refs > 0) nvme_rdma_dev_get(m, k)
   else m.device_refs = 1
-  called(k, 'nvme_rdma_create_qp', () => queue.cm_id.rdma_create_qp('softirq'))
+  called(k, 'nvme_rdma_create_qp', () => queue.cm_id.rdma_create_qp(init))
   queue.has_ib = true
   for (let n = 0; n < queue.size; n++) trace_call(k, 'nvme_rdma_alloc_qe')
 }

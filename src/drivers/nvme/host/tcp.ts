@@ -165,6 +165,18 @@ function* nvme_tcp_free_queue(m: nvme_tcp_module, c: nvmf_life, qid: number): Sl
 
 // ---------------------------------------------------------------- the module
 
+/** ICDOFF, and what 5.10 looks at beside it: 4.19 takes another identifier over without a word. */
+function nvme_tcp_check({ ctrl }: nvmf_life): number {
+  const { cntlid, connect_cntlid } = ctrl
+  if (cntlid !== connect_cntlid)
+    ctrl_log(
+      ctrl,
+      'err',
+      `Mismatching cntlid: Connect ${connect_cntlid} vs Identify ${cntlid}, rejecting`,
+    )
+  return ctrl.icdoff === 0 && cntlid === connect_cntlid ? 0 : -EINVAL
+}
+
 function lower_of(m: tcp_state): nvmf_lower {
   return {
     names: NAMES,
@@ -176,7 +188,7 @@ function lower_of(m: tcp_state): nvmf_lower {
     queue_rq: (c, qid, hctx, rq) => nvme_tcp_queue_rq(m, c, qid, hctx, rq),
     complete_rq: (_, qid, q, rq) => nvme_finish_rq(q, rq, qid),
     submit_async_event: c => nvme_tcp_submit_async_event(m, c),
-    check: c => (c.ctrl.icdoff === 0 ? 0 : -EINVAL),
+    check: nvme_tcp_check,
     max_queues: () => m.f.nvme.k.cpus.length,
     freed: c => {
       m.queues.delete(c)

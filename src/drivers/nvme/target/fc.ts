@@ -13,8 +13,9 @@ import type { Sleep } from '../../../kernel/core.js'
 import { EIO, ENOENT, ENOTCONN } from '../../../kernel/errno.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { wait_event, wait_queue_head, wake_up } from '../../../kernel/wait.js'
+import { alloc_workqueue, destroy_workqueue } from '../../../kernel/workqueue-alloc.js'
 import { INIT_WORK, schedule_work } from '../../../kernel/workqueue-queue.js'
-import { work_struct } from '../../../kernel/workqueue-structs.js'
+import { work_struct, type workqueue_struct } from '../../../kernel/workqueue-structs.js'
 import { get16, get32 } from '../bytes.js'
 import {
   type fcp_cmd,
@@ -115,12 +116,21 @@ class nvmet_fc_tgt_queue {
   readonly free: nvmet_fc_fcp_iod[] = []
   readonly active: Set<nvmet_fc_fcp_iod> = new Set()
   readonly idle: wait_queue_head
+  /** For commands that come in an interrupt; fcloop's come in a work, and are handled there. */
+  readonly work_q: workqueue_struct
   /** Responses without and with a completion. */
   zrspcnt = 0
   rsn = 0
 
-  constructor(assoc: nvmet_fc_tgt_assoc, qid: number, sqsize: number, ersp_ratio: number) {
+  constructor(
+    assoc: nvmet_fc_tgt_assoc,
+    qid: number,
+    sqsize: number,
+    ersp_ratio: number,
+    work_q: workqueue_struct,
+  ) {
     this.assoc = assoc
+    this.work_q = work_q
     this.qid = qid
     this.sqsize = sqsize
     this.ersp_ratio = ersp_ratio
@@ -196,8 +206,11 @@ function nvmet_fc_alloc_target_queue(
   const { k } = assoc.tgtport.target.blk
   const t = enter(k, 'nvmet_fc_alloc_target_queue')
   trace_call(k, 'nvmet_fc_tgt_a_get')
+  const name = `ntfc${assoc.tgtport.nport?.portid ?? 0}.${assoc.id >> 16n}.${qid}`
+  const work_q = alloc_workqueue(k, name, 0, 0)
+  if (work_q === null) throw new Error(`${name}: no workqueue`)
   trace_call(k, 'nvmet_sq_init')
-  assoc.queues.set(qid, new nvmet_fc_tgt_queue(assoc, qid, sqsize, ersp_ratio))
+  assoc.queues.set(qid, new nvmet_fc_tgt_queue(assoc, qid, sqsize, ersp_ratio, work_q))
   return leave(k, t, assoc.id | BigInt(qid))
 }
 
@@ -271,6 +284,7 @@ function* nvmet_fc_delete_target_queue(queue: nvmet_fc_tgt_queue): Sleep<void> {
   const { nvme_sq, qid, assoc } = queue
   yield* wait_event(queue.idle, () => queue.active.size === nvmet_async_events(nvme_sq))
   yield* nvmet_sq_destroy(assoc.tgtport.target, nvme_sq)
+  yield* destroy_workqueue(queue.work_q)
   assoc.queues.delete(qid)
 }
 

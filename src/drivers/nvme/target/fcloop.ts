@@ -21,6 +21,7 @@ import {
   ENOENT,
   ETIMEDOUT,
 } from '../../../kernel/errno.js'
+import { might_sleep_within } from '../../../kernel/task.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import {
   INIT_DELAYED_WORK,
@@ -171,6 +172,8 @@ function fcloop_fcp_req(loop: fcloop, rport: nvme_fc_rport, fcpreq: nvmefc_fcp_r
   const t = enter(k, 'fcloop_fcp_req')
   const tport = tport_of(loop, rport)
   if (tport === null) return leave(k, t, -ECONNREFUSED)
+  // for the memory of tfcp
+  might_sleep_within(k)
   const tfcp = new fcloop_fcpreq(loop, tport, fcpreq)
   loop.busy.set(fcpreq, tfcp)
   if (!loop.silent) schedule_work(k, tfcp.fcp_rcv_work)

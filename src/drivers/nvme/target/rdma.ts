@@ -176,7 +176,13 @@ function nvmet_rdma_queue_connect(port: nvmet_rdma_port, id: rdma_cm_id, data: U
   }
   trace_call(k, 'nvmet_rdma_alloc_cmds')
   const t = enter(k, 'nvmet_rdma_create_queue_ib')
-  id.rdma_create_qp('workqueue')
+  // Reads of the host's memory are sent, too; one more of each: to drain it.
+  id.rdma_create_qp({
+    poll: 'workqueue',
+    max_send_wr: 2 * depth + 1,
+    max_recv_wr: depth + 1,
+    cqe: 3 * depth + 1,
+  })
   for (let n = 0; n < depth; n++) nvmet_rdma_post_recv(queue)
   leave(k, t)
   port.queues.add(queue)
