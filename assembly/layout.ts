@@ -693,15 +693,17 @@ export const OC_SECTORS_WRITTEN = 104 // f64 D
 export const OC_ROOM = 112 //            u32 I  pages, used or not
 export const OC_SIZE = 128
 // one sector of a chunk
-export const OCC_PAGE = 0 //             u32 D  its page, 0 = one word over and over
+export const OCC_PAGE = 0 //             u32 D  its page, 0 = one word over and over; OCC_SPARE: so it is, but it keeps a page
 export const OCC_WORD = 4 //             u32 D  that word
 export const OCC_OOB = 8 //              2 x u64 D  out-of-band data
+export const OC_TIGHT = 116 //           u32 D  every page was in use once: what is free goes to the list, none is spare
 export const OCC_SIZE = 24
 
 export const OCF_READ = 1 //  reads never fail and take no time
 export const OCF_WRITE = 2 // the same of writes
-export const OCF_CLOSE = 4 //             a write may fill its chunk: open chunks are not counted
+export const OCF_CLOSE = 4 //             a write may open or fill its chunk: open chunks are not counted
 
+export const OCC_SPARE = 1
 export const CHUNK_FREE = 1
 export const CHUNK_CLOSED = 2
 export const CHUNK_OPEN = 4
@@ -770,7 +772,9 @@ export const PB_COMPLETE = 240 //        u32 S  ended writes that wait for other
 export const PB_FLUSHES = 244 //         u32 S  bios that end with an entry
 export const PB_DATA_LINE = 232 //       u32 S  LN_ block of data_line, 0 = none
 export const PB_ERASE_LINE = 236 //      u32 S  ... of data_next
-export const PB_SIZE = 256
+export const PB_META = 256 //            u32 S  LUN + 1 of the write that emeta goes beside; PB_META_ANY: of any; 0 = there is none
+export const PB_SIZE = 320
+export const PB_META_ANY = 0xffffffff
 
 export const PBS_PARKED = 1 // PB_SLOW: others wait for room
 export const PBS_FAILED = 2 //          no line is left
@@ -939,6 +943,7 @@ export const HB_PBLK_SYNC = 39 //        (pb)           entries are persisted, a
 // what device_host asks of a controller in TypeScript (dsq, address of the entry, argument)
 export const DV_ADMIN = 1 //             (dsq, sqe)         an entry of the admin queue: posted by dev_complete
 export const DV_IO = 2 //                (dsq, sqe)         any other: a status, or DV_PENDING
+export const HB_PBLK_ERASE = 41 //       (pb, lun)      a chunk of data_next is to be erased beside a write
 export const DV_DOORBELL = 3 //          (dsq, 0, value)    a tail that is none
 export const DV_ROOM = 4 //              (dsq)              there is room again in a queue with DCQ_HELD
 export const DV_PENDING = 0x80000000 //  answer: dev_complete posts it later

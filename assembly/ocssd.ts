@@ -2,15 +2,15 @@
 // and executes whatever is left to it here. The state of the media is in memory (OC_*), the same for both.
 //
 //   read    every sector can be read, reads never fail, the media take no time
-//   write   one run of sectors at the write pointer of an open chunk, which it fills only if nobody counts the open ones;
-//           writes never fail
+//   write   one run of sectors at the write pointer of a chunk, which it opens or fills only if nobody counts the open
+//           ones; writes never fail. A chunk that was never written is TypeScript's: it has no records yet
 //
 // A command that is not plain changes nothing here.
 
 import {
-  CHUNK_CLOSED, CHUNK_OPEN, CHUNK_SEQUENTIAL, OCC_OOB, OCC_PAGE, OCC_SIZE, OCC_WORD, OCF_CLOSE, OCF_READ, OCF_WRITE, OC_CHUNKS, OC_CHUNK_BITS,
-  OC_CLBA, OC_DATA, OC_FLAGS, OC_FREE, OC_GROUPS, OC_MW_CUNITS, OC_NEXT, OC_PUS, OC_PU_BITS, OC_READS,
-  OC_ROOM, OC_SECTORS_READ, OC_SECTORS_WRITTEN, OC_SEC_BITS, OC_STATE, OC_TYPE, OC_USED, OC_WP, OC_WRITES, OC_WS_MIN,
+  CHUNK_CLOSED, CHUNK_FREE, CHUNK_OPEN, CHUNK_SEQUENTIAL, OCC_OOB, OCC_PAGE, OCC_SIZE, OCC_SPARE, OCC_WORD, OCF_CLOSE, OCF_READ, OCF_WRITE, OC_CHUNKS, OC_CHUNK_BITS,
+  OC_CLBA, OC_DATA, OC_END, OC_FLAGS, OC_FREE, OC_GROUPS, OC_MW_CUNITS, OC_NEXT, OC_PUS, OC_PU_BITS, OC_READS,
+  OC_ROOM, OC_SECTORS_READ, OC_SECTORS_WRITTEN, OC_SEC_BITS, OC_STATE, OC_TIGHT, OC_TYPE, OC_USED, OC_WP, OC_WRITES, OC_WS_MIN,
   PAGE_SIZE,
 } from './layout'
 import { SQE_CDW10, SQE_CDW12, SQE_MPTR, SQE_PRP1, SQE_PRP2 } from './nvme'
@@ -79,6 +79,13 @@ function data_page(sqe: u32, list: u32, i: u32): u32 {
   return <u32>(i ? load<u64>(list + ((i - 1) << 3)) : load<u64>(sqe, SQE_PRP1))
 }
 
+/** Whether an OCC_PAGE is a page with what the sector holds. */
+// @ts-ignore: decorator
+@inline
+function is_data(page: u32): bool {
+  return page != 0 && !(page & OCC_SPARE)
+}
+
 /** The sectors of a chunk, if one of them can be read from the media now; else 0. */
 // @ts-ignore: decorator
 @inline
@@ -94,7 +101,7 @@ function readable(oc: u32, chunk: u32, sector: u32): u32 {
 
 function read_sector(sector: u32, to: u32, oob: u32): void {
   const page = load<u32>(sector, OCC_PAGE)
-  if (page) memory.copy(to, page, PAGE_SIZE)
+  if (is_data(page)) memory.copy(to, page, PAGE_SIZE)
   else {
     const word = load<u32>(sector, OCC_WORD)
     for (let at = to; at < to + <u32>PAGE_SIZE; at += 4) store<u32>(at, word)
@@ -142,9 +149,8 @@ function is_one_word(from: u32): bool {
   return true
 }
 
-/** A page for a sector. The caller has seen that there is one. */
+/** A page that no sector keeps. The caller has seen that there is one. */
 function take_page(oc: u32): u32 {
-  store<u32>(oc, load<u32>(oc, OC_USED) + 1, OC_USED)
   let page = load<u32>(oc, OC_FREE)
   if (page) store<u32>(oc, load<u32>(page), OC_FREE)
   else {
@@ -154,38 +160,72 @@ function take_page(oc: u32): u32 {
   return page
 }
 
-/** Whether pages for `n` sectors are left. */
+/** Whether pages for `n` sectors are left, whatever these keep. */
 // @ts-ignore: decorator
 @inline
 function has_pages(oc: u32, n: u32): bool {
-  return load<u32>(oc, OC_USED) + n <= load<u32>(oc, OC_ROOM)
+  if (load<u32>(oc, OC_TIGHT)) return load<u32>(oc, OC_USED) + n <= load<u32>(oc, OC_ROOM)
+  return n <= (load<u32>(oc, OC_END) - load<u32>(oc, OC_NEXT)) / PAGE_SIZE
 }
 
-function write_sector(oc: u32, sector: u32, from: u32, oob: u32): void {
-  if (is_one_word(from)) store<u32>(sector, load<u32>(from), OCC_WORD)
-  else {
-    const page = take_page(oc)
-    store<u32>(sector, page, OCC_PAGE)
-    memory.copy(page, from, PAGE_SIZE)
-  }
+/** The page that a sector's data go to: the one that it kept of what it held before, or another one. */
+function page_for(oc: u32, sector: u32): u32 {
+  const kept = load<u32>(sector, OCC_PAGE)
+  const page = kept ? kept & ~OCC_SPARE : take_page(oc)
+  store<u32>(sector, page, OCC_PAGE)
+  store<u32>(oc, load<u32>(oc, OC_USED) + 1, OC_USED)
+  return page
+}
+
+/** What is known of a sector beside its data. */
+// @ts-ignore: decorator
+@inline
+function write_oob(sector: u32, oob: u32): void {
   store<u64>(sector, oob ? load<u64>(oob) : 0, OCC_OOB)
   store<u64>(sector, oob ? load<u64>(oob, 8) : 0, OCC_OOB + 8)
 }
 
-/** Whether `n` sectors from a place on are the next of an open chunk, and fresh. */
+/** Writes `n` fresh sectors from the one at `sector` on. Neighbours in memory on both sides go in one copy. */
+function write_sectors(oc: u32, sector: u32, n: u32, sqe: u32, pages: u32, oob: u32): void {
+  let to: u32 = 0
+  let from: u32 = 0
+  let bytes: u32 = 0
+  for (let i: u32 = 0; i < n; i++) {
+    const data = data_page(sqe, pages, i)
+    write_oob(sector, oob ? oob + i * OOB : 0)
+    if (is_one_word(data)) store<u32>(sector, load<u32>(data), OCC_WORD)
+    else {
+      const page = page_for(oc, sector)
+      if (page != to + bytes || data != from + bytes) {
+        memory.copy(to, from, bytes)
+        to = page
+        from = data
+        bytes = 0
+      }
+      bytes += PAGE_SIZE
+    }
+    sector += OCC_SIZE
+  }
+  memory.copy(to, from, bytes)
+}
+
+/** Whether `n` sectors from a place on are the next of a chunk, and fresh. */
 function writable(oc: u32, place: u64, n: u32, addresses: u32): bool {
   const chunk = <u32>(place >> 32)
   const sector = <u32>place
-  if (load<u8>(load<u32>(oc, OC_STATE) + chunk) != CHUNK_OPEN) return false
+  const uncounted = (load<u32>(oc, OC_FLAGS) & OCF_CLOSE) != 0
+  const state = load<u8>(load<u32>(oc, OC_STATE) + chunk)
+  if (state != CHUNK_OPEN && !(uncounted && state == CHUNK_FREE)) return false
   if (load<u8>(load<u32>(oc, OC_TYPE) + chunk) != CHUNK_SEQUENTIAL) return false
   if (load<u32>(load<u32>(oc, OC_WP) + (chunk << 2)) != sector || n % load<u32>(oc, OC_WS_MIN)) return false
   const clba = load<u32>(oc, OC_CLBA)
-  if (sector + n > clba || (sector + n == clba && !(load<u32>(oc, OC_FLAGS) & OCF_CLOSE))) return false
+  if (sector + n > clba || (sector + n == clba && !uncounted)) return false
   const first = load<u64>(addresses)
   const data = load<u32>(load<u32>(oc, OC_DATA) + (chunk << 2))
   if (!data) return false
   for (let i: u32 = 0; i < n; i++) {
-    if (load<u64>(addresses + (i << 3)) != first + i || load<u32>(data + (sector + i) * OCC_SIZE, OCC_PAGE)) return false
+    const page = load<u32>(data + (sector + i) * OCC_SIZE, OCC_PAGE)
+    if (load<u64>(addresses + (i << 3)) != first + i || is_data(page)) return false
   }
   return true
 }
@@ -196,11 +236,9 @@ function vector_write(dev: u32, oc: u32, sqe: u32, n: u32, addresses: u32, pages
   const chunk = <u32>(place >> 32)
   const sector = <u32>place
   const data = load<u32>(load<u32>(oc, OC_DATA) + (chunk << 2))
-  for (let i: u32 = 0; i < n; i++) {
-    write_sector(oc, data + (sector + i) * OCC_SIZE, data_page(sqe, pages, i), oob ? oob + i * OOB : 0)
-  }
+  write_sectors(oc, data + sector * OCC_SIZE, n, sqe, pages, oob)
   store<u32>(load<u32>(oc, OC_WP) + (chunk << 2), sector + n)
-  if (sector + n == load<u32>(oc, OC_CLBA)) store<u8>(load<u32>(oc, OC_STATE) + chunk, CHUNK_CLOSED)
+  store<u8>(load<u32>(oc, OC_STATE) + chunk, sector + n == load<u32>(oc, OC_CLBA) ? CHUNK_CLOSED : CHUNK_OPEN)
   count(oc + OC_WRITES, 1)
   count(oc + OC_SECTORS_WRITTEN, n)
   return true

@@ -12,12 +12,12 @@
 import {
   BIO_DATA, BIO_DISK, BIO_END_IO, BIO_NEXT, BIO_OPF, BIO_REMAINING, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CLOCK_REAL, CPU_CLOCK,
   CPU_ENDED, CPU_INDEX, CPU_NOW, CPU_SUBMITTED, CTX_HCTX, CTX_HEAD, CTX_SIZE, DRIVER_NVME, END_IO_JOB, END_IO_NONE,
-  HB_INSERT_REQUEST, HB_PBLK_END, HB_PBLK_GROUP, HB_PBLK_KICK, HB_PBLK_LINE_PUT, HB_PBLK_NEXT, HB_PBLK_OVER,
+  HB_INSERT_REQUEST, HB_PBLK_END, HB_PBLK_ERASE, HB_PBLK_GROUP, HB_PBLK_KICK, HB_PBLK_LINE_PUT, HB_PBLK_NEXT, HB_PBLK_OVER,
   HB_PBLK_SYNC, HB_PBLK_UP, HB_PBLK_USER_IN, HC_DISPATCHED, HC_DISPATCH_BUSY, HC_DISPATCH_HEAD, HC_DRIVER, HC_GATE, HC_RUN, HC_VSLOTS, IOU_JOB,
   JOB_CPU, LN_CUR_SEC, LN_ID, LN_INFLIGHT, LN_INVALID, LN_LBAS, LN_LEFT_EBLKS, LN_LEFT_MSECS, LN_MAP, LN_REF, LN_SEC_IN_LINE, LN_SIZE, LN_STATE, LN_TO_UPDATE, LN_VALID_LBAS, LN_VSC, LN_WRITE_ERR, LU_COUNT, LU_SIZE, LU_WAITING, M_BASE,
   M_JIFFIES, M_WRITER, NVME_REQ_CANCELLED, PAGE_SHIFT, PAGE_SIZE, PBW_CORE, PBLK_IOTYPE_USER, PBLK_LINESTATE_CLOSED, PBLK_LINESTATE_OPEN,
   PBLK_SUBMITTED_ENTRY, PBLK_WRITABLE_ENTRY, PBLK_WRITTEN_DATA, PB_CHUNK_BITS, PB_CHUNK_SHIFT, PB_CH_BITS, PB_CLBA, PB_COMPLETE, PB_DATA_LINE, PB_ERASE_LINE, PB_FLUSHES, PB_GC_WANTS, PB_HIGH_THRS, PB_INFLIGHT, PB_KICK_STAMP, PB_L2P,
-  PB_LBA_ROOM, PB_LINES, PB_LINE_BYTES, PB_LUN, PB_LUNS, PB_MID_THRS, PB_MW_CUNITS, PB_NR_SECS, PB_NSID, PB_NUM_CH, PB_NVME_Q, PB_PAD_WA, PB_PENDING, PB_RB_BACK, PB_RB_FLUSH,
+  PB_LBA_ROOM, PB_LINES, PB_LINE_BYTES, PB_LUN, PB_LUNS, PB_META, PB_META_ANY, PB_MID_THRS, PB_MW_CUNITS, PB_NR_SECS, PB_NSID, PB_NUM_CH, PB_NVME_Q, PB_PAD_WA, PB_PENDING, PB_RB_BACK, PB_RB_FLUSH,
   PB_RB_DATA, PB_RB_FLAGS, PB_RB_L2P, PB_RB_LBA, PB_RB_MAX_IO, PB_RB_MEM, PB_RB_N, PB_RB_PPA, PB_RB_SUBM, PB_RB_SYNC,
   PB_RB_SYNCED, PB_RB_TAKEN, PB_RL_ACTIVE, PB_RL_GC_CNT, PB_RL_GC_MAX, PB_RL_SPACE, PB_RL_STAMP, PB_RL_USER_CNT, PB_RL_USER_MAX, PB_SEC_BITS,
   PB_SEC_PER_LINE, PB_SETTLE_AT, PB_SLOW, PB_SPACE_WATCH, PB_UNITS, PB_UNIT_BITS, PB_USER_WA, PB_WATCH, PB_WRITER_SLEEPS, PB_WS_OPT, PU_ADDRESS, PU_POS, PU_SIZE,
@@ -434,6 +434,27 @@ function pblk_map_page_data(pb: u32, line: u32, slot: u32, sentry: u32, n: u32, 
   return t
 }
 
+/** The byte of a line's erase_bitmap for a LUN. */
+// @ts-ignore: decorator
+@inline
+function erased_at(pb: u32, line: u32, pos: u32): u32 {
+  return line + LN_SIZE + load<u32>(pb, PB_LUNS) * 5 + pos
+}
+
+/** Whether a write to a LUN goes alone, or at most beside an erase of a chunk there. */
+function goes_alone(pb: u32, next: u32, pos: u32): bool {
+  const meta = load<u32>(pb, PB_META)
+  if (meta == PB_META_ANY || meta == pos + 1) return false
+  return !next || !load<u32>(next, LN_LEFT_EBLKS) || !load<u8>(erased_at(pb, next, pos))
+}
+
+/** A chunk of the next line is erased beside a write to its LUN, as pblk_map_erase_rq of TypeScript chooses it. */
+function pblk_erase_beside(cpu: u32, pb: u32, next: u32, pos: u32): void {
+  store<u8>(erased_at(pb, next, pos), 1)
+  store<u32>(next, load<u32>(next, LN_LEFT_EBLKS) - 1, LN_LEFT_EBLKS)
+  host(cpu, HB_PBLK_ERASE, pb, pos)
+}
+
 /** One request of a write unit, for the writer's task: 0 if something is special, and nothing was done. */
 export function pblk_submit_write(cpu: u32, pb: u32): u32 {
   if (isDefined(TRACE_BUILD)) return 0
@@ -443,12 +464,11 @@ export function pblk_submit_write(cpu: u32, pb: u32): u32 {
   const line = load<u32>(pb, PB_DATA_LINE)
   const next = load<u32>(pb, PB_ERASE_LINE)
   if (pblk_rb_read_count(pb) < n || !line || !load<u32>(line, LN_LBAS)) return 0
-  if (next && load<u32>(next, LN_LEFT_EBLKS)) return 0
   const paddr = free_places(pb, line, n)
   if (paddr == EMPTY) return 0
   const pos = (paddr / n) % load<u32>(pb, PB_LUNS)
   const lun = load<u32>(pb, PB_LUN) + pos * LU_SIZE
-  if (!load<u32>(lun, LU_COUNT)) return 0
+  if (!load<u32>(lun, LU_COUNT) || !goes_alone(pb, next, pos)) return 0
   const rq = vector_request(cpu, load<u32>(pb, PB_NVME_Q), REQ_OP_DRV_OUT)
   if (!rq) return 0
   const slot = slot_of(rq)
@@ -466,6 +486,7 @@ export function pblk_submit_write(cpu: u32, pb: u32): u32 {
   set_bio(slot + VS_BIO, pages + (sentry << PAGE_SHIFT), first * PAGE, more)
   if (more) set_bio(more, pages, (n - first) * PAGE, 0)
   submit_vector(cpu, pb, rq, slot, OCSSD_WRITE, n, more ? 2 : 1)
+  if (next && load<u32>(next, LN_LEFT_EBLKS)) pblk_erase_beside(cpu, pb, next, pos)
   return 1
 }
 

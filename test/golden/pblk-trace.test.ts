@@ -2,13 +2,13 @@
 // read from the top, name by name.
 
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { traceFunctions } from '../../src/cli/trace.js'
-import { traceJson } from '../../src/report/trace-json.js'
+import { RECORDING_MOST, traceJson } from '../../src/report/trace-json.js'
 import { scenarioOf } from '../../src/workload/scenarios.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
@@ -22,17 +22,6 @@ const recordings = readdirSync(join(here, 'traces'))
  */
 const LOWER: Readonly<Record<string, { readonly order?: number; readonly events?: number }>> = {
   'pblk-nvme-unregister': { order: 0.86 },
-}
-
-/** A recording that was cut says after how many calls and events: ours is cut there too. */
-function cutLike<T extends { readonly kind: string }>(name: string, records: readonly T[]): T[] {
-  const text = readFileSync(join(here, 'traces', `${name}.json`), 'utf8')
-  const { notes } = JSON.parse(text) as { readonly notes: readonly string[] }
-  const cut = /cut after the first (\d+) calls and events/.exec(notes.join('\n'))
-  if (cut === null) return [...records]
-  let left = Number(cut[1])
-  const end = records.findIndex(r => r.kind !== 'leave' && left-- === 0)
-  return end < 0 ? [...records] : records.slice(0, end)
 }
 
 interface Figures {
@@ -51,11 +40,11 @@ describe('pblk against a real kernel', () => {
   afterAll(() => rmSync(folder, { recursive: true }))
 
   test.each(recordings)('%s', async name => {
-    const { config, records: all, drops } = await scenarioOf(name).run()
-    const records = cutLike(name, all)
+    const { config, records, drops } = await scenarioOf(name).run()
     expect(drops).toBe(0)
     const ours = join(folder, name)
-    writeFileSync(ours, traceJson({ kernel: '4.19', scenario: name, config, notes: [] }, records))
+    const about = { kernel: '4.19', scenario: name, config, notes: [] }
+    writeFileSync(ours, traceJson(about, records, RECORDING_MOST))
     const args = ['compare-trace.mjs', `traces/${name}.json`, ours, '--functions', known]
     const text = execFileSync(process.execPath, args, { cwd: here, encoding: 'utf8' })
     const figures = JSON.parse(text) as Figures

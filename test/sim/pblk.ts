@@ -2,6 +2,7 @@
 
 import { GEOMETRY_12 } from '../../src/device/ocssd/geometry.js'
 import { Story, type StoryOptions } from '../unit/drivers/lightnvm/story.js'
+import type { Moment } from '../unit/drivers/lightnvm/media-check.js'
 import type { SimFacts } from './simulate.js'
 
 /** One host at a time: all use the same. */
@@ -20,10 +21,15 @@ function storyOf(seed: number): StoryOptions {
   return short
 }
 
-/** @throws Error that names the seed and what is wrong */
-export function simulatePblk(seed: number): SimFacts {
+/**
+ * @param seen how often power went while a command of a kind was under way, counted on
+ * @throws Error that names the seed and what is wrong
+ */
+export function simulatePblk(seed: number, seen: Map<Moment, number> = new Map()): SimFacts {
   const story = new Story({ ...storyOf(seed), memory: MEMORY })
   const [problem] = story.run()
+  for (const kind of story.moments.flatMap(one => [...new Set(one)]))
+    seen.set(kind, (seen.get(kind) ?? 0) + 1)
   if (problem !== undefined) throw new Error(`seed ${seed}: ${problem}`)
   return { ios: story.ios, virtualNs: story.rig.vk.ns }
 }

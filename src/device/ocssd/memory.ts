@@ -10,19 +10,25 @@ import type { View } from '../../core/view.js'
 import { bitsFor, type OcssdGeometry, SECTOR_BYTES, sectorBits, totalChunks } from './geometry.js'
 
 const SECTOR_WORDS = SECTOR_BYTES / 4
+/** Words of what is known of a sector. */
+const RECORD = L.OCC_SIZE / 4
 /** Bytes for what is known of sectors beside their data, at most: the chunks of a large drive are not all written. */
 const SECTORS_MOST = 512 * 2 ** 20
 /** The first slab's pages; each further one is twice as large, so that there are few of them. */
 const SLAB_PAGES = 64
 
-/** Pages of one sector each, by number; 0 is none. */
+/** Pages of one sector each. A sector is known by the words of its chunk and where it begins in them (OCC_*). */
 export interface PagePool {
   /** Pages in use. */
   readonly used: number
-  /** 0 when the budget is used up. */
-  take(): number
-  give(page: number): void
-  at(page: number): Uint32Array
+  /** The page of a sector that is written; null when the budget is used up. */
+  claim(data: Uint32Array, at: number): Uint32Array | null
+  /** The page of a sector that is read; null: it has none. */
+  page(data: Uint32Array, at: number): Uint32Array | null
+  /** A sector needs no page any more. */
+  drop(data: Uint32Array, at: number): void
+  /** Nothing is known of the sectors from the one at `from` on. */
+  clear(data: Uint32Array, from: number): void
 }
 
 // ---------------------------------------------------------------- JavaScript's memory
@@ -51,7 +57,27 @@ export class SlabPages implements PagePool {
     return this.#pages - this.#free.length
   }
 
-  take(): number {
+  claim(data: Uint32Array, at: number): Uint32Array | null {
+    if (data[at] === 0) data[at] = this.#take()
+    return this.page(data, at)
+  }
+
+  page(data: Uint32Array, at: number): Uint32Array | null {
+    return data[at] === 0 ? null : this.#at(data[at])
+  }
+
+  drop(data: Uint32Array, at: number): void {
+    if (data[at] !== 0) this.#free.push(data[at])
+    data[at] = 0
+  }
+
+  clear(data: Uint32Array, from: number): void {
+    for (let at = from; at < data.length; at += RECORD) this.drop(data, at)
+    data.fill(0, from)
+  }
+
+  /** A page's number, which begins with 1; 0: the budget is used up. */
+  #take(): number {
     const page = this.#free.pop()
     if (page !== undefined) return page
     if ((this.#pages + 1) * SECTOR_BYTES > this.#budget) return 0
@@ -61,11 +87,7 @@ export class SlabPages implements PagePool {
     return ++this.#pages
   }
 
-  give(page: number): void {
-    this.#free.push(page)
-  }
-
-  at(page: number): Uint32Array {
+  #at(page: number): Uint32Array {
     const slab = slab_of(page - 1)
     const from = (page - 1 - slab_start(slab)) * SECTOR_WORDS
     return this.#slabs[slab].subarray(from, from + SECTOR_WORDS)
@@ -107,10 +129,12 @@ export class OcssdMemory {
   readonly view: View
   /** The block (OC_*). */
   readonly at: number
-  readonly pages: PagePool
+  readonly pages: MemoryPages
   readonly #table: number
   readonly #chunkBytes: number
-  readonly #free: number[] = []
+  /** What is known of the sectors of chunks, by chunk; and those that hold nothing, unless the core has written them since. */
+  readonly #records: Map<number, Uint32Array> = new Map()
+  readonly #idle: Set<number> = new Set()
   #next: number
   readonly #end: number
 
@@ -146,7 +170,7 @@ export class OcssdMemory {
       [L.OC_ROOM, room],
     ]
     for (const [field, value] of fields) view.setU32(at + field, value)
-    this.pages = new MemoryPages(view, at)
+    this.pages = new MemoryPages(view, at, () => this.#gather())
   }
 
   #bytes(field: number, n: number): Uint8Array {
@@ -170,21 +194,50 @@ export class OcssdMemory {
     return this.view.doubles.subarray(from, from + 5)
   }
 
-  /** Zeroed words for the sectors of a chunk; null when there are none left. */
-  takeChunk(chunk: number): Uint32Array | null {
-    let at = this.#free.pop()
-    if (at === undefined) {
-      if (this.#next + this.#chunkBytes > this.#end) return null
-      at = this.#next
-      this.#next += this.#chunkBytes
-    } else this.view.fill(at, this.#chunkBytes, 0)
-    this.view.setU32(this.#table + 4 * chunk, at)
-    return this.view.words.subarray(at / 4, (at + this.#chunkBytes) / 4)
+  /** The words of a chunk's sectors; undefined: it has none. */
+  chunk(chunk: number): Uint32Array | undefined {
+    return this.#records.get(chunk)
   }
 
-  giveChunk(chunk: number): void {
-    this.#free.push(this.view.u32(this.#table + 4 * chunk))
-    this.view.setU32(this.#table + 4 * chunk, 0)
+  /** The same for a chunk that is written; null when no memory is left. */
+  takeChunk(chunk: number): Uint32Array | null {
+    this.#idle.delete(chunk)
+    const known = this.#records.get(chunk)
+    if (known !== undefined) return known
+    const at = this.#next + this.#chunkBytes > this.#end ? this.#steal() : this.#next
+    if (at === 0) return null
+    if (at === this.#next) this.#next += this.#chunkBytes
+    this.view.setU32(this.#table + 4 * chunk, at)
+    const data = this.view.words.subarray(at / 4, (at + this.#chunkBytes) / 4)
+    this.#records.set(chunk, data)
+    return data
+  }
+
+  /** A chunk holds nothing any more. */
+  idle(chunk: number): void {
+    this.#idle.add(chunk)
+  }
+
+  /** The memory of a chunk that holds nothing, zeroed; 0: there is none. The core may have written those that were. */
+  #steal(): number {
+    for (const chunk of this.#idle) {
+      this.#idle.delete(chunk)
+      const state = this.view.bytes[this.view.u32(this.at + L.OC_STATE) + chunk]
+      if (state === L.CHUNK_OPEN || state === L.CHUNK_CLOSED) continue
+      const data = this.#records.get(chunk)!
+      for (let at = 0; at < data.length; at += RECORD) this.pages.release(data, at)
+      this.#records.delete(chunk)
+      this.view.setU32(this.#table + 4 * chunk, 0)
+      return data.byteOffset - this.view.bytes.byteOffset
+    }
+    return 0
+  }
+
+  /** No page is left but those that sectors keep: from now on nobody keeps one. */
+  #gather(): void {
+    this.view.setU32(this.at + L.OC_TIGHT, 1)
+    for (const data of this.#records.values())
+      for (let at = 0; at < data.length; at += RECORD) this.pages.release(data, at)
   }
 
   /** Which commands the core may execute (OCF_*). */
@@ -193,14 +246,20 @@ export class OcssdMemory {
   }
 }
 
-/** Pages by their addresses; a free one begins with the address of the next. */
+/**
+ * Pages by their addresses. A sector that needs its page no more keeps it (OCC_SPARE), for what it holds next; when all
+ * pages have been in use, it gives it back. A free page begins with the address of the next.
+ */
 class MemoryPages implements PagePool {
   readonly #view: View
   readonly #at: number
+  readonly #gather: () => void
 
-  constructor(view: View, at: number) {
+  /** @param gather takes back what sectors keep */
+  constructor(view: View, at: number, gather: () => void) {
     this.#view = view
     this.#at = at
+    this.#gather = gather
   }
 
   get used(): number {
@@ -211,26 +270,70 @@ class MemoryPages implements PagePool {
     this.#view.setU32(this.#at + L.OC_USED, this.used + n)
   }
 
-  take(): number {
-    const view = this.#view
-    let page = view.u32(this.#at + L.OC_FREE)
-    if (page !== 0) view.setU32(this.#at + L.OC_FREE, view.u32(page))
-    else {
-      page = view.u32(this.#at + L.OC_NEXT)
-      if (page === view.u32(this.#at + L.OC_END)) return 0
-      view.setU32(this.#at + L.OC_NEXT, page + SECTOR_BYTES)
+  claim(data: Uint32Array, at: number): Uint32Array | null {
+    if (data[at] === 0 || (data[at] & L.OCC_SPARE) !== 0) {
+      const page = data[at] === 0 ? this.#take() : data[at] - L.OCC_SPARE
+      if (page === 0) return null
+      data[at] = page
+      this.#use(1)
     }
-    this.#use(1)
+    return this.page(data, at)
+  }
+
+  page(data: Uint32Array, at: number): Uint32Array | null {
+    const page = data[at]
+    if (page === 0 || (page & L.OCC_SPARE) !== 0) return null
+    return this.#view.words.subarray(page / 4, page / 4 + SECTOR_WORDS)
+  }
+
+  drop(data: Uint32Array, at: number): void {
+    if (data[at] === 0 || (data[at] & L.OCC_SPARE) !== 0) return
+    this.#use(-1)
+    data[at] += L.OCC_SPARE
+    if (this.#view.u32(this.#at + L.OC_TIGHT) !== 0) this.release(data, at)
+  }
+
+  clear(data: Uint32Array, from: number): void {
+    let gone = 0
+    for (let at = from; at < data.length; at += RECORD) {
+      if (data[at] !== 0 && (data[at] & L.OCC_SPARE) === 0) {
+        data[at] += L.OCC_SPARE
+        gone++
+      }
+      for (let word = at + 1; word < at + RECORD; word++) data[word] = 0
+    }
+    this.#use(-gone)
+    if (this.#view.u32(this.#at + L.OC_TIGHT) === 0) return
+    for (let at = from; at < data.length; at += RECORD) this.release(data, at)
+  }
+
+  /** A sector keeps no page any more. */
+  release(data: Uint32Array, at: number): void {
+    if ((data[at] & L.OCC_SPARE) === 0) return
+    const page = data[at] - L.OCC_SPARE
+    data[at] = 0
+    this.#view.setU32(page, this.#view.u32(this.#at + L.OC_FREE))
+    this.#view.setU32(this.#at + L.OC_FREE, page)
+  }
+
+  /** The address of a page that nobody keeps; 0: all are in use. */
+  #take(): number {
+    const page = this.#pop() || this.#fresh()
+    if (page !== 0) return page
+    this.#gather()
+    return this.#pop()
+  }
+
+  #pop(): number {
+    const page = this.#view.u32(this.#at + L.OC_FREE)
+    if (page !== 0) this.#view.setU32(this.#at + L.OC_FREE, this.#view.u32(page))
     return page
   }
 
-  give(page: number): void {
-    this.#view.setU32(page, this.#view.u32(this.#at + L.OC_FREE))
-    this.#view.setU32(this.#at + L.OC_FREE, page)
-    this.#use(-1)
-  }
-
-  at(page: number): Uint32Array {
-    return this.#view.words.subarray(page / 4, page / 4 + SECTOR_WORDS)
+  #fresh(): number {
+    const page = this.#view.u32(this.#at + L.OC_NEXT)
+    if (page === this.#view.u32(this.#at + L.OC_END)) return 0
+    this.#view.setU32(this.#at + L.OC_NEXT, page + SECTOR_BYTES)
+    return page
   }
 }

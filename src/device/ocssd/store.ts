@@ -1,8 +1,9 @@
 // What an open-channel device holds: sectors of 4096 bytes and 16 bytes of out-of-band data beside each.
 //
-// Sparse: a chunk takes memory when it is first written and gives it back when it is reset. A sector that is one word over
-// and over (zeros, a pattern) takes four bytes, any other one page of a pool, up to a budget. In a machine all of it lies in
-// the machine's memory, where the core reads and writes it too (memory.ts, assembly/ocssd.ts).
+// Sparse: a chunk takes memory when it is first written. A sector that is one word over and over (zeros, a pattern) takes
+// four bytes, any other one page of a pool, up to a budget. In a machine all of it lies in the machine's memory, where the
+// core reads and writes it too (memory.ts, assembly/ocssd.ts); there a chunk that is reset keeps its memory until others
+// need it.
 
 import { OCC_OOB, OCC_SIZE, OCC_WORD } from '../../../assembly/layout.js'
 import { OOB_BYTES, SECTOR_BYTES } from './geometry.js'
@@ -41,11 +42,19 @@ export class SectorStore {
     return this.#pages.used * SECTOR_BYTES
   }
 
-  #chunk(chunk: number): Uint32Array | null {
-    const known = this.#chunks.get(chunk)
-    if (known !== undefined) return known
-    const data = this.#memory ? this.#memory.takeChunk(chunk) : new Uint32Array(this.#clba * STEP)
-    if (data !== null) this.#chunks.set(chunk, data)
+  /** What is known of a chunk's sectors; undefined: it was never written. */
+  #known(chunk: number): Uint32Array | undefined {
+    return this.#memory ? this.#memory.chunk(chunk) : this.#chunks.get(chunk)
+  }
+
+  /** The same for one that is written now; null: there is no memory for it. */
+  #taken(chunk: number): Uint32Array | null {
+    if (this.#memory) return this.#memory.takeChunk(chunk)
+    let data = this.#chunks.get(chunk)
+    if (data === undefined) {
+      data = new Uint32Array(this.#clba * STEP)
+      this.#chunks.set(chunk, data)
+    }
     return data
   }
 
@@ -54,19 +63,19 @@ export class SectorStore {
    * @returns false when there is no memory left for it
    */
   write(chunk: number, sector: number, mem: Uint32Array, from: number, oob: number): boolean {
-    const data = this.#chunk(chunk)
+    const data = this.#taken(chunk)
     if (data === null) return false
     const at = sector * STEP
     const first = mem[from]
     let same = 1
     while (same < SECTOR_WORDS && mem[from + same] === first) same++
     if (same === SECTOR_WORDS) {
-      this.#drop(data, at)
+      this.#pages.drop(data, at)
       data[at + WORD] = first
     } else {
-      if (data[at] === 0) data[at] = this.#pages.take()
-      if (data[at] === 0) return false
-      this.#pages.at(data[at]).set(mem.subarray(from, from + SECTOR_WORDS))
+      const page = this.#pages.claim(data, at)
+      if (page === null) return false
+      page.set(mem.subarray(from, from + SECTOR_WORDS))
     }
     for (let i = 0; i < OOB_WORDS; i++) data[at + OOB + i] = oob < 0 ? 0 : mem[oob + i]
     return true
@@ -74,33 +83,26 @@ export class SectorStore {
 
   /** Reads one sector; one that was never written is zeros. */
   read(chunk: number, sector: number, mem: Uint32Array, to: number, oob: number): void {
-    const data = this.#chunks.get(chunk)
-    const page = data?.[sector * STEP] ?? 0
-    if (page !== 0) mem.set(this.#pages.at(page), to)
+    const data = this.#known(chunk)
+    const page = data === undefined ? null : this.#pages.page(data, sector * STEP)
+    if (page !== null) mem.set(page, to)
     else mem.fill(data?.[sector * STEP + WORD] ?? 0, to, to + SECTOR_WORDS)
     if (oob >= 0) this.readOob(chunk, sector, mem, oob)
   }
 
   readOob(chunk: number, sector: number, mem: Uint32Array, oob: number): void {
-    const data = this.#chunks.get(chunk)
+    const data = this.#known(chunk)
     const at = sector * STEP + OOB
     for (let i = 0; i < OOB_WORDS; i++) mem[oob + i] = data?.[at + i] ?? 0
   }
 
-  /** The page of the sector whose words begin at `at` is free. */
-  #drop(data: Uint32Array, at: number): void {
-    if (data[at] !== 0) this.#pages.give(data[at])
-    data[at] = 0
-  }
-
   /** The chunk's sectors are gone, from one on. */
   clear(chunk: number, from = 0): void {
-    const data = this.#chunks.get(chunk)
+    const data = this.#known(chunk)
     if (data === undefined) return
-    for (let sector = from; sector < this.#clba; sector++) this.#drop(data, sector * STEP)
-    if (from === 0) {
-      this.#chunks.delete(chunk)
-      this.#memory?.giveChunk(chunk)
-    } else data.fill(0, from * STEP)
+    this.#pages.clear(data, from * STEP)
+    if (from > 0) return
+    if (this.#memory) this.#memory.idle(chunk)
+    else this.#chunks.delete(chunk)
   }
 }

@@ -26,7 +26,7 @@ import { lba_room } from './pblk-meta.js'
 import { pblk_rb_synced } from './pblk-rb.js'
 import { pblk_end_io_read, type r_private } from './pblk-read.js'
 import { pblk_rl_user_timer } from './pblk-rl.js'
-import { pblk_end_io_write, type w_private } from './pblk-write.js'
+import { pblk_end_io_write, pblk_erase_beside, type w_private } from './pblk-write.js'
 
 /** Records of the units: what an address of the device has in its place for each channel and LUN. */
 function share_units(pblk: pblk, at: number, units: number): void {
@@ -83,7 +83,7 @@ export function pblk_share(pblk: pblk): number {
   return shared.at
 }
 
-/** HB_PBLK_*. `n`: a line. */
+/** HB_PBLK_*. `n`: a line, or a LUN. */
 export function pblk_answer(pblk: pblk, what: number, n: number): void {
   switch (what) {
     case L.HB_PBLK_OVER:
@@ -103,6 +103,9 @@ export function pblk_answer(pblk: pblk, what: number, n: number): void {
       break
     case L.HB_PBLK_UP:
       up(pblk.luns[n].wr_sem)
+      break
+    case L.HB_PBLK_ERASE:
+      pblk_erase_beside(pblk, n)
       break
     case L.HB_PBLK_SYNC:
       pblk_rb_synced(pblk)

@@ -81,7 +81,7 @@ function pblk_rb_ring_count(rb: pblk_rb, head: number, tail: number): number {
   return (head - tail) & (rb.nr_entries - 1)
 }
 
-function pblk_rb_ring_space(rb: pblk_rb, head: number, tail: number): number {
+export function pblk_rb_ring_space(rb: pblk_rb, head: number, tail: number): number {
   return (tail - head - 1) & (rb.nr_entries - 1)
 }
 

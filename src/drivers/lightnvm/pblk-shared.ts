@@ -292,7 +292,7 @@ export interface pblk_meta_buf {
 
 /** Bytes of one line. */
 export function pblk_line_bytes(luns: number): number {
-  return Math.ceil((L.LN_SIZE + 5 * luns) / L.LINE) * L.LINE
+  return Math.ceil((L.LN_SIZE + 6 * luns) / L.LINE) * L.LINE
 }
 
 export class pblk_line extends block {
@@ -338,7 +338,7 @@ export class pblk_line extends block {
     this.set(L.LN_ID, id)
     this.state = PBLK_LINESTATE_NEW
     this.blk_bitmap = new Uint8Array(luns)
-    this.erase_bitmap = new Uint8Array(luns)
+    this.erase_bitmap = new Uint8Array(memory.words.buffer, at + L.LN_SIZE + 5 * luns, luns)
     this.written = new Uint8Array(memory.words.buffer, at + L.LN_SIZE + 4 * luns, luns)
     this.done = new Uint32Array(memory.words.buffer, at + L.LN_SIZE, luns)
     this.chk_state = new Uint8Array(luns)

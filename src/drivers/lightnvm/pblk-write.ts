@@ -9,7 +9,14 @@
 // A piece of emeta goes to half of the LUNs away from the data beside it. When a newcomer waits for a line's emeta, it goes
 // without data.
 
-import { PB_COMPLETE, PB_WRITER_SLEEPS, PBW_CORE, PBW_TASK } from '../../../assembly/layout.js'
+import {
+  PB_COMPLETE,
+  PB_META,
+  PB_META_ANY,
+  PB_WRITER_SLEEPS,
+  PBW_CORE,
+  PBW_TASK,
+} from '../../../assembly/layout.js'
 import { BLK_STS_IOERR } from '../../../assembly/nvme.js'
 import { printk, type Sleep, TASK_INTERRUPTIBLE } from '../../kernel/core.js'
 import { io_schedule, kthread_should_stop, set_current_state } from '../../kernel/task.js'
@@ -40,6 +47,7 @@ import {
   pblk_alloc_dma,
   pblk_alloc_rqd,
   pblk_calc_secs,
+  pblk_chunk_ppa,
   pblk_down_page,
   pblk_free_rqd,
   pblk_io_over,
@@ -170,21 +178,23 @@ function pblk_map_remaining(pblk: pblk, at: number): void {
   }
   line.done[pos] = pblk.geo.clba
   if (line.state === PBLK_LINESTATE_OPEN) line.has_write_err = true
+  note_meta(pblk)
 }
 
-/** Chunks in which a request failed: of its first address alone, or of each that did. */
+function chunk_of(ppa: number): number {
+  return ppa - (ppa % 2 ** 21)
+}
+
+/** Where a request failed: its first address alone, or the first that did in each chunk. */
 function failed_chunks(pblk: pblk, rqd: nvm_rq): number[] {
   if (pblk.quirks) return [rqd.ppa_list[0]]
   const first = new Map<number, number>()
-  const bad = new Set<number>()
   const any = rqd.ppa_status_low !== 0 || rqd.ppa_status_high !== 0
   for (let i = 0; i < rqd.nr_ppas; i++) {
-    const ppa = rqd.ppa_list[i]
-    const chunk = ppa - (ppa % 2 ** 21)
-    if (!first.has(chunk)) first.set(chunk, ppa)
-    if (!any || ppa_failed(rqd, i)) bad.add(chunk)
+    const chunk = chunk_of(rqd.ppa_list[i])
+    if ((!any || ppa_failed(rqd, i)) && !first.has(chunk)) first.set(chunk, rqd.ppa_list[i])
   }
-  return [...bad].map(chunk => first.get(chunk)!)
+  return [...first.values()]
 }
 
 /** What a failed request wrote in other chunks is of no use either. */
@@ -193,6 +203,15 @@ function drop_rest(pblk: pblk, rqd: nvm_rq): void {
     const at = pblk_ppa_to_t(pblk, rqd.ppa_list[i])
     give_up(pblk, pblk_t_line(pblk, at), pblk_t_paddr(pblk, at))
   }
+}
+
+/** The first sector of a chunk that a request has not written: of several units some may be in one chunk. */
+function fill_from(rqd: nvm_rq, ppa: number): number {
+  if (rqd.error !== 0) return ppa_sec(ppa)
+  const last = rqd.ppa_list
+    .subarray(0, rqd.nr_ppas)
+    .findLast(one => chunk_of(one) === chunk_of(ppa))!
+  return ppa_sec(last) + 1
 }
 
 /**
@@ -207,8 +226,7 @@ function* fill_chunks(pblk: pblk, rqd: nvm_rq, chunks: readonly number[]): Sleep
     const line = pblk.lines[ppa_chk(ppa)]
     const pos = pblk_ppa_to_pos(pblk, ppa)
     if (line.done[pos] >= pblk.geo.clba) continue
-    const from = ppa_sec(ppa) + (rqd.error === 0 ? pblk.min_write_pgs : 0)
-    yield* pblk_pad_chunk(pblk, line, pos, from, pblk.geo.clba)
+    yield* pblk_pad_chunk(pblk, line, pos, fill_from(rqd, ppa), pblk.geo.clba)
   }
 }
 
@@ -300,6 +318,20 @@ function emeta_is_known(pblk: pblk, line: pblk_line): boolean {
   return pblk.quirks || line.inflight === 0
 }
 
+/** Tells the core beside which writes emeta may go, which are the task's: as pblk_valid_meta_ppa. */
+function note_meta(pblk: pblk): void {
+  const { data_line, emeta_list } = pblk.l_mg
+  let lun = 0
+  for (const line of emeta_list) {
+    const paddr = pblk_lookup_page(pblk, line)
+    const there = data_line && pblk_paddr_pos(pblk, paddr + data_line.meta_distance)
+    const here = pblk_paddr_pos(pblk, paddr)
+    lun = there === null || there === here || data_line!.blk_bitmap[there] ? PB_META_ANY : there + 1
+    break
+  }
+  pblk.shared.put(PB_META, lun)
+}
+
 /** The line whose emeta goes on, if it may now. */
 function pblk_should_submit_meta_io(pblk: pblk, ctx: pblk_c_ctx): pblk_line | null {
   for (const line of pblk.l_mg.emeta_list)
@@ -364,6 +396,13 @@ function undo_erase(erase: erase_choice, pos: number): void {
   if (erase.line === null) return
   erase.line.left_eblks++
   erase.line.erase_bitmap[pos] = 0
+}
+
+/** The core has written to a LUN, and chosen its chunk of the next line to be erased. */
+export function pblk_erase_beside(pblk: pblk, pos: number): void {
+  const line = pblk.l_mg.data_next!
+  const ppa = pblk_chunk_ppa(pblk, pos, line.id)
+  if (pblk_blk_erase_async(pblk, ppa) !== 0) undo_erase({ ppa, line }, pos)
 }
 
 /** One data request, and what goes beside it. 0 or a negative error. */
@@ -474,8 +513,9 @@ export function pblk_write_timer_fn(timer: timer_list<pblk>): void {
 
 /** Whether the writer has nothing to do that only TypeScript can. */
 function is_plain(pblk: pblk): boolean {
-  if (pblk.core_write === null || pblk.resubmit_list.length > 0) return false
-  return pblk.l_mg.emeta_list.size === 0 && pblk.sec_per_write === pblk.min_write_pgs
+  if (pblk.core_write === null || pblk.resubmit_list.length > 0 || pblk.want_meta) return false
+  note_meta(pblk)
+  return pblk.sec_per_write === pblk.min_write_pgs
 }
 
 /** One request from the ring, by the core if nothing is special about it. */

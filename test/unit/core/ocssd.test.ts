@@ -6,6 +6,7 @@ import { expect, it } from 'vitest'
 import * as L from '../../../assembly/layout.js'
 import { SQE_CDW10, SQE_CDW12, SQE_MPTR, SQE_PRP1, SQE_PRP2 } from '../../../assembly/nvme.js'
 import { OpenChannelDevice, type OcssdOptions } from '../../../src/device/ocssd/device.js'
+import { View } from '../../../src/core/view.js'
 import { ocssdHeadBytes } from '../../../src/device/ocssd/memory.js'
 import { TINY } from '../device/ocssd/rig.js'
 import { Arena } from './raw.js'
@@ -136,4 +137,50 @@ it('random commands leave two devices the same', () => {
     { numRuns: 25, seed: 11 },
   )
   expect(inCore).toBeGreaterThan(100)
+})
+
+it('pages that an empty chunk keeps go to another one when no others are left', () => {
+  const twins = new Twins()
+  const { format } = twins.plain
+  const unit = (chunk: number, sector: number): number[] => {
+    const first = format.address({ group: 0, pu: 0, chunk, sector })
+    return Array.from({ length: 8 }, (_, i) => first + i)
+  }
+  const pages = BUDGET / 4096
+  // more than twice what the budget holds, in three chunks by turns
+  for (let turn = 0; turn < (2 * pages) / 16 + 3; turn++) {
+    const chunk = turn % 3
+    for (const sector of [0, 8]) twins.run(WRITE, unit(chunk, sector), i => i + turn, true)
+    if (turn > 0) twins.run(ERASE, unit((turn - 1) % 3, 0).slice(0, 1), () => 0, false)
+    twins.run(READ, unit(chunk, 8), () => 0, true)
+    twins.compare()
+  }
+  expect(twins.inCore).toBeGreaterThan(10)
+})
+
+it('a drive with more chunks than there are records for uses those of chunks that were reset', () => {
+  const big = { ...TINY, groups: 8, pus: 8, chunks: 100, clba: 4096, mwCunits: 0, mccap: 4 }
+  const bytes = ocssdHeadBytes(big) + 2 ** 16
+  const view = new View(new SharedArrayBuffer(bytes))
+  const device = new OpenChannelDevice({ ...OPTIONS, geometry: big }, { view, at: 0, bytes })
+  const most = Math.floor(2 ** 29 / (big.clba * L.OCC_SIZE))
+  const write = (n: number): number => {
+    const unit = Math.floor(n / big.chunks)
+    const place = { group: Math.floor(unit / 8), pu: unit % 8, chunk: n % big.chunks, sector: 0 }
+    const first = device.format.address(place)
+    const addresses = [0, 1, 2, 3].map(i => first + i)
+    const mem = new Uint32Array(4 * 1024).fill(n)
+    const command = { count: 4, addresses, control: 0, mem, data: [0, 4096, 8192, 12288], oob: -1 }
+    return device.write(command, 0).status
+  }
+  for (let n = 0; n < most; n++) expect(write(n)).toBe(0)
+  expect(write(most)).toBe(0x4081)
+  const again = { group: 0, pu: 0, chunk: 7, sector: 0 }
+  const address = device.format.address(again)
+  const mem = new Uint32Array(1024)
+  const command = { count: 1, addresses: [address], control: 0, mem, data: [0], oob: -1 }
+  expect(device.erase(command, 0).status).toBe(0)
+  expect(write(most + 1)).toBe(0)
+  expect(device.read(command, 0).status).toBe(0)
+  expect(mem[0]).toBe(0)
 })

@@ -118,7 +118,7 @@ describe('the control node', () => {
     expect(ioctl(rig, I.NVM_DEV_FACTORY, with_flags(36, 8))).toBe(-EINVAL)
   })
 
-  it('lightnvm 10.6: checks over-provisioning, range, flags, in order', () => {
+  it('lightnvm 10.6: checks over-provisioning, range, flags', () => {
     const rig = rigOf()
     const create = (change: object): number => {
       const arg = I.encode_create({
@@ -152,6 +152,42 @@ describe('the control node', () => {
     expect(create({ tgttype: 'rrpx' })).toBe(-EINVAL)
     expect(create({ tgtname: 'fails' })).toBe(-5)
     expect(rig.dev.lun_map.some(bit => bit !== 0)).toBe(false)
+  })
+
+  it('looks at one thing after the other: of two mistakes the first is told', () => {
+    const rig = rigOf()
+    expect(rig.create(simple('a', 0, 3))).toBe(0)
+    const good = { dev: 'nvme0n1', tgttype: 'nothing', tgtname: 'x', flags: 0, type: 1 }
+    const create = (change: object): [number, string] => {
+      const before = rig.complaints.length
+      const range = { lun_begin: 4, lun_end: 7, op: 20, rsv: 0 }
+      const arg = I.encode_create({ ...good, ...range, ...change })
+      return [ioctl(rig, I.NVM_DEV_CREATE, arg), rig.complaints.slice(before).join()]
+    }
+    const no_dev = { dev: 'nvme1n1' }
+    const name = { tgtname: 'a' }
+    const busy = { lun_begin: 3 }
+    const [missing, taken] = [
+      'nvm: device not found (nvme1n1)',
+      'nvm: target name already exists (a)',
+    ]
+    expect(create({ rsv: 1, ...no_dev })).toEqual([-EINVAL, ''])
+    expect(create({ flags: 2, ...no_dev })).toEqual([-EINVAL, ''])
+    expect(create({ ...no_dev, type: 2 })).toEqual([-EINVAL, missing])
+    expect(create({ ...no_dev, op: 2 })).toEqual([-EINVAL, missing])
+    for (const wrong of [{ type: 2 }, { op: 2 }, { lun_end: 16 }, { tgttype: 'rrpx' }])
+      expect(create({ ...wrong, ...name, ...busy })).toEqual([-EINVAL, ''])
+    expect(create({ ...name, ...busy })).toEqual([-EINVAL, taken])
+    expect(create(busy)).toEqual([-EBUSY, 'nvm: lun 3 already allocated'])
+    expect(
+      ioctl(
+        rig,
+        I.NVM_DEV_CREATE,
+        I.encode_create({ ...good, lun_begin: 4, lun_end: 7, op: 20, rsv: 1 }),
+        false,
+      ),
+    ).toBe(-EPERM)
+    expect(create({})).toEqual([0, ''])
   })
 })
 

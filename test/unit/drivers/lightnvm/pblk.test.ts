@@ -291,15 +291,6 @@ describe('pblk: commands of an observed run (section 14)', () => {
 })
 
 describe('pblk: the ring', () => {
-  it('pblk 15.4: splits what is larger than half of it', () => {
-    const rig = rigOf(quirky)
-    expect(rig.pblk.rl.rb_max_io).toBe(64)
-    expect(rig.wait(rig.write(0, 64, DATA))).toBe(0)
-    expect(rig.wait(rig.write(100, 65, DATA))).toBe(0)
-    expect(rig.wait(rig.write(200, 400, DATA))).toBe(0)
-    expect(rig.pblk.user_wa).toBe(64 + 65 + 400)
-  })
-
   it('pblk 15.5: a flush writes what is left, filled up to a unit', () => {
     const rig = rigOf()
     const { pblk } = rig
@@ -350,21 +341,6 @@ describe('pblk: the ring', () => {
     const bit = (paddr: number): number => (invalid[paddr >>> 5] >>> (paddr & 31)) & 1
     expect([at, bit(at), bit(at - 1)]).toEqual([5, 0, 1])
     expect(readOne(rig, 5)).toBe(2)
-  })
-
-  it('pblk 15.12: one write of data in flight for each LUN', () => {
-    const rig = rigOf()
-    const busy = new Map<string, number>()
-    for (let lba = 0; lba < 400; lba += 8) rig.write(lba, 8, DATA)
-    rig.rest(1000)
-    for (const { op, addresses } of rig.log) {
-      if (op !== 0x91) continue
-      const place = { group: 0, pu: 0, chunk: 0, sector: 0 }
-      rig.device.format.place(addresses[0], place)
-      busy.set(`${place.group},${place.pu}`, (busy.get(`${place.group},${place.pu}`) ?? 0) + 1)
-    }
-    expect(busy.size).toBe(4)
-    expect(rig.pblk.luns.every(lun => lun.wr_sem.count === 1)).toBe(true)
   })
 
   it('pblk 15.17: FUA waits for the media, and does not in 4.19', () => {

@@ -109,6 +109,16 @@ export interface LnvmRigOptions extends OcssdOptions {
   readonly resent?: (rqd: nvm_rq) => 'done' | 'not done' | null
 }
 
+/** A command as the device saw it. `lba`: in the out-of-band data of a write's first sector, null = none. */
+interface Sent {
+  readonly op: number
+  readonly addresses: number[]
+  readonly status: number
+  readonly at: number
+  readonly due: number
+  readonly lba: number | null
+}
+
 /** One life of a host over a device. */
 export class LnvmRig {
   readonly vk: VirtualKernel
@@ -117,7 +127,7 @@ export class LnvmRig {
   readonly lnvm: lightnvm
   readonly dev: nvm_dev
   /** Commands as the device saw them. */
-  readonly log: { op: number; addresses: number[]; status: number; at: number; due: number }[] = []
+  readonly log: Sent[] = []
   readonly #options: LnvmRigOptions
   make_rq: ((bio: never) => number) | null = null
   dead = false
@@ -215,7 +225,9 @@ export class LnvmRig {
     rqd.again = resent !== null
     const { status, low, high, due } = this.#execute(rqd)
     const addresses = Array.from(rqd.ppa_list.subarray(0, rqd.nr_ppas))
-    this.log.push({ op: rqd.opcode, addresses, status, at: this.vk.ns, due })
+    const lba = rqd.dma === 0 ? 2 ** 32 - 1 : this.mem.words[(rqd.dma >> 2) + 2]!
+    const sent = { op: rqd.opcode, addresses, status, at: this.vk.ns, due }
+    this.log.push({ ...sent, lba: lba === 2 ** 32 - 1 ? null : lba })
     const timer = new hrtimer(this.vk.k, null)
     hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS)
     timer.function = () => {

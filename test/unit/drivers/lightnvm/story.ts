@@ -1,16 +1,19 @@
 // A life of pblk from a seed: writes, trims, flushes and reads in any order, failures of the media, losses of power and
-// graceful ends between them. Power may also go while an instance is made from what the last one left, or while one ends. A
-// model knows for each sector what it may hold; the checker looks at pauses.
+// graceful ends between them. Power may also go while an instance is made from what the last one left, or while one ends:
+// after a time, or when so many more commands have been sent, so that short steps are met as often as long ones
+// (`moments` says what was under way). A model knows for each sector what it may hold; the checkers look at pauses.
 //
 // Every write has a number. A sector may read as any write that was begun since the last one that is known to be persisted;
 // after a flush has ended, what was written before it is persisted. Without power loss the newest write is the only answer.
 // A trimmed sector may come back after a loss of power, as anything it ever was, since trims are not kept.
 
 import type { OcssdGeometry } from '../../../../src/device/ocssd/geometry.js'
+import { PBLK_RL_LOW } from '../../../../src/drivers/lightnvm/pblk.js'
 import { pblk_check } from '../../../../src/drivers/lightnvm/pblk-check.js'
 import { pblk_sysfs_store } from '../../../../src/drivers/lightnvm/pblk-sysfs.js'
 import { Prng } from '../../../../src/core/prng.js'
 import { TINY } from '../../device/ocssd/rig.js'
+import { media_check, type Moment, moments_of } from './media-check.js'
 import { type Io, LnvmRig } from './rig.js'
 
 const DATA = 4 * 2 ** 20
@@ -56,6 +59,8 @@ export class Story {
   #span = 0
   #slot = 0
   readonly problems: string[] = []
+  /** What was under way when power went, each time. */
+  readonly moments: Moment[][] = []
 
   constructor(options: StoryOptions) {
     const defaults = { steps: 60, lives: 2, writeFail: 0, eraseFail: 0, span: 0.5, op: 0xffff }
@@ -167,7 +172,23 @@ export class Story {
   }
 
   #pauseCheck(): void {
-    for (const text of pblk_check(this.rig.pblk)) this.#say(text)
+    for (const text of [...pblk_check(this.rig.pblk), ...media_check(this.rig)]) this.#say(text)
+  }
+
+  /** Goes on for up to `ns`, or until up to `commands` more have been sent: where power is lost. */
+  #until_lost(ns: number, commands: number): void {
+    const { rig } = this
+    if (this.#prng.below(2) === 0) rig.vk.runUntil(rig.vk.ns + this.#prng.below(ns))
+    else {
+      const last = rig.log.length + 1 + this.#prng.below(commands)
+      rig.until(() => rig.log.length >= last, 400e6)
+    }
+  }
+
+  /** Another host over the same device. */
+  #lose(making: boolean): void {
+    this.moments.push(moments_of(this.rig, making))
+    this.rig = this.rig.crash()
   }
 
   #step(): void {
@@ -187,15 +208,24 @@ export class Story {
   /** Another host finds the device as it is. It may lose power, too, before its instance is there. */
   #reborn(): void {
     this.rig.device.faults.rates = {}
-    this.rig = this.rig.crash()
+    this.#lose(false)
     for (let again = 0; again < 2 && this.#prng.below(3) === 0; again++) {
       const { rig } = this
       if (rig.register() !== 0) this.#say('the device is not found')
       rig.vk.k.spawn('create', () => rig.creating({ flags: 0, op: this.#o.op }))
-      rig.vk.runUntil(rig.vk.ns + this.#prng.below(12e6))
-      this.rig = rig.crash()
+      this.#until_lost(16e6, 70)
+      this.#lose(true)
     }
     this.#start(0)
+  }
+
+  /** The collector is made to work, if there is anything for it: the last that this instance does. */
+  #collect(): void {
+    const { pblk } = this.rig
+    pblk.rl.high = 1000
+    pblk.rl.rb_state = PBLK_RL_LOW
+    if (pblk_sysfs_store(pblk, 'gc_force', '1\n') < 0) this.#say('gc_force is refused')
+    if (this.rig.until(() => pblk.gc.in_hand > 0, 5e6)) this.#until_lost(3e6, 6)
   }
 
   /** Some writes are under way when it happens. */
@@ -203,11 +233,13 @@ export class Story {
     const begun = 1 + this.#prng.below(SLOTS)
     for (let i = 0; i < begun; i++) {
       this.#write()
-      if (this.#prng.below(2) === 0) this.rig.vk.runUntil(this.rig.vk.ns + this.#prng.below(3e6))
+      if (this.#prng.below(2) === 0) this.#until_lost(3e6, 6)
     }
     // Nobody waits for them.
+    if (this.#prng.below(3) === 0) this.rig.read(this.#prng.below(this.#span), 1, READ + 2 ** 18)
     if (this.#prng.below(4) === 0) this.rig.flush()
     if (this.#prng.below(4) === 0) this.rig.rest(this.#prng.below(12))
+    if (this.#o.span === 1 || this.#prng.below(8) === 0) this.#collect()
     this.#reborn()
     this.#pauseCheck()
     this.#checkAll(false)
@@ -217,7 +249,7 @@ export class Story {
   #torn(): void {
     const { rig } = this
     rig.vk.k.spawn('remove', () => rig.removing())
-    rig.vk.runUntil(rig.vk.ns + this.#prng.below(12e6))
+    this.#until_lost(12e6, 20)
     this.#reborn()
     this.#pauseCheck()
     this.#checkAll(false)
@@ -228,10 +260,7 @@ export class Story {
     if (this.rig.mem.used !== 0) this.#say(`${this.rig.mem.used} bytes are still in use`)
     for (const sector of this.#sectors) sector.may = sector.may.slice(-1)
     const was = this.#sectors.map(({ may }) => may[0])
-    this.rig.device.faults.rates = {}
-    const { rig } = this
-    this.rig = rig.crash()
-    this.#start(0)
+    this.#reborn()
     for (const [lba, version] of was.entries())
       if (version === 0) this.#sectors[lba].may = [...this.#ever[lba]]
     this.#checkAll(false)
