@@ -21,6 +21,8 @@ export { event_at, event_by, event_first, event_over, event_take, event_time } f
 export { lat_record, plat_val_to_idx } from './hist'
 export { cpu_deadline, cpu_pending, cpu_run, cpu_set_now } from './cpu'
 export { job_checked } from './job'
+export { plain_rw } from './plain-bio'
+export { plain_look } from './plain-look'
 export { dev_complete, dev_service, dev_step, virtual_kick, virtual_run } from './virtual'
 export { look_at_threads, shared_deadline, shared_run } from './shared'
 export { time_passed } from './clock'

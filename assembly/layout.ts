@@ -98,6 +98,8 @@ export const CPU_NULLB = 92 //           u32 I  first list of null_blk's timers 
 export const CPU_EVENT = 96 //           u32 S  virtual: event slot of its EV_CPU
 export const CPU_TRACE = 100 //          u32 I  its trace ring (TRB_*), or the machine's
 export const CPU_BIO_FREE = 104 //       u32 S  bios for splitting (BIO_NEXT links them)
+export const CPU_PB_Q = 108 //           u32 S  plain-bio.ts: a disk that plain bios of this CPU may go to; 0 = not known
+export const CPU_PB_NQ = 112 //          u32 S  ... its queue, when plain_look may run the device itself; else 0
 export const CPU_SUBMITTED = 128 //      u64 S  bios that entered submit_bio here
 export const CPU_ENDED = 136 //          u64 S  bios ended here without error
 export const CPU_FAILED = 144 //         u64 S  bios ended here with an error
@@ -136,6 +138,9 @@ export const PLUG_MAX = 32
 export const DRAW_MAX = 64
 export const CPU_SORTING = 2192 //       u64 S  ... unsorted: one plug full and eight more
 export const CPU_SIZE = 2432
+
+/** plain_rw's answer: the bio does not go the short way, and nothing has changed. */
+export const NOT_PLAIN = -5
 
 // why cpu_run and virtual_run return
 export const RUN_MORE = 0 //   the budget is spent
@@ -691,19 +696,19 @@ export const OC_ERASES = 88 //           f64 D
 export const OC_SECTORS_READ = 96 //     f64 D
 export const OC_SECTORS_WRITTEN = 104 // f64 D
 export const OC_ROOM = 112 //            u32 I  pages, used or not
+export const OC_TIGHT = 116 //           u32 D  every page was in use once: what is free goes to the list, none is spare
 export const OC_SIZE = 128
 // one sector of a chunk
 export const OCC_PAGE = 0 //             u32 D  its page, 0 = one word over and over; OCC_SPARE: so it is, but it keeps a page
 export const OCC_WORD = 4 //             u32 D  that word
 export const OCC_OOB = 8 //              2 x u64 D  out-of-band data
-export const OC_TIGHT = 116 //           u32 D  every page was in use once: what is free goes to the list, none is spare
 export const OCC_SIZE = 24
+export const OCC_SPARE = 1
 
 export const OCF_READ = 1 //  reads never fail and take no time
 export const OCF_WRITE = 2 // the same of writes
 export const OCF_CLOSE = 4 //             a write may open or fill its chunk: open chunks are not counted
 
-export const OCC_SPARE = 1
 export const CHUNK_FREE = 1
 export const CHUNK_CLOSED = 2
 export const CHUNK_OPEN = 4
@@ -880,6 +885,7 @@ export const TRB_MORE = 44 //             u32 I  TRB_MORE_MASK + 1 places for wh
 export const TRB_MORE_MASK = 48 //        u32 I
 export const TRB_MORE_HEAD = 52 //        u32 S  events written
 export const TRB_DROPS = 56 //            u32 S  records for which there was no room
+export const TRB_MASK = 60 //             u32 I
 export const TRB_TAIL = 64 //             u32 S  records read (TypeScript)
 export const TRB_RECORDS = 128 //         mask + 1 records: u32, FN_* that was entered, TR_EVENT | EV_*, TR_HOST_EVENT; the depth
 export const TRB_SIZE = 128
@@ -889,7 +895,6 @@ export const TR_DEPTH_SHIFT = 16
 export const TRS_TIME = 0 //            u64 S  ns; above 48 bits the number of the CPU
 export const TRS_FIRST = 8 //           u32 S  the first record that it is for
 export const TRS_CTX = 12 //            u32 S  who ran: id of a context of the kernel, TRACE_HARDIRQ | CPU
-export const TRB_MASK = 60 //             u32 I
 export const TRS_SIZE = 16
 export const TRS_CPU_SHIFT = 48
 // what an event has beside
@@ -938,12 +943,12 @@ export const HB_PBLK_GROUP = 36 //       (pb, line)     a closed line may belong
 export const HB_PBLK_USER_IN = 37 //     (pb)           users write: their timer
 export const HB_PBLK_KICK = 38 //        (pb)           there is something to be written
 export const HB_PBLK_UP = 40 //          (pb, lun)      a LUN is free, and somebody waits for it
+export const HB_PBLK_ERASE = 41 //       (pb, lun)      a chunk of data_next is to be erased beside a write
 export const HB_PBLK_SYNC = 39 //        (pb)           entries are persisted, and somebody waits for that
 
 // what device_host asks of a controller in TypeScript (dsq, address of the entry, argument)
 export const DV_ADMIN = 1 //             (dsq, sqe)         an entry of the admin queue: posted by dev_complete
 export const DV_IO = 2 //                (dsq, sqe)         any other: a status, or DV_PENDING
-export const HB_PBLK_ERASE = 41 //       (pb, lun)      a chunk of data_next is to be erased beside a write
 export const DV_DOORBELL = 3 //          (dsq, 0, value)    a tail that is none
 export const DV_ROOM = 4 //              (dsq)              there is room again in a queue with DCQ_HELD
 export const DV_PENDING = 0x80000000 //  answer: dev_complete posts it later

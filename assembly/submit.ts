@@ -26,7 +26,7 @@ import {
   Q_CAPACITY, Q_CTXS, Q_ELEVATOR, Q_FLAGS, Q_FROZEN, Q_MAX_DISCARD, Q_MAX_SECTORS, Q_MAX_SEGMENTS,
   Q_MAX_ZEROES, Q_NR_HW, Q_VIRT_BOUNDARY, RQ_BIO, RQ_BIOTAIL, RQ_CMD_FLAGS, RQ_CTX, RQ_DATA_LEN,
   RQ_FLAGS, RQ_GOT_TAG_NS, RQ_HCTX, RQ_INSERT_NS, RQ_INTERNAL_TAG, RQ_NEXT, RQ_NR_SEGS, RQ_Q,
-  RQ_SECTOR, RQ_START_NS, RQ_TAG, SECTOR_SHIFT,
+  RQ_SECTOR, RQ_START_NS, RQ_TAG, SECTOR_SHIFT, NOT_PLAIN,
 } from './layout'
 import {
   BLK_MQ_REQ_INTERNAL, BLK_QC_T_INTERNAL, BLK_QC_T_NONE, BLK_QC_T_SHIFT, BLK_STS_DEV_RESOURCE,
@@ -52,7 +52,7 @@ import { nvme_ring_doorbells } from './doorbell'
 import { lock, unlock } from './lock'
 import { null_queue_bio, null_queue_rq } from './null_blk'
 import { pblk_make_rq } from './pblk'
-import { NOT_PLAIN, plain_submit } from './plain-bio'
+import { plain_submit } from './plain-bio'
 import {
   __blk_mq_requeue_request, bio_endio, bio_put, bio_split, blk_mq_bio_to_request, blk_mq_call_slow,
   blk_mq_end_request, blk_mq_rq_ctx_init, op_is_flush, op_is_sync, stat_group,

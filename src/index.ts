@@ -3,7 +3,7 @@
 //   plan      arguments and job files become a RunPlan, everything checked, nothing run
 //   run       a plan (or the arguments of one) is run; the result is plain data
 //   formatReport   fio's texts of a result
-//   openMachine    a machine for a program: read, write, trim and flush, in virtual time
+//   openMachine    a machine for a program: read, write, trim and flush, queues of one's own, in either clock
 //   openLightnvm   a machine with open-channel devices: targets are made and removed, attributes read
 //
 // Errors: UserError for anything wrong with what was asked for, before any I/O; OutputError when a log cannot be written
@@ -28,14 +28,9 @@ export type {
 } from './report/result.js'
 export type { Progress } from './report/status-line.js'
 export type { JobSpec, RunPlan } from './workload/job.js'
-export {
-  type Completion,
-  type Io,
-  IoError,
-  type OpenMachine,
-  type OpenOptions,
-  openMachine,
-} from './workload/open-machine.js'
+export { type Completion, type Io, IoError } from './workload/open-io.js'
+export { type OpenMachine, type OpenOptions, openMachine } from './workload/open-machine.js'
+export type { IoQueue } from './workload/io-queue.js'
 export { type Dump, formatDump } from './workload/dump.js'
 export {
   type LnvmCreate,

@@ -82,6 +82,20 @@ export interface Core {
   /** Submits a filled bio: its cookie, -1 = nothing to poll for, -2 = no tag free, call submit_bio_again later. */
   submit_bio(cpu: number, bio: number): number
   submit_bio_again(cpu: number, bio: number): number
+  /**
+   * Fills and submits a read or write (REQ_OP_*) of whole blocks: its cookie, or NOT_PLAIN when submit_bio has to be called for a
+   * bio filled by the caller. `offset` and `bytes` are bytes, `data` an address.
+   */
+  plain_rw(
+    cpu: number,
+    bio: number,
+    opf: number,
+    offset: number,
+    bytes: number,
+    data: number,
+  ): number
+  /** cpu_run(cpu, 1), by a short way where there is one. */
+  plain_look(cpu: number): number
   blk_start_plug(cpu: number): void
   blk_finish_plug(cpu: number): void
   blk_flush_plug_list(cpu: number): void
@@ -133,11 +147,11 @@ export interface Core {
     tag: number,
     opf: number,
   ): number
-  /** `flags`: BLK_MQ_REQ_*. Negative = none is free. */
   /** Writes the slots of `depth` fresh tags, and the table of their addresses. */
   blk_mq_init_rqs(rqs: number, requests: number, depth: number): void
   /** The hardware queue that a software queue takes for an I/O with these REQ_* bits. */
   blk_mq_map_queue(ctx: number, opf: number): number
+  /** `flags`: BLK_MQ_REQ_*. Negative = none is free. */
   blk_mq_get_tag(hctx: number, cpu: number, flags: number): number
   blk_mq_put_tag(tags: number, cpu: number, tag: number): void
   /** It is the device's from now on: deadline, state. */
@@ -215,11 +229,19 @@ export function distUrl(path: string): URL {
   return new URL(`${dist}${path}`, here)
 }
 
+/** What was compiled: a process that boots machine after machine has each core once, with the code that became fast. */
+const compiled: Partial<Record<CoreTarget, WebAssembly.Module>> = {}
+
 /**
- * Reads and compiles the core.
+ * Reads and compiles the core, once a thread.
  * @throws Error when the package was not built
  */
 export function compileCore(target: CoreTarget): WebAssembly.Module {
+  compiled[target] ??= readCore(target)
+  return compiled[target]
+}
+
+function readCore(target: CoreTarget): WebAssembly.Module {
   const file = distUrl(`core.${target}.wasm`)
   if (!existsSync(file)) throw new Error(`${file.pathname} is missing: run npm run build`)
   return new WebAssembly.Module(readFileSync(file))

@@ -209,6 +209,8 @@ export interface MachineConfig {
     /** What a request takes a task that submits many, ns; 0 unless said. */
     readonly submitNs?: number
   }
+  /** Real clock: CPU 0 is the caller's thread, which calls the core itself; no thread is made for it. */
+  readonly ownThread?: true
   /** Virtual clock that keeps pace with the host's: for machines with connections to the world outside. */
   readonly paced?: true
   /** Build of the core; absent = `trace` if trace is set, else `release`. */

@@ -82,6 +82,7 @@ import { cpuOf, type DiskPlan, type MachinePlan, planMachine, WAITER_STRIDE } fr
 import { runShared, type SharedThread } from './shared-thread.js'
 import { hostCores, Threads } from './threads.js'
 import type { ThreadPool } from './thread-pool.js'
+import { turn } from './turn.js'
 import { validateConfig } from './validate.js'
 import { VirtualTime } from './virtual.js'
 
@@ -130,11 +131,6 @@ const PROBE_LIMIT_NS = 300e9
 /** How long virtual time may keep the event loop waiting. */
 const TURN_MS = 2
 
-/** A slice of virtual time is over: the event loop gets a turn. */
-function turn(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve))
-}
-
 /** What machines that come one after another use in common. */
 export interface MachineParts {
   readonly module: WebAssembly.Module
@@ -178,7 +174,7 @@ function threadedDevices(config: MachineConfig): number[] {
 
 /** CPUs that have a thread of their own. */
 function cpuThreads(config: MachineConfig): number {
-  return sharesThread(config) ? 0 : config.cpus
+  return sharesThread(config) || config.ownThread ? 0 : config.cpus
 }
 
 /** Real time: the workers, which load their files while the machine is booted. */
@@ -440,11 +436,11 @@ class BootedMachine implements Machine {
     const waiter = this.#plan.waiters + ((job - this.#plan.jobs) / JOB_SIZE) * WAITER_STRIDE
     view.setU32(job + JOB_CPU, block)
     view.setU32(job + JOB_NEXT, 0)
-    this.host?.has_jobs(block)
     view.setU32(job + JOB_WAITER, waiter)
     view.setU32(waiter + WT_CPU, block)
     const last = this.#lastJob.get(cpu)
     view.store(last === undefined ? block + CPU_JOB : last + JOB_NEXT, job)
+    this.host?.has_jobs(block)
     this.#lastJob.set(cpu, job)
     this.#linked.push(job)
   }

@@ -1,25 +1,23 @@
-// A machine for a program: reads, writes, trims and flushes one at a time or many at once, in virtual time.
+// A machine for a program: reads, writes, trims and flushes one at a time or many at once.
 //
 //   submit, poll              plain calls. submit() gives an I/O to the block layer; poll() lets time pass until something
 //                             has completed and returns it
 //   read, write, trim, flush  promises over the same two: what is asked for in one turn of the event loop is in flight together
+//   queue                     slots with buffers of their own for many small reads and writes (io-queue.ts)
 //
-// The machine has one CPU, this thread, and no others: nothing happens unless one of these is called, and the same calls
-// give the same times on every host. Data are copied in and out of the machine's memory.
+// The machine has one CPU, this thread: nothing happens unless one of these is called. In virtual time the same calls give
+// the same times on every host; with `clock: 'real'` an I/O takes what it takes, and who waits looks again and again.
+// Data are copied in and out of the machine's memory, but for a queue's.
 
 import {
   BIO_BYTES,
-  BIO_DATA,
-  BIO_DISK,
-  BIO_END_IO,
-  BIO_OPF,
-  BIO_SECTOR,
-  BIO_SIZE,
   BIO_STATUS,
   CPU_NOW,
+  CPU_NULLB,
   CPU_RING,
-  END_IO_RING,
   LINE_PAIR,
+  M_BASE,
+  M_JIFFIES,
   PAGE_SIZE,
   RING_BASE,
   RING_HEAD,
@@ -29,18 +27,9 @@ import {
   RUN_REASON,
   RUN_SLOW,
 } from '../../assembly/layout.js'
-import {
-  BLK_STS_NOSPC,
-  BLK_STS_NOTSUPP,
-  REQ_OP_DISCARD,
-  REQ_OP_READ,
-  REQ_OP_WRITE,
-  REQ_PREFLUSH,
-  REQ_SYNC,
-} from '../../assembly/nvme.js'
 import { UserError } from '../core/errors.js'
 import { alignUp } from '../core/memory.js'
-import { EIO, ENOSPC, EOPNOTSUPP } from '../kernel/errno.js'
+import { jiffiesAt } from '../machine/clock.js'
 import { bootMachine, type Disk, type Machine, type SlowContext } from '../machine/machine.js'
 import { serviceSlow, slowPending } from '../machine/slow.js'
 import type { DiskConfig } from '../machine/config.js'
@@ -48,15 +37,25 @@ import { hostKernelBytes } from '../machine/host-kernel.js'
 import type { DeviceSpec } from '../machine/spec.js'
 import { parseFault } from '../machine/spec-fault.js'
 import { DEFAULT_MACHINE, parseDevices } from '../machine/spec-parse.js'
-import { errorText } from './error-text.js'
 import { diskController } from './controller-disks.js'
+import { IoQueue } from './io-queue.js'
 import { builtOnly, controllerHeaps, diskConfigs } from './machine-config.js'
+import {
+  bytesOf,
+  checkRange,
+  type Completion,
+  errnoOf,
+  fillBio,
+  type Io,
+  IoError,
+  OPF,
+} from './open-io.js'
 
 /** What the machine is made of. */
 export interface OpenOptions {
   /** Disks, as after --device; default: one, `nvme`, called nvme0n1. */
   readonly devices?: readonly string[]
-  /** Bytes of a disk that does not say its size, default 1 GiB. */
+  /** Bytes that a disk has at least which does not say its size; it is never smaller than 1 GiB. */
   readonly sizeBytes?: number
   /** I/Os in flight at once, default 64. */
   readonly depth?: number
@@ -65,6 +64,8 @@ export interface OpenOptions {
   /** Budget of all data, default 2 GiB. */
   readonly memBytes?: number
   readonly seed?: number
+  /** `virtual` unless said. `real`: the host's clock; devices run in this thread, or where their `where=` says. */
+  readonly clock?: 'virtual' | 'real'
   /**
    * NVMe disks have whole controllers, which the driver finds and recovers: for addFault(). Devices whose keys need one
    * have it anyway.
@@ -72,55 +73,20 @@ export interface OpenOptions {
   readonly probe?: boolean
 }
 
-/** One I/O. Offsets and lengths are bytes, multiples of the disk's block. */
-export type Io =
-  | { readonly op: 'read' | 'trim'; readonly offset: number; readonly length: number }
-  | { readonly op: 'write'; readonly offset: number; readonly data: Uint8Array }
-  | { readonly op: 'flush' }
-
-/** An I/O that is over. */
-export interface Completion {
-  /** What submit() returned. */
-  readonly ticket: number
-  /** Positive errno, 0 = good. */
-  readonly errno: number
-  /** What was read; empty for anything else. The caller's own copy. */
-  readonly data: Uint8Array
-  /** From submit() to completion, ns of the machine's clock. */
-  readonly latencyNs: number
-}
-
-/** An I/O that failed, from one of the promises. */
-export class IoError extends Error {
-  override readonly name: string = 'IoError'
-  readonly errno: number
-
-  constructor(io: Io, errno: number) {
-    const where = 'offset' in io ? ` at offset ${io.offset}` : ''
-    super(`${io.op}${where}: ${errorText(errno)}`)
-    this.errno = errno
-  }
-}
-
 const CPU = 0
 const HZ = 250
 const DEPTH = 64
 const MAX_DEPTH = 1024
 const MAX_BYTES = 2 ** 20
-const SECTOR_SHIFT = 9
 const EVENTS_PER_CALL = 4096
 /** How far a machine with a kernel goes at once at most, ns. */
 const TURN_NS = 1e9
+/** In real time: completions taken in one go, and how long nothing may end while I/Os are in flight (as Linux's timeout). */
+const LOOK_BUDGET = 64
+const LOST_NS = 30e9
 /** submit_bio returns less than this when the bio has to be submitted again. */
 const FIRST_AGAIN = -1
 const NOTHING: Uint8Array = new Uint8Array(0)
-
-const OPF: Readonly<Record<Io['op'], number>> = {
-  read: REQ_OP_READ,
-  write: REQ_OP_WRITE | REQ_SYNC,
-  trim: REQ_OP_DISCARD | REQ_SYNC,
-  flush: REQ_OP_WRITE | REQ_PREFLUSH,
-}
 
 /** Whose promise an I/O will settle. */
 interface Waiting {
@@ -138,7 +104,7 @@ interface Slot {
 }
 
 /**
- * Boots a machine in virtual time.
+ * Boots a machine.
  * @throws UserError for devices that contradict themselves or are not built yet, or when memory does not suffice
  */
 export async function openMachine(options: OpenOptions = {}): Promise<OpenMachine> {
@@ -147,12 +113,20 @@ export async function openMachine(options: OpenOptions = {}): Promise<OpenMachin
     whole('maxBytes', options.maxBytes ?? MAX_BYTES, 512, 2 ** 28),
     PAGE_SIZE,
   )
-  const disks = parseDevices(options.devices ?? ['nvme']).flatMap(one => disksOf(one, options))
+  const clock = options.clock ?? 'virtual'
+  const disks = parseDevices(options.devices ?? ['nvme']).flatMap(one =>
+    disksOf(one, clock, options),
+  )
   const probed = disks.some(disk => disk.controller)
+  if (probed && clock === 'real')
+    throw new UserError(
+      'clock=real: a machine whose driver finds its controllers runs in virtual time here',
+    )
   const heapBytes = KERNEL_HEAP + controllerHeaps(disks)
   const kernelBytes = probed ? hostKernelBytes(1, disks.length, heapBytes) + PAGE_SIZE : 0
   const machine = bootMachine({
-    clock: 'virtual',
+    clock,
+    ...(clock === 'real' ? { ownThread: true as const } : {}),
     cpus: 1,
     hz: HZ,
     seed: options.seed ?? 0,
@@ -174,9 +148,13 @@ export async function openMachine(options: OpenOptions = {}): Promise<OpenMachin
 /** Of the kernel's own memory, where a machine has one. */
 const KERNEL_HEAP = 2 ** 20
 
-function disksOf(device: DeviceSpec, { sizeBytes = 0, probe = false }: OpenOptions): DiskConfig[] {
+function disksOf(
+  device: DeviceSpec,
+  clock: 'virtual' | 'real',
+  { sizeBytes = 0, probe = false }: OpenOptions,
+): DiskConfig[] {
   const spec = builtOnly(device)
-  const disks = diskConfigs(spec, 'virtual', sizeBytes, 1)
+  const disks = diskConfigs(spec, clock, sizeBytes, 1)
   const [disk, ...rest] = disks
   if (!probe || spec.kind !== 'nvme' || disk!.controller) return disks
   const { faults: _, ...plain } = disk!
@@ -196,6 +174,13 @@ export class OpenMachine {
   readonly #free: Slot[] = []
   readonly #busy = new Map<number, Slot>()
   readonly #waiting = new Map<number, Waiting>()
+  readonly #queues: IoQueue[] = []
+  /** Slots of queues so far: BIO_PRIVATE of the next one's first bio; 0 = of no queue. */
+  #queued = 1
+  readonly #real: boolean
+  readonly #hz: number
+  /** Real time: when something ended last, or the first I/O was submitted. */
+  #fruitfulAt = 0
   #completed: Completion[] = []
   #tickets = 0
   #pumping: Promise<void> | undefined
@@ -204,6 +189,8 @@ export class OpenMachine {
   constructor(machine: Machine, depth: number, maxBytes: number) {
     const { core, view, now } = machine
     this.#machine = machine
+    this.#real = machine.config.clock === 'real'
+    this.#hz = machine.config.hz
     this.#maxBytes = maxBytes
     this.#context = { core, view, cpu: machine.cpuAddress(CPU), index: CPU, now, post: () => {} }
     const buffers = machine.alloc(depth * maxBytes, PAGE_SIZE)
@@ -226,7 +213,7 @@ export class OpenMachine {
 
   /** I/Os submitted and not yet returned by poll() or by their promise. */
   get inFlight(): number {
-    return this.#busy.size + this.#completed.length
+    return this.#outstanding() + this.#completed.length
   }
 
   /** Bytes of a disk. */
@@ -278,6 +265,34 @@ export class OpenMachine {
     const completed = this.#completed
     this.#completed = []
     return completed
+  }
+
+  /**
+   * A queue of its own to a disk, for many small reads and writes: it takes `slots` of the machine's `depth` for good.
+   * @throws UserError when so many are not free
+   */
+  queue(slots: number, disk?: string): IoQueue {
+    const target = this.#disk(disk)
+    const free = this.#free.length
+    if (!(Number.isInteger(slots) && slots >= 1 && slots <= free))
+      throw new UserError(`queue of ${slots} slots: 1 to ${free} of this machine's depth are free`)
+    const { core, view } = this.#machine
+    const host = {
+      core,
+      view,
+      cpu: this.#context.cpu,
+      disk: target,
+      maxBytes: this.#maxBytes,
+      real: this.#real,
+      stamp: () => this.#stamp(),
+      step: () => this.#step(),
+      submit: (bio: number) => this.#submitBio(bio),
+      completed: (bio: number) => this.completed(bio),
+    }
+    const queue = new IoQueue(host, this.#free.splice(free - slots), this.#queued)
+    this.#queued += slots
+    this.#queues.push(queue)
+    return queue
   }
 
   /** @throws IoError */
@@ -344,35 +359,39 @@ export class OpenMachine {
 
   #check(io: Io, disk: Disk): void {
     if (io.op === 'flush') return
-    const { lbaShift, name } = disk.config
-    const sizeBytes = bytesOf(disk)
-    const { offset } = io
-    const length = io.op === 'write' ? io.data.length : io.length
-    const block = 2 ** lbaShift
-    const is = `${io.op} of ${length} bytes at offset ${offset}`
-    if (!(length > 0 && offset >= 0 && offset % block === 0 && length % block === 0))
-      throw new UserError(`${is}: ${name} takes whole blocks of ${block} bytes`)
-    if (offset + length > sizeBytes) throw new UserError(`${is}: ${name} ends at ${sizeBytes}`)
-    if (io.op !== 'trim' && length > this.#maxBytes)
-      throw new UserError(`${is}: at most ${this.#maxBytes} bytes (maxBytes)`)
+    const { op, offset } = io
+    checkRange({ op, offset, length: lengthOf(io) }, disk, this.#maxBytes)
   }
 
   #fill({ bio, buffer, io }: Slot, disk: Disk): void {
     const { view } = this.#machine
-    const length = io.op === 'flush' ? 0 : io.op === 'write' ? io.data.length : io.length
     if (io.op === 'write') view.bytes.set(io.data, buffer)
-    view.setU32(bio + BIO_OPF, OPF[io.op])
-    view.setU64(bio + BIO_SECTOR, io.op === 'flush' ? 0 : io.offset / 2 ** SECTOR_SHIFT)
-    view.setU32(bio + BIO_SIZE, length)
-    view.setU32(bio + BIO_DATA, buffer)
-    view.setU32(bio + BIO_DISK, disk.q)
-    view.setU32(bio + BIO_END_IO, END_IO_RING)
+    const offset = io.op === 'flush' ? 0 : io.offset
+    fillBio(view, bio, OPF[io.op], offset, lengthOf(io), buffer, disk.q)
+  }
+
+  /** I/Os that a disk has, its machine's own and those of its queues. */
+  #outstanding(): number {
+    let n = this.#busy.size
+    for (const queue of this.#queues) n += queue.inFlight
+    return n
+  }
+
+  /** What follows happens now; in real time, timers of null_blk have their turn. */
+  #stamp(): void {
+    const { core, view } = this.#machine
+    const { cpu } = this.#context
+    const now = Math.max(this.nowNs, view.u64(cpu + CPU_NOW))
+    core.cpu_set_now(cpu, now)
+    if (!this.#real) return
+    view.store(M_BASE + M_JIFFIES, jiffiesAt(now, this.#hz))
+    if (view.u32(cpu + CPU_NULLB)) core.null_cmd_timers(cpu)
   }
 
   #submitBio(bio: number): void {
-    const { core, view } = this.#machine
+    const { core } = this.#machine
     const { cpu } = this.#context
-    core.cpu_set_now(cpu, Math.max(this.nowNs, view.u64(cpu + CPU_NOW)))
+    this.#stamp()
     let cookie = core.submit_bio(cpu, bio)
     while (cookie < FIRST_AGAIN) {
       this.#step()
@@ -384,7 +403,11 @@ export class OpenMachine {
   #step(): void {
     const { core, view, host } = this.#machine
     const { cpu } = this.#context
-    const before = this.#busy.size
+    if (this.#real) {
+      this.#look()
+      return
+    }
+    const before = this.#outstanding()
     if (host) {
       this.#turn(before)
       return
@@ -397,25 +420,50 @@ export class OpenMachine {
     const result = core.virtual_run(EVENTS_PER_CALL, Number.POSITIVE_INFINITY)
     this.#drainRing()
     if (result & RUN_SLOW) return
-    if ((result & RUN_REASON) === RUN_IDLE && before > 0 && this.#busy.size === before)
+    if ((result & RUN_REASON) === RUN_IDLE) this.#checkAlive(before)
+  }
+
+  /** Nothing is left to do: then something has ended, or nothing was in flight. */
+  #checkAlive(before: number): void {
+    if (before > 0 && !this.#keptAny() && this.#outstanding() === before)
       throw new Error(`${before} I/Os are in flight, but nothing will ever happen again`)
+  }
+
+  #keptAny(): boolean {
+    return this.#queues.some(queue => queue.keeps)
+  }
+
+  /** In real time: one look at everything. */
+  #look(): void {
+    const { core, view } = this.#machine
+    const { cpu } = this.#context
+    this.#stamp()
+    core.cpu_run(cpu, LOOK_BUDGET)
+    if (slowPending(view, cpu)) serviceSlow(this.#context, { bio: (_, bio) => this.completed(bio) })
+    const found = this.#drainRing()
+    const now = this.nowNs
+    if (found > 0 || this.#outstanding() === 0 || this.#fruitfulAt === 0) this.#fruitfulAt = now
+    else if (now - this.#fruitfulAt > LOST_NS)
+      throw new Error(
+        `${this.#outstanding()} I/Os are in flight, and none has ended for ${LOST_NS / 1e9} s`,
+      )
   }
 
   /** The same on a machine with a kernel. */
   #turn(before: number): void {
     const end = this.#machine.turn(this.nowNs + TURN_NS)
     this.#drainRing()
-    if (end === 'idle' && before > 0 && this.#busy.size === before)
-      throw new Error(`${before} I/Os are in flight, but nothing will ever happen again`)
+    if (end === 'idle') this.#checkAlive(before)
   }
 
-  #drainRing(): void {
+  /** How many have ended. */
+  #drainRing(): number {
     const { view } = this.#machine
     const ring = view.u32(this.#context.cpu + CPU_RING)
     const [base, mask] = [view.u32(ring + RING_BASE), view.u32(ring + RING_MASK)]
-    for (;;) {
+    for (let n = 0; ; n++) {
       const head = view.u32(ring + RING_HEAD)
-      if (head === view.u32(ring + RING_TAIL)) return
+      if (head === view.u32(ring + RING_TAIL)) return n
       view.setU32(ring + RING_HEAD, head + 1)
       this.completed(view.u32(base + (head & mask) * 4))
     }
@@ -424,7 +472,11 @@ export class OpenMachine {
   /** A bio of one of its I/Os has ended: for the machine alone. */
   completed(bio: number): void {
     const { view } = this.#machine
-    const slot = this.#busy.get(bio)!
+    const slot = this.#busy.get(bio)
+    if (!slot) {
+      this.#queueOf(bio).keep(bio)
+      return
+    }
     this.#busy.delete(bio)
     const { io, buffer, ticket, startNs } = slot
     const status = view.u32(bio + BIO_STATUS)
@@ -441,16 +493,16 @@ export class OpenMachine {
     if (waiting) waiting.resolve(completion)
     else this.#completed.push(completion)
   }
+
+  #queueOf(bio: number): IoQueue {
+    return this.#queues.find(queue => {
+      const slot = queue.slotOf(bio)
+      return slot >= 0 && slot < queue.slots
+    })!
+  }
 }
 
-/** Bytes of a disk: of its namespace. */
-function bytesOf({ config }: Disk): number {
-  return config.controller?.config.namespaces?.[0]?.bytes ?? config.sizeBytes
-}
-
-/** blk_status_to_errno, as far as disks say it. */
-function errnoOf(status: number): number {
-  if (status === 0) return 0
-  if (status === BLK_STS_NOSPC) return ENOSPC
-  return status === BLK_STS_NOTSUPP ? EOPNOTSUPP : EIO
+function lengthOf(io: Io): number {
+  if (io.op === 'flush') return 0
+  return io.op === 'write' ? io.data.length : io.length
 }

@@ -1,5 +1,6 @@
 // The short way of a single bio (assembly/plain-bio.ts) and the chain leave the same machine behind: the same random bios,
 // plain and otherwise, are submitted and polled for on the release core and on the trace core, which has the chain only.
+// Every second one is offered to plain_rw first, and every second look is plain_look's.
 
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
@@ -86,9 +87,11 @@ function run(
   const ended: string[] = []
   let free = Array.from({ length: BIOS }, (_, i) => i)
   let plain = 0
+  let looks = 0
   const take = (): void => {
     view.setU32(cpu + L.CPU_SLOW, 0)
-    machine.core.cpu_run(cpu, 100)
+    if (looks++ % 2) machine.core.plain_look(cpu)
+    else machine.core.cpu_run(cpu, 100)
     for (const at of endedBios(machine)) {
       const index = (at - bios) / L.BIO_BYTES
       free.push(index)
@@ -109,7 +112,7 @@ function run(
     view.setU32(at + L.BIO_DATA, data + index * 16384 + step.offset * 512)
     view.setU32(at + L.BIO_DISK, q)
     view.setU32(at + L.BIO_END_IO, L.END_IO_RING)
-    const cookie = machine.core.submit_bio(cpu, at)
+    const cookie = submit(machine, at, cookies.length % 2 === 1)
     cookies.push(cookie)
     // Without a tag it was not taken.
     if (cookie >= -1) free = rest
@@ -119,6 +122,27 @@ function run(
   const books = view.u64(cpu + L.CPU_SUBMITTED)
   expect(books).toBe(cookies.length)
   return { state: queueState(machine), cookies, ended, plain }
+}
+
+/** Submits a filled bio, by plain_rw if that takes it. */
+function submit(machine: Machine, bio: number, short: boolean): number {
+  const { core, view } = machine
+  const cpu = machine.cpuAddress(0)
+  const opf = view.u32(bio + L.BIO_OPF)
+  if (short && !(opf & ~(N.REQ_OP_WRITE | N.REQ_SYNC))) {
+    const [bytes, data] = [view.u32(bio + L.BIO_SIZE), view.u32(bio + L.BIO_DATA)]
+    const offset = view.u64(bio + L.BIO_SECTOR) * 512
+    for (const field of [L.BIO_OPF, L.BIO_SIZE, L.BIO_DATA]) view.setU32(bio + field, 0)
+    view.setU64(bio + L.BIO_SECTOR, 0)
+    const cookie = core.plain_rw(cpu, bio, opf, offset, bytes, data)
+    if (cookie !== L.NOT_PLAIN) return cookie
+    expect(view.u32(bio + L.BIO_SIZE)).toBe(0)
+    view.setU32(bio + L.BIO_OPF, opf)
+    view.setU32(bio + L.BIO_SIZE, bytes)
+    view.setU32(bio + L.BIO_DATA, data)
+    view.setU64(bio + L.BIO_SECTOR, offset / 512)
+  }
+  return core.submit_bio(cpu, bio)
 }
 
 /** Empties the CPU's ring of ended bios. */
@@ -147,6 +171,40 @@ function plainRequests(machine: Machine): number {
   }
   return count
 }
+
+it('plain_rw takes whole blocks within the disk and nothing else', () => {
+  const disk = diskConfig({ model: 'null', depth: 9, queues: 1, lbaShift: 12, sizeBytes: 65536 })
+  const machine = bootMachine(
+    machineConfig({ clock: 'real', lat: 'none', disks: [disk], extraBytes: 2 ** 16 }),
+  )
+  const { core, view } = machine
+  const cpu = machine.cpuAddress(0)
+  const bio = machine.alloc(L.BIO_BYTES, 128)
+  const data = machine.alloc(8192, 4096)
+  const { q } = machine.disks[0]!
+  view.store(q + L.Q_TIMER_ARMED, 1)
+  view.setU32(bio + L.BIO_DISK, q)
+  view.setU32(bio + L.BIO_END_IO, L.END_IO_RING)
+  const rw = (offset: number, bytes: number): number =>
+    core.plain_rw(cpu, bio, N.REQ_OP_READ, offset, bytes, data)
+  for (const [offset, bytes] of [
+    [512, 4096],
+    [4096.5, 4096],
+    [-4096, 4096],
+    [Number.NaN, 4096],
+    [2 ** 63, 4096],
+    [0, 512],
+    [0, 0],
+    [0, 12288],
+    [65536, 4096],
+    [61440, 8192],
+  ])
+    expect([offset, rw(offset!, bytes!)]).toEqual([offset, L.NOT_PLAIN])
+  expect(view.u64(cpu + L.CPU_SUBMITTED)).toBe(0)
+  expect(rw(61440, 4096)).toBeGreaterThanOrEqual(0)
+  expect(core.plain_look(cpu)).toBe(L.RUN_MORE)
+  expect(endedBios(machine)).toEqual([bio])
+})
 
 it('a single bio: the short way leaves the machine as the chain does', () => {
   let short = 0

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { UserError } from '../../../src/core/errors.js'
-import { IoError, openMachine } from '../../../src/workload/open-machine.js'
+import { IoError } from '../../../src/workload/open-io.js'
+import { openMachine } from '../../../src/workload/open-machine.js'
 
 const SMALL = { sizeBytes: 2 ** 30, memBytes: 2 ** 24, maxBytes: 65536, depth: 8 }
 

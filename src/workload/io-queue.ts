@@ -1,0 +1,282 @@
+// A program's own queue to a disk, for many small I/Os: it has slots, each with a buffer in the machine's memory, as
+// io_uring has registered buffers. Nothing is allocated and nothing copied for an I/O.
+//
+//   read, write   fill a slot's bio and submit it: one call into the core (plain_rw), or the bio is filled here and goes
+//                 the whole way (submit_bio)
+//   poll          real time: one look for completions (plain_look); virtual time: time passes until something has ended
+//   ended         a promise for the I/O in a slot; what the promises of one turn wait for is polled for together
+//
+// Ended bios come in the CPU's ring, together with those of the machine's other users, who get theirs.
+
+import {
+  BIO_DISK,
+  BIO_END_IO,
+  BIO_PRIVATE,
+  BIO_STATUS,
+  CPU_RING,
+  END_IO_RING,
+  NOT_PLAIN,
+  RING_BASE,
+  RING_HEAD,
+  RING_MASK,
+  RING_TAIL,
+  RUN_MORE,
+} from '../../assembly/layout.js'
+import type { View } from '../core/view.js'
+import type { Core } from '../core/wasm.js'
+import type { Disk } from '../machine/machine.js'
+import { turn } from '../machine/turn.js'
+import { checkRange, errnoOf, fillBio, OPF } from './open-io.js'
+
+/** A slot: bio and buffer, of which `maxBytes` may be used. */
+export interface QueueSlot {
+  readonly bio: number
+  readonly buffer: number
+}
+
+/** What a queue needs of its machine. */
+export interface QueueHost {
+  readonly core: Core
+  readonly view: View
+  /** The CPU that submits. */
+  readonly cpu: number
+  readonly disk: Disk
+  readonly maxBytes: number
+  /** Whether the clock is the host's. */
+  readonly real: boolean
+  /** Stamps the time of what follows. */
+  readonly stamp: () => void
+  /** Lets the machine do what it can, and hands out what has ended. @throws Error when nothing will ever end */
+  readonly step: () => void
+  /** Submits a filled bio, waiting for a tag if need be. */
+  readonly submit: (bio: number) => void
+  /** A bio that is not of this queue has ended. */
+  readonly completed: (bio: number) => void
+}
+
+/** Looks between two readings of the host's clock. */
+const LOOKS_A_STAMP = 64
+
+/** A queue of `slots` I/Os to one disk. Make one with OpenMachine.queue(). */
+export class IoQueue {
+  /** How many I/Os it holds; slots are numbered from 0. */
+  readonly slots: number
+  readonly #host: QueueHost
+  readonly #core: Core
+  readonly #words: Uint32Array
+  readonly #cpu: number
+  readonly #places: readonly QueueSlot[]
+  /** The number of slot 0 in BIO_PRIVATE. */
+  readonly #first: number
+  readonly #busy: Uint8Array
+  readonly #maxBytes: number
+  /** Word indices of the ring of ended bios. */
+  readonly #head: number
+  readonly #tail: number
+  readonly #base: number
+  readonly #mask: number
+  readonly #waiting: (((errno: number) => void) | undefined)[]
+  readonly #giveUp: (((error: unknown) => void) | undefined)[]
+  /** Ended while the machine was doing something else. */
+  #kept: number[] = []
+  #inFlight = 0
+  #looks = 0
+  #awaited = 0
+  #pumping = false
+
+  /** Use OpenMachine.queue(). @param first the number of its first slot in BIO_PRIVATE */
+  constructor(host: QueueHost, places: readonly QueueSlot[], first: number) {
+    const { view, cpu, disk } = host
+    this.#host = host
+    this.#core = host.core
+    this.#words = view.words
+    this.#cpu = cpu
+    this.#places = places
+    this.#maxBytes = host.maxBytes
+    this.slots = places.length
+    this.#busy = new Uint8Array(places.length)
+    this.#waiting = places.map(() => undefined)
+    this.#giveUp = places.map(() => undefined)
+    this.#first = first
+    const ring = view.u32(cpu + CPU_RING)
+    this.#head = (ring + RING_HEAD) >>> 2
+    this.#tail = (ring + RING_TAIL) >>> 2
+    this.#base = view.u32(ring + RING_BASE) >>> 2
+    this.#mask = view.u32(ring + RING_MASK)
+    for (const [i, { bio }] of places.entries()) {
+      view.setU32(bio + BIO_DISK, disk.q)
+      view.setU32(bio + BIO_END_IO, END_IO_RING)
+      view.setU32(bio + BIO_PRIVATE, first + i)
+    }
+  }
+
+  /** Submitted, and not yet given to poll()'s callback or a promise. */
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** The memory that reads of a slot fill and writes of it are taken from; the machine's own, not a copy. */
+  buffer(slot: number): Uint8Array {
+    const { buffer } = this.#place(slot)
+    return this.#host.view.bytes.subarray(buffer, buffer + this.#maxBytes)
+  }
+
+  /** Reads `length` bytes at `offset` of the disk into the slot's buffer. @throws UserError, RangeError */
+  read(slot: number, offset: number, length: number): void {
+    this.#submit('read', slot, offset, length)
+  }
+
+  /** Writes the first `length` bytes of the slot's buffer to `offset` of the disk. @throws UserError, RangeError */
+  write(slot: number, offset: number, length: number): void {
+    this.#submit('write', slot, offset, length)
+  }
+
+  #submit(op: 'read' | 'write', slot: number, offset: number, length: number): void {
+    if (this.#busy[slot] !== 0) this.#refuse(slot)
+    const { bio, buffer } = this.#places[slot]!
+    if (
+      length > this.#maxBytes ||
+      this.#core.plain_rw(this.#cpu, bio, OPF[op], offset, length, buffer) === NOT_PLAIN
+    ) {
+      const { disk, view, submit } = this.#host
+      checkRange({ op, offset, length }, disk, this.#maxBytes)
+      fillBio(view, bio, OPF[op], offset, length, buffer, disk.q)
+      this.#host.stamp()
+      submit(bio)
+    }
+    this.#busy[slot] = 1
+    this.#inFlight++
+  }
+
+  #refuse(slot: number): never {
+    this.#place(slot)
+    throw new RangeError(`slot ${slot} is in flight`)
+  }
+
+  #place(slot: number): QueueSlot {
+    const place = this.#places[slot]
+    if (!place) throw new RangeError(`slot ${slot}: this queue has slots 0 to ${this.slots - 1}`)
+    return place
+  }
+
+  /**
+   * Looks for completions once; in virtual time it lets time pass until something has ended, if anything is in flight.
+   * @param done gets the slot, which is free from then on, and a positive errno, 0 = good
+   * @returns how many have ended
+   */
+  poll(done: (slot: number, errno: number) => void): number {
+    if (this.#kept.length > 0) return this.#takeKept(done)
+    if (!this.#host.real) return this.#passTime(done)
+    if (--this.#looks < 0) {
+      this.#looks = LOOKS_A_STAMP
+      this.#host.stamp()
+    }
+    if (this.#core.plain_look(this.#cpu) !== RUN_MORE) {
+      // the slow half, which hands out what has ended
+      this.#host.step()
+      if (this.#kept.length > 0) return this.#takeKept(done)
+    }
+    return this.#drain(done)
+  }
+
+  #passTime(done: (slot: number, errno: number) => void): number {
+    while (this.#kept.length === 0 && this.#inFlight > 0) this.#host.step()
+    return this.#takeKept(done)
+  }
+
+  /** Takes what has ended out of the CPU's ring. */
+  #drain(done: (slot: number, errno: number) => void): number {
+    const words = this.#words
+    let n = 0
+    for (let head = words[this.#head]!; head !== words[this.#tail]!; n++) {
+      const bio = words[this.#base + (head & this.#mask)]!
+      head = (head + 1) >>> 0
+      words[this.#head] = head
+      const slot = words[(bio + BIO_PRIVATE) >>> 2]! - this.#first
+      if (slot >= 0 && slot < this.slots) this.#end(slot, bio, done)
+      else {
+        this.#host.completed(bio)
+        n--
+      }
+    }
+    return n
+  }
+
+  #end(slot: number, bio: number, done: (slot: number, errno: number) => void): void {
+    this.#busy[slot] = 0
+    this.#inFlight--
+    const status = this.#words[(bio + BIO_STATUS) >>> 2]!
+    done(slot, status === 0 ? 0 : errnoOf(status))
+  }
+
+  #takeKept(done: (slot: number, errno: number) => void): number {
+    const kept = this.#kept
+    this.#kept = []
+    for (const bio of kept) this.#end(this.slotOf(bio), bio, done)
+    return kept.length
+  }
+
+  /** The slot of a bio; outside of 0 to slots - 1 when it is none of this queue's. For the machine alone. */
+  slotOf(bio: number): number {
+    return this.#words[(bio + BIO_PRIVATE) >>> 2]! - this.#first
+  }
+
+  /** Whether something has ended that no poll() has seen. For the machine alone. */
+  get keeps(): boolean {
+    return this.#kept.length > 0
+  }
+
+  /** One of its bios has ended, seen by somebody else: the next poll() has it. For the machine alone. */
+  keep(bio: number): void {
+    this.#kept.push(bio)
+  }
+
+  /**
+   * The end of the I/O in a slot, as an errno, 0 = good; it is polled for by itself, at the end of this turn of the event
+   * loop together with all others that are awaited; meanwhile what nobody awaits ends unseen. Rejects when nothing will ever
+   * end.
+   * @throws RangeError for a slot that is not in flight
+   */
+  ended(slot: number): Promise<number> {
+    if (this.#busy[slot] !== 1) this.#refuseWait(slot)
+    return new Promise((resolve, reject) => {
+      this.#waiting[slot] = resolve
+      this.#giveUp[slot] = reject
+      this.#awaited++
+      if (!this.#pumping) void this.#pump()
+    })
+  }
+
+  #refuseWait(slot: number): never {
+    this.#place(slot)
+    throw new RangeError(`slot ${slot} is not in flight`)
+  }
+
+  /** Polls while anything is awaited, first when this turn's callers have all submitted theirs. */
+  async #pump(): Promise<void> {
+    this.#pumping = true
+    await Promise.resolve()
+    try {
+      while (this.#awaited > 0) {
+        // what a device takes its time for leaves the program its turns
+        if (this.poll(this.#settle) > 0) await Promise.resolve()
+        else await turn()
+      }
+    } catch (error) {
+      this.#awaited = 0
+      for (const [slot, reject] of this.#giveUp.entries()) {
+        if (this.#waiting[slot]) reject!(error)
+        this.#waiting[slot] = undefined
+      }
+    }
+    this.#pumping = false
+  }
+
+  readonly #settle = (slot: number, errno: number): void => {
+    const resolve = this.#waiting[slot]
+    if (!resolve) return
+    this.#waiting[slot] = undefined
+    this.#awaited--
+    resolve(errno)
+  }
+}
