@@ -9,5 +9,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     pool: 'forks',
     maxWorkers: 2,
+    isolate: false,
+    execArgv: ['--expose-gc'],
+    setupFiles: ['test/collect.ts'],
   },
 })

@@ -94,6 +94,10 @@ describe('README', () => {
       })
       expect(status).toBe(0)
       const lines = stdout.split('\n')
+      if (program.includes('openMachine')) {
+        expect(lines).toEqual(['true', ''])
+        return
+      }
       expect(lines[0]).toMatch(/^16384 \d+\.\d+ true 0$/)
       expect(lines[1]).toMatch(/^3;fio-3\.33;reads;/)
       expect(lines.at(-2)).toMatch(/^true missing\.fio: /)
