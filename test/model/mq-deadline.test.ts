@@ -125,7 +125,7 @@ class Wait implements fc.Command<Model, Real> {
 
 describe('mq-deadline', () => {
   it('does what the plain model does', () => {
-    const place = fc.nat(60)
+    const place = fc.nat(120)
     const add = fc
       .tuple(place, fc.boolean(), fc.constantFrom(false, false, false, true))
       .map(([at, write, head]) => new Add(at, write, head))
@@ -133,10 +133,12 @@ describe('mq-deadline', () => {
       [
         add,
         add,
-        fc.integer({ min: 1, max: 6 }).map(n => new Dispatch(n)),
+        add,
+        add,
+        fc.integer({ min: 1, max: 4 }).map(n => new Dispatch(n)),
         fc.integer({ min: 1, max: 40 }).map(n => new Wait(n)),
       ],
-      { maxCommands: 60 },
+      { maxCommands: 100 },
     )
     fc.assert(
       fc.property(commands, fc.constantFrom(2, 16), (list, fifoBatch) => {

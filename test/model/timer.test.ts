@@ -246,7 +246,7 @@ describe('the timer wheel', () => {
           ops,
         )
       }),
-      seeded(150),
+      seeded(40),
     )
   })
 
@@ -285,7 +285,7 @@ describe('the timer wheel', () => {
           expect(by_time(real.log)).toEqual(by_time(expected))
         }
       }),
-      seeded(100),
+      seeded(40),
     )
   })
 })

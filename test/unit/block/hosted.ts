@@ -31,6 +31,7 @@ export class Hosted {
     sched: elevator_type | null = null,
     hz = 250,
     rings: TraceRingOptions = {},
+    heapBytes = 0,
   ) {
     this.#jiffyNs = 1e9 / hz
     const disks = parseDevices(device.split(' ')).map(s =>
@@ -46,9 +47,10 @@ export class Hosted {
       trace: true,
       memBytes: 2 ** 20,
       disks,
-      extraBytes: traceBytes(cpus, RECORDS) + hostKernelBytes(cpus, disks.length * cpus) + 2 ** 20,
+      extraBytes:
+        traceBytes(cpus, RECORDS) + hostKernelBytes(cpus, disks.length * cpus, heapBytes) + 2 ** 20,
       jobs: 1,
-      kernel: { timer: 'exact' },
+      kernel: { timer: 'exact', heapBytes },
     })
     const host = this.machine.host!
     this.k = host.k

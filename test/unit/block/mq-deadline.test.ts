@@ -68,6 +68,30 @@ describe('mq-deadline, order', () => {
     expect(rig.drain()).toEqual([5000, 6000, 4000])
   })
 
+  it('goes on in order of sectors after a batch, unless the oldest has expired', () => {
+    const batchAfter = (ticks: number): number[] => {
+      const rig = new SchedRig(mq_deadline)
+      rig.add(READ, 100)
+      rig.add(READ, 5000)
+      for (let sector = 200; sector <= 2000; sector += 100) rig.add(READ, sector)
+      for (let i = 0; i < 16; i++) rig.dispatch()
+      rig.vk.ticks(ticks)
+      return rig.drain().slice(0, 2)
+    }
+    expect(batchAfter(124)).toEqual([1700, 1800])
+    expect(batchAfter(125)).toEqual([5000, 1700])
+  })
+
+  it('forgets where one direction went on when a batch of the other begins', () => {
+    const rig = new SchedRig(mq_deadline)
+    for (const sector of [100, 5000]) rig.add(READ, sector)
+    for (let sector = 200; sector <= 4000; sector += 100) rig.add(READ, sector)
+    for (let i = 0; i < 3; i++) rig.add(WRITE, 10_000 + i * 100)
+    const order = rig.drain()
+    // two batches of reads while writes wait, all the writes, then the oldest read
+    expect(order.slice(32, 36)).toEqual([10_000, 10_100, 10_200, 5000])
+  })
+
   it('puts the head and passthrough before everything', () => {
     const rig = new SchedRig(mq_deadline)
     rig.add(READ, 100)

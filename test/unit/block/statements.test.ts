@@ -48,6 +48,7 @@ import { mq_deadline } from '../../../src/block/mq-deadline.js'
 import { default_elevator } from '../../../src/block/schedulers.js'
 import { blkdev_read_iter } from '../../../src/fs/block_dev.js'
 import { page_cache_init, vm_laptop_mode } from '../../../src/fs/page-cache.js'
+import { EWOULDBLOCK } from '../../../src/kernel/errno.js'
 import { del_timer, timer_pending } from '../../../src/kernel/timer.js'
 import { parseDevices } from '../../../src/machine/spec-parse.js'
 import { builtOnly, diskConfig } from '../../../src/workload/machine-config.js'
@@ -228,6 +229,17 @@ test('sbitmap-tags 9.18: a task that waits for a tag has tried three times, run 
   const wait = ['blk_mq_get_tag', '__blk_mq_get_tag', 'blk_mq_run_hw_queue']
   const tries = ['__blk_mq_get_tag', '__blk_mq_get_tag', 'io_schedule', 'schedule']
   expect(names.slice(-7)).toEqual([...wait, ...tries])
+})
+
+test('sbitmap-tags 9.17: who does not wait tries once, and runs nothing', () => {
+  const h = new Hosted(`${ONE},hw_queue_depth=1`, 1)
+  expect(blk_mq_alloc_request(h.q, REQ_OP_DRV_IN)).toBeGreaterThan(0)
+  h.record(true)
+  expect(blk_mq_alloc_request(h.q, REQ_OP_DRV_IN)).toBe(-EWOULDBLOCK)
+  h.record(false)
+  const names = h.rings.drain().map(entry => entry.name)
+  const inside = ['blk_mq_get_request', 'blk_mq_get_tag', '__blk_mq_get_tag']
+  expect(names).toEqual(['blk_mq_alloc_request', 'blk_queue_enter', ...inside, 'blk_queue_exit'])
 })
 
 describe('faults of null_blk', () => {

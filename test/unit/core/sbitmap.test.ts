@@ -381,11 +381,12 @@ describe('tags', () => {
     expect([get(BLK_MQ_REQ_RESERVED), get(0)]).toEqual([1, 17])
   })
 
-  it('sbitmap-tags 9.17: none without reserved tags, none in a full map, after one try', () => {
-    const { hctx } = tagSet(4, 0)
+  it('sbitmap-tags 9.17: none without reserved tags, none in a full map, and nobody waits', () => {
+    const { hctx, tags } = tagSet(4, 0)
     expect(arena.core.blk_mq_get_tag(hctx, 0, BLK_MQ_REQ_RESERVED) >>> 0).toBe(0xffffffff)
     for (const tag of range(0, 4)) expect(arena.core.blk_mq_get_tag(hctx, 0, 0)).toBe(tag)
     expect(arena.core.blk_mq_get_tag(hctx, 0, 0) >>> 0).toBe(0xffffffff)
+    expect(arena.view.u32(tags + L.TAGS_BITMAP + L.SBQ_WAITERS)).toBe(0)
   })
 
   it('takes scheduler tags from their own set', () => {

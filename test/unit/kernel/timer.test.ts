@@ -287,13 +287,24 @@ describe('the wheel: firing', () => {
 describe('the timer API', () => {
   test('workqueue-timers 15.15: mod_timer says whether it was pending', () => {
     const v = new VirtualKernel()
-    const { timer } = noting(v)
+    const order: string[] = []
+    const named = (name: string): timer_list<null> => {
+      const timer = new timer_list(v.k, null)
+      timer_setup(timer, () => void order.push(name))
+      return timer
+    }
+    const [timer, other] = [named('first'), named('second')]
     const when = v.k.jiffies + 1000
     expect(mod_timer(timer, when)).toBe(0)
     expect(mod_timer(timer, when + 500)).toBe(1)
-    const { idx } = timer
+    expect(mod_timer(other, when + 500)).toBe(0)
+    const { idx, next } = timer
     expect(mod_timer(timer, when + 500)).toBe(1)
-    expect(timer.idx).toBe(idx)
+    expect([timer.idx, timer.next]).toEqual([idx, next])
+    v.ticks(1600)
+    // the one armed last runs first, and the other one was not armed again
+    expect(order).toEqual(['second', 'first'])
+    expect(mod_timer(timer, when + 500)).toBe(0)
   })
 
   test('workqueue-timers 10: in the same bucket only the expiry changes; no event', () => {

@@ -37,7 +37,7 @@ describe.each(CLOCKS)('a queue, %s time', clock => {
     })
     const keeps = !device.includes('null,') && !device.endsWith('model=null')
     await fc.assert(
-      fc.asyncProperty(fc.array(move, { maxLength: 40 }), async moves => {
+      fc.asyncProperty(fc.array(move, { maxLength: 12 }), async moves => {
         const m = await openMachine({ ...SMALL, clock, devices: [device] })
         await agrees(m, moves, keeps)
         await m.close()
