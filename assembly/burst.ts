@@ -17,7 +17,7 @@ import {
   HC_NEXT_OWNED, IOUF_MEASURED, IOU_ACTIVE, IOU_DDIR, IOU_NEXT, IOU_START_NS, IOU_STATE, JOB_BATCH, JOB_BYTES,
   JOB_COMPLETES, JOB_ENDED, JOB_END_NS, JOB_FREE, JOB_GEN, JG_RW, JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT,
   JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS, JOB_LAST_NS, JOB_LOW, JOB_MAX_IO, JOB_MEASURED, JOB_NEXT,
-  JOB_NUMBER_IOS, JOB_PLAIN, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING, JOB_PL_MASK, JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS, JOB_PL_SBQ,
+  JOB_NUMBER_IOS, JOB_FEATURES, JOB_PLAIN, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING, JOB_PL_MASK, JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS, JOB_PL_SBQ,
   JOB_PL_SLOTS, JOB_RAMP_NS, JOB_REAP_MIN, JOB_RECORD, JOB_RUN, JOB_STATE, JOB_STATS, JOB_STOP, LAT_BATCH,
   MODEL_FIXED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_STOP, NQ_CQ_DB, NQ_CQ_HEAD,
   NQ_CQ_PHASE, NQ_DSQ, NQ_LAST_SQ_TAIL, NQ_POLLED, NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_TAGS, NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC,
@@ -47,6 +47,7 @@ function burst_job(cpu: u32): u32 {
   if (load<u32>(job, JOB_STATE) != JOB_RUN || atomic.load<u32>(cpu, CPU_DONE_LIST)) return 0
   // iodepth_low and iodepth_batch_complete_min leave a full queue alone for a while: not here.
   if (load<u32>(job, JOB_LOW) < load<u32>(job, JOB_IODEPTH) || load<u32>(job, JOB_REAP_MIN) > 1) return 0
+  if (load<u32>(job, JOB_FEATURES)) return 0 // as does iodepth_batch_complete_max
   if (load<u64>(job, JOB_RAMP_NS) || !load<u32>(job, JOB_RECORD) || !both_begun(job)) return 0
   const nq = load<u32>(job, JOB_PL_NQ)
   if (!bursts_to(nq) || load<u32>(nq, NQ_SHADOW_SQ) || !cq_is_plain(cpu, nq)) return 0

@@ -764,7 +764,7 @@ function job_batch(cpu: u32, job: u32, room: u32): u32 {
   if (load<u32>(cpu, CPU_LAT) == LAT_BATCH) read_clock(cpu)
   spend(cpu, load<u32>(M_BASE, M_COST_SYSCALL))
   const depth = load<u32>(job, JOB_IN_FLIGHT)
-  return finish_batch(cpu, job, depth, features ? 0 : plain_issue(cpu, job, room), room)
+  return finish_batch(cpu, job, depth, features & ~JF_REAP_MAX ? 0 : plain_issue(cpu, job, room), room)
 }
 
 /** Fills the job up to its depth, batch by batch (virtual time: one batch a step). */
@@ -952,7 +952,7 @@ function reap_plain(cpu: u32, job: u32): u32 {
   let iou = load<u32>(job, JOB_ENDED)
   const ddir = load<u32>(iou, IOU_DDIR)
   const lat = load<u32>(cpu, CPU_LAT)
-  if (load<u32>(job, JOB_FEATURES) || ddir > <u32>DDIR_WRITE || lat == LAT_SAMPLED) return 0
+  if (load<u32>(job, JOB_FEATURES) & ~JF_REAP_MAX || ddir > <u32>DDIR_WRITE || lat == LAT_SAMPLED) return 0
   if (lat == LAT_EVERY && load<u32>(cpu, CPU_CLOCK) != CLOCK_VIRTUAL) return 0
   const now = load<u64>(cpu, CPU_NOW)
   const stat = job + JOB_STATS + ddir * STAT_SIZE

@@ -15,6 +15,8 @@ interface Job {
   readonly queues: 1 | 2
   readonly iodepth: number
   readonly batch: number
+  /** iodepth_batch_complete_min and _max; 0 = it does not say. */
+  readonly reap: readonly [number, number]
   readonly block: number
   readonly blocks: number
   readonly rw: number
@@ -32,6 +34,12 @@ const jobs = fc.record({
   queues: fc.constantFrom(1 as const, 2 as const),
   iodepth: fc.integer({ min: 1, max: 70 }),
   batch: fc.integer({ min: 1, max: 40 }),
+  reap: fc.oneof(
+    fc.constant([1, 0] as const),
+    fc
+      .integer({ min: 1, max: 40 })
+      .chain(max => fc.tuple(fc.integer({ min: 1, max }), fc.constant(max))),
+  ),
   block: fc.constantFrom(512, 1024, 4096, 8192),
   blocks: fc.integer({ min: 3, max: 900 }),
   rw: fc.constantFrom(L.RW_READ, L.RW_WRITE, L.RW_READ | L.RW_WRITE),
@@ -85,8 +93,10 @@ function fill(machine: Machine, job: Job): number {
   view.setU32(at + L.JOB_IODEPTH, job.iodepth)
   view.setU32(at + L.JOB_BATCH, Math.min(job.batch, job.iodepth))
   view.setU32(at + L.JOB_LOW, job.iodepth)
-  view.setU32(at + L.JOB_REAP_MIN, 1)
-  view.setU32(at + L.JOB_REAP_MAX, job.iodepth)
+  const [min, max] = job.reap
+  view.setU32(at + L.JOB_REAP_MIN, Math.min(min, job.iodepth))
+  view.setU32(at + L.JOB_REAP_MAX, max)
+  view.setU32(at + L.JOB_FEATURES, max > 0 ? L.JF_REAP_MAX : 0)
   for (const limit of [L.JOB_END_NS, L.JOB_MAX_IO]) big(at + limit, NEVER)
   big(at + L.JOB_NUMBER_IOS, BigInt(job.ios))
   big(at + L.JOB_IO_LIMIT, BigInt(job.bytes) * BigInt(job.block))
