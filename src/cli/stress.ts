@@ -87,14 +87,21 @@ function parseFaults(text: string): readonly StressFault[] {
 }
 
 const MIB = 2 ** 20
-/** Until then a process still grows: its code is compiled, its heap finds its size. */
+/** Until then a process still grows: its heap finds its size. */
 const WARM_MS = 120_000
+/**
+ * What trouble is rarely made of is compiled rarely: megabytes of code, minute after minute, that nothing leaks. Virtual time
+ * runs as many rounds in so long as real time does in ten minutes.
+ */
+const REHEARSAL_MS = 25_000
 /** The least of so long is what a process holds; what comes and goes in between is the compiler's and the collector's. */
 const WINDOW_MS = 60_000
 /** Garbage is collected so often, beside at the end of each life. */
 const COLLECT_MS = 5000
 /** So much more at the end than after WARM_MS is a leak. */
 const GROWTH = 0.02
+/** The shortest run whose memory is judged. */
+const JUDGED_MS = WARM_MS + 2 * WINDOW_MS
 
 /** Resident memory: what was held after two minutes, and what is held at the end. */
 class Resident {
@@ -113,7 +120,7 @@ class Resident {
   /** What the end is to the warm window, 1 = the same; null if the run was too short for two windows. */
   get growth(): { readonly warm: number; readonly ratio: number } | null {
     const at = this.#recent.at(-1)?.at ?? 0
-    if (at < WARM_MS + 2 * WINDOW_MS) return null
+    if (at < JUDGED_MS) return null
     const end = Math.min(...this.#recent.map(one => one.rss))
     return { warm: this.#warm, ratio: end / this.#warm }
   }
@@ -164,8 +171,12 @@ export async function stressCommand(argv: readonly string[]): Promise<number> {
   const options = parseStress(argv)
   const { seed, faults, clock } = options
   await printOut(`stress: seed ${seed}, faults ${faults.join(',') || 'none'}, ${clock} time\n`)
-  const report = new Report()
   const collect = collector()
+  if (clock === 'real' && options.forMs >= JUDGED_MS) {
+    await printOut(`stress: first ${REHEARSAL_MS / 1000} s of the same in virtual time\n`)
+    await stress({ ...options, clock: 'virtual', forMs: REHEARSAL_MS, onLife: collect })
+  }
+  const report = new Report()
   let collected = 0
   const counts = await stress({
     ...options,
