@@ -6,6 +6,7 @@ import { UserError } from '../../src/core/errors.js'
 import type { nvme_dev } from '../../src/drivers/nvme/host/pci-queue.js'
 import { openNvme } from '../../src/workload/nvme-admin.js'
 import type { RunResult } from '../../src/report/result.js'
+import { stdoutOf } from './capture.js'
 import { CLOCKS, type Clock, execute, job, succeed } from './run.js'
 
 /** A job on a disk of such a device. */
@@ -18,18 +19,7 @@ function run(device: string, lines: string, disk = 'nvme0n1') {
 
 /** JSON of a word. */
 async function ask<T>(device: string, ...args: string[]): Promise<T> {
-  let text = ''
-  const write = process.stdout.write
-  process.stdout.write = ((chunk: string, done: (error?: Error) => void) => {
-    text += chunk
-    done()
-    return true
-  }) as typeof process.stdout.write
-  try {
-    await nvmeCommand([...args, '--device', `nvme,${device}`, '-o', 'json'])
-  } finally {
-    process.stdout.write = write
-  }
+  const text = await stdoutOf(nvmeCommand, [...args, '--device', `nvme,${device}`, '-o', 'json'])
   return JSON.parse(text) as T
 }
 

@@ -1,8 +1,8 @@
 // The built command in a folder of its own, for the tests of gate and sweep.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { vi } from 'vitest'
 import { main } from '../../src/cli/main.js'
+import { capture } from './capture.js'
 
 export const CLI: string = fileURLToPath(new URL('../../dist/lib/cli.js', import.meta.url))
 export const ROOT: string = fileURLToPath(new URL('../..', import.meta.url))
@@ -32,20 +32,6 @@ export function phasebitIn(cwd: string, args: readonly string[]): Ended {
     encoding: 'utf8',
   })
   return { status, stdout, stderr }
-}
-
-/** Takes what is written to a stream, until it is restored. */
-function capture(stream: NodeJS.WriteStream): { readonly text: () => string; restore(): void } {
-  let text = ''
-  const spy = vi.spyOn(stream, 'write').mockImplementation((data, ...rest) => {
-    text += String(data)
-    const done = rest.find(one => typeof one === 'function') as
-      | ((error?: Error) => void)
-      | undefined
-    done?.()
-    return true
-  })
-  return { text: () => text, restore: () => spy.mockRestore() }
 }
 
 /** The same in this process, which is quicker. */

@@ -4,25 +4,11 @@ import { describe, expect, test } from 'vitest'
 import { lnvmCommand } from '../../src/cli/lnvm.js'
 import { UserError } from '../../src/core/errors.js'
 import { openLightnvm } from '../../src/workload/lnvm-machine.js'
+import { stdoutOf } from './capture.js'
 
 const SMALL = ['--device', 'nvme,ocssd=2.0,groups=2,pus=2,chunks=40,clba=512']
 
-/** What a word writes to standard output. */
-async function out(...args: string[]): Promise<string> {
-  let text = ''
-  const write = process.stdout.write
-  process.stdout.write = ((chunk: string, done: (error?: Error) => void) => {
-    text += chunk
-    done()
-    return true
-  }) as typeof process.stdout.write
-  try {
-    expect(await lnvmCommand(args)).toBe(0)
-  } finally {
-    process.stdout.write = write
-  }
-  return text
-}
+const out = (...args: string[]): Promise<string> => stdoutOf(lnvmCommand, args)
 
 async function refused(...args: string[]): Promise<string> {
   const error = await lnvmCommand(args).then(

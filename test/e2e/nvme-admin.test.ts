@@ -3,23 +3,9 @@
 import { describe, expect, test } from 'vitest'
 import { nvmeCommand } from '../../src/cli/nvme.js'
 import { OutputError, UserError } from '../../src/core/errors.js'
+import { stdoutOf } from './capture.js'
 
-/** What a word writes to standard output. */
-async function out(...args: string[]): Promise<string> {
-  let text = ''
-  const write = process.stdout.write
-  process.stdout.write = ((chunk: string, done: (error?: Error) => void) => {
-    text += chunk
-    done()
-    return true
-  }) as typeof process.stdout.write
-  try {
-    expect(await nvmeCommand(args)).toBe(0)
-  } finally {
-    process.stdout.write = write
-  }
-  return text
-}
+const out = (...args: string[]): Promise<string> => stdoutOf(nvmeCommand, args)
 
 describe('phasebit nvme', () => {
   test('id-ctrl: fields by their names', async () => {

@@ -5,22 +5,9 @@ import { parseStress, stressCommand } from '../../src/cli/stress.js'
 import { stressHelp } from '../../src/cli/stress-help.js'
 import { UserError } from '../../src/core/errors.js'
 import { STRESS_FAULTS, type StressCounts, stress } from '../../src/workload/stress.js'
+import { stdoutOf } from './capture.js'
 
-async function out(...args: string[]): Promise<string> {
-  let text = ''
-  const write = process.stdout.write
-  process.stdout.write = ((chunk: string, done: (error?: Error) => void) => {
-    text += chunk
-    done()
-    return true
-  }) as typeof process.stdout.write
-  try {
-    expect(await stressCommand(args)).toBe(0)
-  } finally {
-    process.stdout.write = write
-  }
-  return text
-}
+const out = (...args: string[]): Promise<string> => stdoutOf(stressCommand, args)
 
 describe('phasebit stress', () => {
   test('a second of everything: no violation', async () => {
