@@ -17,9 +17,9 @@ const LINES = [
   `  --faults MIX   some of ${STRESS_FAULTS.join(',')}; all, none; default all`,
   '',
   'After each round every I/O has ended once, what was written was read, no tag, bio or ring entry is left, and the controller',
-  'is live or gone. In a run of four minutes or more resident memory at the end is at most 2 % more than in the third minute; such a',
-  'run in real time begins with 25 s of the same in virtual time, beside what --for says, so that all of the code is compiled. The',
-  'first violation ends it with exit status 1 and names the seed that repeats it.',
+  'is live or gone. In a run of four minutes or more resident memory in the last minute (the median) is at most 2 % more than',
+  'in the third; in real time such a run begins with 25 s of the same in virtual time, beside what --for says, so that all of',
+  'the code is compiled. The first violation ends it with exit status 1 and names the seed that repeats it.',
 ]
 
 export function stressHelp(): string {

@@ -94,41 +94,51 @@ const WARM_MS = 120_000
  * runs as many rounds in so long as real time does in ten minutes.
  */
 const REHEARSAL_MS = 25_000
-/** The least of so long is what a process holds; what comes and goes in between is the compiler's and the collector's. */
+/** The median of so long is what a process holds; what comes and goes in between is the compiler's and the collector's. */
 const WINDOW_MS = 60_000
-/** Garbage is collected so often, beside at the end of each life. */
+/** Garbage is collected so often, beside at the end of each life; what is resident then is noted. */
 const COLLECT_MS = 5000
 /** So much more at the end than after WARM_MS is a leak. */
 const GROWTH = 0.02
 /** The shortest run whose memory is judged. */
 const JUDGED_MS = WARM_MS + 2 * WINDOW_MS
 
-/** Resident memory: what was held after two minutes, and what is held at the end. */
-class Resident {
-  #warm = Number.POSITIVE_INFINITY
-  #recent: { readonly at: number; readonly rss: number }[] = []
+interface Look {
+  /** Since the beginning, ms. */
+  readonly at: number
+  /** Bytes. */
+  readonly rss: number
+}
 
-  /** @returns bytes resident now */
-  look(at: number): number {
-    const rss = process.memoryUsage.rss()
-    if (at >= WARM_MS && at < WARM_MS + WINDOW_MS) this.#warm = Math.min(this.#warm, rss)
-    this.#recent = this.#recent.filter(one => one.at > at - WINDOW_MS)
-    this.#recent.push({ at, rss })
-    return rss
+/** Resident memory: what was held after two minutes, and what is held at the end. */
+export class Resident {
+  #warm: Look[] = []
+  #recent: Look[] = []
+
+  note(look: Look): void {
+    if (look.at >= WARM_MS && look.at < WARM_MS + WINDOW_MS) this.#warm.push(look)
+    this.#recent = this.#recent.filter(one => one.at > look.at - WINDOW_MS)
+    this.#recent.push(look)
   }
 
   /** What the end is to the warm window, 1 = the same; null if the run was too short for two windows. */
   get growth(): { readonly warm: number; readonly ratio: number } | null {
     const at = this.#recent.at(-1)?.at ?? 0
-    if (at < JUDGED_MS) return null
-    const end = Math.min(...this.#recent.map(one => one.rss))
-    return { warm: this.#warm, ratio: end / this.#warm }
+    // A host that stood still for all of a window leaves nothing to compare.
+    if (at < JUDGED_MS - 2 * COLLECT_MS || this.#warm.length === 0) return null
+    const warm = medianOf(this.#warm)
+    return { warm, ratio: medianOf(this.#recent) / warm }
   }
+}
+
+function medianOf(looks: readonly Look[]): number {
+  const sorted = looks.map(one => one.rss).sort((a, b) => a - b)
+  return sorted[sorted.length >> 1]!
 }
 
 /** Words about the I/Os of the last second or so, and of all; and about memory. */
 class Report {
-  readonly #resident = new Resident()
+  readonly resident: Resident = new Resident()
   #ios = 0
   #wallMs = 0
 
@@ -141,7 +151,7 @@ class Report {
       `${(wallMs / 1000).toFixed(1)} s: ${rate} I/Os a second, ${ios} in all; ${rounds} rounds on ${lives} machines, ` +
       `${resets} resets, ${rules} faults, ${removals} removals, ${dropped} namespaces dropped by a scan, ` +
       `${failed} I/Os failed with their controller or namespace; ` +
-      `${(this.#resident.look(wallMs) / MIB).toFixed(1)} MiB resident\n`
+      `${(process.memoryUsage.rss() / MIB).toFixed(1)} MiB resident\n`
     )
   }
 
@@ -151,7 +161,7 @@ class Report {
     this.#ios = 0
     this.#wallMs = 0
     const text = this.line({ ...counts, ios, wallMs })
-    const growth = this.#resident.growth
+    const growth = this.resident.growth
     if (growth === null) return text
     const percent = `${((growth.ratio - 1) * 100).toFixed(1)} %`
     const said = `resident memory: ${(growth.warm / MIB).toFixed(1)} MiB in the third minute, ${percent} more in the last`
@@ -186,6 +196,7 @@ export async function stressCommand(argv: readonly string[]): Promise<number> {
       if (now.wallMs - collected >= COLLECT_MS) {
         collected = now.wallMs
         collect()
+        report.resident.note({ at: now.wallMs, rss: process.memoryUsage.rss() })
       }
       void printOut(report.line(now))
     },

@@ -1,7 +1,7 @@
 // phasebit stress, for about a second.
 
 import { describe, expect, test } from 'vitest'
-import { parseStress, stressCommand } from '../../src/cli/stress.js'
+import { parseStress, Resident, stressCommand } from '../../src/cli/stress.js'
 import { stressHelp } from '../../src/cli/stress-help.js'
 import { UserError } from '../../src/core/errors.js'
 import { STRESS_FAULTS, type StressCounts, stress } from '../../src/workload/stress.js'
@@ -17,6 +17,19 @@ describe('phasebit stress', () => {
     expect(text).toMatch(/: \d+ I\/Os a second, \d+ in all; .* MiB resident$/m)
     expect(text).toMatch(/no violation\n$/)
   }, 60_000)
+
+  test('memory: the median of a minute counts, neither dip nor spike', () => {
+    const growth = (rss: (s: number) => number, seconds = 600) => {
+      const resident = new Resident()
+      for (let s = 5; s <= seconds; s += 5) resident.note({ at: s * 1000, rss: rss(s) })
+      return resident.growth
+    }
+    expect(growth(s => (s === 170 ? 80 : s === 560 ? 200 : 100))).toEqual({ warm: 100, ratio: 1 })
+    expect(growth(s => (s < 60 ? 1000 : 100))).toEqual({ warm: 100, ratio: 1 })
+    expect(growth(s => 100 + s / 100)?.ratio).toBeCloseTo(105.7 / 101.5, 2)
+    expect(growth(() => 100, 235)?.ratio).toBe(1)
+    expect(growth(() => 100, 220)).toBeNull()
+  })
 
   test('a seed repeats itself', async () => {
     const options = {
