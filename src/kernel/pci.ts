@@ -4,6 +4,7 @@
 //   pci_bus               the functions of a machine; a driver that registers is given those that it matches
 //   pci_enable_device_mem, pci_set_master, pci_disable_device
 //   pci_alloc_irq_vectors_affinity, pci_request_irq   MSI-X: how many vectors there are, and which CPU each interrupts
+//   pci_reset_function, pcie_do_recovery              the function is reset, with its driver's knowledge, or the bus lost it
 //   readl, writel, lo_hi_readq, lo_hi_writeq          registers of BAR 0
 //
 // An interrupt itself is the core's: the driver's queues know the block of their vector (IRQ_*), which says the CPU.
@@ -32,7 +33,13 @@ export interface PciFunction {
   write64(offset: number, value: bigint): void
   /** Command register; off: no DMA, no interrupts. */
   busMaster(on: boolean): void
+  /** Function level reset: registers as after power-on. */
+  functionReset?(): void
 }
+
+/** pci_channel_state, and what a driver answers to one (pci_ers_result). */
+export type pci_channel_state = 'normal' | 'frozen' | 'perm_failure'
+export type pci_ers_result = 'can_recover' | 'need_reset' | 'recovered' | 'disconnect'
 
 /** struct pci_driver. */
 export interface pci_driver {
@@ -44,6 +51,13 @@ export interface pci_driver {
   readonly shutdown?: (dev: pci_dev) => Sleep<void>
   readonly suspend?: (dev: pci_dev) => Sleep<number>
   readonly resume?: (dev: pci_dev) => Sleep<number>
+  /** Before and after a function level reset. */
+  readonly reset_prepare?: (dev: pci_dev) => Sleep<void>
+  readonly reset_done?: (dev: pci_dev) => Sleep<void>
+  /** Recovery from an error of the bus (pci_error_handlers). */
+  readonly error_detected?: (dev: pci_dev, state: pci_channel_state) => Sleep<pci_ers_result>
+  readonly slot_reset?: (dev: pci_dev) => Sleep<pci_ers_result>
+  readonly error_resume?: (dev: pci_dev) => Sleep<void>
 }
 
 /** struct pci_dev. */
@@ -83,7 +97,10 @@ function* bind(dev: pci_dev, driver: pci_driver): Sleep<number> {
   if (dev.driver !== null || !driver.matches(dev)) return -ENODEV
   dev.driver = driver
   const error = yield* driver.probe(dev)
-  if (error < 0) dev.driver = null
+  if (error < 0) {
+    dev.driver = null
+    dev.drvdata = null
+  }
   return error
 }
 
@@ -124,6 +141,32 @@ export function* pci_stop_and_remove_bus_device(bus: pci_bus, dev: pci_dev): Sle
   yield* device_release_driver(dev)
   const at = bus.devices.indexOf(dev)
   if (at >= 0) bus.devices.splice(at, 1)
+}
+
+// ---------------------------------------------------------------- resets
+
+/** Resets a function; its driver stops it before and sets it up again (`reset` in sysfs). */
+export function* pci_reset_function(dev: pci_dev): Sleep<void> {
+  const t = enter(dev.k, 'pci_reset_function')
+  if (dev.driver?.reset_prepare) yield* dev.driver.reset_prepare(dev)
+  dev.fn.functionReset?.()
+  if (dev.driver?.reset_done) yield* dev.driver.reset_done(dev)
+  leave(dev.k, t)
+}
+
+/** An error of the bus: the driver is asked what to do about it. @returns what came of it */
+export function* pcie_do_recovery(dev: pci_dev, state: pci_channel_state): Sleep<pci_ers_result> {
+  const t = enter(dev.k, 'pcie_do_recovery')
+  const { driver } = dev
+  dev.offline = state !== 'normal'
+  let result = driver?.error_detected ? yield* driver.error_detected(dev, state) : 'disconnect'
+  if (result === 'need_reset') {
+    dev.fn.functionReset?.()
+    dev.offline = false
+    result = driver?.slot_reset ? yield* driver.slot_reset(dev) : 'disconnect'
+  }
+  if (result !== 'disconnect' && driver?.error_resume) yield* driver.error_resume(dev)
+  return leave(dev.k, t, result)
 }
 
 // ---------------------------------------------------------------- the function

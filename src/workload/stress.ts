@@ -8,7 +8,7 @@
 //   round   faults are armed, every task does its I/Os, then everything is checked: every I/O ended once; what was written is
 //           read; no tag, bio or ring entry is left; the controller is LIVE and nothing failed, or it is gone, or it has
 //           dropped the namespace because a reset cut off the Identify by which a scan looked at it again, as Linux 4.19
-//           does
+//           does, or timeouts have made I/Os too late for another try, as in 4.9
 //
 // All lives use the same memory, and nothing else is remembered of one that is over, so that the process does not grow.
 
@@ -107,7 +107,7 @@ export interface StressCounts {
   ios: number
   rounds: number
   lives: number
-  /** I/Os that ended with an error: their controller or namespace was gone. */
+  /** I/Os that ended with an error: their controller or namespace was gone, or it was too late for another try (4.9). */
   failed: number
   /** Namespaces that a scan dropped. */
   dropped: number
@@ -154,6 +154,7 @@ class Life {
   #wrong: string | null = null
   #queue: kiocb['q'] | null = null
   #dropped = false
+  #late = false
   #working = 0
 
   /** @param tick called now and then while time passes */
@@ -175,7 +176,7 @@ class Life {
   }
 
   get gone(): boolean {
-    return this.nvme.ctrl(0) === null || this.#dropped
+    return this.nvme.ctrl(0) === null || this.#dropped || this.#late
   }
 
   #fail(what: string): never {
@@ -330,6 +331,11 @@ class Life {
       if (!k.dmesg.some(({ text }) => text.includes('Identify namespace failed')))
         this.#fail('a namespace is gone, and no scan has said why')
     }
+    // Linux 4.9 does not try again what has taken its whole timeout.
+    this.#late =
+      this.#failed > 0 &&
+      this.nvme.module!.nvme.era.retries_in_time &&
+      k.dmesg.some(({ text }) => text.includes('timeout'))
     if (ctrl === null && blk.mem.used !== 0)
       this.#fail(`${blk.mem.used} bytes are left of a controller`)
     if (!this.gone && this.#failed > 0)

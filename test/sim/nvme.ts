@@ -211,7 +211,9 @@ async function check({ p, ...s }: Story, removes: boolean): Promise<void> {
   if (!removes) assert.match(p.nvme.ctrl(0)?.state ?? 'gone', /LIVE|gone/, log)
   // A scan whose Identify a reset cuts off drops the namespace with what waits for it, as 4.19 does.
   const dropped = log.includes('Identify namespace failed')
-  if (!removes && !dropped && p.nvme.ctrl(0)) assert.equal(s.failed, 0, log)
+  // 4.9 does not try again what has taken its whole timeout.
+  const late = p.nvme.module!.nvme.era.retries_in_time && log.includes('timeout')
+  if (!removes && !dropped && !late && p.nvme.ctrl(0)) assert.equal(s.failed, 0, log)
   await p.run(100)
   assert.deepEqual(p.machine.books().problems, [])
   if (p.nvme.ctrl(0) === null) assert.equal(p.machine.host!.blk.mem.used, 0)

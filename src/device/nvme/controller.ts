@@ -355,6 +355,13 @@ export class NvmeController {
     this.#registers.status(CSTS_NSSRO, CSTS_RDY)
   }
 
+  /** Function level reset: as the controller reset, and it is off. */
+  functionReset(): void {
+    this.reset()
+    for (const register of [CC, CSTS, AQA, ASQ, ASQ + 4, ACQ, ACQ + 4])
+      this.#registers.set(register, 0)
+  }
+
   #shutdown(): void {
     this.#services.cache.flush()
     this.#registers.status(CSTS_SHST_OCCURRING, CSTS_SHST)

@@ -1,6 +1,6 @@
 // What becomes of commands that ended with an error: drivers/nvme/host/core.c of Linux 4.19.
 //
-//   nvme_req_needs_retry   no DNR, not failfast, fewer than nvme_max_retries tries so far
+//   nvme_req_needs_retry   no DNR, not failfast, fewer than nvme_max_retries tries so far; in 4.9 also: not too late
 //   nvme_error_status      the block layer's word for an NVMe status
 //   nvme_complete_rq       retries the request, or ends it
 //
@@ -8,14 +8,17 @@
 
 import {
   CPU_ERR,
+  Q_TIMEOUT,
   RQ_CMD_FLAGS,
   RQ_HCTX,
   RQ_NEXT,
   RQ_RESULT,
   RQ_RETRIES,
   RQ_RETRIES_MASK,
+  RQ_START_NS,
   RQ_STATUS,
   RQ_STATUS_FINAL,
+  RQ_TIMEOUT,
 } from '../../../../assembly/layout.js'
 import {
   BLK_STS_IOERR,
@@ -39,6 +42,7 @@ import {
 } from '../../../block/blk-mq.js'
 import type { request_queue } from '../../../block/blkdev.js'
 import { enter, leave, trace_event } from '../../../kernel/trace.js'
+import type { nvme_era } from './era.js'
 
 /** Tries after the first one. */
 export const nvme_max_retries = 5
@@ -80,6 +84,20 @@ export function nvme_req_needs_retry(status: number, opf: number, retries: numbe
   return retries < nvme_max_retries
 }
 
+/** What nvme_alloc_ns puts into a queue: its namespace; null in admin queues. */
+interface queue_owner {
+  readonly ctrl?: { readonly crdt: readonly number[]; readonly nvme: { readonly era: nvme_era } }
+}
+
+/** Whether a request may still be tried again: in 4.9 not when it has taken its whole timeout, all tries together. */
+function in_time(q: request_queue, rq: number): boolean {
+  const { k, view } = q.blk
+  const owner = q.queuedata as queue_owner | null
+  if (!owner?.ctrl?.nvme.era.retries_in_time) return true
+  const timeout = view.u32(rq + RQ_TIMEOUT) || view.u32(q.at + Q_TIMEOUT)
+  return (k.now() - view.u64(rq + RQ_START_NS)) * k.hz < timeout * 1e9
+}
+
 /**
  * How long a command is to wait before it is tried again, ms: the controller's word, which kernels after 4.19 hear. Here
  * they all do: only a controller that was given delays has any (CRDT).
@@ -87,8 +105,8 @@ export function nvme_req_needs_retry(status: number, opf: number, retries: numbe
 function retry_delay(q: request_queue, status: number): number {
   const crd = (status & NVME_SC_CRD) >>> NVME_SC_CRD_SHIFT
   if (crd === 0) return 0
-  const ns = q.queuedata as { readonly ctrl?: { readonly crdt: readonly number[] } } | null
-  return (ns?.ctrl?.crdt[crd - 1] ?? 0) * CRDT_MS
+  const owner = q.queuedata as queue_owner | null
+  return (owner?.ctrl?.crdt[crd - 1] ?? 0) * CRDT_MS
 }
 
 const NVME_SC_CRD = 0x1800
@@ -112,7 +130,7 @@ export function nvme_complete_rq(q: request_queue, rq: number, status: number): 
   if (k.trace.on)
     trace_event(k, 'nvme_complete_rq', { res: view.u32(rq + RQ_RESULT), retries, status })
   const again = nvme_req_needs_retry(status, view.u32(rq + RQ_CMD_FLAGS), retries)
-  if (again && !q.dying) nvme_retry_req(q, rq, status)
+  if (again && !q.dying && in_time(q, rq)) nvme_retry_req(q, rq, status)
   else core.blk_mq_end_request(this_cpu(q.blk), rq, nvme_error_status(status))
   leave(k, t)
 }

@@ -57,6 +57,8 @@ export interface nvme_era {
   /** Identify Namespace Descriptor lists are read from controllers of 1.3. */
   readonly reads_ns_descs: boolean
   readonly reads_changed_ns: boolean
+  /** A request that has taken its whole timeout, all tries together, is not tried again. */
+  readonly retries_in_time: boolean
 }
 
 const V4_19: nvme_era = {
@@ -92,6 +94,7 @@ const V4_19: nvme_era = {
   async_probe: true,
   reads_ns_descs: true,
   reads_changed_ns: true,
+  retries_in_time: false,
 }
 
 const V4_9: nvme_era = {
@@ -126,6 +129,7 @@ const V4_9: nvme_era = {
   async_probe: false,
   reads_ns_descs: false,
   reads_changed_ns: false,
+  retries_in_time: true,
 }
 
 export const NVME_ERAS: Readonly<Record<KernelEra, nvme_era>> = { '4.19': V4_19, '4.9': V4_9 }

@@ -37,6 +37,7 @@ import { mutex_lock, mutex_unlock } from '../../../kernel/mutex.js'
 import {
   lo_hi_readq,
   lo_hi_writeq,
+  type pci_dev,
   pci_alloc_irq_vectors_affinity,
   pci_enable_device_mem,
   pci_free_irq_vectors,
@@ -212,6 +213,13 @@ export function nvme_remap_bar(dev: nvme_dev, size: number): number {
   return 0
 }
 
+/** Controllers whose word about the depth of queues is not to be taken. */
+function depth_quirk({ fn }: pci_dev, mqes: number): number | null {
+  if (fn.vendor === 0x106b && fn.device === 0x2001) return 2
+  const samsung = fn.vendor === 0x144d && (fn.device === 0xa821 || fn.device === 0xa822)
+  return samsung && mqes === 0 ? 64 : null
+}
+
 /** @returns 0 or -errno */
 function nvme_pci_enable(dev: nvme_dev): number {
   const { pdev, nvme, memory } = dev
@@ -231,7 +239,7 @@ function nvme_pci_enable(dev: nvme_dev): number {
   const mqes = Number(dev.ctrl.cap & 0xffffn)
   dev.q_depth = Math.min(mqes + 1, memory.io_queue_depth ?? NVME_Q_DEPTH)
   dev.db_stride = 2 ** Number((dev.ctrl.cap >> 32n) & 0xfn)
-  if (pdev.fn.vendor === 0x106b && pdev.fn.device === 0x2001) dev.q_depth = 2
+  dev.q_depth = depth_quirk(pdev, mqes) ?? dev.q_depth
   nvme_map_cmb(dev)
   return leave(k, t, 0)
 }

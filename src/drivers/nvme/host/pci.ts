@@ -4,10 +4,12 @@
 //   nvme_probe         memory, controller, the first reset; the rest of probe goes on beside (async)
 //   nvme_remove        DELETING, namespaces, nvme_dev_disable, queues; DEAD when the device is gone
 //   nvme_shutdown, nvme_suspend, nvme_resume
+//   nvme_reset_prepare, nvme_reset_done     around a function level reset
+//   nvme_error_detected, nvme_slot_reset, nvme_error_resume     recovery from an error of the bus
 //   nvme_reset         4.9: asks for a reset by the work, not by the state
 //
 // Files: pci-queue.ts (one queue), pci-reset.ts (bringing it up), pci-disable.ts, pci-timeout.ts, pci-hmb.ts. Not modelled:
-// SR-IOV, error recovery of the bus beyond an offline channel, controller memory buffers, threaded interrupts.
+// SR-IOV, threaded interrupts.
 
 import { completion } from '../../../kernel/completion.js'
 import { printk, type Sleep } from '../../../kernel/core.js'
@@ -17,8 +19,10 @@ import {
   device_release_driver,
   lo_hi_readq,
   type pci_bus,
+  type pci_channel_state,
   type pci_dev,
   pci_device_is_present,
+  type pci_ers_result,
   type pci_driver,
   pci_register_driver,
   pci_release_mem_regions,
@@ -46,10 +50,11 @@ import {
   nvme_stop_ctrl,
   nvme_uninit_ctrl,
 } from './core-ctrl.js'
+import { ctrl_log } from './core-cmd.js'
 import { nvme_get_ctrl, nvme_put_ctrl } from './core-ref.js'
 import { nvme_remove_namespaces, nvme_revalidate_disk } from './core-scan.js'
 import type { nvme_era } from './era.js'
-import { nvme_change_ctrl_state, nvme_reset_ctrl } from './core-state.js'
+import { nvme_change_ctrl_state, nvme_reset_ctrl, nvme_reset_ctrl_sync } from './core-state.js'
 import {
   NVME_CSTS_CFS,
   NVME_CSTS_NSSRO,
@@ -292,6 +297,49 @@ function* nvme_resume(pdev: pci_dev): Sleep<number> {
   return leave(pdev.k, t, 0)
 }
 
+// ---------------------------------------------------------------- resets of the function, errors of the bus
+
+function* nvme_reset_prepare(pdev: pci_dev): Sleep<void> {
+  const t = enter(pdev.k, 'nvme_reset_prepare')
+  yield* nvme_dev_disable(pdev.drvdata as nvme_dev, false)
+  leave(pdev.k, t)
+}
+
+function* nvme_reset_done(pdev: pci_dev): Sleep<void> {
+  const t = enter(pdev.k, 'nvme_reset_done')
+  yield* nvme_reset_ctrl_sync((pdev.drvdata as nvme_dev).ctrl)
+  leave(pdev.k, t)
+}
+
+/** Nothing is asked of a controller behind a frozen channel: it is stopped on this side alone. */
+function* nvme_error_detected(pdev: pci_dev, state: pci_channel_state): Sleep<pci_ers_result> {
+  const dev = pdev.drvdata as nvme_dev
+  const t = enter(pdev.k, 'nvme_error_detected')
+  if (state === 'normal') return leave(pdev.k, t, 'can_recover')
+  if (state === 'perm_failure') {
+    ctrl_log(dev.ctrl, 'warn', 'failure state error detected, request disconnect')
+    return leave(pdev.k, t, 'disconnect')
+  }
+  ctrl_log(dev.ctrl, 'warn', 'frozen state error detected, reset controller')
+  yield* nvme_dev_disable(dev, false)
+  return leave(pdev.k, t, 'need_reset')
+}
+
+// biome-ignore lint/correctness/useYield: other drivers' functions sleep
+function* nvme_slot_reset(pdev: pci_dev): Sleep<pci_ers_result> {
+  const { ctrl } = pdev.drvdata as nvme_dev
+  const t = enter(pdev.k, 'nvme_slot_reset')
+  ctrl_log(ctrl, 'info', 'restart after slot reset')
+  nvme_reset_ctrl(ctrl)
+  return leave(pdev.k, t, 'recovered')
+}
+
+function* nvme_error_resume(pdev: pci_dev): Sleep<void> {
+  const t = enter(pdev.k, 'nvme_error_resume')
+  yield* flush_work((pdev.drvdata as nvme_dev).ctrl.reset_work)
+  leave(pdev.k, t)
+}
+
 // ---------------------------------------------------------------- the module
 
 /** The driver's structure for the bus, and the queues' entries that name no request. */
@@ -314,6 +362,11 @@ export function nvme_pci_driver(nvme: nvme_core, bus: pci_bus): pci_driver {
     shutdown: nvme_shutdown,
     suspend: nvme_suspend,
     resume: nvme_resume,
+    reset_prepare: nvme_reset_prepare,
+    reset_done: nvme_reset_done,
+    error_detected: nvme_error_detected,
+    slot_reset: nvme_slot_reset,
+    error_resume: nvme_error_resume,
   }
 }
 
