@@ -13,7 +13,7 @@ import { BLK_STS_IOERR } from '../../assembly/nvme.js'
 import { type Sleep, TASK_UNINTERRUPTIBLE, type TaskPlug } from '../kernel/core.js'
 import { io_schedule, set_current_state, wake_up_process } from '../kernel/task.js'
 import { enter, leave } from '../kernel/trace.js'
-import { wait_event } from '../kernel/wait.js'
+import { wait_event, wake_up_all } from '../kernel/wait.js'
 import { blk_mq_dispatch_wake, blk_mq_run_hw_queue, this_cpu } from './blk-mq.js'
 import type { BlockLayer, blk_mq_hw_ctx, request_queue } from './blkdev.js'
 
@@ -272,8 +272,12 @@ function* wait_for_tag(q: request_queue, bio: number): Sleep<number> {
   let cookie = SUBMIT_AGAIN
   const waiter = blk.bios.waiters.pop()
   if (waiter === undefined) throw new Error('too many tasks wait for a tag')
+  q.tag_waiters++
   while (cookie === SUBMIT_AGAIN) cookie = yield* wait_round(q, bio, waiter)
+  q.tag_waiters--
   blk.bios.waiters.push(waiter)
+  // a freeze that waits for it looks again: it may have ended without a tag
+  if (q.mq_freeze_depth > 0) wake_up_all(q.mq_freeze_wq)
   return cookie
 }
 

@@ -8,12 +8,14 @@
 // Completions and dispatch go on all the time. Freezes nest.
 
 import {
+  BIO_DISK,
   CPU_JOB,
   FROZEN_DYING,
   FROZEN_WAIT,
   HC_FLAGS,
   HC_SCHED_TAGS,
   HC_TAGS,
+  IOU_AGAIN,
   IOU_FROZEN,
   IOU_STATE,
   JOB_NEXT,
@@ -60,10 +62,32 @@ function tag_sets(q: request_queue): number[] {
     .filter(tags => tags !== 0)
 }
 
-/** Whether any request of the queue holds a tag, or a task waits for one; of shared tags nobody knows for whom a task waits. */
+/** I/Os of jobs that are kept until the job looks again, because they found no tag (IOU_AGAIN) or a frozen queue (IOU_FROZEN). */
+function kept(
+  { view, cpus }: BlockLayer,
+  state: number,
+): { job: number; iou: number; cpu: number }[] {
+  const found: { job: number; iou: number; cpu: number }[] = []
+  for (const cpu of cpus)
+    for (let job = view.u32(cpu + CPU_JOB); job; job = view.u32(job + JOB_NEXT)) {
+      const iou = view.u32(job + JOB_RETRY)
+      if (iou !== 0 && view.u32(iou + IOU_STATE) === state) found.push({ job, iou, cpu })
+    }
+  return found
+}
+
+/** Whether a task or a job is inside that has no tag. It may have been woken already, and stand in no wait queue. */
+function tag_wanted(q: request_queue): boolean {
+  const { view } = q.blk
+  return (
+    q.tag_waiters > 0 || kept(q.blk, IOU_AGAIN).some(({ iou }) => view.u32(iou + BIO_DISK) === q.at)
+  )
+}
+
+/** Whether any request of the queue holds a tag, or somebody inside waits for one. */
 export function blk_queue_busy(q: request_queue): boolean {
   const { core, view } = q.blk
-  if (shared_busy(q)) return true
+  if (tag_wanted(q) || shared_busy(q)) return true
   return tag_sets(q).some(tags => {
     if (view.load(tags + TAGS_BITMAP + SBQ_WAITERS) > 0) return true
     const reserved = view.u32(tags + TAGS_RESERVED) > 0
@@ -156,17 +180,11 @@ export function blk_mq_unfreeze_queue(q: request_queue): void {
 }
 
 /** Jobs that came to a frozen queue look again. */
-function wake_frozen_jobs({ view, core, cpus }: BlockLayer): void {
-  for (const cpu of cpus) {
-    let woken = false
-    for (let job = view.u32(cpu + CPU_JOB); job; job = view.u32(job + JOB_NEXT)) {
-      const iou = view.u32(job + JOB_RETRY)
-      if (iou === 0 || view.u32(iou + IOU_STATE) !== IOU_FROZEN) continue
-      view.store(view.u32(job + JOB_WAITER) + WT_WOKEN, 1)
-      woken = true
-    }
-    if (woken) core.virtual_kick(cpu)
-  }
+function wake_frozen_jobs(blk: BlockLayer): void {
+  const { view, core } = blk
+  const frozen = kept(blk, IOU_FROZEN)
+  for (const { job } of frozen) view.store(view.u32(job + JOB_WAITER) + WT_WOKEN, 1)
+  for (const cpu of new Set(frozen.map(one => one.cpu))) core.virtual_kick(cpu)
 }
 
 /** Whoever waits at the door is sent away with an error, and whoever comes later (blk_set_queue_dying). */

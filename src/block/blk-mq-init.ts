@@ -22,7 +22,6 @@ import {
 } from '../../assembly/nvme.js'
 import type { Sleep } from '../kernel/core.js'
 import { EINVAL, ENOMEM } from '../kernel/errno.js'
-import { let_others_begin } from '../kernel/task.js'
 import { del_timer_sync, timer_setup } from '../kernel/timer.js'
 import { timer_list } from '../kernel/timer-wheel.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
@@ -299,6 +298,7 @@ function blk_alloc_queue_node(set: blk_mq_tag_set, at: number, name: string): re
     mq_freeze_wq: new wait_queue_head(k, 'frozen queue'),
     mq_freeze_depth: 0,
     usage_switch: null,
+    tag_waiters: 0,
     quiesced: false,
     init_done: set.at !== undefined,
     dying: false,
@@ -639,11 +639,7 @@ export function* blk_cleanup_queue(q: request_queue): Sleep<void> {
   blk_freeze_queue_start(q)
   yield* blk_mq_freeze_queue_wait(q)
   leave(blk.k, f)
-  if (q.init_done) {
-    blk_mq_quiesce_queue(q)
-    // synchronize_rcu: time enough for others
-    yield* let_others_begin(blk.k)
-  }
+  if (q.init_done) yield* blk_mq_quiesce_queue(q)
   if (q.bdi !== null) del_timer_sync(q.bdi.laptop_mode_wb_timer)
   yield* blk_sync_queue(q)
   blk_mq_exit_sched(q)

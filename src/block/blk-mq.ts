@@ -55,6 +55,8 @@ import {
   RQF_SOFTBARRIER,
 } from '../../assembly/nvme.js'
 import type { View } from '../core/view.js'
+import type { Sleep } from '../kernel/core.js'
+import { synchronize_rcu } from '../kernel/rcu.js'
 import { msecs_to_jiffies } from '../kernel/time.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
 import { cancel_delayed_work, mod_delayed_work_on } from '../kernel/workqueue-cancel.js'
@@ -597,15 +599,25 @@ export function blk_mq_start_stopped_hw_queues(q: request_queue, async: boolean)
 
 // ---------------------------------------------------------------- quiescing
 
-/**
- * Nothing is dispatched any more. Who dispatches does so without sleeping, on this thread: there is nobody to wait for.
- */
-export function blk_mq_quiesce_queue(q: request_queue): void {
-  const t = enter(q.blk.k, 'blk_mq_quiesce_queue')
+/** Nothing is dispatched any more. Who dispatches already goes on. */
+export function blk_mq_quiesce_queue_nowait(q: request_queue): void {
   q.quiesced = true
   trace_call(q.blk.k, 'blk_queue_flag_set')
   for (const hctx of q.queue_hw_ctx) set_bits(q.blk, hctx.at + HC_GATE, GATE_QUIESCED)
-  leave(q.blk.k, t)
+}
+
+/**
+ * The same, and whoever dispatches has done so. Dispatchers that may sleep are counted (SRCU): here none sleeps, so that the
+ * others wait for a grace period, and these for nobody.
+ */
+export function* blk_mq_quiesce_queue(q: request_queue): Sleep<void> {
+  const { k, view } = q.blk
+  const t = enter(k, 'blk_mq_quiesce_queue')
+  blk_mq_quiesce_queue_nowait(q)
+  const blocking = ({ at }: blk_mq_hw_ctx): boolean =>
+    (view.u32(at + HC_FLAGS) & BLK_MQ_F_BLOCKING) !== 0
+  if (!q.queue_hw_ctx.every(blocking)) yield* synchronize_rcu(k)
+  leave(k, t)
 }
 
 export function blk_mq_unquiesce_queue(q: request_queue): void {

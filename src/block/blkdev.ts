@@ -162,6 +162,8 @@ export interface request_queue {
   mq_freeze_depth: number
   /** The grace period that a freeze waits for, because each CPU counted for itself who is inside; null = none. */
   usage_switch: object | null
+  /** Tasks inside that have no tag yet. */
+  tag_waiters: number
   quiesced: boolean
   /** A disk: it stands in sysfs, or stood there since boot. */
   init_done: boolean

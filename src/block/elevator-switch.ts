@@ -35,7 +35,7 @@ function* elevator_switch(
   const { k } = q.blk
   const t = enter(k, 'elevator_switch')
   yield* blk_mq_freeze_queue(q)
-  blk_mq_quiesce_queue(q)
+  yield* blk_mq_quiesce_queue(q)
   const error = elevator_switch_mq(q, type, tags)
   blk_mq_unquiesce_queue(q)
   blk_mq_unfreeze_queue(q)

@@ -63,7 +63,7 @@ function* blk_mq_update_nr_requests(q: request_queue, nr: number, more: SchedTag
   const t = enter(k, 'blk_mq_update_nr_requests')
   const frozen = [q, ...sharers(q)]
   for (const one of frozen) yield* blk_mq_freeze_queue(one)
-  blk_mq_quiesce_queue(q)
+  yield* blk_mq_quiesce_queue(q)
   let error = 0
   for (const hctx of q.queue_hw_ctx) {
     error = blk_mq_tag_update_depth(hctx, nr, more)

@@ -47,8 +47,7 @@ async function issued(all: readonly Given[]): Promise<number[]> {
   const h = new Hosted(DEVICE)
   const { view } = h.machine
   h.task(START, 0, function* () {
-    blk_mq_quiesce_queue(h.q)
-    yield 'a turn'
+    yield* blk_mq_quiesce_queue(h.q)
   })
   all.forEach((_, i) => {
     h.task(START + 1 + i, 0, function* () {

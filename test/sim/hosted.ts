@@ -137,7 +137,7 @@ function* disturb({ h, schedulers }: World, draw: Draw): Sleep<void> {
       yield* msleep(h.k, draw.below(8))
       blk_mq_unfreeze_queue(h.q)
     } else if (what === 1) {
-      blk_mq_quiesce_queue(h.q)
+      yield* blk_mq_quiesce_queue(h.q)
       yield* msleep(h.k, draw.below(8))
       blk_mq_unquiesce_queue(h.q)
     } else if (what === 2) {

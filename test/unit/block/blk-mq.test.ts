@@ -56,8 +56,7 @@ describe('requeue', () => {
   async function order(act: (h: Hosted, rqs: number[]) => void): Promise<number[]> {
     const h = new Hosted(TWO)
     h.task(10, 0, function* () {
-      blk_mq_quiesce_queue(h.q)
-      yield 'a turn'
+      yield* blk_mq_quiesce_queue(h.q)
     })
     for (const block of [1, 2, 3, 4])
       h.task(10 + block, 0, function* () {
@@ -96,8 +95,7 @@ describe('requeue', () => {
     const at = async (act: (h: Hosted) => void): Promise<number> => {
       const h = new Hosted(TWO)
       h.task(10, 0, function* () {
-        blk_mq_quiesce_queue(h.q)
-        yield 'a turn'
+        yield* blk_mq_quiesce_queue(h.q)
       })
       const read = h.task(11, 0, function* () {
         yield* blkdev_read_iter(h.io(1))
@@ -177,6 +175,30 @@ describe('flush', () => {
   })
 })
 
+describe('quiescing', () => {
+  test.each([
+    ['waits for a grace period', TIMED, 2, 2],
+    ['waits for nobody where one CPU alone is online', TIMED, 1, 0],
+    ['waits for nobody when who dispatches may sleep, and is counted', `${TIMED},blocking=1`, 2, 0],
+  ])('blk-mq 15: %s', async (_, device, cpus, jiffies) => {
+    const h = new Hosted(device, cpus)
+    const quiesced: number[] = []
+    const read = h.task(11, 0, function* () {
+      yield* blkdev_read_iter(h.io(1))
+    })
+    h.task(10, 0, function* () {
+      yield* blk_mq_quiesce_queue(h.q)
+      quiesced.push(h.k.jiffies)
+      yield* h.sleepUntil(20)
+      expect(read.ended).toBeNull()
+      blk_mq_unquiesce_queue(h.q)
+    })
+    await h.until(40)
+    expect(quiesced).toEqual([10 + jiffies])
+    expect(read.ended).toBeGreaterThanOrEqual(20)
+  })
+})
+
 describe('freezing', () => {
   test('waits for what is inside, holds who comes, and lets him in again', async () => {
     const h = new Hosted(TIMED)
@@ -199,6 +221,26 @@ describe('freezing', () => {
     })
     await h.until(60)
     expect(outside.ended).toBeGreaterThanOrEqual(50)
+  })
+
+  test('waits for who was woken for a tag and has not taken it yet', async () => {
+    const h = new Hosted(
+      'null_blk,gb=1,no_sched=1,hw_queue_depth=1,irqmode=2,completion_nsec=20000000',
+      1,
+    )
+    const order: string[] = []
+    for (const name of ['read', 'another'])
+      h.task(10, 0, function* () {
+        yield* blkdev_read_iter(h.io(1))
+        order.push(name)
+      })
+    h.task(11, 0, function* () {
+      yield* blk_mq_freeze_queue(h.q)
+      order.push('frozen')
+    })
+    await h.until(40)
+    expect(order).toHaveLength(3)
+    expect(order[2]).toBe('frozen')
   })
 
   test('a disk is frozen when a grace period is over, however quiet it is; a queue that is no disk at once', async () => {

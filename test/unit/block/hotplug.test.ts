@@ -33,8 +33,7 @@ describe('a CPU goes', () => {
     const ctx = view.u32(h.q.at + Q_CTXS) + 2 * CTX_SIZE
     let down = -1
     h.task(10, 0, function* () {
-      blk_mq_quiesce_queue(h.q)
-      yield 'a turn'
+      yield* blk_mq_quiesce_queue(h.q)
     })
     const reads = [1, 2, 3].map(n =>
       h.task(10 + n, 2, function* () {

@@ -87,8 +87,7 @@ describe('what the driver answers', () => {
     }
     h.task(10, 0, read)
     h.task(20, 0, function* () {
-      blk_mq_quiesce_queue(h.q)
-      yield 'a turn'
+      yield* blk_mq_quiesce_queue(h.q)
     })
     h.task(21, 0, read)
     h.task(25, 0, function* () {

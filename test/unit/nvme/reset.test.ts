@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from 'vitest'
 import { BLK_STS_IOERR } from '../../../assembly/nvme.js'
-import { nvme_kill_queues, nvme_stop_queues } from '../../../src/drivers/nvme/host/core-ctrl.js'
+import { blk_mq_quiesce_queue_nowait } from '../../../src/block/blk-mq.js'
+import { nvme_kill_queues } from '../../../src/drivers/nvme/host/core-ctrl.js'
 import { nvme_reset_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
 import { nvme_sysfs_reset } from '../../../src/drivers/nvme/host/core-ioctl.js'
 import { nvme_queue_scan } from '../../../src/drivers/nvme/host/core-scan.js'
@@ -257,13 +258,16 @@ describe('the end', () => {
     const p = await booted()
     const ends: number[] = []
     const io = p.io(0)
-    nvme_stop_queues(p.ctrl)
+    const stop = (): void => {
+      for (const { queue } of p.ctrl.namespaces) blk_mq_quiesce_queue_nowait(queue)
+    }
+    stop()
     p.k.spawn('reader', function* () {
       ends.push(yield* blkdev_read_iter(io))
     })
     await p.run(1)
     nvme_kill_queues(p.ctrl)
-    nvme_stop_queues(p.ctrl) // before the queue was run
+    stop() // before the queue was run
     await p.run(1000)
     expect(ends).toEqual([])
     nvme_kill_queues(p.ctrl)

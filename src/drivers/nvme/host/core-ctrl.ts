@@ -16,7 +16,12 @@ import {
   RQ_STATUS,
 } from '../../../../assembly/layout.js'
 import { NVME_SC_ABORT_REQ } from '../../../../assembly/nvme.js'
-import { this_cpu, blk_mq_quiesce_queue, blk_mq_unquiesce_queue } from '../../../block/blk-mq.js'
+import {
+  this_cpu,
+  blk_mq_quiesce_queue,
+  blk_mq_quiesce_queue_nowait,
+  blk_mq_unquiesce_queue,
+} from '../../../block/blk-mq.js'
 import {
   blk_freeze_queue_start,
   blk_mq_freeze_queue_wait,
@@ -392,10 +397,14 @@ export function nvme_kill_queues(ctrl: nvme_ctrl): void {
   leave(k, t)
 }
 
-export function nvme_stop_queues(ctrl: nvme_ctrl): void {
+/** 4.9 stops them; later kernels wait, one after the other, until nobody dispatches any more. */
+export function* nvme_stop_queues(ctrl: nvme_ctrl): Sleep<void> {
   const t = enter(ctrl.k, 'nvme_stop_queues')
   ctrl.stops++
-  for (const ns of ctrl.namespaces) blk_mq_quiesce_queue(ns.queue)
+  for (const { queue } of [...ctrl.namespaces]) {
+    if (ctrl.nvme.era.freezes) yield* blk_mq_quiesce_queue(queue)
+    else blk_mq_quiesce_queue_nowait(queue)
+  }
   leave(ctrl.k, t)
 }
 

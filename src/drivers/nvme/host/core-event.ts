@@ -107,7 +107,7 @@ export function* nvme_fw_act_work(work: work_struct<nvme_ctrl>): Sleep<void> {
   const t = enter(k, 'nvme_fw_act_work')
   const wait = msecs_to_jiffies(k, ctrl.mtfa ? ctrl.mtfa * 100 : ADMIN_TIMEOUT_S * 1000)
   const fw_act_timeout = k.jiffies + wait
-  for (const ns of ctrl.namespaces) blk_mq_quiesce_queue(ns.queue)
+  for (const ns of ctrl.namespaces) yield* blk_mq_quiesce_queue(ns.queue)
   while (yield* nvme_ctrl_pp_status(ctrl)) {
     if (k.jiffies > fw_act_timeout) {
       ctrl_log(ctrl, 'warn', 'Fw activation timeout, reset controller')

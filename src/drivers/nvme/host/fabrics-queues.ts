@@ -311,7 +311,7 @@ export function* teardown_io_queues(c: nvmf_life, remove: boolean): Sleep<void> 
   const { ctrl, lower } = c
   const t = begin(c, lower.names.teardown_io_queues)
   if (ctrl.queue_count > 1 && c.tag_set !== null) {
-    nvme_stop_queues(ctrl)
+    yield* nvme_stop_queues(ctrl)
     for (let qid = 1; qid < ctrl.queue_count; qid++) yield* stop_queue(c, qid)
     cancel_all(c, false)
     if (remove || (lower.local && ctrl.state === 'DELETING')) nvme_start_queues(ctrl)
@@ -323,7 +323,7 @@ export function* teardown_io_queues(c: nvmf_life, remove: boolean): Sleep<void> 
 export function* teardown_admin_queue(c: nvmf_life, remove: boolean): Sleep<void> {
   const { ctrl, lower } = c
   const t = begin(c, lower.names.teardown_admin_queue)
-  if (ctrl.admin_q) blk_mq_quiesce_queue(ctrl.admin_q)
+  if (ctrl.admin_q) yield* blk_mq_quiesce_queue(ctrl.admin_q)
   yield* stop_queue(c, 0)
   cancel_all(c, true)
   if (ctrl.admin_q) blk_mq_unquiesce_queue(ctrl.admin_q)

@@ -217,10 +217,10 @@ export function* nvme_fc_delete_association(c: nvme_fc_ctrl): Sleep<void> {
   const t = enter(k, 'nvme_fc_delete_association')
   c.terminating = true
   if (ctrl.queue_count > 1) {
-    nvme_stop_queues(ctrl)
+    yield* nvme_stop_queues(ctrl)
     if (tag_set) blk_mq_tagset_busy_iter(tag_set, rq => terminate_exchange(c, rq))
   }
-  blk_mq_quiesce_queue(ctrl.admin_q!)
+  yield* blk_mq_quiesce_queue(ctrl.admin_q!)
   blk_mq_tagset_busy_iter(admin_tag_set!, rq => terminate_exchange(c, rq))
   yield* abort_all(c)
   trace_call(k, '__nvme_fc_exit_request')

@@ -152,9 +152,9 @@ function begin_disable(dev: nvme_dev): boolean {
   return (csts & NVME_CSTS_CFS) !== 0 || (csts & NVME_CSTS_RDY) === 0 || pci_channel_offline(pdev)
 }
 
-function suspend_all(dev: nvme_dev, lowest: number): void {
+function* suspend_all(dev: nvme_dev, lowest: number): Sleep<void> {
   for (let i = dev.ctrl.queue_count - 1; i >= lowest; i--)
-    if (dev.queues[i]) nvme_suspend_queue(dev.queues[i]!)
+    if (dev.queues[i]) yield* nvme_suspend_queue(dev.queues[i]!)
 }
 
 /** Stops the controller. With `shutdown` for good. `claimed`: a request that ends here and not before (pci-timeout.ts). */
@@ -167,17 +167,17 @@ export function* nvme_dev_disable(dev: nvme_dev, shutdown: boolean, claimed = 0)
   const dead = begin_disable(dev)
   if (!dead && shutdown && era.freezes)
     yield* nvme_wait_freeze_timeout(ctrl, NVME_IO_TIMEOUT_S * k.hz)
-  nvme_stop_queues(ctrl)
+  yield* nvme_stop_queues(ctrl)
   if (!dead && ctrl.queue_count > 0 && dev.queues[0]?.cq_vector !== -1) {
     const queues = dev.online_queues - 1
     if (era.freezes) yield* nvme_disable_io_queues(dev)
     else {
-      suspend_all(dev, 1)
+      yield* suspend_all(dev, 1)
       yield* delete_in_pairs(dev, queues)
     }
     yield* nvme_disable_admin_queue(dev, shutdown)
   }
-  suspend_all(dev, 0)
+  yield* suspend_all(dev, 0)
   nvme_pci_disable(dev)
   if (claimed) nvme.blk.view.store(claimed + RQ_STATE, MQ_RQ_IN_FLIGHT)
   cancel_all(dev)

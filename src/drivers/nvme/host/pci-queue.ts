@@ -281,14 +281,14 @@ function set_suspended(nvmeq: nvme_queue, on: boolean): void {
 }
 
 /** Takes no more commands, and no interrupts. True: it was suspended already. */
-export function nvme_suspend_queue(nvmeq: nvme_queue): boolean {
+export function* nvme_suspend_queue(nvmeq: nvme_queue): Sleep<boolean> {
   const { dev } = nvmeq
   if (nvmeq.cq_vector === -1) return true
   const vector = nvmeq.cq_vector
   dev.online_queues--
   nvmeq.cq_vector = -1
   set_suspended(nvmeq, true)
-  if (nvmeq.qid === 0 && dev.ctrl.admin_q) blk_mq_quiesce_queue(dev.ctrl.admin_q)
+  if (nvmeq.qid === 0 && dev.ctrl.admin_q) yield* blk_mq_quiesce_queue(dev.ctrl.admin_q)
   if (!nvmeq.polled) pci_free_irq(dev.pdev, vector)
   return false
 }
