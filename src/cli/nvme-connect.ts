@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { UserError } from '../core/errors.js'
 import type { KernelEra } from '../drivers/nvme/host/era.js'
+import { type FabricSpec, parseFabric, PLAIN_FABRIC } from '../machine/spec-fabric.js'
 import { formatReport } from '../report/report.js'
 import {
   type DiscoveryEntry,
@@ -177,16 +178,30 @@ function namespaceLine({ nsid, bytes, lbaShift }: FabricNamespace): string {
   return `namespace ${nsid}: ${formatBytes(bytes)}, blocks of ${2 ** lbaShift} bytes\n`
 }
 
-/** What stands behind a connection over an emulated fabric: disks and the kernel's age. */
-function emulatedOptions(rest: readonly string[]): { devices: string[]; era: KernelEra } {
+/** What stands behind a connection over an emulated fabric: disks, the kernel's age, the fabric. */
+function emulatedOptions(
+  transport: string,
+  rest: readonly string[],
+): Pick<EmulatedTarget, 'devices' | 'era' | 'fabric'> {
+  let fabric = PLAIN_FABRIC
   const [devices, args]: [string[], string[]] = [[], [...rest]]
   let era: KernelEra = '4.19'
   for (let arg = args.shift(); arg !== undefined; arg = args.shift()) {
     if (arg === '--device') devices.push(args.shift() ?? '')
     else if (arg === '--kernel') era = eraOf(args.shift())
+    else if (arg === '--fabric') fabric = fabricOf(transport, args.shift())
     else throw new UserError(`nvme connect: ${arg}: over an emulated fabric no jobs are run`)
   }
-  return { devices, era }
+  return { devices, era, fabric }
+}
+
+function fabricOf(transport: string, text: string | undefined): FabricSpec {
+  if (transport !== 'rdma')
+    throw new UserError(
+      `nvme connect --fabric: only RDMA's fabric has options, not that of ${transport}`,
+    )
+  if (!text) throw new UserError('nvme connect --fabric: needs a value, such as latency=10us')
+  return parseFabric('nvme connect --fabric', text)
 }
 
 /** The controller, and what it leads to. */
@@ -198,7 +213,7 @@ async function emulatedCommand(
   const host = target.options.find(option => option.startsWith('host_traddr='))
   const emulated = {
     ...target,
-    ...emulatedOptions(rest),
+    ...emulatedOptions(transport, rest),
     transport: transport as EmulatedTarget['transport'],
     hostTraddr: host?.slice('host_traddr='.length) ?? '',
     options: target.options.filter(option => option !== host),

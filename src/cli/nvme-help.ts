@@ -3,7 +3,7 @@
 const LINES = [
   'usage: phasebit nvme discover -t tcp -a ADDRESS [-s PORT]',
   '       phasebit nvme connect -t tcp -a ADDRESS [-s PORT] -n NQN [OPTIONS] [JOBFILE... RUN-OPTIONS]',
-  '       phasebit nvme connect -t rdma|fc|loop [-a ADDRESS] [-s PORT] [-w HOST] -n NQN [OPTIONS] [--device SPEC]',
+  '       phasebit nvme connect -t rdma|fc|loop [-a ADDRESS] [-s PORT] [-w HOST] -n NQN [OPTIONS] [--device SPEC] [--fabric SPEC]',
   '       phasebit nvme disconnect -n NQN | -d DEVICE; disconnect-all',
   '       phasebit nvme list | list-subsys [OPTIONS]',
   '       phasebit nvme WORD /dev/nvme0[n1] [OPTIONS]',
@@ -19,6 +19,8 @@ const LINES = [
   '',
   '  -t tcp                the transport that leaves this machine. rdma, fc and loop are emulated: a machine is booted whose',
   '                        target is where the options say, with the disk of --device; what the driver found is shown',
+  '  --fabric SPEC         of rdma: latency=10us (of a message, each way), jitter=2us (up to so much more), seed=N,',
+  '                        register_always=0 (nvme_rdma: one key to all memory for requests of one piece)',
   '  -a, --traddr ADDR     -s, --trsvcid PORT (4420; discover: 8009)     -n, --nqn NQN',
   '  -q, --hostnqn NQN     -I, --hostid UUID     -w, --host-traddr ADDR',
   '  -i, --nr-io-queues N  -Q, --queue-size N (128)    -k, --keep-alive-tmo S (5)',

@@ -4,7 +4,7 @@
 // It works as soft RoCE does, as far as its users can see: a queue pair has three tasklets (requester, completer, responder),
 // and messages of the connection manager go by a queue pair of their own.
 //
-//   post_send                 the requester is scheduled; when it runs, the message is with the other end, and the send completes
+//   post_send                 the requester is scheduled; when it runs, messages go to the other end, whose answer completes them
 //   queue pair to error       all three are scheduled; what is posted is flushed
 //   completion                called in a softirq after it (host: IRQ_POLL), or queued for a worker of this CPU (target: ib-comp-wq)
 //   rdma_disconnect           the queue pair goes to error, and a DREQ is sent; the other end hears DISCONNECTED, disconnects too,
@@ -15,39 +15,28 @@
 //                             goes to error with RETRY_EXC_ERR
 //   refuse                    what listens no more answers REJECTED
 //
-// Latencies are not modelled: a message arrives when whoever sent it lets others run. What goes on inside is not traced, as
-// in recordings: only what users call is, and by name the calls by which ib_core starts works and timers of its own, in whose
-// place the fabric's events stand.
+// A message is there when whoever sent it lets others run, or later: a fabric may have a latency, by chance also more. What is
+// under way when a connection breaks or goes silent is lost. What goes on inside is not traced, as in recordings: only what users
+// call is, and by name the calls by which ib_core starts works and timers of its own, in whose place the fabric's events stand.
+// Queue pairs are in verbs-qp.ts, memory and its keys in verbs-memory.ts.
 
 import type { Sleep } from '../kernel/core.js'
 import type { Kernel } from '../kernel/kernel.js'
 import { __raise_softirq_irqoff, IRQ_POLL_SOFTIRQ, open_softirq } from '../kernel/softirq.js'
 import { tasklet_schedule, tasklet_struct } from '../kernel/tasklet.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
-import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
 import { alloc_workqueue } from '../kernel/workqueue-alloc.js'
-import {
-  INIT_DELAYED_WORK,
-  INIT_WORK,
-  queue_delayed_work,
-  queue_work,
-} from '../kernel/workqueue-queue.js'
+import { INIT_DELAYED_WORK, queue_delayed_work } from '../kernel/workqueue-queue.js'
 import {
   delayed_work,
   WQ_HIGHPRI,
   WQ_MEM_RECLAIM,
-  work_struct,
   type workqueue_struct,
 } from '../kernel/workqueue-structs.js'
+import { Flow, type Job, Jobs, quiet, Wire, type WireTimes } from './verbs-jobs.js'
+import { type ProtectionDomain, VerbsMemory } from './verbs-memory.js'
+import { type QpInit, QueuePair, type SendWr } from './verbs-qp.js'
 
-type Status = 'SUCCESS' | 'WR_FLUSH_ERR' | 'RETRY_EXC_ERR'
-type Done = (status: Status, message: Uint8Array | null) => Sleep<void> | undefined
-interface QpInit {
-  readonly poll: 'softirq' | 'workqueue'
-  readonly max_send_wr: number
-  readonly max_recv_wr: number
-  readonly cqe: number
-}
 type EventName =
   | 'ADDR_RESOLVED'
   | 'ADDR_ERROR'
@@ -69,21 +58,8 @@ type Handler = { handle(event: Event): void }['handle']
 
 const NOTHING = new Uint8Array(0)
 
-/** s of sending in vain: eight times the 2.1 s that soft RoCE waits for an answer, less what the first begins with. */
-const RETRY_S = 16
-
 /** s that the number of an ended connection is kept. */
 const TIMEWAIT_S = 2.048
-
-/** What is done unseen. */
-function quiet(k: Kernel, what: () => void): void {
-  const { on } = k.trace
-  k.trace.on = false
-  what()
-  k.trace.on = on
-}
-
-type Job = () => Sleep<void> | undefined
 
 /** A delayed work of ib_core's, as it is seen from outside: the fabric's own events stand for what it does. */
 function show_delayed_work(k: Kernel): void {
@@ -95,36 +71,10 @@ function show_delayed_work(k: Kernel): void {
   leave(k, m)
 }
 
-/** A work that does what is given to it in order. */
-class Jobs {
-  readonly #k: Kernel
-  readonly #wq: workqueue_struct
-  readonly #work: work_struct<Jobs>
-  readonly #jobs: Job[] = []
-
-  constructor(k: Kernel, wq: workqueue_struct, name: string) {
-    this.#k = k
-    this.#wq = wq
-    this.#work = new work_struct<Jobs>(k, this)
-    const run = {
-      *[name]({ container }: work_struct<Jobs>): Sleep<void> {
-        yield* container.#run()
-      },
-    }
-    INIT_WORK(this.#work, run[name]!)
-  }
-
-  push(job: Job): void {
-    this.#jobs.push(job)
-    quiet(this.#k, () => void queue_work(this.#wq, this.#work))
-  }
-
-  *#run(): Sleep<void> {
-    for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) {
-      const sleep = job()
-      if (sleep !== undefined) yield* sleep
-    }
-  }
+/** What a fabric is like. */
+export interface VerbsOptions extends Partial<WireTimes> {
+  /** Memory regions that the device has: soft RoCE's 2048. */
+  readonly max_mr?: number
 }
 
 export class VerbsFabric {
@@ -136,23 +86,37 @@ export class VerbsFabric {
   readonly cm: Jobs
   readonly cm_wq: workqueue_struct
   readonly comp_wq: workqueue_struct
+  readonly memory: VerbsMemory
+  readonly wire: Wire
+  /** Pieces of memory that one request reads or writes. */
+  readonly max_sge: number = 32
+  /** Turns what is sent into something else, for those who want to see what becomes of it. */
+  tamper: ((wr: SendWr) => SendWr) | null = null
   readonly #qp1: tasklet_struct
-  readonly #mads: (() => void)[] = []
+  readonly #mads: { readonly flow: Flow; readonly arrived: () => void }[] = []
   readonly #polled: Job[] = []
 
   /** @param bytes the machine's memory */
-  constructor(k: Kernel, bytes: Uint8Array) {
+  constructor(k: Kernel, bytes: Uint8Array, options: VerbsOptions = {}) {
+    const { latencyNs = 0, jitterNs = 0, seed = 1, max_mr = 2048 } = options
     this.k = k
     this.bytes = bytes
+    this.memory = new VerbsMemory(bytes.length, max_mr)
+    this.wire = new Wire(k, { latencyNs, jitterNs, seed })
     this.cm_wq = alloc_workqueue(k, 'ib_cm', 0, 1)!
     this.comp_wq = alloc_workqueue(k, 'ib-comp-wq', WQ_HIGHPRI | WQ_MEM_RECLAIM, 0)!
     this.cm = new Jobs(k, this.cm_wq, 'cm_work_handler')
     this.#qp1 = new tasklet_struct(k, () => {
-      for (const mad of this.#mads.splice(0)) mad()
+      for (const { flow, arrived } of this.#mads.splice(0)) this.wire.carry(flow, arrived)
     })
     open_softirq(k, IRQ_POLL_SOFTIRQ, () => {
       for (const taken of this.#polled.splice(0)) void taken()
     })
+  }
+
+  /** @param global whether a key to all memory is wanted (IB_PD_UNSAFE_GLOBAL_RKEY) */
+  ib_alloc_pd(global: boolean): ProtectionDomain {
+    return this.memory.ib_alloc_pd(global)
   }
 
   rdma_create_id(handler: Handler): VerbsId {
@@ -170,8 +134,8 @@ export class VerbsFabric {
   }
 
   /** A message of the connection manager: `arrived` is called at the other end. */
-  mad(arrived: () => void): void {
-    this.#mads.push(arrived)
+  mad(flow: Flow, arrived: () => void): void {
+    this.#mads.push({ flow, arrived })
     tasklet_schedule(this.#qp1)
   }
 
@@ -198,52 +162,36 @@ export class VerbsFabric {
   }
 }
 
-interface QueuePair {
-  readonly init: QpInit
-  readonly req: tasklet_struct
-  readonly comp: tasklet_struct
-  readonly resp: tasklet_struct
-  readonly cq: Jobs
-  error: boolean
-}
-
 export class VerbsId {
   handler: Handler
   peer: VerbsId | null = null
   established = false
   /** The wire is dead. */
   silent = false
-  /** Sends that nobody hears. */
-  readonly #unheard: Done[] = []
+  qp: QueuePair | null = null
+  destroyed = false
   readonly #fabric: VerbsFabric
-  #qp: QueuePair | null = null
+  /** Messages of the connection manager. */
+  readonly #flow = new Flow()
   #address = ''
-  #destroyed = false
   /** Its user has disconnected it. */
   #closed = false
   /** A DREQ has come and is to be answered; one has gone and is not answered. */
   #asked: VerbsId | null = null
   #asking = false
-  #sends: (() => void)[] = []
-  #recvs: Done[] = []
-  #inbox: Uint8Array[] = []
-  /** Completions that are still to be taken. */
-  #pending = 0
-  readonly #drained: wait_queue_head
 
   constructor(fabric: VerbsFabric, handler: Handler) {
     this.#fabric = fabric
     this.handler = handler
-    this.#drained = new wait_queue_head(fabric.k, 'a queue pair that drains')
   }
 
   get has_qp(): boolean {
-    return this.#qp !== null
+    return this.qp !== null
   }
 
   #event(event: EventName, data: Uint8Array = NOTHING, id?: VerbsId): void {
     this.#fabric.cm.push(() => {
-      if (!this.#destroyed) this.handler(id ? { event, data, id } : { event, data })
+      if (!this.destroyed) this.handler(id ? { event, data, id } : { event, data })
       return undefined
     })
   }
@@ -269,26 +217,36 @@ export class VerbsId {
   rdma_connect(data: Uint8Array): void {
     const fabric = this.#fabric
     trace_call(fabric.k, 'init_timer_key')
+    fabric.mad(this.#flow, () => this.#asks(data))
+  }
+
+  /** The request is there: somebody listens, or not. */
+  #asks(data: Uint8Array): void {
+    if (this.destroyed) return
+    const fabric = this.#fabric
     const listener = fabric.listeners.get(this.#address)
+    const other = new VerbsId(fabric, listener ?? (() => undefined))
     if (listener === undefined) {
-      fabric.mad(() => this.#event('REJECTED', Uint8Array.of(0, 0, 0, 0)))
+      fabric.wire.carry(other.#flow, () => this.#event('REJECTED', Uint8Array.of(0, 0, 0, 0)))
       return
     }
-    const other = new VerbsId(fabric, listener)
     fabric.ids.add(other)
     this.peer = other
     other.peer = this
-    fabric.mad(() => other.#event('CONNECT_REQUEST', data, other))
+    other.#event('CONNECT_REQUEST', data, other)
   }
 
   rdma_accept(data: Uint8Array): void {
     const { peer } = this
     if (peer === null) return
+    const { wire } = this.#fabric
     this.established = true
     peer.established = true
-    this.#fabric.mad(() => {
-      peer.#event('ESTABLISHED', data)
-      this.#event('ESTABLISHED')
+    this.#fabric.mad(this.#flow, () => {
+      if (peer.established) peer.#event('ESTABLISHED', data)
+      wire.carry(peer.#flow, () => {
+        if (this.established) this.#event('ESTABLISHED')
+      })
     })
   }
 
@@ -297,7 +255,7 @@ export class VerbsId {
     this.peer = null
     if (peer === null) return
     peer.peer = null
-    this.#fabric.mad(() => peer.#event('REJECTED', data))
+    this.#fabric.mad(this.#flow, () => peer.#event('REJECTED', data))
   }
 
   // -------------------------------------------------------------- the end
@@ -305,13 +263,13 @@ export class VerbsId {
   rdma_disconnect(): void {
     const { peer } = this
     this.#closed = true
-    this.#modify_error()
+    this.qp?.modify_error()
     if (this.established && peer !== null) {
       this.established = false
       this.#asking = true
       if (this.silent) return
       peer.established = false
-      this.#fabric.mad(() => peer.#dreq(this))
+      this.#fabric.mad(this.#flow, () => peer.#dreq(this))
     } else this.#answer()
   }
 
@@ -319,7 +277,7 @@ export class VerbsId {
   #dreq(from: VerbsId): void {
     this.#asked = from
     this.#event('DISCONNECTED')
-    if (this.#closed || this.#destroyed) this.#drep()
+    if (this.#closed || this.destroyed) this.#drep()
   }
 
   #answer(): void {
@@ -332,7 +290,7 @@ export class VerbsId {
     const asked = this.#asked
     this.#asked = null
     if (asked === null) return
-    this.#fabric.mad(() => {
+    this.#fabric.mad(this.#flow, () => {
       if (asked.#asking) asked.#event('DISCONNECTED')
       asked.#asking = false
     })
@@ -354,7 +312,7 @@ export class VerbsId {
     }
     this.#answer()
     this.#asking = false
-    this.#destroyed = true
+    this.destroyed = true
     this.established = false
     this.#fabric.ids.delete(this)
     if (this.peer) this.peer.peer = null
@@ -365,19 +323,12 @@ export class VerbsId {
 
   /** What its user asked for; null without a queue pair. */
   get qp_init(): QpInit | null {
-    return this.#qp?.init ?? null
+    return this.qp?.init ?? null
   }
 
   rdma_create_qp(init: QpInit): void {
-    const { k, comp_wq } = this.#fabric
-    this.#qp = {
-      init,
-      req: new tasklet_struct(k, () => this.#requester()),
-      comp: new tasklet_struct(k, () => this.#look()),
-      resp: new tasklet_struct(k, () => this.#responder()),
-      cq: new Jobs(k, comp_wq, 'ib_cq_poll_work'),
-      error: false,
-    }
+    const { k } = this.#fabric
+    this.qp = new QueuePair(this.#fabric, this, init)
     for (let timers = 0; timers < 3; timers++) trace_call(k, 'init_timer_key')
   }
 
@@ -386,117 +337,16 @@ export class VerbsId {
     for (let timers = 0; timers < 2; timers++) trace_call(k, 'del_timer_sync')
   }
 
-  #modify_error(): void {
-    if (this.#qp === null) return
-    this.#qp.error = true
-    for (const task of [this.#qp.resp, this.#qp.comp, this.#qp.req]) tasklet_schedule(task)
+  ib_post_recv(done: Parameters<QueuePair['post_recv']>[0]): void {
+    this.qp!.post_recv(done)
   }
 
-  /** Whoever drains the queue pair looks whether it is over. */
-  #look(): void {
-    quiet(this.#fabric.k, () => wake_up(this.#drained))
+  ib_post_send(chain: readonly SendWr[]): void {
+    this.qp!.post_send(chain)
   }
 
-  /** Sends what is posted. */
-  #requester(): void {
-    for (const send of this.#sends.splice(0)) send()
-    if (this.#qp!.error)
-      for (const done of this.#unheard.splice(0)) this.#complete(done, 'WR_FLUSH_ERR', null)
-    this.#look()
-  }
-
-  /** Receives what has come; what is posted is flushed when the queue pair is in error. */
-  #responder(): void {
-    if (this.#qp!.error) {
-      for (const done of this.#recvs.splice(0)) this.#complete(done, 'WR_FLUSH_ERR', null)
-      this.#inbox = []
-    } else this.#deliver()
-    this.#look()
-  }
-
-  #complete(done: Done, status: Status, message: Uint8Array | null): void {
-    const { init, cq } = this.#qp!
-    if (++this.#pending > init.cqe) throw new Error(`more than ${init.cqe} completions at once`)
-    const taken = (): Sleep<void> | undefined => {
-      const sleep = this.#destroyed ? undefined : done(status, message)
-      if (--this.#pending === 0) this.#look()
-      return sleep
-    }
-    if (init.poll === 'softirq') this.#fabric.irq_poll(taken)
-    else cq.push(taken)
-  }
-
-  #deliver(): void {
-    while (this.#inbox.length > 0 && this.#recvs.length > 0)
-      this.#complete(this.#recvs.shift()!, 'SUCCESS', this.#inbox.shift()!)
-  }
-
-  ib_post_recv(done: Done): void {
-    const qp = this.#qp!
-    const { max_recv_wr } = qp.init
-    if (this.#recvs.push(done) > max_recv_wr) throw new Error(`more than ${max_recv_wr} receives`)
-    if (qp.error || this.#inbox.length > 0) tasklet_schedule(qp.resp)
-  }
-
-  #post(send: (good: boolean) => void, done: Done | null): void {
-    const { max_send_wr } = this.#qp!.init
-    if (this.#sends.length + this.#unheard.length >= max_send_wr)
-      throw new Error(`more than ${max_send_wr} sends`)
-    this.#sends.push(() => {
-      if (this.silent && !this.#qp!.error) {
-        this.#try_again(done ?? (() => undefined))
-        return
-      }
-      const good = this.established && !this.#qp!.error
-      send(good)
-      if (done) this.#complete(done, good ? 'SUCCESS' : 'WR_FLUSH_ERR', null)
-    })
-    tasklet_schedule(this.#qp!.req)
-  }
-
-  /** Nobody answers: so it goes on, until the queue pair gives up. */
-  #try_again(done: Done): void {
-    this.#unheard.push(done)
-    if (this.#unheard.length > 1) return
-    const { k, cm_wq } = this.#fabric
-    const work = new delayed_work<VerbsId>(k, this)
-    INIT_DELAYED_WORK(work, function retransmit_timer({ container }) {
-      const first = container.#qp!.error ? undefined : container.#unheard.shift()
-      if (first === undefined) return
-      container.#complete(first, 'RETRY_EXC_ERR', null)
-      container.#modify_error()
-    })
-    quiet(k, () => void queue_delayed_work(cm_wq, work, RETRY_S * k.hz))
-  }
-
-  ib_post_send(message: Uint8Array, done: Done | null): void {
-    this.#post(good => {
-      const { peer } = this
-      if (!good || peer === null || peer.#qp === null) return
-      peer.#inbox.push(message)
-      peer.#deliver()
-    }, done)
-  }
-
-  rdma_read(remote: number, local: number, bytes: number, done: Done): void {
-    this.#post(good => {
-      if (good) this.#fabric.bytes.copyWithin(local, remote, remote + bytes)
-    }, done)
-  }
-
-  rdma_write(remote: number, local: number, bytes: number): void {
-    if (this.established && !this.silent)
-      this.#fabric.bytes.copyWithin(remote, local, local + bytes)
-  }
-
-  /** Once for what is sent, once for what is received. */
+  /** Nothing completes any more. */
   *ib_drain_qp(): Sleep<void> {
-    const qp = this.#qp
-    if (qp === null) return
-    const over = (): boolean => !qp.req.scheduled && !qp.resp.scheduled && this.#pending === 0
-    for (let half = 0; half < 2; half++) {
-      this.#modify_error()
-      yield* wait_event(this.#drained, over)
-    }
+    if (this.qp !== null) yield* this.qp.drain()
   }
 }

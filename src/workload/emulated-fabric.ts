@@ -10,6 +10,7 @@ import { work_busy } from '../kernel/workqueue-control.js'
 import type { Machine } from '../machine/booted.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine } from '../machine/machine.js'
+import type { FabricSpec } from '../machine/spec-fabric.js'
 import { parseDevices } from '../machine/spec-parse.js'
 import {
   FABRIC_BYTES,
@@ -37,6 +38,7 @@ export interface EmulatedTarget {
   readonly options: readonly string[]
   readonly devices: readonly string[]
   readonly era: KernelEra
+  readonly fabric?: FabricSpec
 }
 
 function textOf(t: EmulatedTarget): string {
@@ -95,7 +97,7 @@ export async function connectEmulated<T>(
   const machine = boot(target.devices)
   await machine.start()
   try {
-    const { f } = new FabricStage(machine, target.era, placeOf(target))
+    const { f } = new FabricStage(machine, target.era, placeOf(target), target.fabric)
     let found: nvme_ctrl | number = 0
     await runTask(machine, 'nvme', 0, function* () {
       found = yield* nvmf_dev_write(f, textOf(target))

@@ -31,6 +31,7 @@ import { nvmet_rdma_port } from '../drivers/nvme/target/rdma.js'
 import { sgl_pool } from '../drivers/nvme/target/sgl-pool.js'
 import { nvmet_tcp_alloc_queue, nvmet_tcp_port } from '../drivers/nvme/target/tcp.js'
 import type { Machine } from '../machine/booted.js'
+import { type FabricSpec, PLAIN_FABRIC } from '../machine/spec-fabric.js'
 import { PAGE_SIZE } from '../mm/mm.js'
 
 const POOL_BYTES = 4 * 2 ** 20
@@ -93,7 +94,12 @@ export class FabricStage {
   readonly link: fcloop
   readonly #place: FabricPlace
 
-  constructor(machine: Machine, era: KernelEra = '4.19', place: FabricPlace = FABRIC_PLACE) {
+  constructor(
+    machine: Machine,
+    era: KernelEra = '4.19',
+    place: FabricPlace = FABRIC_PLACE,
+    fabric: FabricSpec = PLAIN_FABRIC,
+  ) {
     this.machine = machine
     this.#place = place
     const { blk, k } = machine.host!
@@ -106,7 +112,7 @@ export class FabricStage {
     })
     this.subsys = this.#subsystem()
     this.tcp = this.#tcpPort()
-    this.verbs = new VerbsFabric(k, machine.view.bytes)
+    this.verbs = new VerbsFabric(k, machine.view.bytes, fabric)
     this.rdma_port = new nvmet_rdma_port(this.target, this.verbs, ...place.rdma, [this.subsys])
     const core = nvme_core_init(blk, NVME_ERAS[era])
     if (core === null) throw new Error('nvme_core: no memory')
@@ -115,7 +121,7 @@ export class FabricStage {
       nqn: 'nqn.2014-08.org.nvmexpress:host',
       id: new Uint8Array(16).fill(9),
     })
-    this.rdma = this.#modules()
+    this.rdma = this.#modules(fabric)
     const fc = nvme_fc_init_module(this.f)
     if (typeof fc === 'number') throw new Error(`nvme_fc: ${fc}`)
     this.fc = fc
@@ -168,13 +174,13 @@ export class FabricStage {
     return `wwnn=${nn},wwpn=${pn}`
   }
 
-  #modules(): nvme_rdma_module {
+  #modules({ registerAlways }: FabricSpec): nvme_rdma_module {
     const { f, network } = this
     nvme_tcp_init_module(f, (traddr, trsvcid, done) =>
       done(network.connect(`${traddr}:${trsvcid || '4420'}`)),
     )
     nvme_loop_init_module(f, this.target, [this.subsys])
-    const rdma = nvme_rdma_init_module(f, this.verbs)
+    const rdma = nvme_rdma_init_module(f, this.verbs, [], { register_always: registerAlways })
     if (typeof rdma === 'number') throw new Error(`nvme_rdma: ${rdma}`)
     return rdma
   }

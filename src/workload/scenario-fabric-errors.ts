@@ -6,6 +6,8 @@
 //   half-open                  nothing arrives any more, and nobody is told             found by keep-alive, LIVE again
 //   keepalive-expiry           the host sends none: the target ends the association     LIVE again
 //   digest-error               one read's data are wrong                                LIVE again, the read is good
+//   wrong-key                  the target has a read's key wrong                       LIVE again, the read is good
+//   kept-key                   the target leaves a read's key valid                    the host invalidates it
 //   delete-while-reconnecting  the target is away, and the controller is deleted        gone
 //   reset-while-reconnecting   ... and a reset is asked for, which is refused           LIVE when the target is back
 //   delete-while-resetting     a reset waits for an answer that does not come           gone
@@ -30,6 +32,8 @@ export const ERROR_STORIES = [
   'half-open',
   'keepalive-expiry',
   'digest-error',
+  'wrong-key',
+  'kept-key',
   'delete-while-reconnecting',
   'reset-while-reconnecting',
   'delete-while-resetting',
@@ -42,6 +46,8 @@ export type ErrorStory = (typeof ERROR_STORIES)[number]
 /** Stories that only some can tell. */
 const ONLY: Readonly<Partial<Record<ErrorStory, readonly string[]>>> = {
   'digest-error': ['tcp'],
+  'wrong-key': ['rdma'],
+  'kept-key': ['rdma'],
   'reset-limit': ['tcp', 'rdma'],
 }
 
@@ -89,6 +95,29 @@ function turnOneBit({ network }: FabricStage): void {
   }
 }
 
+/** The next write into the host's memory is by a key that was never given. */
+function mistakeKey({ verbs }: FabricStage): void {
+  verbs.tamper = wr => {
+    if (wr.opcode !== 'RDMA_WRITE') return wr
+    verbs.tamper = null
+    return { ...wr, rkey: wr.rkey ^ 1 }
+  }
+}
+
+/** The next response does not invalidate. */
+function keepKey({ verbs }: FabricStage): void {
+  verbs.tamper = wr => {
+    if (wr.opcode !== 'SEND_WITH_INV') return wr
+    verbs.tamper = null
+    return { ...wr, opcode: 'SEND' }
+  }
+}
+
+function* goodRead(acts: ErrorActs): Sleep<void> {
+  const status = yield* acts.read()
+  if (status !== 0) throw new Error(`the read failed: ${status}`)
+}
+
 function breakLink({ stage, transport }: ErrorActs): void {
   if (transport === 'fc') {
     stage.losePort()
@@ -121,10 +150,15 @@ const PLAYS: Readonly<Record<ErrorStory, (acts: ErrorActs) => Promise<void>>> = 
   },
   'digest-error': async acts => {
     turnOneBit(acts.stage)
-    await acts.task(function* () {
-      const status = yield* acts.read()
-      if (status !== 0) throw new Error(`the read failed: ${status}`)
-    })
+    await acts.task(() => goodRead(acts))
+  },
+  'wrong-key': async acts => {
+    mistakeKey(acts.stage)
+    await acts.task(() => goodRead(acts))
+  },
+  'kept-key': async acts => {
+    keepKey(acts.stage)
+    await acts.task(() => goodRead(acts))
   },
   'delete-while-reconnecting': async acts => {
     acts.stage.lose()

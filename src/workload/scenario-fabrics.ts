@@ -4,7 +4,8 @@
 //   nvme{rdma|fc|tcp}-ERROR: what goes wrong, of scenario-fabric-errors.ts
 //   nvmefc-{ports|remoteport-lost|remoteport-back} beside these; loop has no target that could be lost
 //   a batch may have a number (batchr8); -SCHED behind a name: the scheduler of the connected disk
-//   -Ncpu behind a name: other than two CPUs; -4.9 (rdma, fc): the workqueues of that age
+//   -Ncpu behind a name: other than two CPUs; -latencyNus behind that (rdma): how long a message is under way, 1 to 999999
+//   -4.9 at the end (rdma, fc): the workqueues of that age
 //
 // The TCP ones follow 5.10, on 4.19's core: the functions between are 4.19's.
 
@@ -33,6 +34,7 @@ import type { Machine } from '../machine/booted.js'
 import type { MachineConfig } from '../machine/config.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine } from '../machine/machine.js'
+import { PLAIN_FABRIC } from '../machine/spec-fabric.js'
 import { parseDevices } from '../machine/spec-parse.js'
 import { TraceRings, traceBytes } from '../machine/trace-ring.js'
 import {
@@ -46,6 +48,7 @@ import {
 import {
   FABRIC_BYTES,
   FABRIC_HEAP,
+  FABRIC_PLACE,
   FABRIC_TEXTS,
   FabricStage,
   type FabricTransport,
@@ -83,7 +86,7 @@ type Sched = (typeof SCHEDS)[number]
 const MAX_BATCH = 128
 
 const NAME = new RegExp(
-  `^nvme(loop|rdma|fc|tcp)-(?:(${STORIES.join('|')})|(${OPS.join('|')})((?<=batch[rw])\\d{1,3})?)(?:-(${SCHEDS.join('|')}))?(?:-(\\d{1,2})cpu)?(?:-(4\\.9))?$`,
+  `^nvme(loop|rdma|fc|tcp)-(?:(${STORIES.join('|')})|(${OPS.join('|')})((?<=batch[rw])\\d{1,3})?)(?:-(${SCHEDS.join('|')}))?(?:-(\\d{1,2})cpu)?(?:-latency(\\d{1,6})us)?(?:-(4\\.9))?$`,
 )
 
 export interface FabricScenario {
@@ -97,6 +100,8 @@ export interface FabricScenario {
   readonly sched: Sched
   readonly cpus: number
   readonly era: KernelEra
+  /** Of a message, each way. */
+  readonly latencyUs: number
 }
 
 /** Loop has no wire that could be lost; FC's, and with it the target, is lost with its port. */
@@ -126,7 +131,9 @@ export function parseFabricScenario(name: string): FabricScenario | null {
   const m = NAME.exec(name)
   if (!m) return null
   const [transport, cpus] = [m[1] as FabricTransport, Number(m[6] ?? 2)]
-  const era = (m[7] as KernelEra | undefined) ?? '4.19'
+  const latencyUs = Number(m[7] ?? 0)
+  if (m[7] !== undefined && (transport !== 'rdma' || latencyUs === 0)) return null
+  const era = (m[8] as KernelEra | undefined) ?? '4.19'
   const sched = (m[5] as Sched | undefined) ?? 'none'
   const count = m[3]?.startsWith('batch') ? Number(m[4] ?? 4) : 1
   if (count < 1 || count > MAX_BATCH || (era === '4.9' && sched !== 'none')) return null
@@ -136,7 +143,7 @@ export function parseFabricScenario(name: string): FabricScenario | null {
   if (era === '4.9' && isErrorStory(m[2] ?? null)) return null
   const story = (m[2] as Story | undefined) ?? null
   const op = (m[3] as Op | undefined) ?? null
-  return { name, transport, story, op, count, sched, cpus, era }
+  return { name, transport, story, op, count, sched, cpus, era, latencyUs }
 }
 
 function machineOf(s: FabricScenario): MachineConfig {
@@ -173,11 +180,12 @@ const LOSSES: readonly (Story | null)[] = [
 ]
 
 function configWords(s: FabricScenario): Record<string, string> {
-  const cpus = String(s.cpus)
-  if (s.story === 'target-lost-reconnect') return { reconnect_delay: '1', kato: '5', cpus }
-  if (s.op === null) return { cpus }
+  const { latencyUs } = s
+  const cpus = { cpus: String(s.cpus), ...(latencyUs > 0 ? { latency: `${latencyUs}us` } : {}) }
+  if (s.story === 'target-lost-reconnect') return { reconnect_delay: '1', kato: '5', ...cpus }
+  if (s.op === null) return cpus
   const sched = s.sched === 'none' ? {} : { sched: s.sched }
-  return { op: s.op, count: String(s.count), ...sched, cpus }
+  return { op: s.op, count: String(s.count), ...sched, ...cpus }
 }
 
 function usualOptions(story: Story | null): string {
@@ -362,7 +370,8 @@ export async function runFabricScenario(s: FabricScenario): Promise<ScenarioTrac
   }
   // The modules are loaded within the story of a connection.
   on(loadsModules(s))
-  const stage = new FabricStage(machine, s.era)
+  const fabric = { ...PLAIN_FABRIC, latencyNs: s.latencyUs * 1000 }
+  const stage = new FabricStage(machine, s.era, FABRIC_PLACE, fabric)
   on(s.story === 'connect')
   const acts = new Acts(machine, stage, s, machine.alloc(128 * BLOCK, BLOCK))
   await prepare(machine, acts, s)

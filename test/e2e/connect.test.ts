@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
+  connectCommand,
   disconnectAllCommand,
   disconnectCommand,
   parseConnect,
@@ -20,6 +21,7 @@ import {
   namespacesOf,
   probeFabric,
 } from '../../src/workload/connect.js'
+import { parseFabric } from '../../src/machine/spec-fabric.js'
 import { connectEmulated, type EmulatedTarget } from '../../src/workload/emulated-fabric.js'
 import { executePlan, type RunOutcome } from '../../src/workload/run.js'
 import { openTarget, type Target } from '../../src/workload/serve.js'
@@ -138,6 +140,30 @@ describe('fabrics that are emulated', () => {
     const subsystem = `nvme-subsys0 - NQN=${NQN}\n\\\n +- nvme0 ${transport} ${address} live\n`
     const namespaces = [{ nsid: 1, bytes: SIZE, lbaShift: 9 }]
     expect(await emulated(transport, place)).toEqual([subsystem, namespaces])
+  })
+
+  it('RDMA by a fabric with latency and one key to all memory', async () => {
+    const fabric = parseFabric('--fabric', 'latency=20us,jitter=5us,seed=3,register_always=0')
+    expect(fabric).toEqual({ latencyNs: 20e3, jitterNs: 5e3, seed: 3, registerAlways: false })
+    const [, namespaces] = await emulated('rdma', { traddr: '10.0.0.2', fabric })
+    expect(namespaces).toEqual([{ nsid: 1, bytes: SIZE, lbaShift: 9 }])
+  })
+
+  it.each([
+    ['latency=10', 'a time'],
+    ['latency=600ms,jitter=500ms', 'a second in all'],
+    ['speed=1', 'unknown key speed'],
+    ['latency=1us,latency=2us', 'twice'],
+  ])('--fabric %s is refused', (text, why) => {
+    expect(() => parseFabric('nvme connect --fabric', text)).toThrow(why)
+  })
+
+  it('--fabric is for RDMA', async () => {
+    const place = ['-t', 'loop', '-n', NQN, '--fabric', 'latency=1us']
+    await expect(connectCommand(place)).rejects.toThrow('only RDMA')
+    await expect(connectCommand(['-t', 'rdma', '-a', 'x', '-n', NQN, '--fabric'])).rejects.toThrow(
+      'needs a value',
+    )
   })
 
   it('the driver says what it does not take', async () => {

@@ -5,10 +5,10 @@
 //   meanwhile the wire breaks, goes silent in one or both directions, turns a bit (digests find it), the target goes away for
 //   a while, also to come back only when attempts are used up, or shuts its door in the middle of a reset; the controller is
 //   reset or deleted, also while it reconnects or waits for an answer; some hosts send no keep-alive, and the target gives
-//   them up
+//   them up; over RDMA a message takes its time, keys are wrong or left valid, and some hosts open all memory by one key
 //
 // In the end: every I/O has ended once, what was written is there, the controller is live or gone, no tag is lost, the
-// target holds nothing of a host that has gone.
+// target holds nothing of a host that has gone, no memory is registered any more.
 
 import { nvme_delete_ctrl, nvme_reset_ctrl } from '../../src/drivers/nvme/host/core-state.js'
 import { nvme_tcp_cmd } from '../../src/drivers/nvme/nvme-tcp.js'
@@ -45,6 +45,8 @@ export const STORIES = [
   'target restart', // it was away, and the controller is live again
   'refused connect', // an attempt to reconnect failed while nobody listened
   'digest error', // a bit of a command, a response or data was turned
+  'wrong key', // a read, a write or an invalidation went by a key that was not given
+  'kept key', // a response left a key valid
   'half-open socket', // nothing arrived, and a command ran out of time
   'keep-alive expiry', // the target gave up a host that sends none
   'delete during reconnect',
@@ -72,6 +74,8 @@ const TROUBLES = [
   'silence',
   'deaf',
   'turned bit',
+  'wrong key',
+  'kept key',
   'target away',
   'away and reset',
   'away and delete',
@@ -83,6 +87,9 @@ const TROUBLES = [
   'delete',
   'nothing',
 ] as const
+
+/** ns of a message over RDMA. */
+const LATENCIES = [0, 0, 1e3, 10e3, 500e3, 20e6, 150e6]
 
 function check(good: boolean, what: string): void {
   if (!good) throw new Error(what)
@@ -107,8 +114,15 @@ class Simulation {
 
   constructor(seed: number) {
     this.#random = new Prng(seed)
-    this.#rig = new FabricRig({ cpus: 1 + this.#random.below(3) })
+    const cpus = 1 + this.#random.below(3)
     this.#transport = this.#random.pick(['tcp', 'tcp', 'rdma', 'rdma', 'fc', 'fc', 'loop'])
+    const latencyNs = this.#random.pick(LATENCIES)
+    const jitterNs = this.#random.chance(50) ? this.#random.below(1 + latencyNs) : 0
+    this.#rig = new FabricRig({
+      cpus,
+      verbs: { latencyNs, jitterNs, seed },
+      register_always: !this.#random.chance(25),
+    })
     const texts: Readonly<Record<string, string>> = {
       tcp: TCP_TEXT,
       rdma: RDMA_TEXT,
@@ -134,7 +148,7 @@ class Simulation {
     const model = new Uint8Array(REGION)
     const at = this.#rig.buffers + index * BYTES
     const ns = this.#ctrl.namespaces[0]
-    if (ns === undefined) return
+    if (ns === undefined) throw new Error('there is no disk')
     for (let n = 0; n < IOS; n++) {
       const blocks = 1 + this.#random.below(BYTES / BLOCK)
       const place = this.#random.below(REGION - blocks + 1)
@@ -207,6 +221,24 @@ class Simulation {
     }
   }
 
+  /** A work request over RDMA that comes by has a wrong key, or leaves one valid. */
+  #mistake(story: 'wrong key' | 'kept key'): void {
+    const { verbs } = this.#rig
+    let wait = this.#random.below(6)
+    verbs.tamper = wr => {
+      const keyed = 'invalidate_rkey' in wr || 'rkey' in wr
+      const fits = story === 'kept key' ? wr.opcode === 'SEND_WITH_INV' : keyed
+      if (!fits || wait-- > 0) return wr
+      verbs.tamper = null
+      this.#reached.add(story)
+      if (wr.opcode === 'SEND_WITH_INV' && story === 'kept key') return { ...wr, opcode: 'SEND' }
+      const bit = 1 << this.#random.below(31)
+      if ('invalidate_rkey' in wr)
+        return { ...wr, invalidate_rkey: (wr.invalidate_rkey ^ bit) >>> 0 }
+      return 'rkey' in wr ? { ...wr, rkey: (wr.rkey ^ bit) >>> 0 } : wr
+    }
+  }
+
   #trouble(): void {
     const rig = this.#rig
     const turn = this.#digests && this.#random.chance(40)
@@ -231,6 +263,7 @@ class Simulation {
       if (what === 'silence and delete') nvme_delete_ctrl(this.#ctrl)
     } else if (what === 'deaf') this.#deaf()
     else if (what === 'turned bit' && this.#digests) this.#turn()
+    else if (what === 'wrong key' || what === 'kept key') this.#mistake(what)
     else if (what === 'target away') rig.lose()
     else if (what === 'away and reset' || what === 'away and delete') {
       rig.lose()
@@ -285,6 +318,7 @@ class Simulation {
     rig.pass(this.#random.chance(20) ? this.#random.below(20) : this.#random.below(4))
     this.#look()
     rig.network.tamper = null
+    rig.verbs.tamper = null
     rig.back()
     for (let n = 0; n < 200 && this.#running > 0; n++) rig.pass(2)
     check(this.#running === 0, `I/O has not ended: ${rig.log().slice(-5).join('; ')}`)
@@ -302,6 +336,9 @@ class Simulation {
     check(rig.pool.used === 0, 'the target keeps memory')
     check(rig.link.busy.size === 0, 'a command is lost on the link')
     check(rig.fc_port.assocs.size === 0, 'the target keeps an association')
+    check(rig.verbs.memory.regions === 0, 'memory is still registered')
+    check(rig.verbs.memory.domains === 0, 'a protection domain is left')
+    check(rig.rdma_port.queues.size === 0, 'the target keeps a queue')
     const books = rig.machine.books()
     check(books.balanced, books.problems.join('; '))
     return {

@@ -2,7 +2,7 @@
 // it, the host's modules, and tasks that do I/O on what was connected.
 
 import { LinkNetwork } from '../../../src/device/tcp-link.js'
-import { VerbsFabric } from '../../../src/device/verbs.js'
+import { VerbsFabric, type VerbsOptions } from '../../../src/device/verbs.js'
 import { nvme_core_init } from '../../../src/drivers/nvme/host/core-ctrl.js'
 import { nvme_delete_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
 import { type KernelEra, NVME_ERAS } from '../../../src/drivers/nvme/host/era.js'
@@ -38,6 +38,7 @@ import {
   blkdev_write_iter,
 } from '../../../src/fs/block_dev.js'
 import type { Sleep } from '../../../src/kernel/core.js'
+import { work_busy } from '../../../src/kernel/workqueue-control.js'
 import { hostKernelBytes } from '../../../src/machine/host-kernel.js'
 import { bootMachine, type Machine } from '../../../src/machine/machine.js'
 import { parseDevices } from '../../../src/machine/spec-parse.js'
@@ -63,6 +64,8 @@ export interface RigOptions {
   readonly device?: string
   readonly seed?: number
   readonly era?: KernelEra
+  readonly verbs?: VerbsOptions
+  readonly register_always?: boolean
 }
 
 export class FabricRig {
@@ -142,10 +145,11 @@ export class FabricRig {
       done(this.network.connect(`${traddr}:${trsvcid || 4420}`)),
     )
     const { k } = this.machine.host!
-    this.verbs = new VerbsFabric(k, this.machine.view.bytes)
+    this.verbs = new VerbsFabric(k, this.machine.view.bytes, options.verbs)
     this.rdma_port = new nvmet_rdma_port(this.target, this.verbs, '10.0.0.2', '4420', [this.subsys])
     this.rdma_port.listen()
-    const rdma = nvme_rdma_init_module(this.f, this.verbs)
+    const { register_always = true } = options
+    const rdma = nvme_rdma_init_module(this.f, this.verbs, [], { register_always })
     if (typeof rdma === 'number') throw new Error(`nvme_rdma: ${rdma}`)
     this.rdma = rdma
     const fc = nvme_fc_init_module(this.f)
@@ -228,6 +232,7 @@ export class FabricRig {
     const ctrl = this.run(() => nvmf_dev_write(this.f, text))
     if (typeof ctrl === 'number') throw new Error(`connect: ${ctrl} ${this.log().join('\n')}`)
     this.pass(1)
+    for (let n = 0; n < 60 && work_busy(ctrl.scan_work) !== 0; n++) this.pass(1)
     return ctrl
   }
 

@@ -6,9 +6,10 @@
 
 import { complete, wait_for_completion_timeout } from '../../../kernel/completion.js'
 import type { Sleep } from '../../../kernel/core.js'
-import { ECONNRESET, EHOSTUNREACH } from '../../../kernel/errno.js'
+import { ECONNRESET, EHOSTUNREACH, ENOMEM } from '../../../kernel/errno.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { put16 } from '../bytes.js'
+import { ib_mr_pool_destroy, ib_mr_pool_init } from '../mr-pool.js'
 import { RDMA_CM_REQ_BYTES, type rdma_event } from '../verbs.js'
 import { ctrl_log } from './core-cmd.js'
 import { nvmf_error_recovery } from './fabrics-ctrl.js'
@@ -44,10 +45,12 @@ export function nvme_rdma_cm_handler(
   const { k } = queue.life.ctrl
   const t = enter(k, 'nvme_rdma_cm_handler')
   switch (event) {
-    case 'ADDR_RESOLVED':
-      nvme_rdma_create_queue_ib(m, queue)
-      called(k, 'rdma_resolve_route', () => queue.cm_id.rdma_resolve_route())
+    case 'ADDR_RESOLVED': {
+      const error = nvme_rdma_create_queue_ib(m, queue)
+      if (error) connected(queue, error)
+      else called(k, 'rdma_resolve_route', () => queue.cm_id.rdma_resolve_route())
       break
+    }
     case 'ROUTE_RESOLVED':
       called(k, 'rdma_connect', () => queue.cm_id.rdma_connect(cm_request(queue)))
       break
@@ -79,21 +82,45 @@ function called(k: nvme_ctrl['k'], name: string, what: () => void): void {
 /** A request sends up to three times: registration of its memory, command, invalidation. */
 const SEND_WR_FACTOR = 3
 
-/** The queue pair, and a receive buffer for each response. One more of each: to drain it. */
-function nvme_rdma_create_queue_ib(m: nvme_rdma_module, queue: nvme_rdma_queue): void {
+/** Pages of one region: NVME_RDMA_MAX_SEGMENTS. */
+const MAX_FR_PAGES = 256
+
+/**
+ * The queue pair, a receive buffer for each response, a region of memory for each request. One more of each: to drain it.
+ * @returns 0 or -ENOMEM
+ */
+function nvme_rdma_create_queue_ib(m: nvme_rdma_module, queue: nvme_rdma_queue): number {
   const { k } = queue.life.ctrl
   const { size } = queue
+  nvme_rdma_find_get_device(m, k)
   const init = {
+    pd: m.pd,
     poll: 'softirq',
     max_send_wr: SEND_WR_FACTOR * size + 1,
     max_recv_wr: size + 1,
     cqe: (SEND_WR_FACTOR + 1) * size + 1,
+    event_handler: () => trace_call(k, 'nvme_rdma_qp_event'),
   } as const
-  if (m.device_refs > 0) nvme_rdma_dev_get(m, k)
-  else m.device_refs = 1
   called(k, 'nvme_rdma_create_qp', () => queue.cm_id.rdma_create_qp(init))
-  queue.has_ib = true
   for (let n = 0; n < queue.size; n++) trace_call(k, 'nvme_rdma_alloc_qe')
+  const error = ib_mr_pool_init(queue.rdma_mrs, m.pd!, size, MAX_FR_PAGES)
+  if (error === -ENOMEM) {
+    const of = `of ${size} for queue ${queue.qid}`
+    ctrl_log(queue.life.ctrl, 'err', `no memory regions for a pool ${of} (${error})`)
+    queue.cm_id.rdma_destroy_qp()
+    nvme_rdma_dev_put(m, k)
+    return error
+  }
+  queue.has_ib = true
+  return 0
+}
+
+function nvme_rdma_find_get_device(m: nvme_rdma_module, k: nvme_ctrl['k']): void {
+  if (m.device_refs > 0) nvme_rdma_dev_get(m, k)
+  else {
+    m.device_refs = 1
+    m.pd = m.fabric.ib_alloc_pd(!m.register_always)
+  }
 }
 
 /** The device is kept by queue pairs and sets of tags. */
@@ -104,7 +131,9 @@ export function nvme_rdma_dev_get(m: nvme_rdma_module, k: nvme_ctrl['k']): void 
 
 export function nvme_rdma_dev_put(m: nvme_rdma_module, k: nvme_ctrl['k']): void {
   trace_call(k, 'nvme_rdma_dev_put')
-  m.device_refs--
+  if (--m.device_refs > 0) return
+  m.pd?.ib_dealloc_pd()
+  m.pd = null
 }
 
 function nvme_rdma_destroy_queue_ib(m: nvme_rdma_module, queue: nvme_rdma_queue): void {
@@ -112,6 +141,7 @@ function nvme_rdma_destroy_queue_ib(m: nvme_rdma_module, queue: nvme_rdma_queue)
   queue.has_ib = false
   const { k } = queue.life.ctrl
   const t = enter(k, 'nvme_rdma_destroy_queue_ib')
+  ib_mr_pool_destroy(queue.rdma_mrs)
   queue.cm_id.rdma_destroy_qp()
   nvme_rdma_dev_put(m, k)
   leave(k, t)
@@ -166,6 +196,5 @@ export function* nvme_rdma_free_queue(m: nvme_rdma_module, c: nvmf_life, qid: nu
   if (qid === 0 && !queue.waiting) trace_call(c.ctrl.k, 'nvme_rdma_free_qe')
   nvme_rdma_destroy_queue_ib(m, queue)
   queue.cm_id.rdma_destroy_id()
-  for (const req of queue.requests.values()) c.ctrl.blk.mem.kfree(req.bounce)
   queue.requests.clear()
 }

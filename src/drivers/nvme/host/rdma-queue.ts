@@ -5,7 +5,8 @@ import type { request_queue } from '../../../block/blkdev.js'
 import { completion } from '../../../kernel/completion.js'
 import { ETIMEDOUT } from '../../../kernel/errno.js'
 import type { workqueue_struct } from '../../../kernel/workqueue-structs.js'
-import type { ib_client, rdma_cm_id, rdma_fabric } from '../verbs.js'
+import { ib_mr_pool } from '../mr-pool.js'
+import type { ib_client, ib_mr, ib_pd, rdma_cm_id, rdma_fabric } from '../verbs.js'
 import type { nvmf_life } from './fabrics-life.js'
 import type { nvmf_module, nvmf_transport_ops } from './fabrics.js'
 import type { nvme_ctrl } from './nvme.js'
@@ -21,6 +22,12 @@ export interface nvme_rdma_module {
   readonly transport: nvmf_transport_ops
   /** Users of the one device: queue pairs and sets of tags. */
   device_refs: number
+  /** The device's protection domain, while it has users. */
+  pd: ib_pd | null
+  /** Module parameter: memory is registered even where it is one piece; else there is a key to all of it. */
+  readonly register_always: boolean
+  /** What was sent, by request. */
+  readonly requests: Map<number, nvme_rdma_request>
   /** nvme_rdma_wq of the 4.9 era. */
   readonly wq: workqueue_struct | null
   /** 4.9: asks for the end of a controller. 0 or -EBUSY. */
@@ -30,19 +37,31 @@ export interface nvme_rdma_module {
 // ---------------------------------------------------------------- queues
 
 /** struct nvme_rdma_request. */
-interface nvme_rdma_request {
-  readonly q: request_queue | null
+export class nvme_rdma_request {
+  readonly queue: nvme_rdma_queue
+  readonly q: request_queue
   readonly rq: number
-  /** Send and response are still to come. */
+  /** Completions that are still to come: send and response. */
   left: number
-  answer: Uint8Array | null
-  /** A buffer in place of several pieces; 0 = none. */
-  readonly bounce: number
+  answer: Uint8Array | null = null
+  mr: ib_mr | null = null
+  /** Its key is valid, as far as is known. */
+  need_inval = false
+
+  constructor(queue: nvme_rdma_queue, q: request_queue, rq: number, left: number) {
+    this.queue = queue
+    this.q = q
+    this.rq = rq
+    this.left = left
+  }
 }
 
 /** Bits of SGLS: keyed descriptors, offsets for data in the capsule. */
 export const SGLS_KEYED = 4
 export const SGLS_OFFSET: number = 1 << 20
+
+/** Sends of 4.9 of which one completes. */
+const SIGNAL_EACH = 32
 
 export class nvme_rdma_queue {
   readonly life: nvmf_life
@@ -56,7 +75,12 @@ export class nvme_rdma_queue {
   /** It has a queue pair. */
   has_ib = false
   stopped = false
+  readonly rdma_mrs: ib_mr_pool = new ib_mr_pool()
+  /** By tag. */
   readonly requests: Map<number, nvme_rdma_request> = new Map()
+  /** The 4.9 era's. */
+  readonly old: boolean
+  #sends = 0
 
   /** @param handler takes the connection manager's events */
   constructor(
@@ -71,8 +95,14 @@ export class nvme_rdma_queue {
     this.life = life
     this.qid = qid
     this.size = size
+    this.old = m.wq !== null
     this.cm_done = new completion(life.ctrl.k, 'a connection')
     this.cm_id = m.fabric.rdma_create_id(handler(this))
+  }
+
+  /** 4.9: whether this send tells when it is done, which frees the places of all before it. */
+  signal_limit(): boolean {
+    return ++this.#sends % SIGNAL_EACH === 0
   }
 }
 

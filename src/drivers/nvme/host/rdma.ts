@@ -100,7 +100,7 @@ function lower_of(m: nvme_rdma_module): nvmf_lower {
     stop_queue: (c, qid) => nvme_rdma_stop_queue(m, c, qid),
     free_queue: (c, qid) => nvme_rdma_free_queue(m, c, qid),
     queue_rq: (c, qid, hctx, rq) => nvme_rdma_queue_rq(m, c, qid, hctx, rq),
-    complete_rq: (_, qid, q, rq) => nvme_rdma_complete_rq(q, rq, qid),
+    complete_rq: (_, qid, q, rq) => nvme_rdma_complete_rq(m, q, rq, qid),
     submit_async_event: c => nvme_rdma_submit_async_event(m, c),
     check,
     max_queues: () => m.f.nvme.k.cpus.length,
@@ -171,11 +171,17 @@ function rename_delete_work(c: nvmf_life): void {
   INIT_WORK(delete_work, nvme_rdma_del_ctrl_work)
 }
 
+/** Module parameters. */
+interface nvme_rdma_params {
+  readonly register_always?: boolean
+}
+
 /** Loads nvme_rdma. @returns the module, -ENOMEM or -EINVAL */
 export function nvme_rdma_init_module(
   f: nvmf_module,
   fabric: rdma_fabric,
   clients: ib_client[] = [],
+  { register_always = true }: nvme_rdma_params = {},
 ): nvme_rdma_module | number {
   const { k, era } = f.nvme
   const t = enter(k, 'nvme_rdma_init_module')
@@ -199,6 +205,9 @@ export function nvme_rdma_init_module(
     queues: new Map(),
     transport,
     device_refs: 0,
+    pd: null,
+    register_always,
+    requests: new Map(),
     wq,
     del: ctrl => nvme_rdma_del_ctrl(m, ctrl.priv as nvmf_life),
   }

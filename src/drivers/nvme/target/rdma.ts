@@ -2,10 +2,13 @@
 //
 //   CONNECT_REQUEST   the private data say which queue and how deep; a queue pair with a receive for each command; accept
 //   recv_done         a capsule: parse, map its SGL (in the capsule at an offset, or a keyed piece of the host's memory)
-//   execute           data of a write are read from the host first; then the command runs
-//   queue_response    data of a read are written to the host, then the response is sent, with a new receive posted
+//   execute           data of a write are read from the host first; then the command runs. Its work requests must find room in
+//                     the send queue, else it waits until others have completed
+//   queue_response    data of a read are written to the host, then the response is sent, with a new receive posted; the host's
+//                     key becomes worthless with it, if the command allows that
 //   DISCONNECTED      the queue is released by a work
 
+import { PAGE_SIZE } from '../../../../assembly/layout.js'
 import { NVME_SC_DNR, NVME_SC_INVALID_FIELD } from '../../../../assembly/nvme.js'
 import type { Sleep } from '../../../kernel/core.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
@@ -19,6 +22,8 @@ import {
   CMD_SGL_ADDR,
   CMD_SGL_LENGTH,
   CMD_SGL_TYPE,
+  NVME_KEY_SGL_FMT_DATA_DESC,
+  NVME_KEY_SGL_FMT_INVALIDATE,
   NVME_SC_SGL_INVALID_OFFSET,
   NVME_SC_SGL_INVALID_TYPE,
   NVME_SGL_FMT_OFFSET,
@@ -27,6 +32,10 @@ import {
   RSP_STATUS,
 } from '../nvme.js'
 import {
+  type ib_done,
+  type ib_rdma_wr,
+  type ib_send_wr,
+  type ib_wc,
   type ib_wc_status,
   RDMA_CM_REQ_BYTES,
   RDMA_REJECT,
@@ -56,7 +65,6 @@ import { NVMET_PARSERS } from './parsers.js'
 
 const DNR = NVME_SC_DNR
 const INLINE_BYTES = 4096
-const KEYED = 4
 /** Largest transfer of one command. */
 const MAX_TRANSFER = 2 ** 20
 
@@ -103,9 +111,17 @@ export class nvmet_rdma_port {
 
 class nvmet_rdma_rsp extends nvmet_req {
   readonly queue: nvmet_rdma_queue
-  /** The host's memory, and a buffer for it. */
-  remote = 0
+  /** The host's memory and its key: of a keyed descriptor. */
+  remote: { readonly addr: number; readonly key: number } | null = null
+  /** NVMET_RDMA_REQ_INVALIDATE_RKEY. */
+  invalidates = false
+  /** A buffer for the data. */
   buffer = 0
+  /** RDMA reads or writes that it takes, and places that it has in the send queue. */
+  n_rdma = 0
+  places = 0
+  /** What it does when it finds places. */
+  waits_to: 'execute' | 'respond' = 'execute'
 
   constructor(queue: nvmet_rdma_queue) {
     super()
@@ -122,6 +138,9 @@ class nvmet_rdma_queue {
   readonly nvme_sq: nvmet_sq
   readonly release_work: work_struct<nvmet_rdma_queue>
   readonly free: nvmet_rdma_rsp[] = []
+  /** Places in the send queue that nobody has, and who waits for some. */
+  sq_wr_avail = 0
+  readonly rsp_wr_wait_list: nvmet_rdma_rsp[] = []
   readonly idle: wait_queue_head
   inflight = 0
   gone = false
@@ -176,13 +195,17 @@ function nvmet_rdma_queue_connect(port: nvmet_rdma_port, id: rdma_cm_id, data: U
   }
   trace_call(k, 'nvmet_rdma_alloc_cmds')
   const t = enter(k, 'nvmet_rdma_create_queue_ib')
-  // Reads of the host's memory are sent, too; one more of each: to drain it.
+  // Reads and writes of the host's memory are sent, too (rdma_rw_init_qp); one more of each: to drain it.
+  const max_send_wr = 2 * depth + 1
   id.rdma_create_qp({
+    pd: null,
     poll: 'workqueue',
-    max_send_wr: 2 * depth + 1,
+    max_send_wr,
     max_recv_wr: depth + 1,
     cqe: 3 * depth + 1,
+    event_handler: () => trace_call(k, 'nvmet_rdma_qp_event'),
   })
+  queue.sq_wr_avail = max_send_wr
   for (let n = 0; n < depth; n++) nvmet_rdma_post_recv(queue)
   leave(k, t)
   port.queues.add(queue)
@@ -244,18 +267,21 @@ function nvmet_rdma_delete_ctrl(port: nvmet_rdma_port, ctrl: nvmet_ctrl): void {
 function nvmet_rdma_post_recv(queue: nvmet_rdma_queue): void {
   const { k } = queue.port.target.blk
   const t = enter(k, 'nvmet_rdma_post_recv')
-  queue.cm_id.ib_post_recv((status, message) => nvmet_rdma_recv_done(queue, status, message))
+  queue.cm_id.ib_post_recv(wc => nvmet_rdma_recv_done(queue, wc))
   leave(k, t)
 }
 
 function nvmet_rdma_recv_done(
   queue: nvmet_rdma_queue,
-  status: ib_wc_status,
-  message: Uint8Array | null,
+  { status, message }: ib_wc,
 ): Sleep<void> | undefined {
-  if (status !== 'SUCCESS' || message === null || queue.gone) {
-    trace_call(queue.port.target.blk.k, 'nvmet_rdma_recv_done')
-    failed(queue, status)
+  const { k } = queue.port.target.blk
+  if (status !== 'SUCCESS' || message === null || message.length < CMD_BYTES || queue.gone) {
+    const t = enter(k, 'nvmet_rdma_recv_done')
+    const short = message !== null && message.length < CMD_BYTES
+    if (short && !queue.gone) nvmet_rdma_error_comp(queue)
+    else failed(queue, status)
+    leave(k, t)
     return undefined
   }
   const rsp = queue.free.pop() ?? new nvmet_rdma_rsp(queue)
@@ -277,16 +303,45 @@ function* nvmet_rdma_handle_command(
   const { k } = queue.port.target.blk
   const t = enter(k, 'nvmet_rdma_handle_command')
   rsp.cmd.set(message.subarray(0, CMD_BYTES))
-  rsp.remote = 0
+  rsp.remote = null
+  rsp.invalidates = false
   rsp.buffer = 0
+  rsp.n_rdma = 0
   queue.inflight++
   const good = nvmet_req_init(rsp, queue.port.nport, queue.nvme_cq, queue.nvme_sq, NVMET_PARSERS)
   if (good) {
     const status = nvmet_rdma_map_sgl(rsp, message.subarray(CMD_BYTES))
     if (status) __nvmet_req_complete(rsp, status)
-    else yield* nvmet_rdma_execute_command(rsp)
+    else yield* execute_or_wait(rsp)
   }
   leave(k, t)
+}
+
+function* execute_or_wait(rsp: nvmet_rdma_rsp): Sleep<void> {
+  const { queue } = rsp
+  rsp.waits_to = 'execute'
+  if (queue.rsp_wr_wait_list.length > 0 || !takes_places(rsp, 1 + rsp.n_rdma))
+    queue.rsp_wr_wait_list.push(rsp)
+  else yield* nvmet_rdma_execute_command(rsp)
+}
+
+function takes_places(rsp: nvmet_rdma_rsp, n: number): boolean {
+  const { queue } = rsp
+  if (queue.sq_wr_avail < n) return false
+  queue.sq_wr_avail -= n
+  rsp.places += n
+  return true
+}
+
+/** Places are free again. */
+function* nvmet_rdma_process_wr_wait_list(queue: nvmet_rdma_queue): Sleep<void> {
+  for (let [rsp] = queue.rsp_wr_wait_list; rsp !== undefined; [rsp] = queue.rsp_wr_wait_list) {
+    const executes = rsp.waits_to === 'execute'
+    if (!takes_places(rsp, executes ? 1 + rsp.n_rdma : 1)) return
+    queue.rsp_wr_wait_list.shift()
+    if (executes) yield* nvmet_rdma_execute_command(rsp)
+    else respond(rsp)
+  }
 }
 
 /** Where the data are; a status. */
@@ -294,7 +349,8 @@ function nvmet_rdma_map_sgl(rsp: nvmet_rdma_rsp, inline: Uint8Array): number {
   const { cmd } = rsp
   const type = cmd[CMD_SGL_TYPE]!
   if (type === NVME_SGL_FMT_OFFSET) return map_sgl_inline(rsp, inline)
-  if (type >> 4 === KEYED) return nvmet_rdma_map_sgl_keyed(rsp)
+  if (type === NVME_KEY_SGL_FMT_DATA_DESC || type === NVME_KEY_SGL_FMT_INVALIDATE)
+    return nvmet_rdma_map_sgl_keyed(rsp, type === NVME_KEY_SGL_FMT_INVALIDATE)
   return NVME_SC_SGL_INVALID_TYPE | DNR
 }
 
@@ -316,22 +372,42 @@ function map_sgl_inline(rsp: nvmet_rdma_rsp, inline: Uint8Array): number {
   return 0
 }
 
-function nvmet_rdma_map_sgl_keyed(rsp: nvmet_rdma_rsp): number {
-  const { k } = rsp.queue.port.target.blk
-  const t = enter(k, 'nvmet_rdma_map_sgl_keyed')
-  const length = get32(rsp.cmd, CMD_SGL_LENGTH) & 0xffffff
-  rsp.remote = get64(rsp.cmd, CMD_SGL_ADDR)
-  return leave(k, t, take_buffer(rsp, length) ? 0 : NVME_SC_INVALID_FIELD | DNR)
+function nvmet_rdma_map_sgl_keyed(rsp: nvmet_rdma_rsp, invalidate: boolean): number {
+  const { blk } = rsp.queue.port.target
+  const t = enter(blk.k, 'nvmet_rdma_map_sgl_keyed')
+  const { cmd } = rsp
+  const length = get32(cmd, CMD_SGL_LENGTH) & 0xffffff
+  if (!take_buffer(rsp, length)) return leave(blk.k, t, NVME_SC_INVALID_FIELD | DNR)
+  if (length > 0) {
+    rsp.remote = { addr: get64(cmd, CMD_SGL_ADDR), key: get32(cmd, CMD_SGL_LENGTH + 3) }
+    rsp.invalidates = invalidate
+    rsp.n_rdma = Math.ceil(Math.ceil(length / PAGE_SIZE) / rsp.queue.port.fabric.max_sge)
+  }
+  return leave(blk.k, t, 0)
+}
+
+/** rdma_rw_ctx_wrs: a work request for as many pages as one takes. The last of a read tells when all are done. */
+function rdma_rw_ctx_wrs(
+  rsp: nvmet_rdma_rsp,
+  opcode: 'RDMA_READ' | 'RDMA_WRITE',
+  done: ib_done | null,
+): ib_rdma_wr[] {
+  const { addr, key } = rsp.remote!
+  const most = rsp.queue.port.fabric.max_sge * PAGE_SIZE
+  return Array.from({ length: rsp.n_rdma }, (_, n) => {
+    const bytes = Math.min(most, rsp.transfer_len - n * most)
+    const where = { remote_addr: addr + n * most, rkey: key, local: rsp.sg + n * most, bytes }
+    const last = n === rsp.n_rdma - 1 && done !== null
+    return { opcode, ...where, signaled: last, done: last ? done : null }
+  })
 }
 
 function* nvmet_rdma_execute_command(rsp: nvmet_rdma_rsp): Sleep<void> {
   const { k } = rsp.queue.port.target.blk
   const t = enter(k, 'nvmet_rdma_execute_command')
-  if (rsp.remote !== 0 && rsp.transfer_len > 0 && nvme_is_write(rsp.cmd)) {
-    const { cm_id } = rsp.queue
-    cm_id.rdma_read(rsp.remote, rsp.sg, rsp.transfer_len, status =>
-      nvmet_rdma_read_data_done(rsp, status),
-    )
+  if (rsp.remote !== null && nvme_is_write(rsp.cmd)) {
+    const done = (wc: ib_wc) => nvmet_rdma_read_data_done(rsp, wc)
+    rsp.queue.cm_id.ib_post_send(rdma_rw_ctx_wrs(rsp, 'RDMA_READ', done))
   } else {
     const sleep = nvmet_req_execute(rsp)
     if (sleep !== undefined) yield* sleep
@@ -339,48 +415,61 @@ function* nvmet_rdma_execute_command(rsp: nvmet_rdma_rsp): Sleep<void> {
   leave(k, t)
 }
 
-function nvmet_rdma_read_data_done(
-  rsp: nvmet_rdma_rsp,
-  status: ib_wc_status,
-): Sleep<void> | undefined {
-  const { k } = rsp.queue.port.target.blk
+function* nvmet_rdma_read_data_done(rsp: nvmet_rdma_rsp, { status }: ib_wc): Sleep<void> {
+  const { queue } = rsp
+  const { k } = queue.port.target.blk
   const t = enter(k, 'nvmet_rdma_read_data_done')
+  queue.sq_wr_avail += rsp.n_rdma
+  rsp.places -= rsp.n_rdma
+  rsp.n_rdma = 0
   if (status !== 'SUCCESS') {
-    nvmet_rdma_release_rsp(rsp)
-    failed(rsp.queue, status)
-    return leave(k, t, undefined)
+    yield* nvmet_rdma_release_rsp(rsp)
+    failed(queue, status)
+  } else {
+    const sleep = nvmet_req_execute(rsp)
+    if (sleep !== undefined) yield* sleep
   }
-  const sleep = nvmet_req_execute(rsp)
-  if (sleep === undefined) return leave(k, t, undefined)
-  return (function* () {
-    yield* sleep
-    leave(k, t)
-  })()
+  leave(k, t)
 }
 
+/** A command that failed before it was executed has no place yet. */
 function nvmet_rdma_queue_response(req: nvmet_req): void {
   const rsp = req as nvmet_rdma_rsp
   const { queue } = rsp
+  if (rsp.places > 0 || takes_places(rsp, 1)) respond(rsp)
+  else {
+    rsp.waits_to = 'respond'
+    queue.rsp_wr_wait_list.push(rsp)
+  }
+}
+
+function respond(rsp: nvmet_rdma_rsp): void {
+  const { queue } = rsp
   const { k } = queue.port.target.blk
   const t = enter(k, 'nvmet_rdma_queue_response')
-  const { cm_id } = queue
   const good = get16(rsp.rsp, RSP_STATUS) >> 1 === 0
-  if (good && rsp.remote !== 0 && rsp.transfer_len > 0 && !nvme_is_write(rsp.cmd))
-    cm_id.rdma_write(rsp.remote, rsp.sg, rsp.transfer_len)
+  const out = good && rsp.remote !== null && !nvme_is_write(rsp.cmd)
+  const writes = out ? rdma_rw_ctx_wrs(rsp, 'RDMA_WRITE', null) : []
+  const end = { message: rsp.rsp.slice(), signaled: true, done: (wc: ib_wc) => sent(rsp, wc) }
+  const send: ib_send_wr = rsp.invalidates
+    ? { opcode: 'SEND_WITH_INV', invalidate_rkey: rsp.remote!.key, ...end }
+    : { opcode: 'SEND', ...end }
   nvmet_rdma_post_recv(queue)
-  cm_id.ib_post_send(rsp.rsp.slice(), status => {
-    const s = enter(k, 'nvmet_rdma_send_done')
-    nvmet_rdma_release_rsp(rsp)
-    failed(queue, status)
-    leave(k, s)
-    return undefined
-  })
+  queue.cm_id.ib_post_send([...writes, send])
+  leave(k, t)
+}
+
+function* sent(rsp: nvmet_rdma_rsp, { status }: ib_wc): Sleep<void> {
+  const { k } = rsp.queue.port.target.blk
+  const t = enter(k, 'nvmet_rdma_send_done')
+  yield* nvmet_rdma_release_rsp(rsp)
+  failed(rsp.queue, status)
   leave(k, t)
 }
 
 /** A work request failed, and not because the queue pair has gone already: that is the end of the association. */
 function failed(queue: nvmet_rdma_queue, status: ib_wc_status): void {
-  if (status === 'RETRY_EXC_ERR') nvmet_rdma_error_comp(queue)
+  if (status !== 'SUCCESS' && status !== 'WR_FLUSH_ERR') nvmet_rdma_error_comp(queue)
 }
 
 function nvmet_rdma_error_comp(queue: nvmet_rdma_queue): void {
@@ -392,14 +481,17 @@ function nvmet_rdma_error_comp(queue: nvmet_rdma_queue): void {
   leave(k, t)
 }
 
-function nvmet_rdma_release_rsp(rsp: nvmet_rdma_rsp): void {
+function* nvmet_rdma_release_rsp(rsp: nvmet_rdma_rsp): Sleep<void> {
   const { queue } = rsp
   const { blk } = queue.port.target
   const t = enter(blk.k, 'nvmet_rdma_release_rsp')
+  queue.sq_wr_avail += rsp.places
+  rsp.places = 0
   blk.mem.kfree(rsp.buffer)
   rsp.buffer = 0
   queue.inflight--
   queue.free.push(rsp)
+  if (queue.rsp_wr_wait_list.length > 0) yield* nvmet_rdma_process_wr_wait_list(queue)
   if (queue.gone) wake_up(queue.idle)
   leave(blk.k, t)
 }
