@@ -5,7 +5,9 @@
 //
 // `ctx` stands where it differs from the step before. Groups of steps that ran several times in a row stand there once,
 // with `repeat` and, for more than one step, `span`; so do events that every round has: those of the first are left. What
-// came in one round only, an interrupt after the last for instance, stays.
+// came in one round only, an interrupt after the last for instance, stays. A round that ends in another context than it begins:
+// the next one's first step has no `ctx` of its own, in recordings as here. Its depth tells, as only its context has callers
+// there; a step without callers therefore says its context for all rounds.
 
 /** A record as this file needs it. */
 export interface TraceRecord {
@@ -91,7 +93,9 @@ function fold(
     const span = group?.span ?? 1
     for (let j = 0; j < span; j++) {
       const { fn, depth, ctx } = steps[i + j]!
-      place.set(i + j, folded.push({ fn, depth, ...(ctx === context ? {} : { ctx }) }) - 1)
+      const returns = group !== null && j === 0 && depth === 0 && steps[i + span - 1]!.ctx !== ctx
+      const told = ctx !== context || returns
+      place.set(i + j, folded.push({ fn, depth, ...(told ? { ctx } : {}) }) - 1)
       context = ctx
     }
     if (group) {

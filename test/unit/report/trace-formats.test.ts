@@ -131,8 +131,21 @@ describe('JSON', () => {
   test('a group may end in another context than it begins in', () => {
     const irq = step('b', 0, 'hardirq')
     const records = [step('a', 0), irq, step('a', 0), irq]
-    expect(JSON.parse(traceJson(about, records)).steps).toEqual([
+    const folded = [
       { fn: 'a', depth: 0, ctx: 'io1', repeat: 2, span: 2 },
+      { fn: 'b', depth: 0, ctx: 'hardirq' },
+    ]
+    expect(JSON.parse(traceJson(about, records)).steps).toEqual(folded)
+    // Without callers, its first step says in any case where it runs.
+    const before = { fn: 'c', depth: 0, ctx: 'io1' }
+    expect(JSON.parse(traceJson(about, [step('c', 0), ...records])).steps).toEqual([
+      before,
+      ...folded,
+    ])
+    const deeper = [step('c', 0), step('a', 1), irq, step('a', 1), irq]
+    expect(JSON.parse(traceJson(about, deeper)).steps).toEqual([
+      before,
+      { fn: 'a', depth: 1, repeat: 2, span: 2 },
       { fn: 'b', depth: 0, ctx: 'hardirq' },
     ])
   })
