@@ -229,6 +229,8 @@ class DriverStory implements Story {
     this.#say(`q${qid} id ${cid} status ${status.toString(16)}${twice ? ' twice' : ''}`)
     const { fetched } = this.#t
     const { ended, waiting } = this
+    const { queue } = this.#t.p.ctrl.namespaces[0]!
+    const before = queue.quiesced
     const good = this.ends.flat().filter(s => s === 0).length
     this.#t.flying.delete(`${qid}:${cid}`)
     this.#t.post(dsq, cid, status)
@@ -239,8 +241,10 @@ class DriverStory implements Story {
     const again = this.#t.fetched - fetched
     if ((status & 0x7ff) === 0 && (more !== 1 || well !== 1))
       throw new Error(`status ${status}: ${more} ended, ${well} of them well`)
+    // Queues stand still while firmware is activated: what is to be tried again waits.
+    const still = before || queue.quiesced
     const sent = more + again - 1
-    if ((status & 0x7ff) !== 0 && (well !== 0 || sent < 0 || sent > waiting))
+    if ((status & 0x7ff) !== 0 && (well !== 0 || sent < (still ? -1 : 0) || sent > waiting))
       throw new Error(`status ${status}: ${more} ended, ${well} well, ${again} sent again`)
   }
 
