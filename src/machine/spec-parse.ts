@@ -248,6 +248,7 @@ export const DEFAULT_MACHINE: MachineSpec = {
   seed: null,
   memBytes: 2 * GIB,
   hz: null,
+  timer: 'wheel',
   threads: 1,
   cache: 1,
   costs: {},
@@ -281,6 +282,7 @@ export function parseMachine(text: string, file: string, extra: readonly string[
     seed: keys.whole('seed', 0, Number.MAX_SAFE_INTEGER) ?? null,
     memBytes: keys.size('mem', 2 ** 20, 4 * GIB) ?? 2 * GIB,
     hz: hz === undefined ? null : (Number(hz) as 100 | 250 | 300 | 1000),
+    timer: keys.choice('timer', ['wheel', 'exact']) ?? 'wheel',
     threads: keys.whole('threads', 1, 128) ?? 1,
     cache: keys.whole('cache', 1, 128) ?? 1,
     costs: readCosts(costs, file),
@@ -292,7 +294,22 @@ export function parseMachine(text: string, file: string, extra: readonly string[
   keys.all('costs')
   keys.all('devices')
   keys.finish()
+  checkCores(spec, file)
   return spec
+}
+
+/** Cores are whole, and so is what shares a cache. */
+function checkCores({ cpus, threads, cache }: MachineSpec, file: string): void {
+  for (const [key, together] of [
+    ['threads', threads],
+    ['cache', cache],
+  ] as const)
+    if (cpus !== null && cpus % together !== 0)
+      throw new UserError(`${file}: ${key}=${together}: must divide cpus=${cpus}`)
+  if (cache > 1 && cache % threads !== 0)
+    throw new UserError(
+      `${file}: cache=${cache}: must be a multiple of threads=${threads}: those of a core share its cache`,
+    )
 }
 
 function parseJson(text: string, file: string): unknown {

@@ -347,6 +347,8 @@ export interface MachineSpec {
   readonly memBytes: number
   /** Ticks of jiffies in a second. */
   readonly hz: 100 | 250 | 300 | 1000 | null
+  /** Whether timers fire as Linux's wheel has them, up to an eighth late, or at their expiry. */
+  readonly timer: 'wheel' | 'exact'
   /** SMT threads of a core, and CPUs that share a last-level cache; CPUs in a row are together. 1 = none. */
   readonly threads: number
   readonly cache: number

@@ -118,9 +118,10 @@ function fold(
 /** Tracepoints that recordings leave out. */
 const NOT_RECORDED = new Set(['timer_cancel', 'hrtimer_cancel'])
 
-/** Nor do they have the ends of delayed works' timers: the works begin there. */
+/** Nor do they have the ends of delayed works' timers: the works begin there; nor softirqs that are not the block layer's. */
 function isRecorded({ name, fields }: TraceRecord): boolean {
   if (NOT_RECORDED.has(name)) return false
+  if (name.startsWith('softirq_')) return fields['action'] === 'BLOCK'
   return name !== 'timer_expire_entry' || fields['function'] !== 'delayed_work_timer_fn'
 }
 

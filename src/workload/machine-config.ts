@@ -94,6 +94,7 @@ export function machineConfig(plan: RunPlan, needs: MachineNeeds): MachineConfig
             ...(heapBytes > 0 ? { heapBytes } : {}),
             ...(pageCache ? { pageCache } : {}),
             ...(plan.kernel === '4.19' ? {} : { era: plan.kernel }),
+            ...(plan.machine.timer === 'exact' ? { timer: 'exact' as const } : {}),
           },
         }
       : {}),

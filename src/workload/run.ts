@@ -14,6 +14,7 @@ import { UserError } from '../core/errors.js'
 import type { MachineConfig, Books as TakenBooks } from '../machine/config.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine, type Disk, type Machine } from '../machine/machine.js'
+import type { MachineSpec } from '../machine/spec.js'
 import type { ThreadPool } from '../machine/thread-pool.js'
 import { epochMs } from '../machine/wall-clock.js'
 import type { JobResult, RunResult } from '../report/result.js'
@@ -79,13 +80,17 @@ export interface Attachment {
 }
 
 /** The same machine with a kernel, paced by the host's clock. */
-function withAttachment(config: MachineConfig, { heapBytes }: Attachment): MachineConfig {
+function withAttachment(
+  config: MachineConfig,
+  { heapBytes }: Attachment,
+  { timer }: MachineSpec,
+): MachineConfig {
   const queues = config.disks.length * config.cpus
   const extra = (config.kernel ? 0 : hostKernelBytes(config.cpus, queues)) + heapBytes + PAGE
   return {
     ...config,
     extraBytes: config.extraBytes + extra,
-    kernel: { ...config.kernel, heapBytes },
+    kernel: { ...config.kernel, heapBytes, timer },
     paced: true,
   }
 }
@@ -112,7 +117,7 @@ export async function executePlan(whole: RunPlan, hooks: RunHooks = {}): Promise
     jobs: plan.jobs.length,
     extraBytes: memory.bytes + PAGE + runTraceBytes(plan, placement.nrCpus),
   })
-  const config = attachment ? withAttachment(plain, attachment) : plain
+  const config = attachment ? withAttachment(plain, attachment, plan.machine) : plain
   const files = new LogFiles(plan.jobs)
   let trace: TraceFile | null = null
   let machine: Machine | null = null

@@ -169,7 +169,7 @@ function machineOf(s: FabricScenario): MachineConfig {
   }
 }
 
-/** What is lost has been connected for a while; the timers of its requests run out soon. */
+/** What is lost has been connected for a while; the timers of its requests run out soon. From 4500 to 5400 the figures are the same within 0.01. */
 const SETTLED_MS = 4900
 
 /** Stories in which a controller is tried again soon. */

@@ -15,7 +15,11 @@
 // with such a cache. `commit` is a journal's: a write with PREFLUSH and FUA, and a second one behind it. Without a word: queue_mode 2,
 // irqmode 1 (bio: 0; a depth: 2), scheduler none, HZ 250, a hardware queue for each CPU (a depth: one).
 
+import { BLK_MQ_MAX_DEPTH } from '../../assembly/nvme.js'
 import { UserError } from '../core/errors.js'
+
+/** The most that null_blk takes. */
+const MAX_MBPS = 40960
 
 export type ScenarioOp =
   | 'read'
@@ -129,6 +133,17 @@ function plain(name: string, cpus: number, m: RegExpExecArray): NullBlkScenario 
   return { ...BASE, name, cpus, kind, depth, irqmode, sched, op, count }
 }
 
+const SCHEDS = '{none|mq-deadline|kyber}'
+
+/** Names of the family that was meant, or the families. */
+function acceptedNames(name: string): string {
+  if (name.startsWith('nullblk-'))
+    return `there are nullblk-{mq|rq|bio|cache|nocache}[-depthN][-irq{0|1|2}][-${SCHEDS}]-{read|write|flush|wflush|dsync|commit|freeze|switch|batchrN|batchwN}, nullblk-requeue-${SCHEDS}-readN, nullblk-fault-timeout-readN, nullblk-throttle-mbpsN-batchwN, nullblk-mq-{create|destroy}; -Ncpu may follow`
+  if (name.startsWith('laptop-'))
+    return `there are laptop-mode-{${LAPTOP_STORIES.join('|')}}[-${SCHEDS}][-Ncpu]`
+  return 'names begin with nullblk-, laptop-mode-, nvmepci-, nvmeloop-, nvmerdma-, nvmefc-, nvmetcp-, pblk- or rrpc-, as in nullblk-mq-irq1-none-read; phasebit trace --list shows some of each'
+}
+
 /**
  * What a scenario name asks for.
  * @throws UserError when it is none
@@ -138,18 +153,28 @@ export function parseScenario(name: string): NullBlkScenario {
   const bare = name.replace(CPUS, '')
   const scenario = parseBare(name, bare, cpus) ?? withScheduler(name, bare, cpus)
   if (scenario === null)
-    throw new UserError(
-      `trace: unknown scenario '${name}'; names look like nullblk-mq-irq1-none-read, and phasebit trace --list shows them`,
-    )
+    throw new UserError(`trace: unknown scenario '${name}'; ${acceptedNames(name)}`)
   checkKind(scenario)
   // a bio-based disk has no scheduler, whatever is written to its attribute
   const sched = scenario.kind === 'bio' ? 'none' : scenario.sched
-  const { count, nth, depth } = scenario
-  if (cpus < 1 || cpus > 64 || count < 1 || count > 128 || nth < 1 || nth > 1000 || depth === 0)
-    throw new UserError(
-      `trace ${name}: a number is out of range: 1 to 64 CPUs, 1 to 128 I/Os of a batch, a depth from 1`,
-    )
+  for (const [what, number, low, high] of numbersOf(scenario))
+    if (number < low || number > high)
+      throw new UserError(`trace ${name}: ${what} must be ${low} to ${high}, not ${number}`)
   return { ...scenario, sched }
+}
+
+/** Each number of a name, and its range. */
+function numbersOf(
+  s: NullBlkScenario,
+): [what: string, number: number, low: number, high: number][] {
+  const throttled = s.name.startsWith('nullblk-throttle-')
+  return [
+    ['CPUs', s.cpus, 1, 64],
+    ['I/Os of a batch', s.count, 1, 128],
+    ['the read', s.nth, 1, 1000],
+    ['the depth', s.depth ?? 1, 1, BLK_MQ_MAX_DEPTH],
+    ['mbps', throttled ? s.mbps : 1, 1, MAX_MBPS],
+  ]
 }
 
 /** @throws UserError for what this kind of disk has not */

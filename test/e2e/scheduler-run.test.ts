@@ -107,6 +107,19 @@ describe('null_blk in a run', () => {
     expect(ms).toBeLessThan(10_500)
   })
 
+  it('blk-timers 1: ... after 6 s where timers are exact, else when the wheel has it', async () => {
+    const ms = async (timer: string): Promise<number> => {
+      const args = ['--clock=virtual', '--cpus=1', '--machine=m.json']
+      const lost = ['--device', 'null_blk,size=64,timeout=1/100/0/1']
+      const files = { ...file('null_blk', 'rw=read\nnumber_ios=1\n'), 'm.json': timer }
+      const { read } = job(await succeed(['j.fio', ...args, ...lost], files), 'a')
+      return Math.floor(read.runtimeNs / 1e6)
+    }
+    expect(await ms('{"timer": "exact"}')).toBe(6000)
+    // 1500 jiffies, rounded up to a multiple of 64
+    expect(await ms('{}')).toBe(6144)
+  })
+
   it('requests that are put back are done in the end', async () => {
     const text = 'null_blk,size=64,requeue=3/100/0/-1,sched=mq-deadline'
     expect((await run(text, 'rw=randrw\niodepth=8\nnumber_ios=500\n')).ios).toBe(500)

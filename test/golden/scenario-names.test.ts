@@ -87,6 +87,20 @@ describe('scenario names', () => {
   })
 
   it.each([
+    ['nullblk-mq-bfq-read', '{none|mq-deadline|kyber}'],
+    ['nullblk-mq-irq3-none-read', '[-irq{0|1|2}]'],
+    ['laptop-mode-foo', '{off-read|write-read-timer|'],
+    ['foo', 'names begin with nullblk-, laptop-mode-, nvmepci-'],
+    ['nullblk-mq-none-read-65cpu', 'CPUs must be 1 to 64, not 65'],
+    ['nullblk-mq-none-batchr129', 'I/Os of a batch must be 1 to 128, not 129'],
+    ['nullblk-requeue-none-read0', 'the read must be 1 to 1000, not 0'],
+    ['nullblk-mq-depth20000-none-read', 'the depth must be 1 to 10240, not 20000'],
+    ['nullblk-throttle-mbps0-batchw8', 'mbps must be 1 to 40960, not 0'],
+  ])('%s is refused, and what is accepted is said', (name, said) => {
+    expect(() => scenarioOf(name)).toThrow(said)
+  })
+
+  it.each([
     ['kyber', 4],
     ['mq-deadline', 0],
     ['none', 0],

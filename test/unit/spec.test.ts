@@ -522,6 +522,9 @@ describe('machine files', () => {
         seed: 7,
         mem: '1G',
         hz: 1000,
+        timer: 'exact',
+        threads: 2,
+        cache: 4,
         costs: { irq: '2us', poll: 40 },
         devices: [
           'nvme,size=1G',
@@ -543,6 +546,9 @@ describe('machine files', () => {
       seed: 7,
       memBytes: GIB,
       hz: 1000,
+      timer: 'exact',
+      threads: 2,
+      cache: 4,
       costs: { irq: 2000, poll: 40 },
     })
     expect(spec.devices).toMatchObject([
@@ -556,11 +562,17 @@ describe('machine files', () => {
     expect(errorOf(() => parseMachine('{', 'm.json', []))).toContain('m.json: not JSON: ')
     expect(complaint([])).toBe('m.json: must be a JSON object')
     expect(complaint({ cpu: 4 })).toBe(
-      'm.json: unknown key cpu; there are cache, clock, costs, cpus, devices, hz, kernel, mem, seed, threads',
+      'm.json: unknown key cpu; there are cache, clock, costs, cpus, devices, hz, kernel, mem, seed, threads, timer',
     )
     expect(complaint({ cpus: 0 })).toBe('m.json: cpus=0: must be a whole number from 1 to 128')
     expect(complaint({ cpus: null })).toBe('m.json: cpus: must be text, a number, true or false')
     expect(complaint({ hz: 60 })).toContain('must be one of 100, 250, 300, 1000')
+    expect(complaint({ timer: 'none' })).toBe('m.json: timer=none: must be one of wheel, exact')
+    expect(complaint({ cpus: 4, threads: 3 })).toBe('m.json: threads=3: must divide cpus=4')
+    expect(complaint({ cpus: 4, cache: 3 })).toBe('m.json: cache=3: must divide cpus=4')
+    expect(complaint({ threads: 4, cache: 2 })).toContain(
+      'cache=2: must be a multiple of threads=4',
+    )
     expect(complaint({ mem: '5G' })).toContain('a size from 1M to 4G')
     expect(complaint({ costs: { magic: 1 } })).toContain(
       'costs: unknown key magic; there are submit, ',
