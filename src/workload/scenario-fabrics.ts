@@ -4,7 +4,7 @@
 //   nvme{rdma|fc|tcp}-ERROR: what goes wrong, of scenario-fabric-errors.ts
 //   nvmefc-{ports|remoteport-lost|remoteport-back} beside these; loop has no target that could be lost
 //   a batch may have a number (batchr8); -SCHED behind a name: the scheduler of the connected disk
-//   -Ncpu behind a name: other than two CPUs; -latencyNus behind that (rdma): how long a message is under way, 1 to 999999
+//   -Ncpu behind a name: other than two CPUs; -latencyNus behind that (rdma): how long a message is under way, 1 to 10000
 //   -4.9 at the end (rdma, fc): the workqueues of that age
 //
 // The TCP ones follow 5.10, on 4.19's core: the functions between are 4.19's.
@@ -30,6 +30,7 @@ import { blkdev_close, blkdev_open } from '../fs/block_dev-open.js'
 import { page_cache_init } from '../fs/page-cache.js'
 import type { Sleep } from '../kernel/core.js'
 import { msleep } from '../kernel/timer-sleep.js'
+import { work_busy } from '../kernel/workqueue-control.js'
 import type { Machine } from '../machine/booted.js'
 import type { MachineConfig } from '../machine/config.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
@@ -86,7 +87,7 @@ type Sched = (typeof SCHEDS)[number]
 const MAX_BATCH = 128
 
 const NAME = new RegExp(
-  `^nvme(loop|rdma|fc|tcp)-(?:(${STORIES.join('|')})|(${OPS.join('|')})((?<=batch[rw])\\d{1,3})?)(?:-(${SCHEDS.join('|')}))?(?:-(\\d{1,2})cpu)?(?:-latency(\\d{1,6})us)?(?:-(4\\.9))?$`,
+  `^nvme(loop|rdma|fc|tcp)-(?:(${STORIES.join('|')})|(${OPS.join('|')})((?<=batch[rw])\\d{1,3})?)(?:-(${SCHEDS.join('|')}))?(?:-(\\d{1,2})cpu)?(?:-latency(\\d{1,5})us)?(?:-(4\\.9))?$`,
 )
 
 export interface FabricScenario {
@@ -132,7 +133,8 @@ export function parseFabricScenario(name: string): FabricScenario | null {
   if (!m) return null
   const [transport, cpus] = [m[1] as FabricTransport, Number(m[6] ?? 2)]
   const latencyUs = Number(m[7] ?? 0)
-  if (m[7] !== undefined && (transport !== 'rdma' || latencyUs === 0)) return null
+  if (m[7] !== undefined && (transport !== 'rdma' || latencyUs < 1 || latencyUs > 10000))
+    return null
   const era = (m[8] as KernelEra | undefined) ?? '4.19'
   const sched = (m[5] as Sched | undefined) ?? 'none'
   const count = m[3]?.startsWith('batch') ? Number(m[4] ?? 4) : 1
@@ -171,6 +173,9 @@ function machineOf(s: FabricScenario): MachineConfig {
 
 /** What is lost has been connected for a while; the timers of its requests run out soon. From 4500 to 5400 the figures are the same within 0.01. */
 const SETTLED_MS = 4900
+
+/** Messages, one after the other, that may still be needed until all is quiet: those of a connection. */
+const MESSAGES_LEFT = 200
 
 /** Stories in which a controller is tried again soon. */
 const LOSSES: readonly (Story | null)[] = [
@@ -266,7 +271,7 @@ class Acts {
   *settled(): Sleep<void> {
     const { k } = this.#machine.host!
     do yield* msleep(k, 20)
-    while (this.ctrl.state !== 'LIVE')
+    while (this.ctrl.state !== 'LIVE' || work_busy(this.ctrl.scan_work) !== 0)
     yield* msleep(k, 100)
   }
 }
@@ -321,7 +326,7 @@ async function play(
     stage.listen()
     await rest(machine, 2e9)
   } else await runTask(machine, 'io1', cpu, () => acts.act())
-  await rest(machine, s.op === null ? 300e6 : 40e6)
+  await rest(machine, (s.op === null ? 300e6 : 40e6) + MESSAGES_LEFT * s.latencyUs * 1000)
   const looks = s.story === 'reset' ? 2 : s.story === 'remoteport-lost' ? 1 : 0
   for (let n = 0; n < looks && stage.nvme.ctrls.length > 0; n++)
     await runTask(machine, 'cat', cpu, () => told(() => void nvme_sysfs_show_state(acts.ctrl)))

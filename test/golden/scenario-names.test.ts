@@ -71,6 +71,24 @@ describe('scenario names', () => {
     expect(parseScenario('nullblk-bio-kyber-read').sched).toBe('none')
   })
 
+  it.each(['read', 'batchw16', 'link-lost', 'wrong-key', 'kept-key', 'connect-4cpu'])(
+    'nvmerdma-%s with latency comes to the same end',
+    async story => {
+      const ends = await Promise.all(
+        ['', '-latency10us', '-latency10000us'].map(async latency => {
+          const { records, drops, config } = await scenarioOf(`nvmerdma-${story}${latency}`).run()
+          expect(drops).toBe(0)
+          expect(config['latency']).toBe(latency === '' ? undefined : latency.slice(8))
+          const entered = records.filter(({ kind, name }) => kind === 'enter' && /^nvme_/.test(name))
+          return new Set(entered.map(({ name }) => name))
+        }),
+      )
+      // A keep-alive or a timer of requests may come between.
+      for (const end of ends.slice(1))
+        expect([...ends[0]!].filter(name => !end.has(name))).toEqual([])
+    },
+  )
+
   it.each([
     'nullblk-mq-none-read-kyber',
     'nullblk-rq-read-kyber',
@@ -78,6 +96,9 @@ describe('scenario names', () => {
     'nvmepci-none-read-kyber',
     'nvmepci-read4',
     'nvmepci-kyber-read-4.9',
+    'nvmefc-read-latency10us',
+    'nvmerdma-read-latency0us',
+    'nvmerdma-read-latency10001us',
     'nvmepci-batchr0',
     'nvmefc-none-read',
     'nvmerdma-read-kyber-4.9',
