@@ -326,8 +326,8 @@ function take_plain(cpu: u32, nq: u32, max: u32): u32 {
   const cid = load<u32>(load<u32>(nq, NQ_CQ) + load<u32>(nq, NQ_CQ_HEAD) * CQE_BYTES, CQE_DW3) & 0xffff
   if (cid >= load<u32>(tags, TAGS_NR)) return 0
   const flags = load<u32>(load<u32>(tags, TAGS_STATIC_RQS) + cid * RQ_SIZE, RQ_FLAGS)
-  if (flags & RQF_PLAIN_BIO) return plain_bios(cpu, nq, max)
-  return flags & RQF_PLAIN ? process_plain(cpu, nq, max) : 0
+  if (!(flags & (RQF_PLAIN | RQF_PLAIN_BIO)) || !cq_is_plain(cpu, nq)) return 0
+  return flags & RQF_PLAIN_BIO ? plain_bios(cpu, nq, max) : process_plain(cpu, nq, max)
 }
 
 /** Takes the entry at the head, which the caller has seen to be new: its other words were written before its phase. */
@@ -353,7 +353,7 @@ export function nvme_process_cq(cpu: u32, nq: u32, max: u32): u32 {
   let found: u32 = 0
   const t = isDefined(TRACE_BUILD) && nvme_cqe_pending(nq) ? enter(cpu, FN_nvme_complete_cqes) : load<u32>(cpu, CPU_DEPTH)
   while (found < max && nvme_cqe_pending(nq)) {
-    const n = cq_is_plain(cpu, nq) ? take_plain(cpu, nq, max - found) : 0
+    const n = isDefined(TRACE_BUILD) ? 0 : take_plain(cpu, nq, max - found)
     if (!n) take_entry(cpu, nq)
     found += n ? n : 1
   }

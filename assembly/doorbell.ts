@@ -10,7 +10,7 @@
 import {
   CLOCK_REAL, CPU_BELL, CPU_BELLS_SAVED, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DOORBELLS, CPU_NOW,
   DCQ_HELD, DEV_WAITING, DEV_WAKE, DEV_WHERE, DSQ_CQ, DSQ_DEV, DSQ_EVENT_SQ, EV_SQ, M_BASE, M_COST_DOORBELL, NQ_BELL_LISTED,
-  NQ_BELL_NEXT, NQ_CQ_DB, NQ_CQ_HEAD, NQ_DSQ, NQ_EI_CQ, NQ_EI_SQ, NQ_LAST_SQ_TAIL, NQ_SHADOW_CQ,
+  NQ_BELL_NEXT, NQ_SHARED, NQ_CQ_DB, NQ_CQ_HEAD, NQ_DSQ, NQ_EI_CQ, NQ_EI_SQ, NQ_LAST_SQ_TAIL, NQ_SHADOW_CQ,
   NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL,
 } from './layout'
 import { spend } from './clock'
@@ -36,13 +36,22 @@ export function wake_device(dev: u32): void {
   atomic.notify(dev + DEV_WAKE, 1)
 }
 
+/** A doorbell: other threads see what was written before it, if any of them looks. */
+// @ts-ignore: decorator
+@inline
+function write_register(nq: u32, register: u32, value: u32): void {
+  const dev = load<u32>(load<u32>(nq, NQ_DSQ), DSQ_DEV)
+  if (load<u32>(nq, NQ_SHARED) | load<u32>(dev, DEV_WHERE)) atomic.store<u32>(register, value)
+  else store<u32>(register, value)
+}
+
 /** Tells the device the submission tail (nvme_write_sq_db). */
 export function nvme_write_sq_db(cpu: u32, nq: u32): void {
   const tail = load<u32>(nq, NQ_SQ_TAIL)
   if (tail == load<u32>(nq, NQ_LAST_SQ_TAIL)) return
   const shadow = load<u32>(nq, NQ_SHADOW_SQ)
   if (!shadow || dbbuf_update(tail, shadow, load<u32>(nq, NQ_EI_SQ))) {
-    atomic.store<u32>(load<u32>(nq, NQ_SQ_DB), tail)
+    write_register(nq, load<u32>(nq, NQ_SQ_DB), tail)
     store<u64>(cpu, load<u64>(cpu, CPU_DOORBELLS) + 1, CPU_DOORBELLS)
     spend(cpu, load<u32>(M_BASE, M_COST_DOORBELL))
   } else {
@@ -67,7 +76,7 @@ export function nvme_ring_cq_doorbell(cpu: u32, nq: u32): void {
   const head = load<u32>(nq, NQ_CQ_HEAD)
   const shadow = load<u32>(nq, NQ_SHADOW_CQ)
   if (!shadow || dbbuf_update(head, shadow, load<u32>(nq, NQ_EI_CQ))) {
-    atomic.store<u32>(load<u32>(nq, NQ_CQ_DB), head)
+    write_register(nq, load<u32>(nq, NQ_CQ_DB), head)
     store<u64>(cpu, load<u64>(cpu, CPU_CQ_DOORBELLS) + 1, CPU_CQ_DOORBELLS)
     spend(cpu, load<u32>(M_BASE, M_COST_DOORBELL))
   } else {

@@ -20,6 +20,8 @@ import { BUG_EVENTS, BUG_ON } from './bug'
 
 export const NEVER: u64 = u64.MAX_VALUE
 
+// @ts-ignore: decorator
+@inline
 function earlier(a_time: u64, a_key: u64, b: u32): bool {
   const b_time = load<u64>(b, EV_TIME)
   return a_time < b_time || (a_time == b_time && a_key < load<u64>(b, EV_KEY))
@@ -33,6 +35,8 @@ function slot_of(key: u64): u32 {
 }
 
 /** Puts an event at place `at` of the heap. */
+// @ts-ignore: decorator
+@inline
 function put(heap: u32, at: u32, time: u64, key: u64): void {
   const event = heap + at * EV_SIZE
   store<u64>(event, time, EV_TIME)
@@ -86,6 +90,8 @@ function sift_down(heap: u32, at: u32, count: u32, time: u64, key: u64): void {
   put(heap, at, time, key)
 }
 
+// @ts-ignore: decorator
+@inline
 function new_key(evq: u32, kind: u32, slot: u32): u64 {
   const seq = load<u64>(evq, EVQ_SEQ)
   store<u64>(evq, seq + 1, EVQ_SEQ)
@@ -106,13 +112,18 @@ function events_of(evq: u32, which: u32): u32 {
   return load<u32>(evq, EVQ_HEAP) + (which == EVQ_FAR ? load<u32>(evq, EVQ_CAP) * EV_SIZE : 0)
 }
 
+// @ts-ignore: decorator
+@inline
 function add(evq: u32, time: u64, kind: u32, slot: u32): void {
   const which = heap_of(kind)
   const count = load<u32>(evq + which)
   BUG_ON(count >= load<u32>(evq, EVQ_CAP), BUG_EVENTS)
   store<u32>(evq + which, count + 1)
   store<u32>(evq, load<u32>(evq, EVQ_COUNT) + 1, EVQ_COUNT)
-  sift_up(events_of(evq, which), count, time, new_key(evq, kind, slot))
+  const key = new_key(evq, kind, slot)
+  const heap = events_of(evq, which)
+  if (count) sift_up(heap, count, time, key)
+  else put(heap, 0, time, key)
 }
 
 /** The event that is being handled comes again at `time`. */
@@ -194,6 +205,8 @@ function first_far(evq: u32): u32 {
 }
 
 /** Begins to handle the first event, which the caller has from event_first; returns its key. */
+// @ts-ignore: decorator
+@inline
 export function event_take(evq: u32, event: u32): u64 {
   const key = load<u64>(event, EV_KEY)
   store<u32>(evq, load<u32>(evq, EVQ_COUNT) - 1, EVQ_COUNT)

@@ -50,24 +50,31 @@ function plain_io(dev: u32, ns: u32, sqe: u32, opcode: u32): u32 {
   return move_data(sqe, opcode, st, (slba << shift) + load<u64>(ns, NS_BASE), len)
 }
 
+// @ts-ignore: decorator
+@inline
 function execute_hosted(dev: u32, dsq: u32, sqe: u32): u32 {
   const cdw0 = load<u32>(sqe, SQE_CDW0)
   const opcode = cdw0 & 0xff
-  const nsid = load<u32>(sqe, SQE_NSID)
-  const moves = opcode == NVME_CMD_READ || opcode == NVME_CMD_WRITE
-  if (moves && !(cdw0 & FLAGS) && load<u32>(dev, DEV_HOST) == CTRL_PLAIN && nsid - 1 < load<u32>(dev, DEV_NN)) {
-    const ns = load<u32>(dev, DEV_NS) + (nsid - 1) * NS_SIZE
+  if (!(cdw0 & FLAGS) && load<u32>(dev, DEV_HOST) == CTRL_PLAIN) {
+    const media = load<u32>(dev, DEV_OCSSD)
+    const moves = opcode == NVME_CMD_READ || opcode == NVME_CMD_WRITE
     // What ends badly is the controller's as well: it has a log of errors.
-    if (!load<u32>(ns, NS_FLAGS) && plain_io(dev, ns, sqe, opcode) == NVME_SC_SUCCESS) return NVME_SC_SUCCESS
-  }
-  const media = load<u32>(dev, DEV_OCSSD)
-  if (media && !(cdw0 & FLAGS) && load<u32>(dev, DEV_HOST) == CTRL_PLAIN) {
-    if (ocssd_execute(dev, media, sqe, opcode)) return NVME_SC_SUCCESS
+    if (moves ? moved(dev, sqe, opcode) : media != 0 && ocssd_execute(dev, media, sqe, opcode)) return NVME_SC_SUCCESS
   }
   return device_host(DV_IO, dsq, sqe, 0)
 }
 
+/** A Read or Write of a plain namespace: whether all is well. */
+function moved(dev: u32, sqe: u32, opcode: u32): bool {
+  const nsid = load<u32>(sqe, SQE_NSID)
+  if (nsid - 1 >= load<u32>(dev, DEV_NN)) return false
+  const ns = load<u32>(dev, DEV_NS) + (nsid - 1) * NS_SIZE
+  return !load<u32>(ns, NS_FLAGS) && plain_io(dev, ns, sqe, opcode) == NVME_SC_SUCCESS
+}
+
 /** One entry of an I/O queue. */
+// @ts-ignore: decorator
+@inline
 function run_io(dev: u32, dsq: u32, dcq: u32, sqe: u32, now: u64): void {
   const status = execute_hosted(dev, dsq, sqe)
   if (status == DV_PENDING || !load<u32>(dsq, DSQ_ENTRIES)) return
@@ -76,6 +83,8 @@ function run_io(dev: u32, dsq: u32, dcq: u32, sqe: u32, now: u64): void {
 }
 
 /** True if another entry may be fetched: there is one, room for its completion, and a record for its service. */
+// @ts-ignore: decorator
+@inline
 function may_fetch(dev: u32, dsq: u32, dcq: u32): bool {
   const entries = load<u32>(dsq, DSQ_ENTRIES)
   if (load<u32>(dev, DEV_PAUSED) || !entries || !load<u32>(dcq, DCQ_ENTRIES)) return false

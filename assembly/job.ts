@@ -136,6 +136,8 @@ function finished_issuing(job: u32, now: u64): bool {
 }
 
 /** Chooses the next I/O (JG_NEXT_*); false: there is none. */
+// @ts-ignore: decorator
+@inline
 function choose(job: u32): bool {
   if (gen_next(job)) return true
   if ((load<u32>(job, JOB_FEATURES) & JF_END_SYNC) && owes_sync(job)) return false
@@ -315,6 +317,8 @@ function prepare(job: u32, iou: u32, ddir: u32): void {
 }
 
 /** Stamps the start of an I/O as the latency mode says; 0 = this one is not timed. */
+// @ts-ignore: decorator
+@inline
 function stamp_start(cpu: u32, iou: u32): void {
   const lat = load<u32>(cpu, CPU_LAT)
   let start: u64 = 0
@@ -557,6 +561,8 @@ function prepare_rare(cpu: u32, job: u32, iou: u32, ddir: u32, features: u32): v
 }
 
 /** The I/O that the generator has chosen. */
+// @ts-ignore: decorator
+@inline
 function issue_chosen(cpu: u32, job: u32, features: u32): bool {
   const ddir = load<u32>(job + JOB_GEN, JG_NEXT_DDIR)
   const iou = take_iou(job)
@@ -618,6 +624,8 @@ function issue_one(cpu: u32, job: u32, features: u32): bool {
 }
 
 /** The I/O in JG_NEXT_*, unless it must wait for others of this job. */
+// @ts-ignore: decorator
+@inline
 function issue_unless_held(cpu: u32, job: u32, features: u32): bool {
   if ((features & JF_VERIFY) && verify_holds(job)) return false
   if ((features & JF_SERIAL) && load<u32>(job, JOB_IN_FLIGHT) && serial_holds(job)) return false

@@ -48,6 +48,13 @@ function place_of(oc: u32, address: u64): u64 {
   return <u64>((<u32>group * pus + pu) * chunks + chunk) << 32 | sector
 }
 
+/** Whether out-of-band data of `n` sectors are in reach, if there are any. */
+// @ts-ignore: decorator
+@inline
+function reachable_oob(dev: u32, oob: u64, n: u32): bool {
+  return !(oob & 3) && (!oob || reachable(dev, oob, n * OOB))
+}
+
 /** The list of a command's addresses; 0 if it is out of reach. */
 // @ts-ignore: decorator
 @inline
@@ -111,19 +118,21 @@ function read_sector(sector: u32, to: u32, oob: u32): void {
   store<u64>(oob, load<u64>(sector, OCC_OOB + 8), 8)
 }
 
-/** A read of one sector. */
-function read_one(oc: u32, sqe: u32, oob: u32): bool {
+/** A read of one sector, which has neither a list of addresses nor one of pages. */
+function read_one(dev: u32, oc: u32, sqe: u32): bool {
+  const page = load<u64>(sqe, SQE_PRP1)
+  const oob = load<u64>(sqe, SQE_MPTR)
+  if (<u32>page & PAGE_MASK || !reachable(dev, page, PAGE_SIZE) || !reachable_oob(dev, oob, 1)) return false
   const place = place_of(oc, load<u64>(sqe, SQE_CDW10))
   const data: u32 = place == NOWHERE ? 0 : readable(oc, <u32>(place >> 32), <u32>place)
   if (!data) return false
-  read_sector(data + <u32>place * OCC_SIZE, <u32>load<u64>(sqe, SQE_PRP1), oob)
+  read_sector(data + <u32>place * OCC_SIZE, <u32>page, <u32>oob)
   count(oc + OC_READS, 1)
   count(oc + OC_SECTORS_READ, 1)
   return true
 }
 
-function vector_read(dev: u32, oc: u32, sqe: u32, n: u32, addresses: u32, pages: u32, oob: u32): bool {
-  if (n == 1) return read_one(oc, sqe, oob)
+function vector_read(oc: u32, sqe: u32, n: u32, addresses: u32, pages: u32, oob: u32): bool {
   for (let i: u32 = 0; i < n; i++) {
     const place = place_of(oc, load<u64>(addresses + (i << 3)))
     if (place == NOWHERE || !readable(oc, <u32>(place >> 32), <u32>place)) return false
@@ -230,7 +239,7 @@ function writable(oc: u32, place: u64, n: u32, addresses: u32): bool {
   return true
 }
 
-function vector_write(dev: u32, oc: u32, sqe: u32, n: u32, addresses: u32, pages: u32, oob: u32): bool {
+function vector_write(oc: u32, sqe: u32, n: u32, addresses: u32, pages: u32, oob: u32): bool {
   const place = place_of(oc, load<u64>(addresses))
   if (place == NOWHERE || !writable(oc, place, n, addresses) || !has_pages(oc, n)) return false
   const chunk = <u32>(place >> 32)
@@ -250,11 +259,12 @@ export function ocssd_execute(dev: u32, oc: u32, sqe: u32, opcode: u32): bool {
   if (!(load<u32>(oc, OC_FLAGS) & wanted)) return false
   const n: u32 = <u32>load<u16>(sqe, SQE_CDW12) + 1
   if (n > MAX_VECTOR) return false
+  if (n == 1 && opcode == OCSSD_READ) return read_one(dev, oc, sqe)
   const addresses = address_list(dev, sqe, n)
   const oob = load<u64>(sqe, SQE_MPTR)
-  if (!addresses || oob & 3 || (oob && !reachable(dev, oob, n * OOB))) return false
+  if (!addresses || !reachable_oob(dev, oob, n)) return false
   const pages = page_list(dev, sqe, n)
   if (!pages) return false
-  if (opcode == OCSSD_READ) return vector_read(dev, oc, sqe, n, addresses, pages, <u32>oob)
-  return vector_write(dev, oc, sqe, n, addresses, pages, <u32>oob)
+  if (opcode == OCSSD_READ) return vector_read(oc, sqe, n, addresses, pages, <u32>oob)
+  return vector_write(oc, sqe, n, addresses, pages, <u32>oob)
 }

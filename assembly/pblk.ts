@@ -94,6 +94,8 @@ function address_of(pb: u32, t: u32): u64 {
 }
 
 /** One reference less. */
+// @ts-ignore: decorator
+@inline
 function pblk_line_put(cpu: u32, pb: u32, line: u32): void {
   const left = load<u32>(line, LN_REF) - 1
   store<u32>(line, left, LN_REF)
@@ -257,6 +259,8 @@ function pblk_write_to_cache(cpu: u32, pb: u32, bio: u32, lba: u32, n: u32): boo
 // ---------------------------------------------------------------- reads
 
 /** How many of `n` sectors are on the media; more than `n` if one of them has to be looked at by TypeScript. */
+// @ts-ignore: decorator
+@inline
 function pblk_lookup_l2p_seq(pb: u32, lba: u32, n: u32): u32 {
   const table = load<u32>(pb, PB_L2P) + (lba << 2)
   let misses: u32 = 0
@@ -319,6 +323,8 @@ function slot_of(rq: u32): u32 {
 }
 
 /** A request of the namespace's queue, if it can go to the driver at once; else 0. */
+// @ts-ignore: decorator
+@inline
 function vector_request(cpu: u32, q: u32, opf: u32): u32 {
   if (!q || load<u32>(q, Q_FROZEN) | load<u32>(q, Q_ELEVATOR) | load<u32>(q, Q_VECTOR_WAITS)) return 0
   const index = load<u32>(cpu, CPU_INDEX)
@@ -332,6 +338,8 @@ function vector_request(cpu: u32, q: u32, opf: u32): u32 {
 }
 
 /** A bio that carries pages of a request. */
+// @ts-ignore: decorator
+@inline
 function set_bio(bio: u32, data: u32, bytes: u32, next: u32): void {
   store<u64>(bio, 0, BIO_OPF) // and BIO_STATUS
   store<u64>(bio, 0, BIO_SECTOR)
@@ -342,6 +350,8 @@ function set_bio(bio: u32, data: u32, bytes: u32, next: u32): void {
 }
 
 /** The command, and the request to the driver. Addresses, bios and out-of-band data are in the slot. */
+// @ts-ignore: decorator
+@inline
 function submit_vector(cpu: u32, pb: u32, rq: u32, slot: u32, opcode: u32, n: u32, segments: u32): void {
   const sqe = slot + VS_SQE
   store<u64>(sqe, pair(opcode, load<u32>(pb, PB_NSID)), SQE_CDW0)
@@ -542,6 +552,8 @@ function pblk_end_io_write(cpu: u32, pb: u32, slot: u32, n: u32): bool {
 // ---------------------------------------------------------------- the end of a command
 
 /** Whether every sector that was read is what was asked for. */
+// @ts-ignore: decorator
+@inline
 function pblk_read_check(slot: u32, n: u32): bool {
   const lba = <u64>load<u32>(slot, VS_LBA)
   for (let i: u32 = 0; i < n; i++) {
@@ -558,6 +570,8 @@ function end_user(cpu: u32, bio: u32): void {
   if (owner != cpu && load<u32>(owner, CPU_CLOCK) != CLOCK_REAL) event_cpu_at(owner, 0)
 }
 
+// @ts-ignore: decorator
+@inline
 function pblk_end_io_read(cpu: u32, pb: u32, slot: u32, n: u32): bool {
   if (!pblk_read_check(slot, n)) return false
   const table = slot + VS_PPAS

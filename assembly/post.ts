@@ -27,10 +27,20 @@ export function cq_read_head(dcq: u32): void {
   if (shadow) atomic.store<u32>(load<u32>(dcq, DCQ_EI), head)
 }
 
+// @ts-ignore: decorator
+@inline
 export function cq_has_room(dcq: u32): bool {
-  if (cq_known_room(dcq)) return true
+  if (!cq_is_full(dcq)) return true
   cq_read_head(dcq)
-  return cq_known_room(dcq) != 0
+  return !cq_is_full(dcq)
+}
+
+/** Whether the entry before the host's head, as far as that is known, is the next one. */
+// @ts-ignore: decorator
+@inline
+function cq_is_full(dcq: u32): bool {
+  const next = load<u32>(dcq, DCQ_TAIL) + 1
+  return (next == load<u32>(dcq, DCQ_ENTRIES) ? 0 : next) == load<u32>(dcq, DCQ_HEAD_SEEN)
 }
 
 /** How many completions the queue has room for, as far as the host's head is known. */

@@ -37,6 +37,8 @@ export function due_of(dev: u32, model: u32, sqe: u32, status: u32, now: u64, de
 }
 
 /** A command was executed: it is posted now, or when its time is over. */
+// @ts-ignore: decorator
+@inline
 export function end_entry(dev: u32, dsq: u32, dcq: u32, sqe: u32, status: u32, now: u64, delay: u64): void {
   const cid = load<u16>(sqe, SQE_CDW0 + 2)
   const model = load<u32>(dev, DEV_MODEL)

@@ -21,7 +21,7 @@ import {
   NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES, NVME_DSMGMT_AD, NVME_RW_FUA, NVME_RW_LR, NVME_RW_PREFETCH, NVME_RW_PRINFO_PRCHK_REF, REQ_FAILFAST_DEV, REQ_FUA, REQ_RAHEAD,
   REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ,
   REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, RQF_SPECIAL_PAYLOAD, SQE_BYTES, SQE_CDW0, SQE_CDW10,
-  SQE_CDW12, SQE_CDW14, SQE_CDW2, SQE_FLAGS_SGL, SQE_MPTR, SQE_PRP1, SQE_PRP2,
+  SQE_CDW12, SQE_CDW14, SQE_CDW2, SQE_FLAGS_SGL, SQE_MPTR, SQE_NSID, SQE_PRP1, SQE_PRP2,
   SGL_BYTES, SGL_DATA, SGL_LAST_SEGMENT,
 } from './nvme'
 import { EV_nvme_setup_cmd, FN_blk_rq_map_sg, FN_nvme_queue_rq, FN_nvme_setup_cmd, FN_nvme_submit_cmd } from './trace-names'
@@ -244,17 +244,24 @@ function nvme_setup_discard(nq: u32, q: u32, rq: u32, sqe: u32): bool {
 /** A command that TypeScript built (passthrough): the identifier is ours, and where the data lie, if there are any. */
 function nvme_setup_passthrough(nq: u32, rq: u32, sqe: u32): bool {
   const from = load<u32>(rq, RQ_SQE)
-  v128.store(sqe, v128.load(from)) // memory.copy is a call
-  v128.store(sqe, v128.load(from, 16), 16)
-  v128.store(sqe, v128.load(from, 32), 32)
-  v128.store(sqe, v128.load(from, 48), 48)
-  store<u16>(sqe, <u16>load<u32>(rq, RQ_TAG), SQE_CDW0 + 2)
+  const cdw0 = (load<u32>(from, SQE_CDW0) & 0xffff) | (load<u32>(rq, RQ_TAG) << 16)
+  // Word by word: what was written a moment ago in such words is not read from the cache yet.
+  store<u64>(sqe, pair(cdw0, load<u32>(from, SQE_NSID)), SQE_CDW0)
+  store<u64>(sqe, load<u64>(from, SQE_CDW2), SQE_CDW2)
+  store<u64>(sqe, load<u64>(from, SQE_MPTR), SQE_MPTR)
+  store<u64>(sqe, load<u64>(from, SQE_PRP1), SQE_PRP1)
+  store<u64>(sqe, load<u64>(from, SQE_PRP2), SQE_PRP2)
+  store<u64>(sqe, load<u64>(from, SQE_CDW10), SQE_CDW10)
+  store<u64>(sqe, load<u64>(from, SQE_CDW12), SQE_CDW12)
+  store<u64>(sqe, load<u64>(from, SQE_CDW14), SQE_CDW14)
   return !load<u32>(rq, RQ_BIO) || nvme_map_data(nq, rq, sqe, load<u32>(rq, RQ_DATA_LEN))
 }
 
 /** The commands beside Read and Write. */
 function nvme_setup_other(nq: u32, q: u32, rq: u32, sqe: u32, op: u32): u32 {
-  if (op == REQ_OP_FLUSH) {
+  if (op == REQ_OP_DRV_IN || op == REQ_OP_DRV_OUT) {
+    return nvme_setup_passthrough(nq, rq, sqe) ? BLK_STS_OK : BLK_STS_RESOURCE
+  } else if (op == REQ_OP_FLUSH) {
     nvme_setup_flush(q, rq, sqe)
   } else if (op == REQ_OP_DISCARD) {
     return nvme_setup_discard(nq, q, rq, sqe) ? BLK_STS_OK : BLK_STS_RESOURCE
@@ -264,8 +271,6 @@ function nvme_setup_other(nq: u32, q: u32, rq: u32, sqe: u32, op: u32): u32 {
     nvme_setup_rw(q, rq, sqe, NVME_CMD_WRITE_ZEROES, 0, load<u32>(rq, RQ_DATA_LEN))
     store<u16>(sqe, 0, SQE_CDW12 + 2)
     store<u32>(sqe, 0, SQE_CDW14)
-  } else if (op == REQ_OP_DRV_IN || op == REQ_OP_DRV_OUT) {
-    return nvme_setup_passthrough(nq, rq, sqe) ? BLK_STS_OK : BLK_STS_RESOURCE
   } else return BLK_STS_IOERR
   return BLK_STS_OK
 }

@@ -30,6 +30,8 @@ describe('media times', () => {
     const media = new MediaTiming(MLC, true)
     expect(media.erase(0, 0)).toBe(3000000)
     expect(media.read(0, 1, 0, 1)).toBe(100433)
+    // and its own LUN's read waits for it
+    expect(media.read(0, 0, 0, 1)).toBe(3100433)
   })
 
   it('ocssd-device 10.15: without channels only the LUN counts', () => {
