@@ -16,6 +16,7 @@ import {
 import type { ControllerConfig } from '../../../src/device/nvme/config.js'
 import type { FaultRule } from '../../../src/device/nvme/faults.js'
 import type { KernelEra } from '../../../src/drivers/nvme/host/era.js'
+import { nvme_reset } from '../../../src/drivers/nvme/host/pci.js'
 import { nvme_dev_disable } from '../../../src/drivers/nvme/host/pci-disable.js'
 import { nvme_timeout } from '../../../src/drivers/nvme/host/pci-timeout.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter } from '../../../src/fs/block_dev.js'
@@ -94,6 +95,29 @@ describe('nvme-pci 5: asking for a reset', () => {
     const { ctrl } = p
     expect(await p.task(() => nvme_sysfs_reset(ctrl))).toBe(-ENETRESET)
     expect(ctrl.state).not.toBe('LIVE')
+  })
+})
+
+describe('nvme-pci 5: as 4.9 asks', () => {
+  test.each([
+    ['there is no admin queue', -ENODEV],
+    ['its admin queue is dying', -ENODEV],
+    ['a reset waits or runs', -ENODEV],
+    ['nothing of these', 0],
+  ] as const)('%s: %i', async (what, answer) => {
+    const { p } = await wired({ era: '4.9' })
+    const { ctrl, dev } = p
+    const { admin_q } = ctrl
+    if (what === 'there is no admin queue') ctrl.admin_q = null
+    if (what === 'its admin queue is dying') admin_q!.dying = true
+    if (what === 'a reset waits or runs') expect(nvme_reset(dev)).toBe(0)
+    expect(nvme_reset(dev)).toBe(answer)
+    // The state does not change before the work runs.
+    expect(ctrl.state).toBe('LIVE')
+    ctrl.admin_q = admin_q
+    admin_q!.dying = false
+    await p.settle()
+    expect(ctrl.state).toBe('LIVE')
   })
 })
 
@@ -249,6 +273,21 @@ describe('nvme-pci 6: stages of the reset and how they fail', () => {
     const wire = await wired(withConfig({ hostMemory }))
     expect(says(wire.p, 'failed to allocate host memory buffer')).toBe(true)
     expect(wire.of(9, true).some(c => (c.cdw[0]! & 0xff) === 0x0d)).toBe(false)
+    await goodRead(wire)
+  })
+})
+
+describe('nvme-pci 7: nvme_queue_rq', () => {
+  test('a queue that is suspended takes nothing: IOERR, and its bell is not rung', async () => {
+    const wire = await wired({ cpus: 1 })
+    const { p } = wire
+    const { view } = p.machine
+    const { at } = p.dev.queues[1]!
+    const tail = view.u32(at + L.NQ_SQ_TAIL)
+    view.setU32(at + L.NQ_SHARED, view.u32(at + L.NQ_SHARED) | L.NQ_SUSPENDED)
+    expect(await p.task(() => blkdev_read_iter(p.io(1)))).toBe(N.BLK_STS_IOERR)
+    expect(view.u32(at + L.NQ_SQ_TAIL)).toBe(tail)
+    view.setU32(at + L.NQ_SHARED, view.u32(at + L.NQ_SHARED) & ~L.NQ_SUSPENDED)
     await goodRead(wire)
   })
 })
@@ -621,6 +660,39 @@ describe('nvme-pci 14: the controller is stopped', () => {
     expect(wire.commands).toEqual([])
     expect(wire.writes.filter(w => w.offset === CC)).toHaveLength(cc)
     expect(p.dev.online_queues).toBe(0)
+  })
+
+  test('a deletion that is not answered is waited for a minute; the queues go without', async () => {
+    const rule: FaultRule = { match: { opcode: 0, admin: true }, action: { kind: 'drop' } }
+    const wire = await wired({ cpus: 2, ...withConfig({ faults: [rule] }) })
+    const { p } = wire
+    nvme_change_ctrl_state(p.ctrl, 'RESETTING')
+    wire.commands.length = 0
+    const from = p.machine.now()
+    await p.task(() => nvme_dev_disable(p.dev, false))
+    expect((p.machine.now() - from) / SECOND).toBeGreaterThanOrEqual(59.9)
+    expect((p.machine.now() - from) / SECOND).toBeLessThan(62)
+    expect(wire.of(4, true)).toEqual([])
+    expect(p.dev.online_queues).toBe(0)
+  })
+
+  test('a shutdown waits half a minute for what is under way, then it is cancelled', async () => {
+    const rule: FaultRule = { match: { opcode: 2, nth: 1 }, action: { kind: 'drop' } }
+    const options = { io_timeout: 200, config: { faults: [rule] } }
+    const { p } = await wired({ controller: options })
+    let status = -1
+    p.k.spawn('reader', function* () {
+      status = yield* blkdev_read_iter(p.io(1))
+    })
+    await p.run(10)
+    const from = p.machine.now()
+    await p.task(() => p.nvme.module!.driver.shutdown!(p.nvme.bus.devices[0]!))
+    expect((p.machine.now() - from) / SECOND).toBeGreaterThanOrEqual(29.9)
+    expect((p.machine.now() - from) / SECOND).toBeLessThan(32)
+    await p.run(100)
+    // It was tried again on queues that are gone.
+    expect(status).toBe(N.BLK_STS_IOERR)
+    expect(p.machine.books().problems).toEqual([])
   })
 
   test('14.1: frozen once however often it is disabled; thawed by the reset', async () => {
