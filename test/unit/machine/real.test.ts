@@ -116,6 +116,22 @@ describe('real time', () => {
     expect(boot({ cpus: 1 }).notes).toEqual([])
   })
 
+  it.each([
+    ['its own thread', { where: 'thread', wait: 'irq' }],
+    ['the submitter', {}],
+  ] as const)(
+    'more threads than cores fight for two tags, the device on %s: every I/O ends once',
+    async (_, place) => {
+      const cpus = availableParallelism() + 2
+      const disks = [diskConfig({ queues: 1, depth: 3, ...place })]
+      const machine = await run({ cpus, jobs: cpus, disks }, cpus, { ios: 400, depth: 4, batch: 2 })
+      const waited = Array.from({ length: cpus }, (_, i) => machine.cpuCounters(i).noTag)
+      expect(Math.max(...waited)).toBeGreaterThan(0)
+      const { tags } = machine.disks[0]!.queues[0]!
+      expect(machine.view.u32(tags + L.TAGS_BITMAP + L.SBQ_WAITERS)).toBe(0)
+    },
+  )
+
   it('returns from run at its deadline, and from a job that has ended', async () => {
     const machine = boot()
     await machine.start()
