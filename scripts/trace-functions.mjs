@@ -7,11 +7,11 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const FOLDERS = ['src/kernel', 'src/mm', 'src/block', 'src/fs', 'src/drivers', 'src/machine']
 const CALL =
-  /\b(?:enter|begin|here|note|entered|trace_call)\(\s*[^'"`;]*?,\s*'([a-zA-Z_][a-zA-Z0-9_]*)'/g
+  /\b(?:enter|begin|here|note|entered|called|trace_call)\(\s*[^'"`;]*?,\s*'([a-zA-Z_][a-zA-Z0-9_]*)'/g
 
 /** Names that stand in tables of the fabrics transports. */
 const TABLE =
-  /'(nvmet?_(?:loop|rdma|tcp|fc)_[a-z_]+|nvme_reset_ctrl_work|nvmet_execute_get_log_[a-z_]+)'/g
+  /'(nvmet?_(?:loop|rdma|tcp|fc)_[a-z_]+|nvme_reset_ctrl_work|blk_mq_rdma_map_queues|nvmet_execute_get_log_[a-z_]+)'/g
 
 /** Every name, sorted. */
 function namesInSources() {

@@ -338,7 +338,11 @@ class Simulation {
     check(rig.fc_port.assocs.size === 0, 'the target keeps an association')
     check(rig.verbs.memory.regions === 0, 'memory is still registered')
     check(rig.verbs.memory.domains === 0, 'a protection domain is left')
+    // A connection that went dead before its Connect has no keep-alive: the port's removal ends it, as in Linux.
+    rig.rdma_port.remove()
+    rig.pass(5)
     check(rig.rdma_port.queues.size === 0, 'the target keeps a queue')
+    check(rig.verbs.ids.size === 0, 'a connection is left')
     const books = rig.machine.books()
     check(books.balanced, books.problems.join('; '))
     return {

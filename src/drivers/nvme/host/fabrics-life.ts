@@ -46,6 +46,8 @@ export interface nvmf_names {
   readonly init_request: string
   readonly exit_request: string
   readonly map_queues: string
+  /** What it asks its device's vectors with. */
+  readonly device_map_queues?: string
   readonly queue_rq: string
   readonly complete_rq: string
   readonly timeout: string

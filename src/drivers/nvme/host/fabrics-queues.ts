@@ -6,6 +6,7 @@
 //   down   queues stop, what was sent is cancelled and waits for another try, connections go; for good: tags, too
 
 import * as L from '../../../../assembly/layout.js'
+import { blk_mq_map_queues } from '../../../block/blk-mq-cpumap.js'
 import {
   blk_cleanup_queue,
   blk_mq_alloc_tag_set,
@@ -18,7 +19,7 @@ import {
 } from '../../../block/blk-mq-init.js'
 import { blk_mq_tagset_busy_iter } from '../../../block/blk-mq-tag.js'
 import { blk_mq_quiesce_queue, blk_mq_unquiesce_queue } from '../../../block/blk-mq.js'
-import type { blk_mq_ops, request_queue } from '../../../block/blkdev.js'
+import type { blk_mq_ops, request_queue, tag_set_facts } from '../../../block/blkdev.js'
 import type { Sleep } from '../../../kernel/core.js'
 import { EIO, ENOMEM } from '../../../kernel/errno.js'
 import { enter, leave } from '../../../kernel/trace.js'
@@ -75,7 +76,21 @@ function mq_ops(c: nvmf_life, admin: boolean): blk_mq_ops {
     },
     timeout: (q, rq) => c.steps.timeout(c, q, rq),
     ...(admin ? {} : DISK_OPS),
+    ...(admin || names.map_queues === '' ? {} : { map_queues: set => map_queues(c, set) }),
   }
+}
+
+/** A transport whose device has vectors of its own asks it; there is none here that has any. */
+function map_queues(c: nvmf_life, set: tag_set_facts): void {
+  const { k } = c.ctrl
+  const { map_queues: name, device_map_queues = '' } = c.lower.names
+  const t = enter(k, name)
+  const d = begin(c, device_map_queues)
+  const m = enter(k, 'blk_mq_map_queues')
+  blk_mq_map_queues(set.mq_map, set.nr_hw_queues)
+  leave(k, m)
+  leave(k, d)
+  leave(k, t)
 }
 
 /** What a namespace is as a disk. */

@@ -57,6 +57,7 @@ function names_of(old: boolean): nvmf_names {
     init_request: 'nvme_rdma_init_request',
     exit_request: 'nvme_rdma_exit_request',
     map_queues: 'nvme_rdma_map_queues',
+    device_map_queues: 'blk_mq_rdma_map_queues',
     queue_rq: 'nvme_rdma_queue_rq',
     complete_rq: 'nvme_rdma_complete_rq',
     timeout: 'nvme_rdma_timeout',
