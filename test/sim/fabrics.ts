@@ -74,8 +74,6 @@ const TROUBLES = [
   'silence',
   'deaf',
   'turned bit',
-  'wrong key',
-  'kept key',
   'target away',
   'away and reset',
   'away and delete',
@@ -239,10 +237,17 @@ class Simulation {
     }
   }
 
+  /** What happens next: often what only this transport has. */
+  #what(): (typeof TROUBLES)[number] | 'wrong key' | 'kept key' {
+    if (this.#digests && this.#random.chance(40)) return 'turned bit'
+    if (this.#transport === 'rdma' && this.#random.chance(30))
+      return this.#random.chance(50) ? 'wrong key' : 'kept key'
+    return this.#random.pick(TROUBLES)
+  }
+
   #trouble(): void {
     const rig = this.#rig
-    const turn = this.#digests && this.#random.chance(40)
-    const what = turn ? 'turned bit' : this.#random.pick(TROUBLES)
+    const what = this.#what()
     this.#events.push(what)
     this.#note(what)
     if (what === 'reset wire') {
