@@ -7,8 +7,8 @@
 // Each sector on the media holds its line while it is read. Its out-of-band lba must be the one that was asked for: if not,
 // that is logged and the data are returned all the same.
 //
-// Different from 4.19: sectors that were never written read as zeros (there the buffer stays as it was), and a read that
-// the device fails ends with an error (there without), unless quirks=4.19.
+// Different from 4.19: sectors that were never written, or discarded, read as zeros (there the buffer stays as it was),
+// and a read that the device fails ends with an error (there without), unless quirks=4.19.
 
 import { BLK_STS_IOERR } from '../../../assembly/nvme.js'
 import { printk, type Sleep } from '../../kernel/core.js'
@@ -107,6 +107,11 @@ export function pblk_end_io_read(rqd: nvm_rq): void {
   leave(pblk.k, t)
 }
 
+/** A sector that was never written, or was discarded. */
+function read_nothing({ memory, quirks }: pblk, to: number): void {
+  if (!quirks) memory.bytes.fill(0, to, to + SECTOR_BYTES)
+}
+
 /** Serves what is in the ring or nowhere; the rest goes into the request. @returns sectors of the request */
 function pblk_read_ppalist_rq(
   pblk: pblk,
@@ -121,7 +126,7 @@ function pblk_read_ppalist_rq(
   for (let i = 0; i < n; i++) {
     const at = found[i]
     const to = data + i * SECTOR_BYTES
-    if (pblk_ppa_empty(pblk, at)) pblk.memory.bytes.fill(0, to, to + SECTOR_BYTES)
+    if (pblk_ppa_empty(pblk, at)) read_nothing(pblk, to)
     else if (pblk_addr_in_cache(pblk, at))
       pblk_rb_copy_to_bio(pblk, to, lba + i, at - pblk.cached_base)
     else {

@@ -10,10 +10,11 @@
 // `addr_empty` (all ones), and from `cached_base` on the positions of ring entries. A place inside of a line is a `paddr`:
 // units of ws_opt sectors go round all LUNs, then to the next row.
 //
-// quirks=4.19 brings back what that kernel does and later ones do better: FUA goes unseen, failed reads end well, the
-// spare space may be too small to collect garbage, an entry leaves the ring before the device can read it back, a line is
-// erased although what replaced its data is still in the ring, users whom the limiter gives nothing wait also when there is
-// nothing to collect, of a write of several units that fails only the first chunk is given up.
+// quirks=4.19 brings back what that kernel does and later ones do better: FUA goes unseen, failed reads end well, a read
+// of what was never written leaves the buffer as it was, the spare space may be too small to collect garbage, an entry
+// leaves the ring before the device can read it back, a line is erased although what replaced its data is still in the
+// ring, users whom the limiter gives nothing wait also when there is nothing to collect, of a write of several units that
+// fails only the first chunk is given up.
 //
 //   pblk.ts            this file: constants, structures, arithmetic of addresses
 //   pblk-core*.ts      requests, L2P, lines

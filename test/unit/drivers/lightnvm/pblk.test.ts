@@ -399,6 +399,28 @@ describe('pblk: failures', () => {
     for (let lba = 0; lba < 2200; lba += 7) expect(readOne(rig, lba)).toBe(lba + 1)
   })
 
+  it('what was never written reads as zeros, and leaves the buffer as it was in 4.19', () => {
+    for (const quirks of [false, true]) {
+      const rig = rigOf({ pblk: { quirks } })
+      const [to, sector] = [DATA + 2 ** 20, 4096]
+      const nothing = quirks ? 0xa5 : 0
+      const read = (n: number): number[] => {
+        rig.pblk.memory.bytes.fill(0xa5, to, to + n * sector)
+        expect(rig.wait(rig.read(0, n, to))).toBe(0)
+        return Array.from({ length: n }, (_, i) => rig.pblk.memory.bytes[to + i * sector + 4])
+      }
+      expect(read(1)).toEqual([nothing])
+      rig.pblk.memory.bytes.fill(7, DATA, DATA + sector)
+      rig.wait(rig.write(1, 1, DATA, true))
+      // in the ring, then on the media
+      expect(read(3)).toEqual([nothing, 7, nothing])
+      for (let i = 0; i < 160; i++) rig.wait(rig.write(100 + i, 1, DATA))
+      expect(read(3)).toEqual([nothing, 7, nothing])
+      rig.wait(rig.trim(1, 1))
+      expect(read(3)).toEqual([nothing, nothing, nothing])
+    }
+  })
+
   it('a failed read ends with an error, and without in 4.19', () => {
     for (const quirks of [false, true]) {
       const rig = rigOf({ pblk: { quirks } })
