@@ -97,7 +97,7 @@ export function blk_queue_busy(q: request_queue): boolean {
 }
 
 /** Whether everybody has left, and that can be known. */
-function blk_queue_left(q: request_queue): boolean {
+export function blk_queue_left(q: request_queue): boolean {
   return q.usage_switch === null && !blk_queue_busy(q)
 }
 

@@ -33,6 +33,7 @@ import { enter, leave } from '../kernel/trace.js'
 import type { work_struct } from '../kernel/workqueue-structs.js'
 import { blk_mq_tag_idle, blk_mq_tag_to_rq, busy_tags } from './blk-mq-tag.js'
 import { kblockd_schedule_work, this_cpu } from './blk-mq.js'
+import { blk_queue_left } from './blk-mq-freeze.js'
 import { BLK_EH_DONE, BLK_EH_RESET_TIMER, type request_queue } from './blkdev.js'
 
 const BLK_MAX_TIMEOUT_S = 5
@@ -129,6 +130,8 @@ export function* blk_mq_timeout_work(work: work_struct<request_queue>): Sleep<vo
   const q = work.container
   const { k } = q.blk
   const t = enter(k, 'blk_mq_timeout_work')
+  // the counter of a frozen queue that all have left is not taken
+  if (q.mq_freeze_depth > 0 && blk_queue_left(q)) return leave(k, t)
   const next: { at: number | null } = { at: null }
   const i = enter(k, 'blk_mq_queue_tag_busy_iter')
   for (const rq of busy_requests(q)) yield* blk_mq_check_expired(q, rq, next)

@@ -223,6 +223,24 @@ describe('freezing', () => {
     expect(outside.ended).toBeGreaterThanOrEqual(50)
   })
 
+  test('nests: the last thaw opens', async () => {
+    const h = new Hosted(TIMED)
+    const read = h.task(20, 0, function* () {
+      yield* blkdev_read_iter(h.io(1))
+    })
+    h.task(10, 1, function* () {
+      yield* blk_mq_freeze_queue(h.q)
+      yield* blk_mq_freeze_queue(h.q)
+      yield* h.sleepUntil(30)
+      blk_mq_unfreeze_queue(h.q)
+      yield* h.sleepUntil(40)
+      expect(read.ended).toBeNull()
+      blk_mq_unfreeze_queue(h.q)
+    })
+    await h.until(60)
+    expect(read.ended).toBeGreaterThanOrEqual(40)
+  })
+
   test('waits for who was woken for a tag and has not taken it yet', async () => {
     const h = new Hosted(
       'null_blk,gb=1,no_sched=1,hw_queue_depth=1,irqmode=2,completion_nsec=20000000',

@@ -18,6 +18,7 @@ import {
   blk_mq_unquiesce_queue,
   take_dispatch,
 } from '../../../src/block/blk-mq.js'
+import { blk_mq_freeze_queue, blk_mq_unfreeze_queue } from '../../../src/block/blk-mq-freeze.js'
 import { blkdev_read_iter } from '../../../src/fs/block_dev.js'
 import { cpu_down, cpu_up } from '../../../src/kernel/cpu.js'
 import { msleep } from '../../../src/kernel/timer-sleep.js'
@@ -150,6 +151,21 @@ describe('tags that two disks share', () => {
     // the timers of both were armed for 2500; it is they who find that nothing is left
     await h.until(2600)
     expect([users(h), active(h, h.q), active(h, h.other)]).toEqual([0, false, false])
+  })
+
+  test('blk-timers 5.2: of a frozen queue that all have left nothing is looked at', async () => {
+    const h = sharing()
+    for (const q of [h.q, h.other])
+      h.task(1000, 0, function* () {
+        yield* blkdev_read_iter({ ...h.io(1), q })
+      })
+    h.task(2400, 0, function* () {
+      yield* blk_mq_freeze_queue(h.q)
+      yield* h.sleepUntil(2600)
+      blk_mq_unfreeze_queue(h.q)
+    })
+    await h.until(2550)
+    expect([users(h), active(h, h.q), active(h, h.other)]).toEqual([1, true, false])
   })
 
   test('one disk does not take the tags of the other; alone it may have all', async () => {
