@@ -26,7 +26,7 @@ const USAGE = [
   '  --sysctl vm.NAME=VALUE      laptop_mode, dirty_ratio, dirty_background_ratio, dirty_expire_centisecs,',
   '                              dirty_writeback_centisecs; repeatable',
   '  --queue [TIME:]DISK/ATTRIBUTE=VALUE   written to /sys/block/DISK/queue while the jobs run: scheduler, nomerges,',
-  '                              rq_affinity, nr_requests, iosched/NAME; repeatable',
+  '                              rq_affinity, nr_requests, iosched/NAME; of a pblk: DISK/pblk/ATTRIBUTE',
   'the run',
   '  --section NAME              only this section of the files; repeatable',
   '  --max-runtime TIME          each job runs at most so long, ramp included',

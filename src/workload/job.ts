@@ -453,7 +453,9 @@ export interface QueueWrite {
   readonly atNs: number
   /** `nullb0`. */
   readonly disk: string
-  /** `scheduler`, `iosched/fifo_batch`. */
+  /** Where the attribute is: /sys/block/DISK/queue, or /sys/block/DISK/pblk. */
+  readonly of: 'queue' | 'pblk'
+  /** `scheduler`, `iosched/fifo_batch`, `max_sec_per_write`. */
   readonly attribute: string
   readonly value: string
 }

@@ -3,6 +3,8 @@
 import { describe, expect, it } from 'vitest'
 import { CPU_IPIS } from '../../assembly/layout.js'
 import { UserError } from '../../src/core/errors.js'
+import { pblk_sysfs } from '../../src/drivers/lightnvm/pblk-sysfs.js'
+import { PBLK_WRITABLE } from '../../src/workload/queue-writes.js'
 import { execute, iops, job, succeed } from './run.js'
 
 const FILES = {
@@ -124,5 +126,55 @@ describe('attributes of a queue while jobs run', () => {
     const message = await refused(text)
     expect(message).toContain(says)
     expect(message).not.toContain('\n')
+  })
+})
+
+describe('attributes of a pblk while jobs run', () => {
+  const LINES =
+    '[a]\nfilename=/dev/pblk0\ndirect=1\nioengine=libaio\nbs=4k\nsize=2m\nrw=randwrite\niodepth=16\n'
+  const DEVICES = [
+    'nvme,ocssd=2.0,groups=2,pus=2,chunks=40,clba=64,ws-opt=4,mw-cunits=8',
+    'pblk,parent=nvme0n1,op=40',
+  ].flatMap(device => ['--device', device])
+
+  /** What the attributes of the pblk say when the job is over. */
+  async function written(clock: string, ...writes: string[]) {
+    const texts = new Map<string, string>()
+    const queue = writes.map(one => `--queue=${one}`)
+    const { failures } = await execute(
+      ['j.fio', `--clock=${clock}`, '--cpus=1', '--dump=pblk', ...DEVICES, ...queue],
+      { 'j.fio': LINES },
+      {
+        onDump: dump => {
+          for (const { path, text } of dump.files) texts.set(path.split('/').pop()!, text.trim())
+        },
+      },
+    )
+    return { failures, value: (name: string) => texts.get(name) ?? '' }
+  }
+
+  it.each(['virtual', 'real'])('are written at their time, %s', async clock => {
+    const untouched = await written(clock)
+    expect(untouched.value('max_sec_per_write')).toBe('4')
+    const { failures, value } = await written(
+      clock,
+      '/sys/block/pblk0/pblk/max_sec_per_write=8',
+      '1us:pblk0/pblk/write_amp_trip=0',
+    )
+    expect(failures).toEqual([])
+    expect(value('max_sec_per_write')).toBe('8')
+    expect(value('write_amp_mileage')).toMatch(/^user:512 /)
+  })
+
+  it('what a pblk refuses is a failure of the run', async () => {
+    const { failures } = await written('virtual', 'pblk0/pblk/max_sec_per_write=7')
+    expect(failures).toEqual(['--queue pblk0/pblk/max_sec_per_write=7: EINVAL'])
+  })
+
+  it('are those that a pblk has, and of a pblk', async () => {
+    const writable = pblk_sysfs.attributes.filter(attr => attr.writable).map(attr => attr.name)
+    expect([...PBLK_WRITABLE].sort()).toEqual(writable.sort())
+    expect(await refused('nullb0/pblk/gc_force=1')).toContain('no such pblk; there are none')
+    expect(await refused('nullb0/pblk/lines=1')).toContain('gc_force, max_sec_per_write')
   })
 })
