@@ -62,8 +62,6 @@ export function blk_mq_get_tag(hctx: u32, cpu: u32, flags: u32): i32 {
 }
 
 /** The same from no more than `shallow` bits of a word; 0 = all of them. */
-// @ts-ignore: decorator
-@inline
 export function __blk_mq_get_tag(hctx: u32, cpu: u32, flags: u32, shallow: u32): i32 {
   const internal = flags & BLK_MQ_REQ_INTERNAL
   const tags = internal ? load<u32>(hctx, HC_SCHED_TAGS) : load<u32>(hctx, HC_TAGS)
