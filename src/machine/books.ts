@@ -36,6 +36,7 @@ import {
   TAGS_BITMAP,
   TAGS_STATIC_RQS,
 } from '../../assembly/layout.js'
+import { blk_mq_tag_to_rq, busy_tags } from '../block/blk-mq-tag.js'
 import { set_bits } from '../block/sbitmap-show.js'
 import type { View } from '../core/view.js'
 import type { Books, Disk, DiskQueue } from './config.js'
@@ -105,8 +106,14 @@ function cpuRest(view: View, cpu: number): [what: string, count: number][] {
 /**
  * Counts everything again.
  * @param cpus addresses of the CPU blocks
+ * @param admin tag maps of admin queues, whose commands may be under way when a run ends: a controller scanned, say
  */
-export function takeBooks(view: View, cpus: readonly number[], disks: readonly Disk[]): Books {
+export function takeBooks(
+  view: View,
+  cpus: readonly number[],
+  disks: readonly Disk[],
+  admin: readonly number[] = [],
+): Books {
   const sum = (field: number): number => cpus.reduce((n, cpu) => n + view.u64(cpu + field), 0)
   const problems: string[] = []
   const bios = new Set<number>()
@@ -132,6 +139,11 @@ export function takeBooks(view: View, cpus: readonly number[], disks: readonly D
       note(where, queueRest(view, queue))
     }
   }
+  for (const tags of admin)
+    for (const tag of busy_tags(view, tags)) {
+      const rq = blk_mq_tag_to_rq(view, tags, tag)
+      if (rq) addBios(view, rq, bios)
+    }
   const submitted = sum(CPU_SUBMITTED)
   const completed = sum(CPU_ENDED)
   const failed = sum(CPU_FAILED)

@@ -307,6 +307,11 @@ export class NvmeHost {
     return (this.bus.devices[index]?.drvdata as nvme_dev | null)?.ctrl ?? null
   }
 
+  /** Tag maps of the admin queues. */
+  adminTags(): number[] {
+    return this.bus.devices.flatMap((_, i) => this.ctrl(i)?.admin_tagset?.tags ?? [])
+  }
+
   /** Every controller has come up, or will not, and was scanned. */
   get settled(): boolean {
     if (this.module === null) return false

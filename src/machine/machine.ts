@@ -621,7 +621,7 @@ class BootedMachine implements Machine {
 
   books(): Books {
     const cpus = Array.from({ length: this.config.cpus }, (_, i) => cpuOf(this.#plan, i))
-    return takeBooks(this.view, cpus, this.#controllerDisks())
+    return takeBooks(this.view, cpus, this.#controllerDisks(), this.host?.nvme?.adminTags())
   }
 
   cpuCounters(index: number): CpuCounters {

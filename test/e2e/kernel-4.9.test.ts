@@ -15,12 +15,31 @@ describe('jobs on the driver of 4.9', () => {
     expect(result.phasebit).toMatchObject({ kernel: '4.9', books: { balanced: true } })
   })
 
-  it('are recovered by its reset', async () => {
+  it.each([1, 8])(
+    'depth %i: a read that is lost takes its whole timeout, and is not tried again after the reset',
+    async depth => {
+      const device = '--device=nvme,size=64M,fault=drop/op:read/nth:20'
+      const args = [
+        ...JOB,
+        ...MORE,
+        `--iodepth=${depth}`,
+        device,
+        '--kernel=4.9',
+        '--clock=virtual',
+      ]
+      const { result, failures } = await run([...args, '--continue_on_error=read'])
+      expect(failures).toEqual(['job a: Input/output error'])
+      expect(result.phasebit.books).toMatchObject({ balanced: true, failed: 1 })
+      const [{ read, write, totalErrors }] = result.jobs
+      expect([read.totalIos + write.totalIos, totalErrors]).toEqual([199, 1])
+    },
+  )
+
+  it('of 4.19 it is tried again', async () => {
     const device = '--device=nvme,size=64M,fault=drop/op:read/nth:20'
-    const args = [...JOB, ...MORE, device, '--kernel=4.9', '--clock=virtual']
-    const { result, failures } = await run(args)
+    const { result, failures } = await run([...JOB, ...MORE, device, '--clock=virtual'])
     expect(failures).toEqual([])
-    expect(result.phasebit.books.balanced).toBe(true)
+    expect(result.phasebit.books).toMatchObject({ balanced: true, failed: 0 })
     expect(result.jobs[0].read.totalIos + result.jobs[0].write.totalIos).toBe(200)
   })
 })
