@@ -67,7 +67,8 @@ function splitOption(arg: string): [string, string | undefined] {
   return at < 0 ? [arg, undefined] : [arg.slice(0, at), arg.slice(at + 1)]
 }
 
-async function record(name: string): Promise<WholeTrace> {
+/** Plays a scenario; its notes say what is missing. */
+export async function recordScenario(name: string): Promise<WholeTrace> {
   const scenario = scenarioOf(name)
   const { config, records, drops, disks } = await scenario.run()
   const notes = drops > 0 ? [`${drops} records were lost: the rings were full`] : []
@@ -130,11 +131,11 @@ export async function traceCommand(args: readonly string[]): Promise<number> {
   if (what === 'functions') return printOut(`${traceFunctions().join('\n')}\n`)
   if (format === 'blktrace') {
     const file = new TraceFile(output!, format)
-    file.save(await record(names[0]!))
+    file.save(await recordScenario(names[0]!))
     return 0
   }
   const sink = new ReportSink(output)
-  for (const name of names) sink.write(traceText(await record(name), format))
+  for (const name of names) sink.write(traceText(await recordScenario(name), format))
   await sink.finish()
   return 0
 }

@@ -5,29 +5,16 @@
 // NVMe/TCP is not in 4.19. Its functions are 5.10's here, on 4.19's core and block layer, and are held against recordings of
 // 5.10 and 6.1 (test/golden/tcp) for what they have in common: the kernels between have changed much else.
 
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { traceFunctions } from '../../src/cli/trace.js'
-import { traceJson } from '../../src/report/trace-json.js'
+import { describe, expect, test } from 'vitest'
 import { scenarioOf } from '../../src/workload/scenarios.js'
+import { comparison, type Figures, recordingsOf } from './compare.js'
 
-const here = fileURLToPath(new URL('.', import.meta.url))
-const recordings = readdirSync(join(here, 'fabrics')).map(file => file.replace(/\.json$/, ''))
+type Least = Omit<Figures, 'nesting'>
 
-interface Figures {
-  readonly coverage: number
-  readonly order: number
-  readonly events: number
-}
-
-const GOAL: Figures = { coverage: 0.8, order: 0.9, events: 0.85 }
+const GOAL: Least = { coverage: 0.8, order: 0.9, events: 0.85 }
 
 /** Against other kernels: what is reached. */
-const OTHER_KERNELS: Readonly<Record<string, Figures>> = {
+const OTHER_KERNELS: Readonly<Record<string, Least>> = {
   '5.10-nvmetcp-connect': { coverage: 0.73, order: 0.55, events: 0.78 },
   '5.10-nvmetcp-read': { coverage: 0.74, order: 0.8, events: 0.77 },
   '5.10-nvmetcp-flush': { coverage: 0.73, order: 0.72, events: 0.77 },
@@ -37,30 +24,15 @@ const OTHER_KERNELS: Readonly<Record<string, Figures>> = {
 }
 
 describe('fabrics against a real kernel', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'phasebit-fabrics-'))
-  const known = join(folder, 'functions')
+  const compared = comparison()
 
-  beforeAll(() => writeFileSync(known, traceFunctions().join('\n')))
-  afterAll(() => rmSync(folder, { recursive: true }))
-
-  /** Figures of a scenario against a recording. */
-  async function compared(name: string, recording: string): Promise<Figures> {
-    const { config, records, drops } = await scenarioOf(name).run()
-    expect(drops).toBe(0)
-    const ours = join(folder, name)
-    writeFileSync(ours, traceJson({ kernel: '4.19', scenario: name, config, notes: [] }, records))
-    const args = ['compare-trace.mjs', recording, ours, '--functions', known]
-    const text = execFileSync(process.execPath, args, { cwd: here, encoding: 'utf8' })
-    return JSON.parse(text) as Figures
-  }
-
-  function holds(figures: Figures, least: Figures): void {
+  function holds(figures: Figures, least: Least): void {
     expect(figures.coverage, 'coverage').toBeGreaterThanOrEqual(least.coverage)
     expect(figures.order, 'order').toBeGreaterThanOrEqual(least.order)
     expect(figures.events, 'events').toBeGreaterThanOrEqual(least.events)
   }
 
-  test.each(recordings)('%s', async name => {
+  test.each(recordingsOf('fabrics', 'nvme'))('%s', async name => {
     holds(await compared(name, `fabrics/${name}.json`), GOAL)
   })
 

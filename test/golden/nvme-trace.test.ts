@@ -1,45 +1,19 @@
 // Traces of the NVMe PCIe driver against recordings of a real 4.19 kernel, by compare-trace.mjs; and the order of 4.9, for
 // which there are no recordings, against what its source text says.
 
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { traceFunctions } from '../../src/cli/trace.js'
-import { traceJson } from '../../src/report/trace-json.js'
+import { describe, expect, test } from 'vitest'
 import { NVME_SCENARIOS, parseNvmeScenario } from '../../src/workload/scenario-nvme.js'
 import { scenarioOf } from '../../src/workload/scenarios.js'
+import { comparison, type Figures, mean, recordingsOf } from './compare.js'
 
-const here = fileURLToPath(new URL('.', import.meta.url))
-const recordings = readdirSync(join(here, 'traces'))
-  .filter(file => file.startsWith('nvmepci'))
-  .map(file => file.replace(/\.json$/, ''))
-
-interface Figures {
-  readonly coverage: number
-  readonly order: number
-  readonly nesting: number
-  readonly events: number
-}
+const recordings = recordingsOf('traces', 'nvmepci')
 
 describe('the PCIe driver against a real kernel', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'phasebit-nvme-'))
-  const known = join(folder, 'functions')
+  const compared = comparison()
   const seen: Figures[] = []
 
-  beforeAll(() => writeFileSync(known, traceFunctions().join('\n')))
-  afterAll(() => rmSync(folder, { recursive: true }))
-
   test.each(recordings)('%s', async name => {
-    const { config, records, drops } = await scenarioOf(name).run()
-    expect(drops).toBe(0)
-    const ours = join(folder, name)
-    writeFileSync(ours, traceJson({ kernel: '4.19', scenario: name, config, notes: [] }, records))
-    const args = ['compare-trace.mjs', `traces/${name}.json`, ours, '--functions', known]
-    const text = execFileSync(process.execPath, args, { cwd: here, encoding: 'utf8' })
-    const figures = JSON.parse(text) as Figures
+    const figures = await compared(name, `traces/${name}.json`)
     seen.push(figures)
     expect(figures.coverage, 'coverage').toBeGreaterThanOrEqual(0.9)
     for (const figure of ['order', 'nesting', 'events'] as const)
@@ -47,13 +21,11 @@ describe('the PCIe driver against a real kernel', () => {
   })
 
   test('on the average', () => {
-    const mean = (of: (f: Figures) => number): number =>
-      seen.reduce((sum, figures) => sum + of(figures), 0) / seen.length
     expect(seen.length).toBe(recordings.length)
-    expect(mean(f => f.coverage)).toBeGreaterThanOrEqual(0.99)
-    expect(mean(f => f.order)).toBeGreaterThanOrEqual(0.95)
-    expect(mean(f => f.nesting)).toBeGreaterThanOrEqual(0.96)
-    expect(mean(f => f.events)).toBeGreaterThanOrEqual(0.93)
+    expect(mean(seen, 'coverage')).toBeGreaterThanOrEqual(0.99)
+    expect(mean(seen, 'order')).toBeGreaterThanOrEqual(0.95)
+    expect(mean(seen, 'nesting')).toBeGreaterThanOrEqual(0.96)
+    expect(mean(seen, 'events')).toBeGreaterThanOrEqual(0.93)
   })
 })
 

@@ -1,20 +1,11 @@
 // Traces of LightNVM and pblk against recordings of a real 4.19 kernel, by compare-trace.mjs; and the path of a write and a
 // read from the top, name by name.
 
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { traceFunctions } from '../../src/cli/trace.js'
-import { RECORDING_MOST, traceJson } from '../../src/report/trace-json.js'
+import { describe, expect, test } from 'vitest'
 import { scenarioOf } from '../../src/workload/scenarios.js'
+import { comparison, type Figures, mean, recordingsOf } from './compare.js'
 
-const here = fileURLToPath(new URL('.', import.meta.url))
-const recordings = readdirSync(join(here, 'traces'))
-  .filter(file => file.startsWith('pblk'))
-  .map(file => file.replace(/\.json$/, ''))
+const recordings = recordingsOf('traces', 'pblk')
 
 /**
  * What is below the usual. The recording of an unregistering folds two rounds of which only the second says its context:
@@ -24,30 +15,12 @@ const LOWER: Readonly<Record<string, { readonly order?: number; readonly events?
   'pblk-nvme-unregister': { order: 0.86 },
 }
 
-interface Figures {
-  readonly coverage: number
-  readonly order: number
-  readonly nesting: number
-  readonly events: number
-}
-
 describe('pblk against a real kernel', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'phasebit-pblk-'))
-  const known = join(folder, 'functions')
+  const compared = comparison()
   const seen: Figures[] = []
 
-  beforeAll(() => writeFileSync(known, traceFunctions().join('\n')))
-  afterAll(() => rmSync(folder, { recursive: true }))
-
   test.each(recordings)('%s', async name => {
-    const { config, records, drops } = await scenarioOf(name).run()
-    expect(drops).toBe(0)
-    const ours = join(folder, name)
-    const about = { kernel: '4.19', scenario: name, config, notes: [] }
-    writeFileSync(ours, traceJson(about, records, RECORDING_MOST))
-    const args = ['compare-trace.mjs', `traces/${name}.json`, ours, '--functions', known]
-    const text = execFileSync(process.execPath, args, { cwd: here, encoding: 'utf8' })
-    const figures = JSON.parse(text) as Figures
+    const figures = await compared(name, `traces/${name}.json`)
     seen.push(figures)
     const { order = 0.9, events = 0.9 } = LOWER[name] ?? {}
     expect(figures.coverage, 'coverage').toBeGreaterThanOrEqual(0.97)
@@ -57,12 +30,10 @@ describe('pblk against a real kernel', () => {
   })
 
   test('on the average', () => {
-    const mean = (of: (f: Figures) => number): number =>
-      seen.reduce((sum, figures) => sum + of(figures), 0) / seen.length
     expect(seen.length).toBe(recordings.length)
-    expect(mean(f => f.order)).toBeGreaterThanOrEqual(0.955)
-    expect(mean(f => f.nesting)).toBeGreaterThanOrEqual(0.95)
-    expect(mean(f => f.events)).toBeGreaterThanOrEqual(0.95)
+    expect(mean(seen, 'order')).toBeGreaterThanOrEqual(0.955)
+    expect(mean(seen, 'nesting')).toBeGreaterThanOrEqual(0.95)
+    expect(mean(seen, 'events')).toBeGreaterThanOrEqual(0.95)
   })
 })
 

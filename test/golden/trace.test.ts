@@ -1,47 +1,17 @@
 // Traces of null_blk against recordings of a real 4.19 kernel (test/golden/traces), by compare-trace.mjs.
 
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { traceFunctions } from '../../src/cli/trace.js'
-import { traceJson } from '../../src/report/trace-json.js'
-import { scenarioOf } from '../../src/workload/scenarios.js'
-
-const here = fileURLToPath(new URL('.', import.meta.url))
-const recordings = readdirSync(join(here, 'traces'))
-  .map(file => file.replace(/\.json$/, ''))
-  .filter(name => !name.startsWith('nvme') && !name.startsWith('pblk'))
-
-interface Figures {
-  readonly coverage: number
-  readonly order: number
-  readonly nesting: number
-  readonly events: number
-}
+import { describe, expect, test } from 'vitest'
+import { comparison, type Figures, mean, recordingsOf } from './compare.js'
 
 describe('traces against a real kernel', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'phasebit-trace-'))
-  const known = join(folder, 'functions')
+  const compared = comparison()
   const seen: Figures[] = []
 
-  beforeAll(() => writeFileSync(known, traceFunctions().join('\n')))
-  afterAll(() => rmSync(folder, { recursive: true }))
-
-  test.each(recordings)('%s', async name => {
-    const { config, records, drops } = await scenarioOf(name).run()
-    expect(drops).toBe(0)
-    const ours = join(folder, name)
-    writeFileSync(ours, traceJson({ kernel: '4.19', scenario: name, config, notes: [] }, records))
-    const args = ['compare-trace.mjs', `traces/${name}.json`, ours]
-    const ignore = ['--ignore', 'ignore.txt']
-    const text = execFileSync(process.execPath, [...args, '--functions', known, ...ignore], {
-      cwd: here,
-      encoding: 'utf8',
-    })
-    const figures = JSON.parse(text) as Figures
+  test.each(recordingsOf('traces', 'nullblk', 'laptop'))('%s', async name => {
+    const figures = await compared(name, `traces/${name}.json`)
     seen.push(figures)
     expect(figures.coverage, 'coverage').toBeGreaterThanOrEqual(0.9)
     expect(figures.order, 'order').toBeGreaterThanOrEqual(0.85)
@@ -50,12 +20,10 @@ describe('traces against a real kernel', () => {
   })
 
   test('on the average', () => {
-    const mean = (of: (f: Figures) => number): number =>
-      seen.reduce((sum, figures) => sum + of(figures), 0) / seen.length
     expect(seen.length).toBeGreaterThan(20)
-    expect(mean(f => f.order)).toBeGreaterThanOrEqual(0.95)
-    expect(mean(f => f.nesting)).toBeGreaterThanOrEqual(0.95)
-    expect(mean(f => f.events)).toBeGreaterThanOrEqual(0.9)
+    expect(mean(seen, 'order')).toBeGreaterThanOrEqual(0.95)
+    expect(mean(seen, 'nesting')).toBeGreaterThanOrEqual(0.95)
+    expect(mean(seen, 'events')).toBeGreaterThanOrEqual(0.9)
   })
 })
 
