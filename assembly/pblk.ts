@@ -7,7 +7,7 @@
 //   pblk_write_ts   the writer's turn, when it has been kicked and all that is to be written is plain
 //   pblk_end_rq     a vector command of the core has ended
 //
-// The trace core leaves all of it to TypeScript. test/unit/machine/pblk-core.test.ts runs the same jobs on both.
+// The trace core leaves all of it to TypeScript. test/e2e/pblk-core.test.ts runs the same jobs on both.
 
 import {
   BIO_DATA, BIO_DISK, BIO_END_IO, BIO_NEXT, BIO_OPF, BIO_REMAINING, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CLOCK_REAL, CPU_CLOCK,

@@ -224,7 +224,7 @@ export class HostKernel {
     )
     const channels = options.disks.some(disk => disk.config.controller?.ocssd !== undefined)
     const quirks = options.disks.filter(d => d.config.target?.quirks).map(d => d.config.name)
-    const ways = { seed: options.seed, quirks: new Set(quirks) }
+    const ways = { seed: options.seed, quirks }
     this.lightnvm = channels ? new HostLightnvm(this.blk, targets, ways) : null
     if (this.nvme && this.lightnvm) this.nvme.before = nvme => this.lightnvm!.attach(nvme)
     if (!options.manual) this.nvme?.load()

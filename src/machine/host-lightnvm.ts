@@ -43,7 +43,7 @@ import { openChannelExtension } from '../device/ocssd/extension.js'
 import type { OcssdRegion } from '../device/ocssd/memory.js'
 import { lightnvm, nvm_register_tgt_type } from '../drivers/lightnvm/core.js'
 import type { nvm_memory, tgt_bio, tgt_disk } from '../drivers/lightnvm/lightnvm.js'
-import { pblk } from '../drivers/lightnvm/pblk.js'
+import { pblk, type pblk_options } from '../drivers/lightnvm/pblk.js'
 import { pblk_answer, pblk_vector } from '../drivers/lightnvm/pblk-hot.js'
 import { tt_pblk } from '../drivers/lightnvm/pblk-init.js'
 import { tt_rrpc } from '../drivers/lightnvm/rrpc-init.js'
@@ -88,15 +88,10 @@ function memoryOf(blk: BlockLayer): nvm_memory {
   }
 }
 
-/** How targets are made. */
-export interface LightnvmWays {
-  readonly seed?: number
-  /** Targets by name that behave as their kernels do where that is wrong. pblk: all of a machine, or none. */
-  readonly quirks?: ReadonlySet<string>
-}
-
 export class HostLightnvm {
   readonly lnvm: lightnvm
+  /** Targets that are to behave as their kernels do where that is wrong, by name. */
+  readonly quirks: Set<string>
   readonly #blk: BlockLayer
   /** Queues of targets' disks, by name and by address. */
   readonly disks: Map<string, request_queue> = new Map()
@@ -109,14 +104,17 @@ export class HostLightnvm {
   constructor(
     blk: BlockLayer,
     planned: ReadonlyMap<string, number> = new Map(),
-    { seed = 0, quirks = new Set() }: LightnvmWays = {},
+    { seed = 0, quirks = [] }: { readonly seed?: number; readonly quirks?: readonly string[] } = {},
   ) {
     this.#blk = blk
     this.#planned = planned
+    this.quirks = new Set(quirks)
+    const quirky = (name: string): boolean => this.quirks.has(name)
     this.lnvm = new lightnvm(blk.k, (_dev, name, make_rq) => this.#disk(name, make_rq))
     blk.lightnvm = (what, a, b) => this.#answer(what, a, b)
-    nvm_register_tgt_type(this.lnvm, tt_pblk({ seed, quirks: quirks.size > 0 }))
-    nvm_register_tgt_type(this.lnvm, tt_rrpc({ quirks: name => quirks.has(name) }))
+    const pblk_ways = (name: string): pblk_options => ({ seed, quirks: quirky(name) })
+    nvm_register_tgt_type(this.lnvm, tt_pblk(pblk_ways))
+    nvm_register_tgt_type(this.lnvm, tt_rrpc({ quirks: quirky }))
   }
 
   /** The NVMe driver is there, and has not looked for controllers yet. */

@@ -165,7 +165,7 @@ export function targetBytes(spec: TargetSpec, parent: OcssdSpec): number {
     const problem = rrpc_geometry_problem(shape, dom) ?? small
     if (problem !== null) throw new UserError(`${spec.name}: ${spec.parent}: ${problem}`)
   }
-  const sectors = spec.kind === 'rrpc' ? rrpc_pages(shape) : pblk_good_capacity(shape)
+  const sectors = spec.kind === 'rrpc' ? rrpc_pages(shape) : pblk_good_capacity(shape, spec.quirks)
   if (sectors > 0) return sectors * SECTOR_BYTES
   throw new UserError(
     `${spec.name}: ${spec.parent} is too small: of ${all_luns * chunks} chunks, spare space and metadata leave none`,

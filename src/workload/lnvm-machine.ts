@@ -83,6 +83,8 @@ export interface LnvmCreate {
   readonly op?: number
   /** From scratch, in place of recovering what is there. */
   readonly factory?: boolean
+  /** The mistakes of its kernels as well. */
+  readonly quirks?: boolean
 }
 
 function diskOf(path: string): string {
@@ -255,7 +257,9 @@ export class LnvmMachine {
       fail(`create: over-provisioning ${op}: ${NVM_TARGET_MIN_OP} to ${NVM_TARGET_MAX_OP} percent`)
     if (type === 'rrpc' && (op !== undefined || what.factory))
       fail('create: rrpc has neither over-provisioning nor a factory state of its own')
-    const { k } = this.#machine.host!
+    const { k, lightnvm } = this.#machine.host!
+    if (what.quirks) lightnvm!.quirks.add(name)
+    else lightnvm!.quirks.delete(name)
     const before = k.dmesg.length
     const error = await control(this.#machine, NVM_DEV_CREATE, createArg(dev.name, what))
     if (error !== 0) {
@@ -351,10 +355,10 @@ export async function openLightnvm(
   const lnvm = new LnvmMachine(machine)
   for (const spec of specs) {
     if (spec.kind !== 'pblk' && spec.kind !== 'rrpc') continue
-    const { kind: type, name, parent: device, luns, op, factory } = spec
+    const { kind: type, name, parent: device, luns, op, factory, quirks } = spec
     const range = luns === null ? {} : { begin: luns[0], end: luns[1] }
     const ways = { ...(op === null ? {} : { op }), ...(type === 'pblk' ? { factory } : {}) }
-    await lnvm.create({ type, device, name, ...range, ...ways })
+    await lnvm.create({ type, device, name, quirks, ...range, ...ways })
   }
   return lnvm
 }

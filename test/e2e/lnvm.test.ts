@@ -189,6 +189,18 @@ test('openLightnvm: targets last as long as the machine', async () => {
   await m.stop()
 })
 
+test('openLightnvm: quirks are those of one target', async () => {
+  const wide = `${SMALL[1]!},ws-opt=4,mw-cunits=64`
+  const m = await openLightnvm([
+    wide,
+    'pblk,parent=nvme0n1,luns=0-1,op=40',
+    'pblk,parent=nvme0n1,luns=2-3,op=40,quirks=4.19',
+  ])
+  const ring = (path: string): string => m.attributes(path).write_buffer!.split('\t')[0]!
+  expect([ring('pblk0'), ring('pblk1')]).toEqual(['256', '128'])
+  await m.stop()
+})
+
 test('openLightnvm: attributes of targets', async () => {
   const old = 'nvme,ocssd=1.2,l2p=1,planes=1,sectors=1,pages=64,blocks=16'
   const targets = ['pblk,parent=nvme0n1', 'rrpc,parent=nvme1n1']

@@ -104,11 +104,12 @@ function split_chunks(
 /** Sectors that users see of an instance all of whose chunks are good; 0 or less: it cannot be. */
 export function pblk_good_capacity(
   geo: Pick<nvm_geo, 'csecs' | 'ws_opt' | 'all_luns' | 'clba' | 'num_chk' | 'op'>,
+  quirks: boolean,
 ): number {
   const lm = pblk_line_meta_init(geo)
   if (lm === null) return 0
   const nr_free = geo.all_luns * geo.num_chk
-  const { provisioned } = split_chunks(geo.op, lm, nr_free, false)
+  const { provisioned } = split_chunks(geo.op, lm, nr_free, quirks)
   return (provisioned - chunks_of_meta(lm, geo.num_chk, geo.clba)) * geo.clba
 }
 

@@ -123,9 +123,7 @@ function split(
 
 function pblk_rw_write(pblk: pblk, bio: tgt_bio): void {
   const max = pblk_rl_max_io(pblk)
-  // 4.19 cuts into parts of 64 sectors, for which a ring with room for fewer has never place
-  const cut = pblk.quirks ? PBLK_MAX_REQ_ADDRS : Math.min(PBLK_MAX_REQ_ADDRS, max)
-  const most = bio.bytes / SECTOR_BYTES > max ? cut : max
+  const most = bio.bytes / SECTOR_BYTES > max ? Math.min(PBLK_MAX_REQ_ADDRS, max) : max
   split(bio, most, (parts, lba, n, data) =>
     pblk_write_or_park(pblk, write_part_of(parts, lba, n, data, bio.opf)),
   )
@@ -524,14 +522,14 @@ export function* pblk_exit(pblk: pblk, graceful: boolean): Sleep<void> {
   leave(pblk.k, t)
 }
 
-/** The target type. Options hold for all instances made through it. */
-export function tt_pblk(options: pblk_options = {}): nvm_tgt_type<pblk> {
+/** The target type, with options for an instance of a name. */
+export function tt_pblk(options: (name: string) => pblk_options = () => ({})): nvm_tgt_type<pblk> {
   return {
     name: 'pblk',
     version: [1, 0, 0],
     make_rq: pblk_make_rq,
     capacity: pblk_capacity,
-    init: (dev, name, flags) => pblk_init(dev, name, flags, options),
+    init: (dev, name, flags) => pblk_init(dev, name, flags, options(name)),
     exit: pblk_exit,
     share: pblk_share,
     sysfs_init: pblk_sysfs_init,

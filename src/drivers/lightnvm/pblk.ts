@@ -10,11 +10,17 @@
 // `addr_empty` (all ones), and from `cached_base` on the positions of ring entries. A place inside of a line is a `paddr`:
 // units of ws_opt sectors go round all LUNs, then to the next row.
 //
-// quirks=4.19 brings back what that kernel does and later ones do better: FUA goes unseen, failed reads end well, a read
-// of what was never written leaves the buffer as it was, the spare space may be too small to collect garbage, an entry
-// leaves the ring before the device can read it back, a line is erased although what replaced its data is still in the
-// ring, users whom the limiter gives nothing wait also when there is nothing to collect, of a write of several units that
-// fails only the first chunk is given up.
+// quirks=4.19 brings back what that kernel does and later ones do better:
+//
+//   FUA goes unseen, failed reads end well, a read of what was never written leaves the buffer as it was
+//   the spare space may be too small to collect garbage
+//   an entry leaves the ring before the device can read it back, and the ring is that much smaller
+//   entries that keep a user or the collector waiting stay in the ring until others push them out
+//   users whom the limiter gives nothing wait also when there is nothing to collect
+//   a line is erased although what replaced its data is still in the ring; one with entries in the ring is a victim
+//   a victim that cannot be read is freed, data and all; all lines may be victims at once
+//   of a write of several units that fails only the first chunk is given up, and its list may have what failed
+//   what is sent again after a reset, and was carried out the first time, is a failure
 //
 //   pblk.ts            this file: constants, structures, arithmetic of addresses
 //   pblk-core*.ts      requests, L2P, lines

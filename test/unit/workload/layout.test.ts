@@ -56,6 +56,14 @@ describe('disks', () => {
     const [[base = 1, size = 0] = []] = places('[a]\nfilename=/dev/pblk0\n', ...argv)
     expect([base, size % (16 * MIB), size > 8 * GIB]).toEqual([0, 0, true])
   })
+
+  it('a pblk of 4.19 shows more than one whose spare space is always enough', () => {
+    const device = '--device=nvme,ocssd=2.0,groups=2,pus=2,chunks=32,clba=256,ws-opt=4,mw-cunits=8'
+    const sectors = (more: string): number =>
+      places('[a]\nfilename=/dev/pblk0\n', device, `--device=pblk,parent=nvme0n1${more}`)[0]![1]! /
+      4096
+    expect([sectors(''), sectors(',quirks=4.19')]).toEqual([22272, 28672])
+  })
 })
 
 describe('size', () => {

@@ -490,7 +490,7 @@ describe('pblk: erases that a reset takes away', () => {
 describe('pblk: chunks have grown bad', () => {
   it('users who are given nothing wait only while something can be collected; in 4.19 for ever', () => {
     for (const quirks of [false, true]) {
-      const rig = rigOf({ geometry: SHORT, pblk: { quirks } })
+      const rig = rigOf({ pblk: { quirks } })
       const { rl, lm } = rig.pblk
       for (let lba = 0; lba < 512; lba += 16) rig.wait(rig.write(lba, 16, DATA))
       rl.free_user_blocks = 3 * lm.blk_per_line

@@ -145,7 +145,10 @@ export class LnvmRig {
       const nothing = (): Sleep<void> => at_once(k, () => {})
       return { add: nothing, remove: nothing, put_disk: () => {} }
     })
-    nvm_register_tgt_type(this.lnvm, tt_pblk(options.pblk))
+    nvm_register_tgt_type(
+      this.lnvm,
+      tt_pblk(() => options.pblk ?? {}),
+    )
     nvm_register_tgt_type(this.lnvm, tt_rrpc(options.rrpc))
     this.dev = new nvm_dev(this.vk.k, 'nvme0n1', this.#ops(), this.mem)
   }
