@@ -146,7 +146,12 @@ const ADRFAMS: Readonly<Record<number, string>> = {
   3: 'infiniband',
   4: 'fibre-channel',
 }
-const SUBTYPES: Readonly<Record<number, string>> = { 1: 'discovery subsystem', 2: 'nvme subsystem' }
+/** As nvme-cli 2.3 says; 3 is of NVMe 2.0, and of Linux's target from 5.16 on. */
+const SUBTYPES: Readonly<Record<number, string>> = {
+  1: 'discovery subsystem referral',
+  2: 'nvme subsystem',
+  3: 'current discovery subsystem',
+}
 
 function entryText(e: DiscoveryEntry, i: number): string {
   const treq = ['not specified', 'required', 'not required', 'reserved'][e.treq & 3]!
