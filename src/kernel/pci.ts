@@ -5,6 +5,7 @@
 //   pci_enable_device_mem, pci_set_master, pci_disable_device
 //   pci_alloc_irq_vectors_affinity, pci_request_irq   MSI-X: how many vectors there are, and which CPU each interrupts
 //   pci_reset_function, pcie_do_recovery              the function is reset, with its driver's knowledge, or the bus lost it
+//   pci_pm_suspend, pci_pm_resume                     the machine sleeps and wakes up
 //   readl, writel, lo_hi_readq, lo_hi_writeq          registers of BAR 0
 //
 // An interrupt itself is the core's: the driver's queues know the block of their vector (IRQ_*), which says the CPU.
@@ -15,6 +16,7 @@ import type { View } from '../core/view.js'
 import type { Sleep } from './core.js'
 import { EBUSY, ENODEV, ENOSPC } from './errno.js'
 import type { Kernel } from './kernel.js'
+import { type mutex, mutex_lock, mutex_unlock } from './mutex.js'
 import { enter, leave, trace_call } from './trace.js'
 
 /** What a device gives to the bus. */
@@ -82,6 +84,8 @@ export interface pci_dev {
   readonly requested: Set<number>
   /** pci_channel_offline. */
   offline: boolean
+  /** One reset of the function, recovery or sleep at a time (device_lock, and the bus's own order). */
+  readonly lock: mutex
 }
 
 /** The functions of a machine, in the order in which they are found. */
@@ -148,15 +152,24 @@ export function* pci_stop_and_remove_bus_device(bus: pci_bus, dev: pci_dev): Sle
 /** Resets a function; its driver stops it before and sets it up again (`reset` in sysfs). */
 export function* pci_reset_function(dev: pci_dev): Sleep<void> {
   const t = enter(dev.k, 'pci_reset_function')
+  yield* mutex_lock(dev.lock)
   if (dev.driver?.reset_prepare) yield* dev.driver.reset_prepare(dev)
   dev.fn.functionReset?.()
   if (dev.driver?.reset_done) yield* dev.driver.reset_done(dev)
+  mutex_unlock(dev.lock)
   leave(dev.k, t)
 }
 
 /** An error of the bus: the driver is asked what to do about it. @returns what came of it */
 export function* pcie_do_recovery(dev: pci_dev, state: pci_channel_state): Sleep<pci_ers_result> {
   const t = enter(dev.k, 'pcie_do_recovery')
+  yield* mutex_lock(dev.lock)
+  const result = yield* recover(dev, state)
+  mutex_unlock(dev.lock)
+  return leave(dev.k, t, result)
+}
+
+function* recover(dev: pci_dev, state: pci_channel_state): Sleep<pci_ers_result> {
   const { driver } = dev
   dev.offline = state !== 'normal'
   let result = driver?.error_detected ? yield* driver.error_detected(dev, state) : 'disconnect'
@@ -166,7 +179,24 @@ export function* pcie_do_recovery(dev: pci_dev, state: pci_channel_state): Sleep
     result = driver?.slot_reset ? yield* driver.slot_reset(dev) : 'disconnect'
   }
   if (result !== 'disconnect' && driver?.error_resume) yield* driver.error_resume(dev)
-  return leave(dev.k, t, result)
+  return result
+}
+
+/** The function goes to sleep, and nothing else happens to it until pci_pm_resume. @returns 0 or -errno: its driver cannot */
+export function* pci_pm_suspend(dev: pci_dev): Sleep<number> {
+  const t = enter(dev.k, 'pci_pm_suspend')
+  yield* mutex_lock(dev.lock)
+  const error = dev.driver?.suspend ? yield* dev.driver.suspend(dev) : 0
+  if (error !== 0) mutex_unlock(dev.lock)
+  return leave(dev.k, t, error)
+}
+
+/** It wakes up, by the task that sent it to sleep. @returns 0 or -errno */
+export function* pci_pm_resume(dev: pci_dev): Sleep<number> {
+  const t = enter(dev.k, 'pci_pm_resume')
+  const error = dev.driver?.resume ? yield* dev.driver.resume(dev) : 0
+  mutex_unlock(dev.lock)
+  return leave(dev.k, t, error)
 }
 
 // ---------------------------------------------------------------- the function

@@ -22,6 +22,7 @@ import { nvme_exit, nvme_init, type nvme_module } from '../drivers/nvme/host/pci
 import type { nvme_dev, nvme_memory } from '../drivers/nvme/host/pci-queue.js'
 import type { Sleep } from '../kernel/core.js'
 import type { Kernel } from '../kernel/kernel.js'
+import { mutex } from '../kernel/mutex.js'
 import { work_busy } from '../kernel/workqueue-control.js'
 import type { pci_bus, pci_dev } from '../kernel/pci.js'
 
@@ -277,6 +278,7 @@ export class NvmeHost {
         irq_affinity: [],
         requested: new Set(),
         offline: false,
+        lock: new mutex(k, 'device lock'),
       }
       return dev
     })

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { nvme_submit_sync_cmd } from '../../../src/drivers/nvme/host/core-cmd.js'
 import { nvme_sysfs_reset } from '../../../src/drivers/nvme/host/core-ioctl.js'
 import { blkdev_read_iter, blkdev_write_iter } from '../../../src/fs/block_dev.js'
+import { pci_pm_resume, pci_pm_suspend } from '../../../src/kernel/pci.js'
 import { msleep } from '../../../src/kernel/timer-sleep.js'
 import { type Wire, wired } from './wire.js'
 
@@ -17,10 +18,16 @@ describe('nvme-pci 15', () => {
     const wire = await wired()
     const { p } = wire
     const pdev = p.nvme.bus.devices[0]!
-    const { driver } = p.nvme.module!
     p.machine.view.bytes.fill(9, p.data, p.data + 4096)
     await p.task(() => blkdev_write_iter(p.io(3, true)))
-    expect(await p.task(() => driver.suspend!(pdev))).toBe(0)
+    let [asleep, awake] = [-1, -1]
+    p.k.spawn('sleep', function* () {
+      asleep = yield* pci_pm_suspend(pdev)
+      yield* msleep(p.k, 10_000)
+      awake = yield* pci_pm_resume(pdev)
+    })
+    await p.run(1000)
+    expect(asleep).toBe(0)
     // CC.SHN: the controller was told to write its caches back.
     expect(wire.writes.some(w => w.offset === 0x14 && (w.value & 0xc000) === 0x4000)).toBe(true)
     expect(p.dev.online_queues).toBe(0)
@@ -30,7 +37,8 @@ describe('nvme-pci 15', () => {
     })
     await p.run(5000)
     expect(status).toBe(-1)
-    expect(await p.task(() => driver.resume!(pdev))).toBe(0)
+    await p.run(10_000)
+    expect(awake).toBe(0)
     await p.settle()
     await p.run(5000, () => status !== -1)
     expect(status).toBe(0)

@@ -24,9 +24,12 @@ import { ENETRESET, ENODEV } from '../../../src/kernel/errno.js'
 import {
   device_release_driver,
   pci_bind,
+  pci_pm_resume,
+  pci_pm_suspend,
   pci_reset_function,
   pcie_do_recovery,
 } from '../../../src/kernel/pci.js'
+import { msleep } from '../../../src/kernel/timer-sleep.js'
 import { queue_work } from '../../../src/kernel/workqueue-queue.js'
 import type { Probed, ProbedOptions } from './probed.js'
 import { Wire, wired } from './wire.js'
@@ -749,6 +752,71 @@ describe('nvme-pci 15: the function is reset, the bus has errors', () => {
     expect(p.ctrl.state).toBe('LIVE')
     await goodRead(wire)
     expect(p.machine.view.bytes[p.data]).toBe(7)
+  })
+
+  test.each([0, 5, 50, 150, 250])(
+    'a function level reset %i ms into another reset waits for it; the queues are thawed',
+    async ms => {
+      const wire = await wired(withConfig({ readyNs: 100e6 }))
+      const { p } = wire
+      const q = p.q()
+      expect(nvme_reset_ctrl(p.ctrl)).toBe(0)
+      await p.run(ms)
+      const resets: number[] = []
+      const reset = function* () {
+        yield* pci_reset_function(p.nvme.bus.devices[0]!)
+        resets.push(q.mq_freeze_depth)
+      }
+      for (let n = 0; n < 2; n++) p.k.spawn('flr', reset)
+      await p.run(60_000, () => resets.length === 2)
+      expect(resets).toEqual([0, 0])
+      expect(p.ctrl.state).toBe('LIVE')
+      await goodRead(wire)
+    },
+  )
+
+  test('who sleeps is neither reset nor recovered before it wakes up', async () => {
+    const wire = await wired()
+    const { p } = wire
+    const dev = p.nvme.bus.devices[0]!
+    const ends: (string | number)[] = []
+    p.k.spawn('sleep', function* () {
+      ends.push(yield* pci_pm_suspend(dev))
+      yield* msleep(p.k, 100_000)
+      ends.push(yield* pci_pm_resume(dev))
+    })
+    await p.run(1000)
+    expect(ends).toEqual([0])
+    p.k.spawn('flr', function* () {
+      yield* pci_reset_function(dev)
+      ends.push('reset')
+    })
+    p.k.spawn('aer', function* () {
+      ends.push(yield* pcie_do_recovery(dev, 'frozen'))
+    })
+    await p.run(60_000)
+    expect(ends).toEqual([0])
+    await p.run(120_000, () => ends.length === 4)
+    expect(ends).toEqual([0, 0, 'reset', 'recovered'])
+    expect(p.q().mq_freeze_depth).toBe(0)
+    await goodRead(wire)
+  })
+
+  test('a frozen channel in the middle of a reset: the controller is given up, and nobody waits', async () => {
+    const { p } = await wired(withConfig({ readyNs: SECOND }))
+    const q = p.q()
+    nvme_reset_ctrl(p.ctrl)
+    await p.run(500)
+    let status = -1
+    p.k.spawn('reader', function* () {
+      status = yield* blkdev_read_iter({ ...p.io(1), q })
+    })
+    const dev = p.nvme.bus.devices[0]!
+    expect(await p.task(() => pcie_do_recovery(dev, 'frozen'))).toBe('disconnect')
+    await p.run(60_000, () => p.nvme.ctrl(0) === null && status !== -1)
+    expect(p.nvme.ctrl(0)).toBe(null)
+    expect(status).toBe(N.BLK_STS_IOERR)
+    expect(p.machine.books().problems).toEqual([])
   })
 
   test('a frozen channel: nothing is asked of the controller; it is reset, I/O goes on', async () => {

@@ -34,6 +34,7 @@ import type { Sleep } from '../../../kernel/core.js'
 import { ENODEV } from '../../../kernel/errno.js'
 import { msleep } from '../../../kernel/timer-sleep.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
+import { wait_queue_head } from '../../../kernel/wait.js'
 import { alloc_workqueue } from '../../../kernel/workqueue-alloc.js'
 import { cancel_work_sync } from '../../../kernel/workqueue-cancel.js'
 import { flush_work } from '../../../kernel/workqueue-flush.js'
@@ -197,6 +198,7 @@ export function nvme_alloc_ctrl(
   const bare = { nvme, k, blk, ops, priv, quirks } as unknown as nvme_ctrl
   return Object.assign(bare, fresh_facts(), {
     state: 'NEW' as const,
+    state_wq: new wait_queue_head(k, 'another state of the controller'),
     instance: -1,
     device: '',
     refs: 1,

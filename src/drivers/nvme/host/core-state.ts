@@ -5,6 +5,7 @@
 import type { Sleep } from '../../../kernel/core.js'
 import { EBUSY, ENETRESET } from '../../../kernel/errno.js'
 import { enter, leave, trace_event } from '../../../kernel/trace.js'
+import { wait_event, waitqueue_active, wake_up_all } from '../../../kernel/wait.js'
 import { flush_work } from '../../../kernel/workqueue-flush.js'
 import { queue_work } from '../../../kernel/workqueue-queue.js'
 import type { nvme_ctrl, nvme_ctrl_state } from './nvme.js'
@@ -13,8 +14,10 @@ import type { nvme_ctrl, nvme_ctrl_state } from './nvme.js'
 function change_ctrl_state(ctrl: nvme_ctrl, new_state: nvme_ctrl_state): boolean {
   const from = ctrl.nvme.era.states[new_state] ?? []
   const changed = from.includes(ctrl.state)
-  if (changed) ctrl.state = new_state
-  return changed
+  if (!changed) return false
+  ctrl.state = new_state
+  if (waitqueue_active(ctrl.state_wq)) wake_up_all(ctrl.state_wq)
+  return true
 }
 
 /** Asks for a state. False: it may not become that from what it is. */
@@ -36,6 +39,28 @@ export function nvme_reset_ctrl(ctrl: nvme_ctrl): number {
   if (!change_ctrl_state(ctrl, 'RESETTING')) return leave(k, t, -EBUSY)
   const queued = queue_work(ctrl.nvme.nvme_reset_wq, ctrl.reset_work)
   return leave(k, t, queued ? 0 : -EBUSY)
+}
+
+/**
+ * Waits until a reset that is under way has ended, and makes the state RESETTING, for whoever is to stop the controller and to
+ * reset it later (nvme_try_sched_reset). False: it is going, or has gone. Linux has both since 5.5; 4.19 stops the controller in
+ * the middle of the other reset, which freezes its queues twice and thaws them once.
+ */
+export function* nvme_wait_reset(ctrl: nvme_ctrl): Sleep<boolean> {
+  if (!ctrl.nvme.era.resets_by_state) {
+    yield* flush_work(ctrl.reset_work)
+    return ctrl.state !== 'DELETING' && ctrl.state !== 'DEAD'
+  }
+  const terminal = (): boolean => ctrl.state === 'DELETING' || ctrl.state === 'DEAD'
+  yield* wait_event(ctrl.state_wq, () => change_ctrl_state(ctrl, 'RESETTING') || terminal())
+  return !terminal()
+}
+
+/** Asks for the reset of a controller that is RESETTING already. @returns 0 or -EBUSY */
+export function nvme_try_sched_reset(ctrl: nvme_ctrl): number {
+  if (!ctrl.nvme.era.resets_by_state) return nvme_reset_ctrl(ctrl)
+  if (ctrl.state !== 'RESETTING') return -EBUSY
+  return queue_work(ctrl.nvme.nvme_reset_wq, ctrl.reset_work) ? 0 : -EBUSY
 }
 
 /** Asks for the end of a controller. @returns 0 or -EBUSY */

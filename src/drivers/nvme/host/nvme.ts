@@ -12,6 +12,7 @@ import type { BlockLayer, request_queue } from '../../../block/blkdev.js'
 import type { blk_mq_tag_set, planned_memory } from '../../../block/blk-mq-init.js'
 import type { Sleep } from '../../../kernel/core.js'
 import type { Kernel } from '../../../kernel/kernel.js'
+import type { wait_queue_head } from '../../../kernel/wait.js'
 import type {
   delayed_work,
   work_struct,
@@ -258,6 +259,8 @@ export interface nvme_ctrl extends nvme_ctrl_facts {
   readonly priv: unknown
   quirks: number
   state: nvme_ctrl_state
+  /** Who waits for another state. */
+  readonly state_wq: wait_queue_head
   instance: number
   /** nvme0. */
   device: string

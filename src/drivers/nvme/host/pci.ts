@@ -54,7 +54,12 @@ import { ctrl_log } from './core-cmd.js'
 import { nvme_get_ctrl, nvme_put_ctrl } from './core-ref.js'
 import { nvme_remove_namespaces, nvme_revalidate_disk } from './core-scan.js'
 import type { nvme_era } from './era.js'
-import { nvme_change_ctrl_state, nvme_reset_ctrl, nvme_reset_ctrl_sync } from './core-state.js'
+import {
+  nvme_change_ctrl_state,
+  nvme_reset_ctrl,
+  nvme_try_sched_reset,
+  nvme_wait_reset,
+} from './core-state.js'
 import {
   NVME_CSTS_CFS,
   NVME_CSTS_NSSRO,
@@ -284,36 +289,49 @@ function* nvme_shutdown(pdev: pci_dev): Sleep<void> {
   leave(pdev.k, t)
 }
 
+/** Stops the controller for a reset that comes later, once one that is under way is over. False: it is going, or has gone. */
+function* nvme_disable_prepare_reset(pdev: pci_dev, shutdown: boolean): Sleep<boolean> {
+  const dev = pdev.drvdata as nvme_dev | null
+  if (dev === null || !(yield* nvme_wait_reset(dev.ctrl))) return false
+  yield* nvme_dev_disable(dev, shutdown)
+  return true
+}
+
 function* nvme_suspend(pdev: pci_dev): Sleep<number> {
   const t = enter(pdev.k, 'nvme_suspend')
-  yield* nvme_dev_disable(pdev.drvdata as nvme_dev, true)
-  return leave(pdev.k, t, 0)
+  const stopped = yield* nvme_disable_prepare_reset(pdev, true)
+  return leave(pdev.k, t, stopped ? 0 : -EBUSY)
 }
 
 // biome-ignore lint/correctness/useYield: other drivers' resume functions sleep
 function* nvme_resume(pdev: pci_dev): Sleep<number> {
   const t = enter(pdev.k, 'nvme_resume')
-  nvme_reset_ctrl((pdev.drvdata as nvme_dev).ctrl)
-  return leave(pdev.k, t, 0)
+  const dev = pdev.drvdata as nvme_dev | null
+  return leave(pdev.k, t, dev === null ? -ENODEV : nvme_try_sched_reset(dev.ctrl))
 }
 
 // ---------------------------------------------------------------- resets of the function, errors of the bus
 
 function* nvme_reset_prepare(pdev: pci_dev): Sleep<void> {
   const t = enter(pdev.k, 'nvme_reset_prepare')
-  yield* nvme_dev_disable(pdev.drvdata as nvme_dev, false)
+  yield* nvme_disable_prepare_reset(pdev, false)
   leave(pdev.k, t)
 }
 
 function* nvme_reset_done(pdev: pci_dev): Sleep<void> {
   const t = enter(pdev.k, 'nvme_reset_done')
-  yield* nvme_reset_ctrl_sync((pdev.drvdata as nvme_dev).ctrl)
+  const ctrl = (pdev.drvdata as nvme_dev | null)?.ctrl
+  if (ctrl && nvme_try_sched_reset(ctrl) === 0) yield* flush_work(ctrl.reset_work)
   leave(pdev.k, t)
 }
 
-/** Nothing is asked of a controller behind a frozen channel: it is stopped on this side alone. */
+/**
+ * Nothing is asked of a controller behind a frozen channel: it is stopped on this side alone. One that is being reset is given up,
+ * as by Linux 6.5: that reset waits for answers that will not come. DELETING, so that it does not end well by chance.
+ */
 function* nvme_error_detected(pdev: pci_dev, state: pci_channel_state): Sleep<pci_ers_result> {
-  const dev = pdev.drvdata as nvme_dev
+  const dev = pdev.drvdata as nvme_dev | null
+  if (dev === null) return 'disconnect'
   const t = enter(pdev.k, 'nvme_error_detected')
   if (state === 'normal') return leave(pdev.k, t, 'can_recover')
   if (state === 'perm_failure') {
@@ -321,22 +339,27 @@ function* nvme_error_detected(pdev: pci_dev, state: pci_channel_state): Sleep<pc
     return leave(pdev.k, t, 'disconnect')
   }
   ctrl_log(dev.ctrl, 'warn', 'frozen state error detected, reset controller')
-  yield* nvme_dev_disable(dev, false)
-  return leave(pdev.k, t, 'need_reset')
+  const { ctrl } = dev
+  const given_up = ctrl.nvme.era.resets_by_state && !nvme_change_ctrl_state(ctrl, 'RESETTING')
+  if (given_up) nvme_change_ctrl_state(ctrl, 'DELETING')
+  yield* nvme_dev_disable(dev, given_up)
+  return leave(pdev.k, t, given_up ? 'disconnect' : 'need_reset')
 }
 
 // biome-ignore lint/correctness/useYield: other drivers' functions sleep
 function* nvme_slot_reset(pdev: pci_dev): Sleep<pci_ers_result> {
-  const { ctrl } = pdev.drvdata as nvme_dev
+  const dev = pdev.drvdata as nvme_dev | null
+  if (dev === null) return 'disconnect'
   const t = enter(pdev.k, 'nvme_slot_reset')
-  ctrl_log(ctrl, 'info', 'restart after slot reset')
-  nvme_reset_ctrl(ctrl)
+  ctrl_log(dev.ctrl, 'info', 'restart after slot reset')
+  nvme_try_sched_reset(dev.ctrl)
   return leave(pdev.k, t, 'recovered')
 }
 
 function* nvme_error_resume(pdev: pci_dev): Sleep<void> {
   const t = enter(pdev.k, 'nvme_error_resume')
-  yield* flush_work((pdev.drvdata as nvme_dev).ctrl.reset_work)
+  const dev = pdev.drvdata as nvme_dev | null
+  if (dev !== null) yield* flush_work(dev.ctrl.reset_work)
   leave(pdev.k, t)
 }
 
