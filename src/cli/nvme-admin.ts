@@ -1,25 +1,33 @@
 // `phasebit nvme id-ctrl | id-ns | list | list-ns | get-feature | set-feature | get-log | smart-log | error-log | show-regs |
-// reset | format | create-ns | delete-ns | attach-ns`: nvme-cli's words on a machine that is booted for them.
+// reset | format | create-ns | delete-ns | attach-ns | ...`: nvme-cli's words on a machine that is booted for them. Several, with
+// -- between them, are said to the same machine, one after the other.
 
 import { OutputError, UserError } from '../core/errors.js'
 import {
   NVME_ID_CNS_CTRL,
   NVME_ID_CNS_NS,
   NVME_ID_CNS_NS_ACTIVE_LIST,
-  NVME_ID_CNS_NS_PRESENT_LIST,
-  type nvme_ctrl,
   nvme_admin_format_nvm,
   nvme_admin_get_features,
-  nvme_admin_get_log_page,
-  nvme_admin_identify,
   nvme_admin_ns_attach,
   nvme_admin_ns_mgmt,
   nvme_admin_set_features,
-  type nvme_command,
-  type nvme_ns,
 } from '../drivers/nvme/host/nvme.js'
 import { type AdminAnswer, type NvmeMachine, openNvme } from '../workload/nvme-admin.js'
-import { type Options, parseNvme } from './nvme-args.js'
+import { type Options, parseNvme, splitWords } from './nvme-args.js'
+import {
+  type Context,
+  hexDump,
+  identify,
+  log,
+  namespaceIds,
+  nsidOf,
+  numberFor,
+  RETAIN,
+  send,
+  type Word,
+} from './nvme-context.js'
+import { FIRMWARE_WORDS } from './nvme-firmware.js'
 import {
   errorEntry,
   featureTitle,
@@ -37,83 +45,7 @@ import * as R from './nvme-refusal.js'
 import { listSubsys } from './nvme-subsys.js'
 import { printOut } from './output.js'
 
-// ---------------------------------------------------------------- one command
-
-/** What a word works with. */
-interface Context {
-  readonly word: string
-  readonly m: NvmeMachine
-  readonly o: Options
-  readonly ctrl: nvme_ctrl
-  readonly ns: nvme_ns | null
-}
-
-function numberFor({ word, o }: Context, name: string, fallback: number | null): number {
-  const value = o.values.get(name) ?? fallback
-  if (value === null) throw new UserError(`nvme ${word}: --${name} is needed`)
-  return value
-}
-
-/** Sends a command. @throws Refusal with the status that the controller answered */
-async function send(
-  { word, m, ctrl }: Context,
-  cmd: nvme_command,
-  bytes = 0,
-  data?: Uint8Array,
-): Promise<AdminAnswer> {
-  const answer = await m.admin(ctrl, cmd, bytes, data)
-  if (answer.status < 0) throw new OutputError(`nvme ${word}: error ${-answer.status}`)
-  if (answer.status > 0) throw new R.Refusal(word, answer.status)
-  return answer
-}
-
-function identify(c: Context, cns: number, nsid: number): Promise<AdminAnswer> {
-  return send(c, { opcode: nvme_admin_identify, nsid, cdw10: cns }, 4096)
-}
-
-/** Keeps the event that leads to the log. */
-const RETAIN = 1 << 15
-
-function log(c: Context, page: number, bytes: number, nsid = R.NSID_ALL): Promise<AdminAnswer> {
-  const numd = bytes / 4 - 1
-  const cmd = {
-    opcode: nvme_admin_get_log_page,
-    nsid,
-    cdw10: (page | ((numd & 0xffff) << 16)) >>> 0,
-    cdw11: numd >>> 16,
-  }
-  return send(c, cmd, bytes)
-}
-
-/** Identifiers of a list of namespaces. */
-async function namespaceIds(c: Context, cns: number, from = 0): Promise<number[]> {
-  const { data } = await identify(c, cns, from)
-  const words = [...new Uint32Array(data.buffer, data.byteOffset, 1024)]
-  const end = words.indexOf(0)
-  return words.slice(0, end < 0 ? words.length : end)
-}
-
-/** The namespace that a word is about: -n, or that of the device. @throws UserError when there is none */
-async function nsidOf(c: Context, fallback: number | null = c.ns?.ns_id ?? null): Promise<number> {
-  const nsid = numberFor(c, 'namespace-id', fallback)
-  if (nsid === R.NSID_ALL) return nsid
-  const ids = await namespaceIds(c, NVME_ID_CNS_NS_PRESENT_LIST)
-  if (ids.includes(nsid)) return nsid
-  throw new UserError(`nvme ${c.word}: there is no namespace ${nsid}; there are ${ids.join(', ')}`)
-}
-
-function hexDump(data: Uint8Array): string {
-  const lines: string[] = []
-  for (let at = 0; at < data.length; at += 16) {
-    const bytes = [...data.subarray(at, at + 16)].map(b => b.toString(16).padStart(2, '0'))
-    lines.push(`${at.toString(16).padStart(4, '0')}: ${bytes.join(' ')}`)
-  }
-  return `${lines.join('\n')}\n`
-}
-
 // ---------------------------------------------------------------- the words
-
-type Word = (c: Context) => Promise<string>
 
 async function idCtrl(c: Context): Promise<string> {
   const { data } = await identify(c, NVME_ID_CNS_CTRL, 0)
@@ -301,10 +233,12 @@ function showRegs({ m, ctrl, o }: Context): Promise<string> {
   return Promise.resolve(lines.join(''))
 }
 
-async function reset({ m, ctrl }: Context): Promise<string> {
-  const error = await m.ioctl(ctrl, 'reset')
-  if (error !== 0) throw new OutputError(`Reset: error ${-error}`)
-  return ''
+function asked(what: 'reset' | 'rescan' | 'subsystem-reset', shown: string): Word {
+  return async ({ m, ctrl }) => {
+    const error = await m.ioctl(ctrl, what)
+    if (error !== 0) throw new OutputError(`${shown}: error ${-error}`)
+    return ''
+  }
 }
 
 async function formatList(c: Context, nsid: number): Promise<string> {
@@ -362,18 +296,20 @@ async function deleteNs(c: Context): Promise<string> {
   return `delete-ns: Success, deleted nsid:${nsid}\n`
 }
 
-async function attachNs(c: Context): Promise<string> {
+/** Attaches a namespace to the controller, or takes it off. */
+async function attach(c: Context, off: boolean): Promise<string> {
   const nsid = await nsidOf(c)
   const data = new Uint8Array(4096)
   const view = new DataView(data.buffer)
   view.setUint16(0, 1, true)
   view.setUint16(2, numberFor(c, 'controllers', c.ctrl.cntlid), true)
-  const sent = send(c, { opcode: nvme_admin_ns_attach, nsid }, 4096, data)
+  const sent = send(c, { opcode: nvme_admin_ns_attach, nsid, cdw10: Number(off) }, 4096, data)
   await R.blaming(c.word, sent, {
     [R.NS_ALREADY_ATTACHED]: () => `--namespace-id: ${nsid} is attached already`,
+    [R.NS_NOT_ATTACHED]: () => `--namespace-id: ${nsid} is not attached`,
     [R.CTRL_LIST_INVALID]: () => `--controllers: the only one is ${c.ctrl.cntlid}`,
   })
-  return `attach-ns: Success, nsid:${nsid}\n`
+  return `${c.word}: Success, nsid:${nsid}\n`
 }
 
 const WORDS: Readonly<Record<string, Word>> = {
@@ -386,11 +322,15 @@ const WORDS: Readonly<Record<string, Word>> = {
   'smart-log': smartLog,
   'error-log': errorLog,
   'show-regs': showRegs,
-  reset,
+  reset: asked('reset', 'Reset'),
+  'subsystem-reset': asked('subsystem-reset', 'Subsystem-reset'),
+  'ns-rescan': asked('rescan', 'Namespace Rescan'),
   format,
   'create-ns': createNs,
   'delete-ns': deleteNs,
-  'attach-ns': attachNs,
+  'attach-ns': c => attach(c, false),
+  'detach-ns': c => attach(c, true),
+  ...FIRMWARE_WORDS,
 }
 
 /** A size as nvme-cli shows it: three digits and a unit of `step`. */
@@ -452,15 +392,24 @@ function list(m: NvmeMachine, json: boolean): string {
   return row(HEADS) + row(COLUMNS.map(width => '-'.repeat(width))) + rows.join('')
 }
 
-/** Runs one of the words; the exit status. */
+async function say(m: NvmeMachine, word: string, o: Options): Promise<number> {
+  if (word === 'list') return await printOut(list(m, o.json))
+  if (word === 'list-subsys') return await printOut(listSubsys(m.subsysCtrls, o.json))
+  const { ctrl, ns } = m.find(o.path)
+  return await printOut(await WORDS[word]!({ word, m, o, ctrl, ns }))
+}
+
+/** Runs the words; the exit status. */
 export async function adminCommand(word: string, args: readonly string[]): Promise<number> {
-  const o = parseNvme(word, args)
-  const m = await openNvme(o.devices, o.era)
+  const words = splitWords(word, args).map(one => ({ ...one, o: parseNvme(one.word, one.args) }))
+  const { devices, era } = words[0]!.o
+  const m = await openNvme(devices, era)
   try {
-    if (word === 'list') return await printOut(list(m, o.json))
-    if (word === 'list-subsys') return await printOut(listSubsys(m.subsysCtrls, o.json))
-    const { ctrl, ns } = m.find(o.path)
-    return await printOut(await WORDS[word]!({ word, m, o, ctrl, ns }))
+    for (const { word: each, o } of words) {
+      const status = await say(m, each, o)
+      if (status !== 0) return status
+    }
+    return 0
   } finally {
     await m.stop()
   }

@@ -1,5 +1,5 @@
 // Words, options and numbers of `phasebit nvme WORD /dev/nvme0 ...`: each word takes its own options and no others. Short
-// forms are nvme-cli's.
+// forms are nvme-cli's. Words with -- between them are said to one machine.
 
 import { UserError } from '../core/errors.js'
 import { type KernelEra, NVME_ERAS } from '../drivers/nvme/host/era.js'
@@ -14,10 +14,12 @@ export interface Options {
   readonly era: KernelEra
   /** By their long names, without dashes. */
   readonly values: ReadonlyMap<string, number>
+  /** Those that are no numbers. */
+  readonly texts: ReadonlyMap<string, string>
 }
 
-/** An option of a word: long name, nvme-cli's letter, largest value. */
-type Option = readonly [name: string, letter: string, most: number]
+/** An option of a word: long name, nvme-cli's letter, largest value; null = any text. */
+type Option = readonly [name: string, letter: string, most: number | null]
 
 const BYTE = 0xff
 const DWORD = 0xffffffff
@@ -54,6 +56,26 @@ const OPTIONS: Readonly<Record<string, readonly Option[]>> = {
   ],
   'delete-ns': [NSID],
   'attach-ns': [NSID, ['controllers', 'c', 0xffff]],
+  'detach-ns': [NSID, ['controllers', 'c', 0xffff]],
+  'subsystem-reset': [],
+  'ns-rescan': [],
+  'fw-download': [
+    ['fw', 'f', null],
+    ['xfer', 'x', MOST_BYTES],
+  ],
+  'fw-commit': [
+    ['slot', 's', 7],
+    ['action', 'a', 7],
+  ],
+  'fw-log': [],
+  sanitize: [['sanact', 'a', 7]],
+  'sanitize-log': [],
+  'admin-passthru': [
+    ['opcode', 'O', BYTE],
+    NSID,
+    ['data-len', 'l', MOST_BYTES],
+    ...[10, 11, 12, 13, 14, 15].map((n): Option => [`cdw${n}`, `${n - 6}`, DWORD]),
+  ],
 }
 
 /** The words that a machine is booted for. */
@@ -64,7 +86,7 @@ const NO_DEVICE = ['list', 'list-subsys']
 
 const COMMON = ['--device', '--kernel', '--output-format']
 
-function numberOf(word: string, [name, , most]: Option, text: string | undefined): number {
+function numberOf(word: string, name: string, most: number, text: string | undefined): number {
   const value = text !== undefined && /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN
   if (!Number.isSafeInteger(value))
     throw new UserError(`nvme ${word} --${name}: '${text ?? ''}' is no number from 0 to ${most}`)
@@ -100,6 +122,28 @@ function split(args: readonly string[]): string[] {
 }
 
 /**
+ * Words with what stands behind each: they are separated by --.
+ * @throws UserError
+ */
+export function splitWords(
+  word: string,
+  args: readonly string[],
+): { word: string; args: readonly string[] }[] {
+  const at = args.indexOf('--')
+  if (at < 0) return [{ word, args }]
+  const next = args[at + 1] ?? ''
+  if (!ADMIN_WORDS.includes(next))
+    throw new UserError(`nvme ${word} --: '${next}' is none of the words ${ADMIN_WORDS.join(', ')}`)
+  const rest = splitWords(next, args.slice(at + 2))
+  const machine = rest[0]!.args.find(arg => /^--(device|kernel)(=|$)/.test(arg))
+  if (machine !== undefined)
+    throw new UserError(
+      `nvme ${next} ${machine}: belongs to the first word, which boots the machine`,
+    )
+  return [{ word, args: args.slice(0, at) }, ...rest]
+}
+
+/**
  * Reads what stands behind a word of ADMIN_WORDS.
  * @throws UserError
  */
@@ -107,11 +151,13 @@ export function parseNvme(word: string, argv: readonly string[]): Options {
   let [path, json, era] = ['', false, '4.19' as KernelEra]
   const devices: string[] = []
   const values = new Map<string, number>()
+  const texts = new Map<string, string>()
   const args = split(argv)
   for (let arg = args.shift(); arg !== undefined; arg = args.shift()) {
     const text = arg
     const option = OPTIONS[word]!.find(([n, letter]) => text === `-${letter}` || text === `--${n}`)
-    if (option) values.set(option[0], numberOf(word, option, args.shift()))
+    if (option?.[2] === null) texts.set(option[0], args.shift() ?? '')
+    else if (option) values.set(option[0], numberOf(word, option[0], option[2]!, args.shift()))
     else if (arg === '-o' || arg === '--output-format') json = isJson(args.shift())
     else if (arg === '--device') devices.push(args.shift() ?? '')
     else if (arg === '--kernel') era = eraOf(args.shift())
@@ -123,5 +169,5 @@ export function parseNvme(word: string, argv: readonly string[]): Options {
   }
   if (path === '' && !NO_DEVICE.includes(word))
     throw new UserError(`nvme ${word}: which device? /dev/nvme0`)
-  return { path, json, devices, era, values }
+  return { path, json, devices, era, values, texts }
 }

@@ -20,6 +20,8 @@ const NAMES: Readonly<Record<number, string>> = {
   32: 'Namespace is Write Protected',
   130: 'Namespace Not Ready',
   132: 'Format In Progress',
+  262: 'Invalid Firmware Slot',
+  263: 'Invalid Firmware Image',
   265: 'Invalid Log Page',
   266: 'Invalid Format',
   269: 'Feature Identifier Not Saveable',
@@ -44,6 +46,10 @@ export const NS_INSUFFICIENT_CAPACITY = 0x115
 export const NS_ID_UNAVAILABLE = 0x116
 export const NS_ALREADY_ATTACHED = 0x118
 export const THIN_PROV_NOT_SUPPORTED = 0x11b
+export const NS_NOT_ATTACHED = 0x11a
+export const OVERLAPPING_RANGE = 0x114
+export const FIRMWARE_SLOT = 0x106
+export const FIRMWARE_IMAGE = 0x107
 export const CTRL_LIST_INVALID = 0x11c
 
 /** All namespaces. */

@@ -12,6 +12,7 @@ import type { Core, CoreTarget } from '../core/wasm.js'
 import type { TraceSink } from '../kernel/trace.js'
 import type { Sysctls } from '../fs/sysctl.js'
 import type { NullBlkConfig } from './null-blk-config.js'
+import type { EventSpec } from './spec.js'
 
 /** How long a command takes on the media, and whether data is kept. */
 export type MediaModel = 'null' | 'ram' | 'fixed' | 'normal' | 'lognormal' | 'empirical' | 'nand'
@@ -128,6 +129,8 @@ export interface DiskController {
   readonly poll_queues?: number
   /** use_cmb_sqs: I/O submission queues go into the controller's memory buffer. */
   readonly use_cmb_sqs?: boolean
+  /** What happens to it while jobs run. */
+  readonly events?: readonly EventSpec[]
 }
 
 /** A LightNVM target, as it is made. */

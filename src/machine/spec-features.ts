@@ -10,11 +10,13 @@
 //   shadow=1 sgl=1 mdts=SIZE               doorbell buffers, SGLs, the largest transfer
 //   write-queues=N                         queue pairs for writes alone, those left over are for reads
 //   wrr=0 inflight=N ready=TIME            weighted round robin; commands in service at once; CC.EN to CSTS.RDY
+//   event=TIME:EVENT                       what happens to it while jobs run (spec-event.ts); repeatable
 //
 // All but shadow and mdts need a controller that the driver finds (needsProbe).
 
-import type { ControllerFeatures, ZonedFeature } from './spec.js'
-import { formatNs, formatSize, type Keys, parseBytes, parseNs } from './spec-values.js'
+import type { ControllerFeatures, EventSpec, ZonedFeature } from './spec.js'
+import { formatEvent, parseEvent } from './spec-event.js'
+import { formatNs, formatSize, type Keys, parseBytes, parseNs, show } from './spec-values.js'
 
 const MIB = 2 ** 20
 const MOST_NAMESPACES = 32
@@ -46,6 +48,7 @@ export function readFeatures(keys: Keys, { sizeBytes, lbaBytes }: Sizes): Contro
     ...some('writeQueues', keys.whole('write-queues', 1, 65534)),
     ...some('inflight', keys.whole('inflight', 1, 65536)),
     ...some('readyNs', keys.time('ready')),
+    ...some('events', readEvents(keys)),
   }
   check(keys, features, sizeBytes)
   return features
@@ -77,6 +80,15 @@ function parseDelays(text: string): [number, number, number] | undefined {
   const good = (n: number): boolean => n % DELAY_MS === 0 && n >= DELAY_MS && n <= 65535 * DELAY_MS
   if (ms.length > 3 || !ms.every(good)) return undefined
   return [ms[0]!, ms[1] ?? 0, ms[2] ?? 0]
+}
+
+function readEvents(keys: Keys): readonly EventSpec[] | undefined {
+  const texts = keys.all('event')
+  if (texts.length === 0) return undefined
+  return texts.map(text => {
+    const event = parseEvent(text)
+    return typeof event === 'string' ? keys.fail(`event=${show(text)}: ${event}`) : event
+  })
 }
 
 function readZoned(keys: Keys, lbaBytes: number): ZonedFeature | undefined {
@@ -171,6 +183,7 @@ export function formatFeatures(f: ControllerFeatures): string[] {
     ['write-queues', f.writeQueues],
     ['inflight', f.inflight],
     ['ready', f.readyNs === undefined ? undefined : formatNs(f.readyNs)],
+    ...(f.events ?? []).map(event => ['event', formatEvent(event)] as const),
   ]
   return words.flatMap(([key, value]) =>
     value === undefined ? [] : [`${key}=${typeof value === 'boolean' ? Number(value) : value}`],

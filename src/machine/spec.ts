@@ -191,6 +191,21 @@ export interface ControllerFeatures {
   readonly inflight?: number
   /** CC.EN to CSTS.RDY. */
   readonly readyNs?: number
+  /** What happens to the controller while jobs run. */
+  readonly events?: readonly EventSpec[]
+}
+
+export type EventAction =
+  | { readonly kind: 'suspend'; readonly ns: number }
+  | { readonly kind: 'aer'; readonly fatal: boolean }
+  | {
+      readonly kind: 'reset' | 'flr' | 'power-loss' | 'subsystem-reset' | 'rescan' | 'unbind'
+    }
+
+export interface EventSpec {
+  /** ns after the jobs began. */
+  readonly atNs: number
+  readonly action: EventAction
 }
 
 /** An ordinary NVMe disk: one controller, one namespace or more. */

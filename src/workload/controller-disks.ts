@@ -54,6 +54,7 @@ function configOf(spec: NvmeSpec, sizeBytes: number): Partial<ControllerConfig> 
     ...(f.weighted === undefined ? {} : { weighted: f.weighted }),
     ...(f.inflight === undefined ? {} : { serviceSlots: f.inflight }),
     ...(f.readyNs === undefined ? {} : { readyNs: f.readyNs }),
+    ...(f.events?.some(({ action }) => action.kind === 'power-loss') ? { trackCache: true } : {}),
   }
 }
 
@@ -82,6 +83,7 @@ export function diskController(spec: NvmeSpec, sizeBytes: number, spare: number)
     config: configOf(spec, sizeBytes),
     slots: (f.namespaces ?? 1) + spare,
     ...(zoned === undefined ? {} : { zoned }),
+    ...(f.events === undefined ? {} : { events: f.events }),
     ...(f.cmbBytes === undefined ? {} : { cmbBytes: f.cmbBytes }),
     ...(f.cmbSqs === undefined ? {} : { use_cmb_sqs: f.cmbSqs }),
     ...(f.writeQueues === undefined ? {} : { write_queues: f.writeQueues }),

@@ -28,6 +28,7 @@ import {
   RUN_SLOW,
 } from '../../assembly/layout.js'
 import { UserError } from '../core/errors.js'
+import { errname } from '../kernel/errno.js'
 import { alignUp } from '../core/memory.js'
 import { jiffiesAt } from '../machine/clock.js'
 import { bootMachine, type Disk, type Machine, type SlowContext } from '../machine/machine.js'
@@ -35,9 +36,11 @@ import { serviceSlow, slowPending } from '../machine/slow.js'
 import type { DiskConfig } from '../machine/config.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import type { DeviceSpec } from '../machine/spec.js'
+import { parseEventAction } from '../machine/spec-event.js'
 import { parseFault } from '../machine/spec-fault.js'
 import { DEFAULT_MACHINE, parseDevices } from '../machine/spec-parse.js'
 import { diskController } from './controller-disks.js'
+import { deviceEvent, eventTarget } from './device-events.js'
 import { IoQueue } from './io-queue.js'
 import { builtOnly, controllerHeaps, diskConfigs } from './machine-config.js'
 import {
@@ -122,6 +125,8 @@ export async function openMachine(options: OpenOptions = {}): Promise<OpenMachin
     throw new UserError(
       'clock=real: a machine whose driver finds its controllers runs in virtual time here',
     )
+  if (disks.some(disk => disk.controller?.events))
+    throw new UserError('event= belongs to runs of jobs; here there is event()')
   const heapBytes = KERNEL_HEAP + controllerHeaps(disks)
   const kernelBytes = probed ? hostKernelBytes(1, disks.length, heapBytes) + PAGE_SIZE : 0
   const machine = bootMachine({
@@ -238,6 +243,32 @@ export class OpenMachine {
         `addFault: ${config.name} has no controller; open it with { probe: true }`,
       )
     return found.controller.inject(fault)
+  }
+
+  /**
+   * Makes something happen to the controller of a disk: an event as after `event=`, without its time, such as `reset`, `flr`,
+   * `suspend/500ms`, `aer` or `power-loss`. Resolves when it is over.
+   * @throws UserError for a text that is no event, a disk without a controller (see OpenOptions.probe), what the driver refuses
+   */
+  async event(text: string, disk?: string): Promise<void> {
+    const action = parseEventAction(text)
+    if (typeof action === 'string') throw new UserError(`event: ${text}: ${action}`)
+    const { config } = this.#disk(disk)
+    const host = this.#machine.host
+    const target = host && eventTarget(this.#machine, config.namespaceOf ?? config.name)
+    if (!target)
+      throw new UserError(`event: ${config.name} has no controller; open it with { probe: true }`)
+    const errors: number[] = []
+    host.k.spawn('event', function* () {
+      errors.push(yield* deviceEvent(target, action))
+    })
+    // Others that wait in this turn of the event loop are to submit theirs first.
+    for (await Promise.resolve(); errors.length === 0; await Promise.resolve()) {
+      const idle = this.#machine.turn(this.nowNs + TURN_NS) === 'idle'
+      this.#drainRing()
+      if (idle && errors.length === 0) throw new Error(`event ${text} waits for ever`)
+    }
+    if (errors[0] !== 0) throw new UserError(`event: ${text}: ${errname(errors[0]!)}`)
   }
 
   /**

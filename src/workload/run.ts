@@ -30,6 +30,7 @@ import { type JobMemory, planJobMemory } from './job-memory.js'
 import { jobLimits } from './limits.js'
 import { LogFiles } from './log-files.js'
 import { filesClosed } from './files.js'
+import { DeviceEvents } from './device-events.js'
 import { checkQueueWrites, queueWrites } from './queue-writes.js'
 import { makeTargets, removeTargets } from './lightnvm-disks.js'
 import { isBuffered, latencyNotes, machineConfig } from './machine-config.js'
@@ -152,6 +153,7 @@ class Run {
   readonly #failures: string[] = []
   readonly #trace: RunTrace | null
   readonly #dumps: RunDumps | null
+  readonly #events: DeviceEvents
 
   constructor(
     plan: RunPlan,
@@ -168,6 +170,7 @@ class Run {
     this.#trace = plan.trace === null ? null : new RunTrace(plan, machine, placement.cpuOfJob)
     this.#dumps =
       plan.dump === null ? null : new RunDumps(machine, plan.dump, dump => hooks.onDump?.(dump))
+    this.#events = new DeviceEvents(machine, line => this.#fail(line))
     this.#executor = new Executor(
       machine,
       jobs,
@@ -212,7 +215,7 @@ class Run {
     this.#checkBooks(books)
     const trace = this.#trace?.finish()
     if (trace) this.#hooks.onTrace?.(trace)
-    const missing = trace?.notes ?? []
+    const missing = [...(trace?.notes ?? []), ...this.#events.missed]
     for (const line of missing) this.#hooks.onNote?.(line)
     const state = { ...this.#state, notes: [...this.#state.notes, ...missing] }
     return { result: runResult(state, books), failures: this.#failures }
@@ -227,6 +230,7 @@ class Run {
     const { onProgress, onStatus } = this.#hooks
     const periodic: Periodic[] = [
       ...(this.#dumps?.periodic ?? []),
+      ...this.#events.periodic,
       ...queueWrites(this.#plan.queueWrites, this.#machine, line => this.#fail(line)),
     ]
     const trace = this.#trace

@@ -1037,6 +1037,8 @@ export const HOST_FUNCTIONS: readonly string[] = [
   'pci_enable_device_mem',
   'pci_free_irq',
   'pci_free_irq_vectors',
+  'pci_pm_resume',
+  'pci_pm_suspend',
   'pci_register_driver',
   'pci_request_irq',
   'pci_request_selected_regions',

@@ -1,5 +1,8 @@
 // nvme-cli's words on a booted machine.
 
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { nvmeCommand } from '../../src/cli/nvme.js'
 import { OutputError, UserError } from '../../src/core/errors.js'
@@ -120,6 +123,75 @@ describe('phasebit nvme', () => {
     expect(await out('reset', '/dev/nvme0')).toBe('')
     expect(await out('format', '/dev/nvme0n1', '-l', '2')).toContain('Success')
     expect(await out('delete-ns', '/dev/nvme0', '-n', '1')).toContain('deleted nsid:1')
+  })
+
+  test('several words said to one machine: namespaces come and go', async () => {
+    const at = '/dev/nvme0'
+    const said = await out(
+      ...['create-ns', at, '--device', 'nvme,size=64M,unallocated=64M', '-s', '2048'],
+      ...['--', 'list-ns', at, '--', 'attach-ns', at, '-n', '2', '--', 'list-ns', at],
+      ...['--', 'detach-ns', at, '-n', '1', '--', 'list-ns', at, '--', 'ns-rescan', at],
+    )
+    expect(said).toBe(
+      'create-ns: Success, created nsid:2\n[   0]:0x1\nattach-ns: Success, nsid:2\n[   0]:0x1\n[   1]:0x2\n' +
+        'detach-ns: Success, nsid:1\n[   0]:0x2\n',
+    )
+  })
+
+  test('firmware: downloaded in pieces, committed, active after a reset; erased', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'phasebit-fw-'))
+    try {
+      const image = join(folder, 'image.bin')
+      writeFileSync(image, `NEWER  1${'x'.repeat(9992)}`)
+      const at = '/dev/nvme0'
+      const said = await out(
+        ...[
+          'fw-download',
+          at,
+          '-f',
+          image,
+          '-x',
+          '4096',
+          '--',
+          'fw-commit',
+          at,
+          '-s',
+          '3',
+          '-a',
+          '1',
+        ],
+        ...['--', 'fw-log', at, '--', 'reset', at, '--', 'fw-log', at, '--', 'id-ctrl', at],
+      )
+      expect(said).toMatch(
+        /^Firmware download success\nSuccess committing firmware action:1 slot:3\n/,
+      )
+      expect(said).toMatch(/afi +: 49\nfrs1 +: 1\.0\nfrs3 +: NEWER {2}1\n[\s\S]*afi +: 3\n/)
+      expect(said).toMatch(/^fr +: NEWER {2}1$/m)
+      for (const [args, line] of [
+        [['fw-commit', at, '-a', '1'], /nothing was downloaded/],
+        [['fw-download', at], /--fw is needed/],
+        [['fw-download', at, '-f', join(folder, 'none')], /ENOENT/],
+        [['fw-download', at, '-f', image, '--', 'fw-download', at, '-f', image], /there already/],
+        [['sanitize', at, '-a', '3'], /4 \(crypto erase\)/],
+        [['reset', at, '--', 'fly', at], /'fly' is none of the words/],
+        [['reset', at, '--', 'list', '--kernel', '4.9'], /belongs to the first word/],
+      ] as const)
+        await expect(out(...args), args.join(' ')).rejects.toThrow(line)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+    expect(
+      await out('sanitize', '/dev/nvme0', '-a', '2', '--', 'sanitize-log', '/dev/nvme0'),
+    ).toMatch(/sprog +: 65535\nsstat +: 257\nscdw10 +: 2\n/)
+  })
+
+  test('any admin command: every structure of Identify, and what is refused', async () => {
+    const raw = (...args: string[]): Promise<string> => out('admin-passthru', '/dev/nvme0', ...args)
+    expect(await raw('-O', '6', '-l', '4096', '--cdw10=0x13')).toContain('0000: 01 00')
+    expect(await raw('-O', '0x0a', '-4', '7')).toMatch(/^NVMe command result:000[0-9a-f]{5}\n$/)
+    await expect(nvmeCommand(['admin-passthru', '/dev/nvme0', '-O', '0x7e'])).rejects.toThrow(
+      'Invalid Command Opcode (0x4001)',
+    )
   })
 
   test('what cannot be meant is one line that says what can, exit status 64', async () => {

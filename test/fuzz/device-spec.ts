@@ -64,6 +64,7 @@ const CONTROLLER: Readonly<Record<string, readonly string[]>> = {
   wait: ['poll', 'irq', 'hybrid'],
   coalesce: TIMES,
   mem: ['64M', '2G', '5G'],
+  event: ['1ms:reset', '0:flr', '5ms:suspend/1s', '1us:aer', '9ms:power-loss', 'reset', '1s:sleep'],
   fault: [
     'drop',
     'drop/nth:3',
@@ -237,9 +238,13 @@ function device(random: Prng): { kind: string; pairs: Pair[] } {
   return { kind: word, pairs: random.chance(98) ? distinct(pairs) : pairs }
 }
 
-/** Each key once, but for faults. */
+const REPEATED = ['fault', 'event']
+
+/** Each key once, but for faults and events. */
 function distinct(pairs: readonly Pair[]): Pair[] {
-  return pairs.filter(([key], i) => key === 'fault' || pairs.findIndex(p => p[0] === key) === i)
+  return pairs.filter(
+    ([key], i) => REPEATED.includes(key) || pairs.findIndex(p => p[0] === key) === i,
+  )
 }
 
 function spoil(random: Prng, text: string): string {
@@ -263,7 +268,8 @@ function machineFile(
     const object: Record<string, unknown> = { type: kind }
     for (const [key, value] of pairs) {
       const text = value.replaceAll(',,', ',')
-      if (key === 'fault') object[key] = [...((object[key] as string[] | undefined) ?? []), text]
+      if (REPEATED.includes(key))
+        object[key] = [...((object[key] as string[] | undefined) ?? []), text]
       else object[key] = /^[1-9]\d{0,5}$/.test(text) && random.chance(50) ? Number(text) : text
     }
     return object

@@ -215,7 +215,7 @@ describe('nvme', () => {
 
   it('lists the known keys when one is unknown', () => {
     expect(error('nvme,sise=4G')).toBe(
-      '--device nvme: unknown key sise; there are cmb, cmb-sqs, coalesce, crdt, depth, ext, fault, hmb, inflight, lba, max-active, max-open, mdts, mem, model, ms, namespaces, ocssd, pi, pil, poll-queues, queues, ready, sched, sgl, shadow, size, stride, unallocated, vwc, wait, where, write-queues, wrr, zone-capacity, zone-size, zoned',
+      '--device nvme: unknown key sise; there are cmb, cmb-sqs, coalesce, crdt, depth, event, ext, fault, hmb, inflight, lba, max-active, max-open, mdts, mem, model, ms, namespaces, ocssd, pi, pil, poll-queues, queues, ready, sched, sgl, shadow, size, stride, unallocated, vwc, wait, where, write-queues, wrr, zone-capacity, zone-size, zoned',
     )
   })
 })

@@ -30,6 +30,9 @@ import * as S from './spec.js'
 
 const HOUR_NS = 3.6e12
 
+/** Bit of an opcode: data go to the controller. */
+const FROM_HOST = 1
+
 /** Effects of commands: supported; changes content, capabilities of a namespace, the namespace inventory. */
 const SUPPORTED = 1
 const CONTENT = 2
@@ -309,16 +312,28 @@ export class AdminCommands {
         return this.#firmware.page()
       case S.LOG_CHANGED_NS:
         return changedPage([...this.#namespaces.changed].sort((a, b) => a - b))
-      case S.LOG_CMD_EFFECTS: {
-        const own = [...this.#table.keys()].map(
-          opcode => [opcode, SUPPORTED | (CHANGES.get(opcode) ?? 0)] as const,
-        )
-        return effectsPage(new Map(own), IO_EFFECTS)
-      }
+      case S.LOG_CMD_EFFECTS:
+        return this.#effects()
       case S.LOG_SANITIZE:
         return this.#sanitize.page()
     }
     return undefined
+  }
+
+  /** What of extensions is not known better is said to change content. */
+  #effects(): Bytes {
+    const { extensions } = this.#parts
+    const own = [...this.#table.keys()].map(
+      opcode => [opcode, SUPPORTED | (CHANGES.get(opcode) ?? 0)] as const,
+    )
+    const added = (table: 'adminOpcodes' | 'ioOpcodes'): (readonly [number, number])[] =>
+      extensions.flatMap(one => [...(one[table]?.keys() ?? [])]).map(op => [op, effectOf(op)])
+    const effectOf = (opcode: number): number =>
+      opcode & FROM_HOST ? SUPPORTED | CONTENT : SUPPORTED
+    return effectsPage(
+      new Map([...added('adminOpcodes'), ...own]),
+      new Map([...added('ioOpcodes'), ...IO_EFFECTS]),
+    )
   }
 
   #health(): Parameters<typeof smartPage>[0] {

@@ -7,7 +7,7 @@ import type { WriteCache } from './cache.js'
 import type { Answer, Command, Done } from './command.js'
 import type { Dma } from './dma.js'
 import type { Medium } from './medium.js'
-import type { Namespaces } from './namespaces.js'
+import type { Namespace, Namespaces } from './namespaces.js'
 
 /** What a handler works with. */
 export interface ControllerServices {
@@ -46,6 +46,8 @@ export interface Extension {
   /** Fills in what it has to say; `data` holds the controller's own fields. */
   identifyController?(data: Uint8Array): void
   identifyNamespace?(nsid: number, data: Uint8Array): void
+  /** A namespace holds nothing any more: formatted, sanitized or deleted. */
+  erased?(ns: Namespace): void
   /** The power went and came back. */
   powerCycle?(): void
   /** A controller reset: commands in flight are gone. */

@@ -18,6 +18,8 @@ const LPA = 0x6
 const FRMW = (7 << 1) | 0x10
 /** Sanitize: crypto erase, block erase. */
 const SANICAP = 3
+/** Format of one namespace or all, with a crypto erase if wanted. */
+const FNA = 4
 const KELVIN = 273
 
 /** log2 of a power of two. */
@@ -54,6 +56,7 @@ export function identifyController(
   b.u8(512, 0x66).u8(513, 0x44)
   b.u32(516, spaces.most)
   b.u16(520, ONCS).u16(522, 1)
+  b.u8(524, FNA)
   b.u8(525, c.writeCache ? 7 : 0) // a Flush of all namespaces is taken
   b.u32(536, c.sgls ? 0x90001 : 0) // any alignment; bit buckets; metadata by SGL
   if (c.nqn.length > 0) b.bytes(768, [...c.nqn].map(x => x.charCodeAt(0)).slice(0, 223))

@@ -98,6 +98,7 @@ export class NamespaceCommands {
   }
 
   #erase(ns: Namespace): void {
+    for (const extension of this.#parts.extensions) extension.erased?.(ns)
     this.#parts.cache.flush(ns.nsid) // what was there before must not come back
     this.#parts.medium.zero(ns.base, ns.bytes)
     ns.uncorrectable.clear()

@@ -59,7 +59,7 @@ export class Sanitize {
     const action = c.cdw(10) & 7
     if (action === EXIT_FAILURE) return OK // there is no failure to leave
     if (action !== BLOCK_ERASE && action !== CRYPTO_ERASE) return refuse(S.INVALID_FIELD)
-    const { spaces, medium, config, now, later, mode, cache } = this.#parts
+    const { spaces, medium, config, now, later, mode, cache, extensions } = this.#parts
     if ([...spaces.list.values()].some(ns => ns.writeProtect !== 0))
       return refuse(S.NS_WRITE_PROTECTED)
     this.#status = RUNNING
@@ -68,6 +68,7 @@ export class Sanitize {
     cache.flush()
     medium.zero(0, spaces.capacity)
     for (const ns of spaces.list.values()) {
+      for (const extension of extensions) extension.erased?.(ns)
       ns.uncorrectable.clear()
       ns.metadata.clear()
       spaces.update(ns.nsid)

@@ -159,6 +159,11 @@ export class Zoned implements Extension {
     return zones
   }
 
+  /** All zones are empty, and as many as the format has room for. */
+  erased(ns: Namespace): void {
+    this.#zones.delete(ns)
+  }
+
   /** The power went: open zones are closed, those without data empty. */
   powerCycle(): void {
     for (const zones of this.#zones.values()) {
@@ -255,6 +260,8 @@ export class Zoned implements Extension {
   #send(c: Command, services: ControllerServices): Answer {
     const ns = services.spaces.active(c.nsid)
     if (typeof ns === 'number') return refuse(ns)
+    if (ns.formatting) return { status: S.FORMAT_IN_PROGRESS }
+    if (ns.writeProtect !== 0) return refuse(S.NS_WRITE_PROTECTED)
     const zones = this.#of(ns)
     const action = c.cdw(13) & 0xff
     if (action < 1 || action > 5) return refuse(S.INVALID_FIELD)

@@ -200,6 +200,32 @@ describe('zoned namespaces', () => {
     expect(z.write(3 * ZONE)).toBe(0)
   })
 
+  it('format and sanitize leave empty zones, as many as the format has room for', () => {
+    const zoned = new ZonedRig()
+    expect(zoned.write(0, 8)).toBe(0)
+    expect(zoned.send(1, OPEN)).toBe(0)
+    expect(zoned.rig.admin({ opcode: 0x84, cdw: [2] }).status).toBe(0)
+    expect(zoned.report().zones.map(([state]) => state)).toEqual(new Array(8).fill(1))
+    expect(zoned.write(0, 8)).toBe(0)
+    expect(zoned.rig.admin({ opcode: 0x80, nsid: 1, cdw: [2] }).status).toBe(0)
+    expect(zoned.report()).toEqual({ count: 1, zones: [[1, 0]] })
+    expect(zoned.write(0)).toBe(0)
+  })
+
+  it('a namespace that is protected or being formatted takes no action on its zones', () => {
+    const zoned = new ZonedRig()
+    zoned.rig.setFeature(0x84, 1, 0, { nsid: 1 })
+    expect(zoned.send(0, OPEN)).toBe(0x020 | DNR)
+    zoned.rig.setFeature(0x84, 0, 0, { nsid: 1 })
+    expect(zoned.send(0, OPEN)).toBe(0)
+  })
+
+  it('the log of effects knows the commands of the set', () => {
+    const log = new ZonedRig().rig.log(5, 4096) as Uint8Array
+    const effects = [SEND, RECEIVE, APPEND, WRITE].map(opcode => readU32(log, 1024 + 4 * opcode))
+    expect(effects).toEqual([3, 1, 3, 3])
+  })
+
   it('a reset zone reads as zeroes; reading one that is offline fails', () => {
     const z = new ZonedRig()
     z.rig.view.fill(z.rig.alloc(PAGE), PAGE, 0)
