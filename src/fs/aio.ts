@@ -8,7 +8,7 @@
 import { blk_finish_plug, blk_start_plug } from '../block/bio.js'
 import type { BlockLayer } from '../block/blkdev.js'
 import type { Sleep } from '../kernel/core.js'
-import { might_sleep } from '../kernel/task.js'
+import { might_sleep, submit_time } from '../kernel/task.js'
 import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
 import { blkdev_read_iter, blkdev_write_iter, type kiocb } from './block_dev.js'
 
@@ -17,6 +17,7 @@ export function* io_submit(blk: BlockLayer, iocbs: readonly kiocb[]): Sleep<void
   blk_start_plug(blk)
   for (const io of iocbs) {
     yield* might_sleep(blk.k)
+    yield* submit_time(blk.k)
     yield* io.write ? blkdev_write_iter(io) : blkdev_read_iter(io)
   }
   blk_finish_plug(blk)

@@ -141,6 +141,8 @@ function acceptedNames(name: string): string {
     return `there are nullblk-{mq|rq|bio|cache|nocache}[-depthN][-irq{0|1|2}][-${SCHEDS}]-{read|write|flush|wflush|dsync|commit|freeze|switch|batchrN|batchwN}, nullblk-requeue-${SCHEDS}-readN, nullblk-fault-timeout-readN, nullblk-throttle-mbpsN-batchwN, nullblk-mq-{create|destroy}; -Ncpu may follow`
   if (name.startsWith('laptop-'))
     return `there are laptop-mode-{${LAPTOP_STORIES.join('|')}}[-${SCHEDS}][-Ncpu]`
+  if (name.startsWith('pblk-'))
+    return 'there are pblk-{create|remove|write1|batchwN|flush|discard|read-from-buffer|read-from-device|nvme-register|nvme-unregister}[-Ncpu], with N from 1 to 1024'
   return 'names begin with nullblk-, laptop-mode-, nvmepci-, nvmeloop-, nvmerdma-, nvmefc-, nvmetcp-, pblk- or rrpc-, as in nullblk-mq-irq1-none-read; phasebit trace --list shows some of each'
 }
 

@@ -4,7 +4,7 @@
 //   pblk-nvme-unregister    and unbound again
 //   pblk-create, -remove    the control node's ioctls
 //   pblk-write1             a write that stays in the buffer
-//   pblk-batchw             four writes in one io_submit
+//   pblk-batchw, -batchwN   32 or N writes in one io_submit
 //   pblk-flush              a write, then fsync
 //   pblk-discard            a discard
 //   pblk-read-from-buffer   what was just written
@@ -90,11 +90,16 @@ const STORIES = [
 ] as const
 type Story = (typeof STORIES)[number]
 
-const NAME = new RegExp(`^(${STORIES.join('|')})(?:-(\\d+)cpu)?$`)
+const NAME = new RegExp(`^(${STORIES.join('|')})(\\d+)?(?:-(\\d+)cpu)?$`)
+/** Writes of a batch without a number, and at most. */
+const BATCH = 32
+const MOST = 1024
 
 export interface PblkScenario {
   readonly name: string
   readonly story: Story
+  /** I/Os of a batch. */
+  readonly count: number
   readonly cpus: number
 }
 
@@ -105,9 +110,12 @@ export const PBLK_SCENARIOS: readonly string[] = STORIES
 export function parsePblkScenario(name: string): PblkScenario | null {
   const m = NAME.exec(name)
   if (!m) return null
-  const cpus = Number(m[2] ?? 2)
-  if (cpus < 1 || cpus > 64) return null
-  return { name, story: m[1] as Story, cpus }
+  const story = m[1] as Story
+  if (m[2] !== undefined && story !== 'pblk-batchw') return null
+  const count = Number(m[2] ?? (story === 'pblk-batchw' ? BATCH : 1))
+  const cpus = Number(m[3] ?? 2)
+  if (count < 1 || count > MOST || cpus < 1 || cpus > 64) return null
+  return { name, story, count, cpus }
 }
 
 // ---------------------------------------------------------------- the machine
@@ -138,14 +146,14 @@ function machineOf(s: PblkScenario): MachineConfig {
 }
 
 /** The scenario in words, as recordings have it. */
-function configWords({ story, cpus }: PblkScenario): Record<string, string> {
+function configWords({ story, count, cpus }: PblkScenario): Record<string, string> {
   const words = { cpus: String(cpus) }
   if (story === 'pblk-create') return { luns: '0-3', ...words }
   if (story.startsWith('pblk-nvme') || story === 'pblk-remove') return words
   if (story === 'lightnvm-ioctl') return words
   const read = story.includes('read')
   const op = story === 'pblk-flush' ? 'wflush' : story === 'pblk-discard' ? 'discard' : 'write'
-  return { op: read ? 'read' : op, count: story === 'pblk-batchw' ? '4' : '1', ...words }
+  return { op: read ? 'read' : op, count: String(count), ...words }
 }
 
 // ---------------------------------------------------------------- what happens
@@ -210,6 +218,8 @@ class Acts {
   *create(): Sleep<void> {
     const names = { dev: 'nvme0n1', tgttype: 'pblk', tgtname: 'pblk0' }
     const range = { type: 0, lun_begin: 0, lun_end: 3, op: 0xffff, rsv: 0 }
+    // the recorded kernel's pblk, whose ring keeps nothing back
+    this.#host.lightnvm!.quirks.add(names.tgtname)
     yield* this.#ioctl(NVM_DEV_CREATE, encode_create({ ...names, flags: 1, ...range }))
   }
 
@@ -225,8 +235,9 @@ class Acts {
     yield* blkdev_write_iter(this.#io(true, n, blocks))
   }
 
-  *#batch(): Sleep<void> {
-    const ios = Array.from({ length: 4 }, (_, n) => this.#io(true, 2 * n))
+  /** The writer has its turn on another CPU while the later ones are submitted. */
+  *#batch(count: number): Sleep<void> {
+    const ios = Array.from({ length: count }, (_, n) => this.#io(true, 2 * n))
     yield* io_submit_wait(this.#host.blk, ios)
   }
 
@@ -258,13 +269,13 @@ class Acts {
     yield* this.#vio(NVME_NVM_IOCTL_SUBMIT_VIO, encode_user_vio({ opcode: NVM_OP_PREAD, ...io }))
   }
 
-  *act(story: Story): Sleep<void> {
+  *act({ story, count }: PblkScenario): Sleep<void> {
     if (story === 'pblk-create') yield* this.create()
     else if (story === 'pblk-remove') yield* this.remove()
     else if (story === 'lightnvm-ioctl') yield* this.#program()
     else if (story === 'pblk-write1') yield* this.write(0)
     else if (story === 'lightnvm-write') yield* this.write(0, 8)
-    else if (story === 'pblk-batchw') yield* this.#batch()
+    else if (story === 'pblk-batchw') yield* this.#batch(count)
     else if (story === 'pblk-discard') yield* blk_ioctl_discard(this.#q, 0, 65536)
     else if (story === 'pblk-flush') {
       yield* this.write(1)
@@ -310,14 +321,15 @@ function restNs(story: Story): number {
   return short || story === 'lightnvm-ioctl' ? 40e6 : 1100e6
 }
 
-async function play(machine: Machine, acts: Acts, { story, cpus }: PblkScenario): Promise<void> {
+async function play(machine: Machine, acts: Acts, scenario: PblkScenario): Promise<void> {
+  const { story, cpus } = scenario
   const control = story === 'pblk-create' || story === 'pblk-remove'
   if (story === 'pblk-nvme-register') {
     await runTask(machine, 'init', cpus - 1, () => acts.bind())
     while (!acts.settled) await rest(machine, 20e6)
   } else if (story === 'pblk-nvme-unregister')
     await runTask(machine, 'init', 0, () => acts.unbind())
-  else await runTask(machine, control ? 'nvmctl' : 'io1', 0, () => acts.act(story))
+  else await runTask(machine, control ? 'nvmctl' : 'io1', 0, () => acts.act(scenario))
   await rest(machine, restNs(story))
 }
 

@@ -126,8 +126,18 @@ describe('the way of an I/O from the top', () => {
     }
   })
 
-  test.each(['pblk-batchw', 'pblk-discard', 'pblk-write1-4cpu'])('%s runs', async name => {
+  test.each([
+    ['pblk-batchw', 32, 4],
+    ['pblk-batchw8-4cpu', 8, 1],
+    ['pblk-write1-4cpu', 1, 0],
+    ['pblk-discard', 0, 0],
+  ])('%s: %d writes go into the buffer, and %d units of it to the media', async (name, writes, units) => {
     const { records } = await scenarioOf(name).run()
-    expect(records.some(r => r.kind === 'enter' && r.name === 'pblk_make_rq')).toBe(true)
+    const count = (fn: string): number =>
+      records.filter(r => r.kind === 'enter' && r.name === fn).length
+    expect(['pblk_write_to_cache', 'pblk_rb_write_entry_user', 'nvme_queue_rq'].map(count)).toEqual([
+      ...[writes, writes, units],
+    ])
+    expect(count('pblk_make_rq')).toBe(Math.max(1, writes))
   })
 })

@@ -111,6 +111,8 @@ describe('scenario names', () => {
     ['nullblk-mq-bfq-read', '{none|mq-deadline|kyber}'],
     ['nullblk-mq-irq3-none-read', '[-irq{0|1|2}]'],
     ['laptop-mode-foo', '{off-read|write-read-timer|'],
+    ['pblk-write12', '{create|remove|write1|batchwN|'],
+    ['pblk-batchw1025', 'N from 1 to 1024'],
     ['foo', 'names begin with nullblk-, laptop-mode-, nvmepci-'],
     ['nullblk-mq-none-read-65cpu', 'CPUs must be 1 to 64, not 65'],
     ['nullblk-mq-none-batchr129', 'I/Os of a batch must be 1 to 128, not 129'],

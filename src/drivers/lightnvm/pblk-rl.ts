@@ -209,7 +209,7 @@ export function pblk_rl_init(pblk: pblk, budget: number, op_blks: number, blk_me
   rl.rb_budget = budget
   // what is not a whole write unit stays in the ring until more comes: a part must fit beside it
   const room = budget - pblk.rwb.back_thres - pblk.geo.ws_opt
-  rl.rb_max_io = pblk.quirks ? budget / 2 : Math.min(budget / 2, room)
+  rl.rb_max_io = Math.min(budget / 2, room)
   rl.rb_user_max = budget
   rl.rb_gc_max = 0
   rl.rb_state = PBLK_RL_HIGH
