@@ -20,6 +20,7 @@ import { probeTime } from '../workload/probe-time.js'
 import {
   COMPLETION_MODES,
   type CompletionMode,
+  completionMode,
   type Crossover,
   crossovers,
   pollVsIrq,
@@ -277,10 +278,10 @@ function numbers(
 function modes(text: string | undefined): CompletionMode[] | null {
   if (text === undefined) return null
   return text.split(',').map(word => {
-    const mode = COMPLETION_MODES.find(known => known === word)
+    const mode = completionMode(word)
     if (mode) return mode
     throw new UserError(
-      `--mode=${text}: ${COMPLETION_MODES.join(', ')}, separated by commas, are accepted`,
+      `--mode=${text}: ${COMPLETION_MODES.join(', ')} and coalesce:N/T (1 to 256 completions, 100us to 25500us in steps of 100), separated by commas, are accepted`,
     )
   })
 }
@@ -288,7 +289,7 @@ function modes(text: string | undefined): CompletionMode[] | null {
 // ---------------------------------------------------------------- the table
 
 const HEAD =
-  'cpus depth  service us      mode        IOPS   mean us    p50 us    p99 us  p99.9 us  CPU us/IO  looks/IO  irqs/IO  completed by'
+  'cpus depth  service us             mode        IOPS   mean us    p50 us    p99 us  p99.9 us  CPU us/IO  looks/IO  irqs/IO  completed by'
 
 function us(ns: number, width: number): string {
   return (ns / 1000).toFixed(2).padStart(width)
@@ -300,7 +301,7 @@ function pointRow(p: PollVsIrqPoint): string {
     String(p.cpus).padStart(4),
     String(p.depth).padStart(5),
     String(p.serviceUs).padStart(11),
-    p.mode.padStart(9),
+    p.mode.padStart(16),
     p.iops.toFixed(0).padStart(11),
     us(p.mean, 9),
     us(p.p50, 9),

@@ -17,6 +17,9 @@ export interface PollVsIrqDocument {
 /** Runs in the browser. */
 const SCRIPT = `
 const COLOURS = { poll: '#0072b2', hybrid: '#009e73', irq: '#d55e00', coalesce: '#cc79a7' }
+const MORE = ['#56b4e9', '#e69f00', '#000000', '#7f7f7f']
+const others = [...new Set(DATA.points.map(p => p.mode))].filter(mode => !COLOURS[mode])
+others.forEach((mode, i) => (COLOURS[mode] = MORE[i % MORE.length]))
 const unique = key => [...new Set(DATA.points.map(p => p[key]))].sort((a, b) => a - b)
 const select = (id, key) => {
   const box = document.getElementById(id)

@@ -6,7 +6,10 @@
 //   poll      looks at the completion queue until the entry is there (classic polling)
 //   hybrid    sleeps half of the mean first (Linux's adaptive hybrid polling), then polls
 //   irq       sleeps until the interrupt
-//   coalesce  ... which comes for eight completions, or 100 us after the first
+//   coalesce  ... which comes for eight completions, or 100 us after the first; coalesce:N/T for other numbers
+//
+// Hybrid polling knows nothing until its first window of 100 ms is over, so it runs for some windows before anything is
+// measured. In real time all modes do, until the engine has compiled what runs.
 //
 // Real time runs the device on a thread of its own. Each point says how its I/Os completed, by the counters of the queues;
 // a point whose counters tell another story than its mode is an error.
@@ -17,11 +20,23 @@
 import { availableParallelism } from 'node:os'
 import { percentiles } from '../report/histogram.js'
 import { addLatency, newLatency } from '../report/histogram.js'
+import type { QueueFacts } from '../report/result.js'
 import { executePlan } from './run.js'
 import { parseRun } from './run-command.js'
 
 export const COMPLETION_MODES = ['poll', 'hybrid', 'irq', 'coalesce'] as const
-export type CompletionMode = (typeof COMPLETION_MODES)[number]
+export type CompletionMode = (typeof COMPLETION_MODES)[number] | `coalesce:${string}`
+
+/** The mode that a word names; null for none. */
+export function completionMode(word: string): CompletionMode | null {
+  const known = COMPLETION_MODES.find(mode => mode === word)
+  if (known) return known
+  const [, entries, us] = /^coalesce:(\d{1,3})\/(\d{1,5})us$/.exec(word) ?? []
+  const [n, t] = [Number(entries), Number(us)]
+  // what the feature can say (Set Features, interrupt coalescing)
+  const good = n >= 1 && n <= 256 && t >= 100 && t <= 25_500 && t % 100 === 0
+  return good ? (word as CompletionMode) : null
+}
 
 /** What is swept. */
 export interface PollVsIrqGrid {
@@ -53,22 +68,32 @@ export interface PollVsIrqPoint {
   /** Of one I/O: empty looks at the queue, interrupts taken. */
   readonly spinsPerIo: number
   readonly irqsPerIo: number
-  /** How many I/Os were found by a look, and by an interrupt. */
+  /** I/Os before the measurement began. */
+  readonly settling: number
+  /** How many I/Os were found by a look, and by an interrupt; settling included. */
   readonly polled: number
   readonly interrupted: number
 }
 
-const WAIT: Readonly<Record<CompletionMode, string>> = {
-  poll: 'wait=poll',
-  hybrid: 'wait=hybrid',
-  irq: 'wait=irq',
-  coalesce: 'wait=irq,coalesce=8/100us',
+const COALESCE = '8/100us'
+
+function waitOf(mode: CompletionMode): string {
+  const [name, when = COALESCE] = mode.split(':')
+  return name === 'coalesce' ? `wait=irq,coalesce=${when}` : `wait=${name}`
+}
+
+/** Three windows of hybrid polling's statistics, and more than the engine needs to compile. */
+const SETTLING = '350ms'
+
+function settles({ clock }: PollVsIrqGrid, mode: CompletionMode): boolean {
+  return clock === 'real' || mode === 'hybrid'
 }
 
 const SIZE = '64m'
 const JOB = 'poll-vs-irq.fio'
 
-function jobText(cpus: number, depth: number, ios: number): string {
+/** `length`: when the job ends. */
+function jobText(cpus: number, depth: number, length: readonly string[]): string {
   return [
     '[global]',
     'filename=/dev/nvme0n1',
@@ -79,7 +104,7 @@ function jobText(cpus: number, depth: number, ios: number): string {
     'ioengine=libaio',
     'direct=1',
     `iodepth=${depth}`,
-    `number_ios=${ios}`,
+    ...length,
     ...Array.from({ length: cpus }, (_, cpu) => `[cpu${cpu}]\ncpus_allowed=${cpu}`),
     '',
   ].join('\n')
@@ -102,8 +127,14 @@ function argvOf(
   depth: number,
   mode: CompletionMode,
 ): string[] {
-  const device = `${deviceText(grid, serviceUs, cpus, depth)},${WAIT[mode]}`
-  return [JOB, `--clock=${grid.clock}`, `--cpus=${cpus}`, `--seed=${grid.seed}`, '--device', device]
+  const device = `${deviceText(grid, serviceUs, cpus, depth)},${waitOf(mode)}`
+  const measured = settles(grid, mode)
+    ? [`--max-io=${grid.ios}`, `--status-interval=${SETTLING}`]
+    : []
+  return [
+    ...[JOB, `--clock=${grid.clock}`, `--cpus=${cpus}`, `--seed=${grid.seed}`],
+    ...['--device', device, ...measured],
+  ]
 }
 
 /** How the completions of a point must have been found; text of what is wrong, or null. */
@@ -111,21 +142,41 @@ function contradiction(point: PollVsIrqPoint): string | null {
   const polls = point.mode === 'poll' || point.mode === 'hybrid'
   const wrong = polls ? point.interrupted : point.polled
   const right = polls ? point.polled : point.interrupted
-  if (wrong === 0 && right === point.ios) return null
-  return `${point.mode} at ${point.serviceUs} us, depth ${point.depth}: ${point.polled} of ${point.ios} I/Os were polled, ${point.interrupted} found by an interrupt`
+  const all = point.ios + point.settling
+  if (wrong === 0 && right === all) return null
+  return `${point.mode} at ${point.serviceUs} us, depth ${point.depth}: ${point.polled} of ${all} I/Os were polled, ${point.interrupted} found by an interrupt`
+}
+
+/** Counters of all queues together. */
+function totals(
+  queues: readonly QueueFacts[],
+): Pick<QueueFacts, 'completed' | 'spins' | 'irqs' | 'polled' | 'interrupts'> {
+  const sum = { completed: 0, spins: 0, irqs: 0, polled: 0, interrupts: 0 }
+  for (const queue of queues)
+    for (const key of Object.keys(sum) as (keyof typeof sum)[]) sum[key] += queue[key]
+  return sum
 }
 
 async function runPoint(
   grid: PollVsIrqGrid,
   [serviceUs, depth, cpus, mode]: readonly [number, number, number, CompletionMode],
 ): Promise<PollVsIrqPoint> {
-  const text = jobText(cpus, depth, grid.ios)
+  const length = settles(grid, mode)
+    ? ['time_based=1', 'runtime=1h', `ramp_time=${SETTLING}`]
+    : [`number_ios=${grid.ios}`]
+  const text = jobText(cpus, depth, length)
   const plan = parseRun(argvOf(grid, serviceUs, cpus, depth, mode), {
     readFile: () => Buffer.from(text),
     env: {},
     hostCpus: availableParallelism(),
   })
-  const { result, failures } = await executePlan(plan)
+  let before: readonly QueueFacts[] | null = settles(grid, mode) ? null : []
+  const { result, failures } = await executePlan(plan, {
+    onStatus: status => {
+      before ??= status.phasebit.queues
+    },
+  })
+  if (before === null) throw new Error('the measurement began before its time')
   if (failures.length > 0) throw new Error(failures[0])
   const latency = newLatency()
   let [ios, iops, busyNs] = [0, 0, 0]
@@ -135,9 +186,9 @@ async function runPoint(
     iops += (job.read.totalIos * 1e9) / job.read.runtimeNs
     busyNs += job.usrNs + job.sysNs
   }
-  const sum = (of: (queue: (typeof queues)[number]) => number): number =>
-    queues.reduce((total, queue) => total + of(queue), 0)
   const { queues } = result.phasebit
+  const [first, last] = [totals(before), totals(queues)]
+  const counted = last.completed - first.completed
   const at = percentiles(latency.buckets!, [50, 99, 99.9]).map(p => p.ns)
   const point: PollVsIrqPoint = {
     serviceUs,
@@ -151,10 +202,11 @@ async function runPoint(
     p99: at[1]!,
     p999: at[2]!,
     cpuPerIo: busyNs / ios,
-    spinsPerIo: sum(q => q.spins) / ios,
-    irqsPerIo: sum(q => q.irqs) / ios,
-    polled: sum(q => q.polled),
-    interrupted: sum(q => q.interrupts),
+    spinsPerIo: (last.spins - first.spins) / counted,
+    irqsPerIo: (last.irqs - first.irqs) / counted,
+    settling: last.completed - ios,
+    polled: last.polled,
+    interrupted: last.interrupts,
   }
   const wrong = contradiction(point)
   if (wrong !== null) throw new Error(wrong)

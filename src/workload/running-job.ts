@@ -35,8 +35,11 @@ import type { JobLimits } from './limits.js'
 import type { LogFiles } from './log-files.js'
 import { JobPolicy, type Verdict } from './policy.js'
 
-/** How often a job whose ramp should be over is asked whether it is. */
-const RAMP_CHECK_NS = 1_000_000
+/**
+ * When a job whose ramp should be over is asked whether it is: soon, because what it uses until then is not charged to it, and
+ * then more and more rarely, because its next I/O may be far.
+ */
+const RAMP_CHECK_NS = { first: 10_000, most: 1_000_000 } as const
 const VERIFY_CONTINUES = 4
 const IO_CONTINUES = 3
 
@@ -57,6 +60,7 @@ export class RunningJob {
   #nextWindowNs = Number.POSITIVE_INFINITY
   #nextHistogramNs = Number.POSITIVE_INFINITY
   #checkNs = Number.POSITIVE_INFINITY
+  #checkStepNs: number = RAMP_CHECK_NS.first
   /** Entries of the replayed log that the core has got. */
   #fed = 0
 
@@ -119,7 +123,8 @@ export class RunningJob {
   tick(nowNs: number): Verdict {
     if (!this.running || nowNs < this.nextNs) return {}
     if (!this.policy) {
-      this.#checkNs = nowNs + RAMP_CHECK_NS
+      this.#checkNs = nowNs + this.#checkStepNs
+      this.#checkStepNs = Math.min(2 * this.#checkStepNs, RAMP_CHECK_NS.most)
       if (this.#view.load(this.address + JOB_RECORD) === 0) return {}
       this.#measure(this.#view.u64(this.address + JOB_MEASURE_NS))
     }

@@ -58,6 +58,7 @@ describe('phasebit bench poll-vs-irq', () => {
     [['fast'], "no benchmark 'fast'"],
     [['poll-vs-irq', '--depth=0'], '--depth=0'],
     [['poll-vs-irq', '--mode=spin'], 'poll, hybrid, irq, coalesce'],
+    [['poll-vs-irq', '--mode=irq,coalesce:8/50us'], '100us to 25500us in steps of 100'],
     [['poll-vs-irq', '--clock=moon'], 'real and virtual'],
     [['poll-vs-irq', '--nonsense'], '--nonsense'],
     [['probe', '--queues=65'], 'from 1 to 64'],

@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import {
   COMPLETION_MODES,
+  completionMode,
   crossovers,
   pollVsIrq,
   type PollVsIrqGrid,
@@ -30,7 +31,8 @@ describe('points in virtual time', async () => {
     expect(points).toHaveLength(2 * 2 * 2 * 4)
     for (const p of points) {
       expect(p.ios).toBe(200 * p.cpus)
-      expect(p.polled + p.interrupted).toBe(p.ios)
+      expect(p.polled + p.interrupted).toBe(p.ios + p.settling)
+      expect(p.settling > 0).toBe(p.mode === 'hybrid')
       expect(p.mean).toBeGreaterThan(p.serviceUs * 1000)
     }
   })
@@ -52,6 +54,29 @@ describe('points in virtual time', async () => {
     expect(at('irq', 10, 8, 1).irqsPerIo).toBeGreaterThan(0.9)
   })
 
+  test('hybrid polling has measured before it is measured: it sleeps for half of the mean time', () => {
+    for (const service of [10, 100]) {
+      const [hybrid, poll] = [at('hybrid', service, 1, 1), at('poll', service, 1, 1)]
+      expect(poll.spinsPerIo).toBe((service * 1000) / 50)
+      // looks of 50 ns in what is left of the service time after the sleep, and the interrupt and the switches that end it, 3700 ns
+      const left = service * 1000 - hybrid.mean / 2 - 3700
+      expect(Math.abs(hybrid.spinsPerIo * 50 - left)).toBeLessThan(500)
+      expect(Math.abs(poll.cpuPerIo - hybrid.cpuPerIo - hybrid.mean / 2)).toBeLessThan(500)
+      expect(hybrid.mean - poll.mean).toBeLessThan(100)
+    }
+  })
+
+  test('coalescing takes the numbers that it is told', async () => {
+    const grid = { ...GRID, services: [10], depths: [16], cpus: [1] }
+    const modes = ['coalesce', 'coalesce:8/100us', 'coalesce:2/100us'] as const
+    const [eight, same, two] = await pollVsIrq({ ...grid, modes }, () => {})
+    expect({ ...same, mode: 'coalesce' }).toEqual(eight)
+    expect(two!.irqsPerIo).toBeGreaterThan(2 * eight!.irqsPerIo)
+    expect(completionMode('coalesce:256/25500us')).not.toBeNull()
+    for (const word of ['spin', 'coalesce:', 'coalesce:0/100us', 'coalesce:8/150us', 'irq:8/100us'])
+      expect(completionMode(word)).toBeNull()
+  })
+
   test('CPUs with queues of their own do not disturb each other', () => {
     for (const mode of ['poll', 'irq'])
       expect(at(mode, 10, 8, 2).iops / at(mode, 10, 8, 1).iops).toBeCloseTo(2, 1)
@@ -71,7 +96,7 @@ describe('crossovers', () => {
   ): PollVsIrqPoint => ({
     ...{ mode, serviceUs, cpuPerIo, mean },
     ...{ depth: 1, cpus: 1, ios: 1, iops: 1, p50: 1, p99: 1, p999: 1, spinsPerIo: 0 },
-    ...{ irqsPerIo: 0, polled: 1, interrupted: 0 },
+    ...{ irqsPerIo: 0, settling: 0, polled: 1, interrupted: 0 },
   })
 
   test('lie between the points where the sign changes, and CPU time and latency both decide', () => {
