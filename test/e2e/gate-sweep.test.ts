@@ -1,7 +1,7 @@
 // `phasebit sweep` and `phasebit merge` as a shell sees them: resumed, killed, sharded.
 import { spawn } from 'node:child_process'
 import {
-  mkdirSync,
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -39,6 +39,37 @@ function points(folder = 's.results'): string[] {
 
 const results = (name = 's.results/results.jsonl'): string => readFileSync(join(dir, name), 'utf8')
 
+/** An environment in which every run of a point first does something; `before` is how many there were before it. */
+function hooked(body: string): NodeJS.ProcessEnv {
+  const file = join(dir, 'hook.mjs')
+  writeFileSync(
+    file,
+    `import { appendFileSync, existsSync, statSync } from 'node:fs'
+if (process.argv[2] === 'run') {
+  const count = ${JSON.stringify(join(dir, 'count'))}
+  const before = existsSync(count) ? statSync(count).size : 0
+  appendFileSync(count, '.')
+  ${body}
+}
+`,
+  )
+  return { ...process.env, NODE_OPTIONS: `--import=${file}` }
+}
+
+/** The third run of a point waits until whoever started it is gone. */
+const THIRD_WAITS = `
+  const parent = process.ppid
+  const word = new Int32Array(new SharedArrayBuffer(4))
+  while (before === 2 && process.ppid === parent) Atomics.wait(word, 0, 0, 20)
+  if (process.ppid !== parent) process.exit(1)`
+
+/** The third run has begun. */
+async function third(): Promise<void> {
+  const count = join(dir, 'count')
+  while (!existsSync(count) || statSync(count).size < 3)
+    await new Promise(resolve => setTimeout(resolve, 5))
+}
+
 describe('phasebit sweep', () => {
   it('runs each point once, and skips what is finished', async () => {
     sweepFile()
@@ -74,32 +105,47 @@ describe('phasebit sweep', () => {
     const child = spawn(process.execPath, [CLI, 'sweep', 's.json', '--workers', '1'], {
       cwd: dir,
       stdio: 'ignore',
+      env: hooked(THIRD_WAITS),
     })
     const ended = new Promise(resolve => child.once('close', resolve))
-    const folder = join(dir, 's.results', 'points')
-    mkdirSync(folder, { recursive: true })
-    while (points().length === 0) await new Promise(resolve => setTimeout(resolve, 5))
+    await third()
     child.kill('SIGKILL')
     await ended
-    expect(points().length).toBeLessThan(4)
+    expect(points().length).toBe(2)
     const again = await phasebit('sweep', 's.json')
     expect(again.status).toBe(0)
-    expect(again.stdout).toMatch(/^4 points, [1-3] of them done before/)
+    expect(again.stdout).toMatch(/^4 points, 2 of them done before/)
+    expect(results()).toBe(results('whole/results.jsonl'))
+  })
+
+  it('runs a point again whose worker was killed, and has every point once', async () => {
+    sweepFile({ grid: { iodepth: [1, 2, 3, 4] } })
+    await phasebit('sweep', 's.json', '--output', 'whole')
+    const env = hooked('if (before === 1 || before === 2) process.kill(process.pid, "SIGKILL")')
+    const child = spawn(process.execPath, [CLI, 'sweep', 's.json', '--workers', '1'], {
+      cwd: dir,
+      stdio: 'ignore',
+      env,
+    })
+    expect(await new Promise(resolve => child.once('close', resolve))).toBe(0)
+    expect(statSync(join(dir, 'count')).size).toBe(6)
+    expect(points().length).toBe(4)
     expect(results()).toBe(results('whole/results.jsonl'))
   })
 
   it('ends by a signal with what is done, and says how to go on', async () => {
     sweepFile({ grid: { iodepth: [1, 2, 3, 4] } })
-    const child = spawn(process.execPath, [CLI, 'sweep', 's.json', '--workers', '1'], { cwd: dir })
+    const child = spawn(process.execPath, [CLI, 'sweep', 's.json', '--workers', '1'], {
+      cwd: dir,
+      env: hooked(THIRD_WAITS),
+    })
     let text = ''
     child.stderr.on('data', (data: Buffer) => (text += data.toString()))
     const ended = new Promise(resolve => child.once('close', resolve))
-    const folder = join(dir, 's.results', 'points')
-    mkdirSync(folder, { recursive: true })
-    while (points().length === 0) await new Promise(resolve => setTimeout(resolve, 5))
+    await third()
     child.kill('SIGTERM')
     expect(await ended).toBe(1)
-    expect(text).toMatch(/^phasebit: [1-3] of 4 points are not done; the same command goes on\n$/)
+    expect(text).toMatch(/^phasebit: 2 of 4 points are not done; the same command goes on\n$/)
   })
 
   it('reports points that fail, and runs the others', async () => {
