@@ -90,8 +90,14 @@ describe('1, pair mode', () => {
   })
 
   it('takes the median of the slices, so that a few that were disturbed do not count', async () => {
-    // every third slice of the head takes ten times as long
-    const told = await gate({}, { ns: 'i % 3 === 0 ? 1000 : 100' }, ...FEW)
+    // every seventh slice of the head takes ten times as long
+    const told = await gate({}, { ns: 'i % 7 === 0 ? 1000 : 100' }, ...FEW)
+    expect(only(told)).toMatchObject({ verdict: 'same', ratio: { estimate: 1 } })
+  })
+
+  it('takes what a change of the build costs as a part of both', async () => {
+    const cold = '(cold ? 108 : 100)'
+    const told = await gate({ ns: cold }, { ns: `${cold} * (i % 7 ? 1 : 3)` }, ...FEW)
     expect(only(told)).toMatchObject({ verdict: 'same', ratio: { estimate: 1 } })
   })
 

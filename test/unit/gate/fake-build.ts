@@ -6,8 +6,8 @@ import { join } from 'node:path'
 
 export interface FakeBuild {
   /**
-   * ns of an operation; a text is JavaScript with `i`, the number of calls in this process, and `p`, the number of the process:
-   * how often the build has been loaded before, as itself or as its copy.
+   * ns of an operation; a text is JavaScript with `i`, the number of calls in this process, `cold`, whether the call before was
+   * the other build's, and `p`, the number of the process: how often the build has been loaded before, as itself or as its copy.
    */
   readonly ns?: number | string
   /** What the benchmarks say that they do. */
@@ -80,6 +80,8 @@ export async function openProbe() {
   return {
     run(ops) {
       i++
+      const cold = globalThis.last !== name
+      globalThis.last = name
       const ns = ops * (${ns})
       say(process.pid + ' run ' + name + ' ' + ns)
       return { ops, ns }
