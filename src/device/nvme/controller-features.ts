@@ -53,6 +53,8 @@ export class ControllerFeatures {
   reset(): void {
     this.#features.reset()
     if (this.#parts.config.writeCache) this.#setCache(this.cacheEnabled)
+    for (const { features } of this.#parts.extensions)
+      for (const fid of features ?? []) this.#tell(fid)
     this.#hostMemory = undefined
     this.#keepAliveRound++
   }
@@ -110,11 +112,23 @@ export class ControllerFeatures {
 
   // ---------------------------------------------------------------- features with effects
 
+  /** Whether an extension looks at a feature. */
+  #concerns(fid: number): boolean {
+    return this.#parts.extensions.some(({ features }) => features?.has(fid))
+  }
+
+  /** Extensions have one namespace, if a feature is one of namespaces. */
+  #tell(fid: number): void {
+    for (const extension of this.#parts.extensions)
+      if (extension.features?.has(fid)) extension.feature?.(fid, this.#features.dword(fid, 1))
+  }
+
   #supported(fid: number): boolean {
     const { config } = this.#parts
     if (fid === S.FEAT_VOLATILE_WC) return config.writeCache
     if (fid === S.FEAT_KATO) return config.keepAlive > 0
     if (fid === S.FEAT_HOST_MEM_BUF) return config.hostMemory.preferred > 0
+    if (fid === S.FEAT_MEDIA_FEEDBACK) return this.#concerns(fid)
     return true
   }
 
@@ -125,7 +139,9 @@ export class ControllerFeatures {
       case S.FEAT_POWER_MGMT:
         return (value & 0x1f) === 0 ? undefined : refuse(S.INVALID_FIELD)
       case S.FEAT_ERR_RECOVERY:
-        return value & 0x10000 ? refuse(S.INVALID_FIELD) : undefined
+        return value & 0x10000 && !this.#concerns(fid) ? refuse(S.INVALID_FIELD) : undefined
+      case S.FEAT_MEDIA_FEEDBACK:
+        return (value & ~3) === 0 ? undefined : refuse(S.INVALID_FIELD)
       case S.FEAT_TEMP_THRESH:
         return this.#checkThreshold(value)
       case S.FEAT_VOLATILE_WC:
@@ -218,6 +234,7 @@ export class ControllerFeatures {
     if (fid === S.FEAT_KATO) this.#armKeepAlive()
     if (fid === S.FEAT_TEMP_THRESH || fid === S.FEAT_ASYNC_EVENT) this.#warn()
     if (fid === S.FEAT_ARBITRATION) this.#parts.arbitrate()
+    this.#tell(fid)
   }
 
   /** A threshold that the temperature has reached already is told at once. */

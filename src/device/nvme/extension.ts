@@ -46,6 +46,10 @@ export interface Extension {
   /** Fills in what it has to say; `data` holds the controller's own fields. */
   identifyController?(data: Uint8Array): void
   identifyNamespace?(nsid: number, data: Uint8Array): void
+  /** Features beyond those of any controller, and those whose values concern it. */
+  readonly features?: ReadonlySet<number>
+  /** One of them was set, or a reset has put it back. */
+  feature?(fid: number, value: number): void
   /** A namespace holds nothing any more: formatted, sanitized or deleted. */
   erased?(ns: Namespace): void
   /** The power went and came back. */

@@ -24,6 +24,7 @@ import {
   FEAT_IRQ_CONFIG,
   FEAT_KATO,
   FEAT_LBA_RANGE,
+  FEAT_MEDIA_FEEDBACK,
   FEAT_NUM_QUEUES,
   FEAT_POWER_MGMT,
   FEAT_SW_PROGRESS,
@@ -70,6 +71,7 @@ const FEATURES: ReadonlyMap<number, Feature> = new Map([
   [FEAT_HOST_BEHAVIOR, { can: CHANGEABLE, value: 0, bytes: 512 }],
   [FEAT_SW_PROGRESS, { can: SAVEABLE | CHANGEABLE, value: 0 }],
   [FEAT_HOST_ID, { can: CHANGEABLE, value: 0, bytes: 16 }],
+  [FEAT_MEDIA_FEEDBACK, { can: SAVEABLE | PER_NAMESPACE | CHANGEABLE, value: 1 }],
   [FEAT_WRITE_PROTECT, { can: PER_NAMESPACE | CHANGEABLE, value: 0 }],
 ])
 

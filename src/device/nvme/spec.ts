@@ -69,6 +69,8 @@ export const FEAT_HOST_BEHAVIOR = 0x16
 export const FEAT_SW_PROGRESS = 0x80
 export const FEAT_HOST_ID = 0x81
 export const FEAT_WRITE_PROTECT = 0x84
+/** Open-channel drives of revision 2.0: which warnings of their media they give. */
+export const FEAT_MEDIA_FEEDBACK = 0xca
 
 // ---------------------------------------------------------------- log pages
 export const LOG_ERROR = 0x01

@@ -102,6 +102,8 @@ export class OpenChannelDevice {
   readonly l2p: L2pTable
   /** Deallocated or Unwritten Logical Block Error Enable. */
   dulbe = false
+  /** Media Feedback: a read that could only just be corrected says so. */
+  warns = true
   readonly #timing: MediaTiming
   readonly #endurance: number
   readonly #dnr: number
@@ -445,7 +447,8 @@ export class OpenChannelDevice {
     if (problem === 'ecc') {
       fail(this.#result, i, i + 1)
       this.#result.status = S.SC_UNRECOVERED_READ
-    } else if (this.#result.status === S.SC_SUCCESS) this.#result.status = S.SC_HIGH_ECC
+    } else if (this.#result.status === S.SC_SUCCESS && this.warns)
+      this.#result.status = S.SC_HIGH_ECC
   }
 
   /** The time that a read takes: page by page, in the order of the addresses. */

@@ -3,6 +3,7 @@
 //   admin  E2h identity or geometry, F1h set and F2h get bad-block table (1.2), log page CAh (2.0)
 //   I/O    90h erase, 91h write, 92h read, 93h copy
 //   1.2 with a table of its own: 81h hybrid write, EAh get the table
+//   2.0 has two features: 05h with DULBE (a read of what was never written fails), CAh media feedback (0: no warnings)
 //
 //   command   metadata pointer 16, PRPs 24, address or list of addresses 40, length - 1 at 48 (u16), control 50 (u16)
 //
@@ -11,6 +12,7 @@
 
 import type { Answer, Command } from '../nvme/command.js'
 import type { ControllerServices, Extension } from '../nvme/extension.js'
+import { FEAT_ERR_RECOVERY, FEAT_MEDIA_FEEDBACK } from '../nvme/spec.js'
 import type { OpenChannelDevice, VectorCommand } from './device.js'
 import { MAX_VECTOR, namespaceSectors, OOB_BYTES, SECTOR_BYTES } from './geometry.js'
 import { DNR, SC_INVALID_FIELD, type VectorResult } from './status.js'
@@ -35,11 +37,21 @@ const MAX_L2P = 32768
 /** Identify Namespace: where the first LBA format stands, and the byte that says "open channel". */
 const ID_NS_LBAF = 128
 const ID_NS_VS = 384
+/** Namespace features and what deallocated sectors read as: the error can be asked for, else zeros. */
+const ID_NS_NSFEAT = 24
+const NSFEAT_DULBE = 4
+const ID_NS_DLFEAT = 33
+const DLFEAT_ZEROS = 1
+/** Bits of Error Recovery and of Media Feedback. */
+const DULBE = 0x10000
+const HIGH_ECC = 1
 /** Identify Controller: events, log attributes, optional commands. */
 const ID_CTRL_OAES = 92
 const ID_CTRL_LPA = 261
 const ID_CTRL_ONCS = 520
 const ONCS_TIMESTAMP = 0x40
+
+const FEATURES: ReadonlySet<number> = new Set([FEAT_ERR_RECOVERY, FEAT_MEDIA_FEEDBACK])
 
 const INVALID = SC_INVALID_FIELD | DNR
 
@@ -250,6 +262,12 @@ function identify_controller(data: Uint8Array): void {
   view.setUint16(ID_CTRL_ONCS, view.getUint16(ID_CTRL_ONCS, true) & ~ONCS_TIMESTAMP, true)
 }
 
+/** What is set for the device: errors for sectors that were never written, warnings of its media. */
+function feature(device: OpenChannelDevice, fid: number, value: number): void {
+  if (fid === FEAT_ERR_RECOVERY) device.dulbe = (value & DULBE) !== 0
+  else device.warns = (value & HIGH_ECC) !== 0
+}
+
 function identify_namespace(device: OpenChannelDevice, data: Uint8Array): void {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   const size = BigInt(namespaceSectors(device.geometry))
@@ -258,6 +276,9 @@ function identify_namespace(device: OpenChannelDevice, data: Uint8Array): void {
   data[26] = 0
   view.setUint32(ID_NS_LBAF, OOB_BYTES | (12 << 16), true)
   data[ID_NS_VS] = 1
+  if (device.geometry.version === 12) return
+  data[ID_NS_NSFEAT] |= NSFEAT_DULBE
+  data[ID_NS_DLFEAT] = DLFEAT_ZEROS
 }
 
 /** What makes a controller one of an open-channel device. */
@@ -283,6 +304,7 @@ export function openChannelExtension(device: OpenChannelDevice): Extension {
   return {
     adminOpcodes: admin,
     ioOpcodes: new Map(opcodes.map(op => [op, io])),
+    ...(old ? {} : { features: FEATURES, feature: (fid, value) => feature(device, fid, value) }),
     logPages: old ? new Map() : new Map([[LOG_CHUNKS, () => chunk_log(device)]]),
     identifyController: identify_controller,
     identifyNamespace: (_nsid, data) => identify_namespace(device, data),

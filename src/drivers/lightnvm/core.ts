@@ -15,7 +15,7 @@
 
 import { rw_semaphore, down_write, up_write } from '../../kernel/mutex.js'
 import { printk, type Sleep } from '../../kernel/core.js'
-import { EBUSY, EINVAL, ENOMEM, EPERM } from '../../kernel/errno.js'
+import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM } from '../../kernel/errno.js'
 import type { Kernel } from '../../kernel/kernel.js'
 import { enter, leave } from '../../kernel/trace.js'
 import * as I from './ioctl.js'
@@ -531,6 +531,7 @@ export function* nvm_ctl_ioctl(
 }
 
 function* ctl(lnvm: lightnvm, cmd: number, arg: Uint8Array): Sleep<number> {
+  if (arg.length < I.nvm_ioctl_bytes(cmd)) return -EFAULT
   switch (cmd) {
     case I.NVM_INFO:
       I.put_info(arg, lnvm.tgt_types)

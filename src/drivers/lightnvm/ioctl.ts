@@ -21,6 +21,20 @@ export const NVM_DEV_REMOVE: number = nvm_ioctl_nr(WRITE, LEN.remove, 0x23)
 export const NVM_DEV_INIT: number = nvm_ioctl_nr(WRITE, LEN.init, 0x24)
 export const NVM_DEV_FACTORY: number = nvm_ioctl_nr(WRITE, LEN.factory, 0x25)
 
+const ALL = [
+  NVM_INFO,
+  NVM_GET_DEVICES,
+  NVM_DEV_CREATE,
+  NVM_DEV_REMOVE,
+  NVM_DEV_INIT,
+  NVM_DEV_FACTORY,
+]
+
+/** Bytes of an ioctl's argument; of one that nobody knows 0. */
+export function nvm_ioctl_bytes(cmd: number): number {
+  return ALL.includes(cmd) ? (cmd >>> 16) & 0x3fff : 0
+}
+
 export const NVM_CONFIG_TYPE_SIMPLE = 0
 export const NVM_CONFIG_TYPE_EXTENDED = 1
 

@@ -12,6 +12,7 @@ import {
   nvm_rq,
   ppa_of,
 } from '../../../src/drivers/lightnvm/lightnvm.js'
+import { nvme_reset_ctrl } from '../../../src/drivers/nvme/host/core-state.js'
 import { nvme_ioctl } from '../../../src/drivers/nvme/host/core-ioctl.js'
 import * as V from '../../../src/drivers/nvme/host/lightnvm-vio.js'
 import { EACCES, EFAULT, EINVAL, EIO, ENOTTY } from '../../../src/kernel/errno.js'
@@ -246,6 +247,46 @@ describe('vector commands of programs', () => {
     expect(wire.commands.length).toBe(before)
     const plain = await wired()
     expect(await ioctl(plain, V.NVME_NVM_IOCTL_ADMIN_VIO, passthru)).toBe(-ENOTTY)
+  })
+
+  test('features: errors for what was never written, no warnings; as they were after a reset', async () => {
+    const times = { read: [0], program: [0], erase: 0, transfer: 0 }
+    const ocssd = { geometry: GEOMETRY_20, times, rates: { highEcc: 1 } }
+    const wire = await wired({ controller: { config: ids, slots: 1, ocssd } })
+    const set = (fid: number, value: number): Promise<number> => {
+      const arg = V.encode_passthru_vio({ opcode: 9, ppa_list: fid + value * 2 ** 32 })
+      return ioctl(wire, V.NVME_NVM_IOCTL_ADMIN_VIO, arg)
+    }
+    const read = async (ppas: readonly number[]): Promise<[number, bigint]> => {
+      const { result, status } = await submit(wire, NVM_OP_PREAD, ppas)
+      return [result, status]
+    }
+    const there = run(wire, 0, 0, 0, 0, 32)
+    const mixed = run(wire, 0, 0, 0, 6, 4)
+    expect(await submit(wire, NVM_OP_PWRITE, there)).toMatchObject({ error: 0 })
+    expect([await read(there.slice(0, 2)), await read(mixed)]).toEqual([
+      [0x700, 0n],
+      [0x700, 0n],
+    ])
+    expect([await set(0xca, 0), await set(5, 0x10000), await set(0xca, 4)]).toEqual([0, 0, -EIO])
+    expect([await read(there.slice(0, 2)), await read(mixed)]).toEqual([
+      [0, 0n],
+      [0x287, 0xcn],
+    ])
+    expect(nvme_reset_ctrl(wire.p.ctrl)).toBe(0)
+    await wire.p.run(5000, () => wire.p.nvme.settled)
+    expect([await read(there.slice(0, 2)), await read(mixed)]).toEqual([
+      [0x700, 0n],
+      [0x700, 0n],
+    ])
+    const old = await open_channel(GEOMETRY_12)
+    for (const [fid, value] of [
+      [0xca, 0],
+      [5, 0x10000],
+    ] as const) {
+      const arg = V.encode_passthru_vio({ opcode: 9, ppa_list: fid + value * 2 ** 32 })
+      expect(await ioctl(old, V.NVME_NVM_IOCTL_ADMIN_VIO, arg)).toBe(-EIO)
+    }
   })
 
   test('one that is lost is aborted after its timeout', async () => {

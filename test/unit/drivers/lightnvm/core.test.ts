@@ -26,7 +26,7 @@ import {
   ppa_failed,
   ppa_of,
 } from '../../../../src/drivers/lightnvm/lightnvm.js'
-import { EBUSY, EINVAL, EPERM } from '../../../../src/kernel/errno.js'
+import { EBUSY, EFAULT, EINVAL, EPERM } from '../../../../src/kernel/errno.js'
 import type { KernelCore } from '../../../../src/kernel/core.js'
 import { at_once, LnvmRig } from './rig.js'
 
@@ -77,6 +77,15 @@ describe('the control node', () => {
     const rig = rigOf()
     expect(ioctl(rig, 0x1234, new Uint8Array(8))).toBe(0)
     expect(ioctl(rig, 0x1234, new Uint8Array(8), false)).toBe(-EPERM)
+  })
+
+  it('an argument that is out of reach at its end gives -EFAULT, after the rights', () => {
+    const rig = rigOf()
+    const all = [I.NVM_INFO, I.NVM_GET_DEVICES, I.NVM_DEV_CREATE, I.NVM_DEV_REMOVE]
+    for (const cmd of [...all, I.NVM_DEV_INIT, I.NVM_DEV_FACTORY]) {
+      const short = new Uint8Array(((cmd >>> 16) & 0x3fff) - 1)
+      expect([ioctl(rig, cmd, short), ioctl(rig, cmd, short, false)]).toEqual([-EFAULT, -EPERM])
+    }
   })
 
   it('lightnvm 10.3: removing what is not there gives 1', () => {
