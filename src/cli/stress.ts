@@ -137,7 +137,7 @@ function medianOf(looks: readonly Look[]): number {
 }
 
 /** Words about the I/Os of the last second or so, and of all; and about memory. */
-class Report {
+export class Report {
   readonly resident: Resident = new Resident()
   #ios = 0
   #wallMs = 0
@@ -145,13 +145,14 @@ class Report {
   line(counts: StressCounts): string {
     const { ios, rounds, lives, resets, removals, dropped, rules, failed, wallMs } = counts
     const rate = Math.round(((ios - this.#ios) * 1000) / Math.max(wallMs - this.#wallMs, 1))
+    const waits = ios === this.#ios ? `; waits: ${counts.doing}` : ''
     this.#ios = ios
     this.#wallMs = wallMs
     return (
       `${(wallMs / 1000).toFixed(1)} s: ${rate} I/Os a second, ${ios} in all; ${rounds} rounds on ${lives} machines, ` +
       `${resets} resets, ${rules} faults, ${removals} removals, ${dropped} namespaces dropped by a scan, ` +
       `${failed} I/Os failed with their controller or namespace; ` +
-      `${(process.memoryUsage.rss() / MIB).toFixed(1)} MiB resident\n`
+      `${(process.memoryUsage.rss() / MIB).toFixed(1)} MiB resident${waits}\n`
     )
   }
 

@@ -19,7 +19,7 @@ import { compileCore } from '../core/wasm.js'
 import type { FaultAction } from '../device/nvme/faults.js'
 import { nvme_reset_ctrl } from '../drivers/nvme/host/core-state.js'
 import { blkdev_fsync, blkdev_read_iter, blkdev_write_iter, type kiocb } from '../fs/block_dev.js'
-import type { Sleep } from '../kernel/core.js'
+import { type Sleep, TASK_UNINTERRUPTIBLE } from '../kernel/core.js'
 import { pci_stop_and_remove_bus_device } from '../kernel/pci.js'
 import type { Machine } from '../machine/booted.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
@@ -115,6 +115,8 @@ export interface StressCounts {
   removals: number
   /** Rules that were armed: drop, delay, status, duplicate, corrupt. */
   rules: number
+  /** What the machine is at: its controller's state, who sleeps on what, the kernel's last word. */
+  readonly doing: string
 }
 
 type Actions = Readonly<Partial<Record<StressFault, readonly FaultAction[]>>>
@@ -177,6 +179,17 @@ class Life {
 
   get gone(): boolean {
     return this.nvme.ctrl(0) === null || this.#dropped || this.#late
+  }
+
+  /** What a machine that does no I/O waits for. */
+  get doing(): string {
+    const { k } = this.machine.host!
+    const asleep = [...k.tasks].filter(
+      task => task.state === TASK_UNINTERRUPTIBLE && !/^(stress|ksoftirqd)/.test(task.name),
+    )
+    const words = asleep.map(task => `${task.name} waits for ${task.waiting_on}`)
+    const state = this.nvme.ctrl(0)?.state ?? 'gone'
+    return [`controller ${state}`, ...words, k.dmesg.at(-1)?.text ?? 'no word'].join('; ')
   }
 
   #fail(what: string): never {
@@ -385,6 +398,7 @@ function boot(
 export async function stress(options: StressOptions): Promise<StressCounts> {
   const { seed, clock, faults } = options
   const began = epochMs()
+  let life: Life | null = null
   const counts = {
     ios: 0,
     rounds: 0,
@@ -397,6 +411,9 @@ export async function stress(options: StressOptions): Promise<StressCounts> {
     get wallMs() {
       return epochMs() - began
     },
+    get doing() {
+      return life?.doing ?? 'no machine'
+    },
   }
   const over = (): boolean => counts.wallMs >= options.forMs || counts.ios >= options.maxIos
   let said = 0
@@ -407,7 +424,7 @@ export async function stress(options: StressOptions): Promise<StressCounts> {
   }
   const parts = { module: compileCore('release'), memory: createMemory(MEMORY_BYTES) }
   while (!over()) {
-    const life = new Life(seed + counts.lives++, clock, counts, parts, tick)
+    life = new Life(seed + counts.lives++, clock, counts, parts, tick)
     try {
       await life.machine.start()
       const up = await life.boot()

@@ -1,7 +1,7 @@
 // phasebit stress, for about a second.
 
 import { describe, expect, test } from 'vitest'
-import { parseStress, Resident, stressCommand } from '../../src/cli/stress.js'
+import { parseStress, Report, Resident, stressCommand } from '../../src/cli/stress.js'
 import { stressHelp } from '../../src/cli/stress-help.js'
 import { UserError } from '../../src/core/errors.js'
 import { STRESS_FAULTS, type StressCounts, stress } from '../../src/workload/stress.js'
@@ -29,6 +29,19 @@ describe('phasebit stress', () => {
     expect(growth(s => 100 + s / 100)?.ratio).toBeCloseTo(105.7 / 101.5, 2)
     expect(growth(() => 100, 235)?.ratio).toBe(1)
     expect(growth(() => 100, 220)).toBeNull()
+  })
+
+  test('a second without an I/O says what is waited for', () => {
+    const report = new Report()
+    const counts = { ios: 10, rounds: 1, lives: 1, failed: 0, dropped: 0, resets: 0, removals: 0 }
+    const at = (wallMs: number) => ({ ...counts, rules: 0, wallMs, doing: 'controller LIVE' })
+    expect(report.line(at(1000))).not.toContain('waits')
+    expect(report.line(at(2000))).toMatch(/ 0 I\/Os a second.*; waits: controller LIVE\n$/)
+  })
+
+  test('what is waited for: state, tasks, the last word', async () => {
+    const { doing } = await stress({ clock: 'virtual', seed: 1, faults: [], forMs: 1e6, maxIos: 1 })
+    expect(doing).toMatch(/^controller LIVE; .*nvme nvme0: /)
   })
 
   test('a seed repeats itself', async () => {

@@ -48,16 +48,21 @@ import {
   nvme_wait_freeze_timeout,
 } from './core-ctrl.js'
 import {
-  ADMIN_TIMEOUT_S,
   NVME_CSTS_CFS,
   NVME_CSTS_RDY,
-  NVME_IO_TIMEOUT_S,
   NVME_REG_CAP,
   NVME_REG_CSTS,
   nvme_admin_delete_cq,
   nvme_admin_delete_sq,
 } from './nvme.js'
-import { type nvme_dev, type nvme_queue, nvme_drain_cq, nvme_suspend_queue } from './pci-queue.js'
+import {
+  admin_timeout,
+  io_timeout,
+  type nvme_dev,
+  type nvme_queue,
+  nvme_drain_cq,
+  nvme_suspend_queue,
+} from './pci-queue.js'
 
 function deleted({ dev }: nvme_queue, rq: number): void {
   nvme_free_request(dev.ctrl.admin_q!, rq)
@@ -96,7 +101,7 @@ function* nvme_delete_queue(nvmeq: nvme_queue, opcode: number): Sleep<boolean> {
 /** One pass over all I/O queues: as many at once as there are tags. False: time is over. */
 function* delete_all(dev: nvme_dev, queues: number, opcode: number): Sleep<boolean> {
   let sent = 0
-  let left = dev.nvme.k.hz * ADMIN_TIMEOUT_S
+  let left = admin_timeout(dev)
   for (let i = queues; i > 0 || sent > 0; ) {
     while (i > 0 && (yield* nvme_delete_queue(dev.queues[i]!, opcode))) {
       i--
@@ -128,7 +133,7 @@ function* delete_in_pairs(dev: nvme_dev, queues: number): Sleep<void> {
       const rq = yield* nvme_alloc_request(q, { opcode, cdw10: i })
       if (rq < 0) return
       blk_execute_rq_nowait(q, rq, false, one => nvme_del_queue_end(dev.queues[i]!, one))
-      const limit = dev.nvme.k.hz * ADMIN_TIMEOUT_S
+      const limit = admin_timeout(dev)
       if ((yield* wait_for_completion_io_timeout(dev.ioq_wait, limit)) === 0) return
     }
   }
@@ -165,8 +170,7 @@ export function* nvme_dev_disable(dev: nvme_dev, shutdown: boolean, claimed = 0)
   if (dev.watchdog_timer) del_timer_sync(dev.watchdog_timer)
   yield* mutex_lock(dev.shutdown_lock)
   const dead = begin_disable(dev)
-  if (!dead && shutdown && era.freezes)
-    yield* nvme_wait_freeze_timeout(ctrl, NVME_IO_TIMEOUT_S * k.hz)
+  if (!dead && shutdown && era.freezes) yield* nvme_wait_freeze_timeout(ctrl, io_timeout(dev))
   yield* nvme_stop_queues(ctrl)
   if (!dead && ctrl.queue_count > 0 && dev.queues[0]?.cq_vector !== -1) {
     const queues = dev.online_queues - 1

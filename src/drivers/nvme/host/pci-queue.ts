@@ -24,6 +24,8 @@ import type { work_struct } from '../../../kernel/workqueue-structs.js'
 import { ctrl_log, nvme_submit_sync_cmd } from './core-cmd.js'
 import { nvme_complete_async_event } from './core-event.js'
 import {
+  ADMIN_TIMEOUT_S,
+  NVME_IO_TIMEOUT_S,
   NVME_QUIRK_MEDIUM_PRIO_SQ,
   NVME_REG_DBS,
   type nvme_core,
@@ -138,6 +140,16 @@ export interface nvme_dev {
   last_error: number
   /** Of the core: its disks are looked at again when they are opened. */
   readonly nvme_revalidate: (q: request_queue) => Sleep<number>
+}
+
+/** What an admin command has, and whoever waits for several of them: jiffies. */
+export function admin_timeout({ memory, nvme }: nvme_dev): number {
+  return (memory.admin_timeout ?? ADMIN_TIMEOUT_S) * nvme.k.hz
+}
+
+/** What an I/O has, and a shutdown for those under way: jiffies. */
+export function io_timeout({ memory, nvme }: nvme_dev): number {
+  return (memory.io_timeout ?? NVME_IO_TIMEOUT_S) * nvme.k.hz
 }
 
 // ---------------------------------------------------------------- memory

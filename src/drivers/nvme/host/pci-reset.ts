@@ -67,10 +67,8 @@ import { nvme_init_identify } from './core-identify.js'
 import { nvme_open, nvme_release, nvme_remove_namespaces } from './core-scan.js'
 import { nvme_change_ctrl_state } from './core-state.js'
 import {
-  ADMIN_TIMEOUT_S,
   NVME_CC_ENABLE,
   NVME_CSTS_NSSRO,
-  NVME_IO_TIMEOUT_S,
   NVME_MAX_KB_SZ,
   NVME_MAX_SEGS,
   NVME_REG_ACQ,
@@ -88,8 +86,10 @@ import {
 import { nvme_dev_disable, nvme_pci_disable } from './pci-disable.js'
 import { nvme_dbbuf_dma_alloc, nvme_dbbuf_set, nvme_setup_host_mem } from './pci-hmb.js'
 import {
+  admin_timeout,
   db_bar_size,
   free_admin_irq,
+  io_timeout,
   type nvme_dev,
   type nvme_io_queues,
   nvme_alloc_queue,
@@ -294,7 +294,7 @@ function* nvme_pci_configure_admin_queue(dev: nvme_dev): Sleep<number> {
 
 /** The tag set and the queue of admin commands; after a reset they run again. @returns 0 or -errno */
 function nvme_alloc_admin_tags(dev: nvme_dev): number {
-  const { ctrl, nvme, memory } = dev
+  const { ctrl, nvme } = dev
   const { k, blk, era } = nvme
   const t = enter(k, 'nvme_alloc_admin_tags')
   if (ctrl.admin_q) {
@@ -309,7 +309,7 @@ function nvme_alloc_admin_tags(dev: nvme_dev): number {
     nr_hw_queues: 1,
     queue_depth: era.aq_depth - era.nr_aen - 1,
     reserved_tags: 0,
-    timeout: (memory.admin_timeout ?? ADMIN_TIMEOUT_S) * k.hz,
+    timeout: admin_timeout(dev),
     flags: BLK_MQ_F_NO_SCHED,
     driver_data: dev,
     mq_map: new Uint32Array(0),
@@ -433,7 +433,7 @@ function* nvme_dev_add(dev: nvme_dev): Sleep<number> {
     queue_depth: Math.min(dev.q_depth, BLK_MQ_MAX_DEPTH) - 1,
     reserved_tags: 0,
     nr_maps: write + poll > 0 ? HCTX_MAX_TYPES : 1,
-    timeout: (memory.io_timeout ?? NVME_IO_TIMEOUT_S) * k.hz,
+    timeout: io_timeout(dev),
     memory: memory.planned,
     driver_data: dev,
     mq_map: new Uint32Array(0),

@@ -34,15 +34,15 @@ import { submit_time } from '../../../kernel/task.js'
 import { enter, leave, trace_call } from '../../../kernel/trace.js'
 import { ctrl_log, nvme_alloc_request_nowait, nvme_free_request } from './core-cmd.js'
 import { nvme_change_ctrl_state, nvme_reset_ctrl } from './core-state.js'
-import {
-  ADMIN_TIMEOUT_S,
-  NVME_CSTS_CFS,
-  NVME_CSTS_NSSRO,
-  NVME_REG_CSTS,
-  nvme_admin_abort_cmd,
-} from './nvme.js'
+import { NVME_CSTS_CFS, NVME_CSTS_NSSRO, NVME_REG_CSTS, nvme_admin_abort_cmd } from './nvme.js'
 import { nvme_dev_disable } from './pci-disable.js'
-import { type nvme_dev, type nvme_queue, nvme_process_cq, queue_of } from './pci-queue.js'
+import {
+  admin_timeout,
+  type nvme_dev,
+  type nvme_queue,
+  nvme_process_cq,
+  queue_of,
+} from './pci-queue.js'
 
 /** Whether a reset is the only way on; never while one is under way. */
 function nvme_should_reset(dev: nvme_dev, csts: number): boolean {
@@ -96,7 +96,7 @@ function abort_endio(dev: nvme_dev, rq: number): void {
 
 /** Asks the controller to give up a command. */
 function send_abort(dev: nvme_dev, nvmeq: nvme_queue, rq: number): void {
-  const { k, blk } = dev.nvme
+  const { blk } = dev.nvme
   const tag = blk.view.u32(rq + RQ_TAG)
   const q = dev.ctrl.admin_q!
   ctrl_log(dev.ctrl, 'warn', `I/O ${tag} QID ${nvmeq.qid} timeout, aborting`)
@@ -106,7 +106,7 @@ function send_abort(dev: nvme_dev, nvmeq: nvme_queue, rq: number): void {
     dev.ctrl.abort_limit++
     return
   }
-  blk.view.setU32(abort + RQ_TIMEOUT, (dev.memory.admin_timeout ?? ADMIN_TIMEOUT_S) * k.hz)
+  blk.view.setU32(abort + RQ_TIMEOUT, admin_timeout(dev))
   blk_execute_rq_nowait(q, abort, false, one => abort_endio(dev, one))
 }
 
