@@ -202,6 +202,7 @@ function draftClones(placed: Placed, options: ExpandOptions): Draft[] {
   const context: JobContext = { settings, notes: options.notes, where, name }
   const shared = sharedFields(placed, context)
   const replaying = replayOptions(context)
+  const block = smallestUsed(shared.block.bsMin, shared.pattern.uses)
   return Array.from({ length: placed.clones }, (_, cloneIndex) => {
     const index = placed.firstIndex + cloneIndex
     const seeds = seedFields(settings, index, options.seed)
@@ -209,13 +210,27 @@ function draftClones(placed: Placed, options: ExpandOptions): Draft[] {
     const replay = replaying
       ? readReplayOf(replaying, cloneIndex, options.readFile, options.notes)
       : null
-    const own = { index, cloneIndex, startDelayNs, ...seeds, ...cpuFields(settings, index) }
+    const { cpusAllowed, cpusAllowedPolicy } = cpuFields(settings, index)
+    const { randrepeat, randseed, seed } = seeds
+    const own = {
+      index,
+      cloneIndex,
+      startDelayNs,
+      randrepeat,
+      randseed,
+      seed,
+      cpusAllowed,
+      cpusAllowedPolicy,
+    }
     const wishes = wishesOf({
-      ...context,
+      settings,
+      notes: options.notes,
+      where,
+      name,
       targets: options.targets,
       cloneIndex,
-      seed: seeds.seed,
-      block: smallestUsed(shared.block.bsMin, shared.pattern.uses),
+      seed,
+      block,
       replay,
     })
     return { wishes, context, shared, own, replay }
@@ -225,13 +240,14 @@ function draftClones(placed: Placed, options: ExpandOptions): Draft[] {
 function sharedFields(placed: Placed, context: JobContext): SharedFields {
   const { section } = placed
   const blocks = blockFields(context)
+  const globals = optionRecord(section.globals)
   return {
     section: {
       name: placed.name,
       numjobs: placed.clones,
       source: section.where,
-      options: recordOf(section),
-      globalOptions: optionRecord(section.globals),
+      options: recordOf(section, globals),
+      globalOptions: globals,
       groupid: placed.groupid,
       phase: placed.phase,
       waitFor: placed.waitFor,
@@ -299,14 +315,20 @@ function optionRecord(options: readonly RawOption[]): Record<string, string> {
 }
 
 /** What readers of results look for is always there. */
-function recordOf(section: FlatSection): Record<string, string> {
-  const globals = optionRecord(section.globals)
-  const own = optionRecord(section.own)
-  const always = { rw: 'read', bs: '4k', iodepth: '1', numjobs: '1' }
-  const record = { ...own, ...optionRecord(section.overrides) }
-  for (const [name, fallback] of Object.entries(always)) {
-    record[name] ??= globals[name] ?? fallback
-  }
+const ALWAYS = [
+  ['rw', 'read'],
+  ['bs', '4k'],
+  ['iodepth', '1'],
+  ['numjobs', '1'],
+] as const
+
+function recordOf(
+  { own, overrides }: FlatSection,
+  globals: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const record = optionRecord(own)
+  if (overrides.length > 0) Object.assign(record, optionRecord(overrides))
+  for (const [name, fallback] of ALWAYS) record[name] ??= globals[name] ?? fallback
   return record
 }
 

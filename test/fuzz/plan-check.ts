@@ -144,7 +144,8 @@ function checkEngine(job: JobSpec): void {
 
 /** Every other number of a job, whatever it means: times, rates and counts are whole and not negative. */
 function checkNumbers(job: JobSpec): void {
-  for (const [key, value] of Object.entries(job)) {
+  for (const key of Object.keys(job) as (keyof JobSpec)[]) {
+    const value = job[key]
     if (typeof value === 'number' && key !== 'ddirSeqAdd') whole(key, value, 0)
   }
   whole('seed', job.seed, 0, 0xffffffff)
