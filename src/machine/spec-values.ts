@@ -16,8 +16,11 @@ export interface Entry {
 
 /** - and _ are the same in a key. */
 export function plainKey(key: string): string {
-  return key.replaceAll('-', '_').toLowerCase()
+  return PLAIN.test(key) ? key : key.replaceAll('-', '_').toLowerCase()
 }
+
+/** Of most keys that is seen faster than done. */
+const PLAIN = /^[a-z0-9_]*$/
 
 /** For messages: printable and short. */
 export function show(text: string): string {
@@ -58,10 +61,13 @@ export function parseWhole(text: string): number | undefined {
   return Number.isSafeInteger(value) ? value : undefined
 }
 
+const NOTHING: readonly string[] = []
+
 /** Reads the keys of one device. Every reading method names what it accepts when it throws UserError. */
 export class Keys {
   readonly #where: string
   readonly #entries = new Map<string, string[]>()
+  readonly #unread = new Set<string>()
   readonly #known: string[] = []
 
   /** @param where beginning of every message, such as `--device nvme` */
@@ -70,8 +76,11 @@ export class Keys {
     for (const { key, value } of entries) {
       const plain = plainKey(key)
       const list = this.#entries.get(plain)
-      if (list === undefined) this.#entries.set(plain, [value])
-      else list.push(value)
+      if (list !== undefined) list.push(value)
+      else {
+        this.#entries.set(plain, [value])
+        this.#unread.add(plain)
+      }
     }
   }
 
@@ -94,14 +103,22 @@ export class Keys {
   /** The texts of a key that may be repeated. */
   all(key: string): readonly string[] {
     this.#known.push(key)
-    return this.#entries.get(plainKey(key)) ?? []
+    const list = this.#entries.get(plainKey(key))
+    if (list === undefined) return NOTHING
+    this.#unread.delete(plainKey(key))
+    return list
   }
 
-  #read<T>(key: string, parse: (text: string) => T | undefined, accepts: string): T | undefined {
+  /** @param accepts words for the message; most keys are not written, and need none */
+  #read<T>(
+    key: string,
+    parse: (text: string) => T | undefined,
+    accepts: () => string,
+  ): T | undefined {
     const text = this.text(key)
     if (text === undefined) return undefined
     const value = parse(text)
-    if (value === undefined) this.fail(`${key}=${show(text)}: must be ${accepts}`)
+    if (value === undefined) this.fail(`${key}=${show(text)}: must be ${accepts()}`)
     return value
   }
 
@@ -110,7 +127,7 @@ export class Keys {
     parse: (text: string) => number | undefined,
     min: number,
     max: number,
-    accepts: string,
+    accepts: () => string,
   ): number | undefined {
     const inside = (text: string): number | undefined => {
       const value = parse(text)
@@ -120,11 +137,11 @@ export class Keys {
   }
 
   whole(key: string, min: number, max: number): number | undefined {
-    return this.#ranged(key, parseWhole, min, max, `a whole number from ${min} to ${max}`)
+    return this.#ranged(key, parseWhole, min, max, () => `a whole number from ${min} to ${max}`)
   }
 
   size(key: string, min: number, max: number): number | undefined {
-    const accepts = `a size from ${formatSize(min)} to ${formatSize(max)}, such as 4G`
+    const accepts = (): string => `a size from ${formatSize(min)} to ${formatSize(max)}, such as 4G`
     return this.#ranged(key, parseBytes, min, max, accepts)
   }
 
@@ -132,12 +149,12 @@ export class Keys {
   mebibytes(key: string, min: number, max: number): number | undefined {
     const parse = (text: string): number | undefined =>
       /^\d+$/.test(text) ? Number(text) * 2 ** 20 : parseBytes(text)
-    const accepts = `MiB from ${min / 2 ** 20} to ${max / 2 ** 20}`
+    const accepts = (): string => `MiB from ${min / 2 ** 20} to ${max / 2 ** 20}`
     return this.#ranged(key, parse, min, max, accepts)
   }
 
   time(key: string): number | undefined {
-    return this.#read(key, parseNs, 'a time with ns, us, ms or s, such as 10us')
+    return this.#read(key, parseNs, () => 'a time with ns, us, ms or s, such as 10us')
   }
 
   bool(key: string): boolean | undefined {
@@ -146,30 +163,35 @@ export class Keys {
   }
 
   choice<const T extends string>(key: string, words: readonly T[]): T | undefined {
-    return this.#read(key, text => words.find(word => word === text), `one of ${words.join(', ')}`)
+    const known = (text: string): T | undefined => words.find(word => word === text)
+    return this.#read(key, known, () => `one of ${words.join(', ')}`)
   }
 
   /** A value with a form of its own; `parse` gives undefined for what it does not accept. */
   form<T>(key: string, parse: (text: string) => T | undefined, accepts: string): T | undefined {
-    return this.#read(key, parse, accepts)
+    return this.#read(key, parse, () => accepts)
   }
 
   /** @throws UserError when a key was written that nobody read */
   finish(): void {
-    const known = new Set(this.#known.map(plainKey))
-    for (const key of this.#entries.keys()) {
-      if (known.has(key)) continue
+    for (const key of this.#unread) {
       const names = [...new Set(this.#known)].sort().join(', ')
       this.fail(`unknown key ${show(key)}; there are ${names}`)
     }
   }
 }
 
+const UNITS = [
+  ['T', 2 ** 40],
+  ['G', 2 ** 30],
+  ['M', 2 ** 20],
+  ['K', 2 ** 10],
+] as const
+
 /** The shortest exact form: `4G`, `512`. */
 export function formatSize(bytes: number): string {
-  for (const [unit, factor] of Object.entries(SIZES).reverse()) {
-    if (unit !== '' && bytes > 0 && bytes % factor === 0)
-      return `${bytes / factor}${unit.toUpperCase()}`
+  for (const [unit, factor] of UNITS) {
+    if (bytes > 0 && bytes % factor === 0) return `${bytes / factor}${unit}`
   }
   return String(bytes)
 }
