@@ -29,7 +29,7 @@ import { nvme_write_sq_db } from './doorbell'
 import { hosted } from './host'
 import { plain_queue } from './plain'
 import { blk_mq_bio_to_request, blk_mq_start_request, op_is_sync, pair } from './request'
-import { __sbitmap_queue_get } from './sbitmap'
+import { sbitmap_queue_get_near } from './sbitmap'
 import { nvme_setup_prp_simple, nvme_setup_rw, nvme_submit_cmd } from './sq'
 
 const PAGE: u32 = PAGE_SIZE
@@ -38,11 +38,10 @@ const PAGE: u32 = PAGE_SIZE
 // @ts-ignore: decorator
 @inline
 function fits(q: u32, data: u32, bytes: u32, sector: u64): bool {
-  if (!bytes || (data & (PAGE - 1)) + bytes > 2 * PAGE) return false
   const sectors = bytes >> SECTOR_SHIFT
-  if (sectors > load<u32>(q, Q_MAX_SECTORS)) return false
   const capacity = load<u64>(q, Q_CAPACITY)
-  return sector <= capacity && sectors <= capacity - sector
+  const pages = <u32>!bytes | <u32>((data & (PAGE - 1)) + bytes > 2 * PAGE) | <u32>(sectors > load<u32>(q, Q_MAX_SECTORS))
+  return !(pages | <u32>(sector > capacity) | <u32>(sectors > capacity - sector)) // no branches: nearly all fit
 }
 
 /**
@@ -86,9 +85,9 @@ export function plain_submit(cpu: u32, bio: u32): i32 {
  */
 export function plain_rw(cpu: u32, bio: u32, opf: u32, offset: f64, bytes: u32, data: u32): i32 {
   const q = load<u32>(bio, BIO_DISK)
-  const at = <u64>offset
+  const at = <i64>offset
   if (<f64>at != offset || (at | bytes) & ((1 << load<u32>(q, Q_LBA_SHIFT)) - 1)) return NOT_PLAIN
-  const sector = at >> SECTOR_SHIFT
+  const sector = <u64>at >> SECTOR_SHIFT
   if (isDefined(TRACE_BUILD) || !fits(q, data, bytes, sector)) return NOT_PLAIN
   const cookie = issue(cpu, q, bio, opf, data, bytes, sector)
   if (cookie == NOT_PLAIN) return NOT_PLAIN
@@ -110,7 +109,7 @@ function issue(cpu: u32, q: u32, bio: u32, opf: u32, data: u32, bytes: u32, sect
   if (atomic.load<u32>(hctx, HC_GATE) | load<u32>(hctx, HC_DISPATCH_BUSY) | load<u32>(q, Q_FROZEN)) return NOT_PLAIN
   const nq = load<u32>(hctx, HC_DRIVER_DATA)
   const tags = load<u32>(hctx, HC_TAGS)
-  const tag = __sbitmap_queue_get(tags + TAGS_BITMAP, index)
+  const tag = sbitmap_queue_get_near(tags + TAGS_BITMAP, index)
   if (tag < 0) return NOT_PLAIN
   const rq = load<u32>(tags, TAGS_STATIC_RQS) + tag * RQ_SIZE
   store<u64>(bio, 0, BIO_NEXT) // and BIO_REMAINING
@@ -121,7 +120,7 @@ function issue(cpu: u32, q: u32, bio: u32, opf: u32, data: u32, bytes: u32, sect
   blk_mq_bio_to_request(rq, bio, sector, bytes)
   const tail = load<u32>(nq, NQ_SQ_TAIL)
   const sqe = load<u32>(nq, NQ_SQ) + tail * SQE_BYTES
-  nvme_setup_rw(q, rq, sqe, opf & REQ_OP_WRITE ? NVME_CMD_WRITE : NVME_CMD_READ, opf, bytes)
+  nvme_setup_rw(q, rq, sqe, opf & REQ_OP_WRITE ? NVME_CMD_WRITE : NVME_CMD_READ, opf & REQ_OP_WRITE, bytes)
   nvme_setup_prp_simple(sqe, data, bytes)
   blk_mq_start_request(cpu, q, rq)
   nvme_submit_cmd(nq, tail)

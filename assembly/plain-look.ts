@@ -3,11 +3,11 @@
 // posted ends. Anything else, and whatever asks for attention, is cpu_run's (test/unit/core/plain-bio.test.ts).
 
 import {
-  CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_INLINE, CPU_JOB, CPU_PB_NQ, DSQ_COMMANDS, DSQ_CQ, DSQ_DB, DSQ_DEV, M_BASE, M_STOP,
-  NQ_CQ_DB, NQ_CQ_HEAD, NQ_DSQ, RUN_MORE, RUN_SLOW,
+  CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_INLINE, CPU_JOB, CPU_MAIL, CPU_PB_NQ, CPU_SLOW, DSQ_COMMANDS, DSQ_CQ, DSQ_DB, DSQ_DEV,
+  HC_GATE, M_BASE, M_STOP, NQ_CQ_DB, NQ_CQ_HEAD, NQ_DSQ, NQ_HCTX, NQ_TAGS, RUN_MORE, RUN_SLOW, SBQ_WAITERS, TAGS_BITMAP,
 } from './layout'
-import { cpu_run, cpu_wants_host } from './cpu'
-import { cq_is_plain, nvme_cqe_pending, nvme_process_cq } from './cq'
+import { cpu_run } from './cpu'
+import { nvme_cqe_pending, nvme_process_cq } from './cq'
 import { INLINE_BURST, run_untimed } from './device'
 import { plain_bios } from './plain-bio'
 import { cq_room } from './post'
@@ -15,15 +15,18 @@ import { cq_room } from './post'
 /** cpu_run(cpu, 1). Returns RUN_* (layout.ts). */
 export function plain_look(cpu: u32): i32 {
   const nq = load<u32>(cpu, CPU_PB_NQ)
-  if (!nq || !undisturbed(cpu, nq) || !look(cpu, nq)) return cpu_run(cpu, 1)
-  return cpu_wants_host(cpu) ? RUN_MORE | RUN_SLOW : RUN_MORE
+  if (!nq || disturbed(cpu, nq) || !look(cpu, nq)) return cpu_run(cpu, 1)
+  return load<u32>(cpu, CPU_SLOW) | load<u32>(cpu, CPU_MAIL) ? RUN_MORE | RUN_SLOW : RUN_MORE
 }
 
+/** Anything but plain completions to look after. What others write is read plainly: if not this look, the next one sees it. */
 // @ts-ignore: decorator
 @inline
-function undisturbed(cpu: u32, nq: u32): bool {
-  if (load<u32>(cpu, CPU_JOB) | atomic.load<u32>(cpu, CPU_DONE_LIST) | load<u32>(M_BASE, M_STOP)) return false
-  return !cpu_wants_host(cpu) && cq_is_plain(cpu, nq)
+function disturbed(cpu: u32, nq: u32): u32 {
+  const hctx = load<u32>(nq, NQ_HCTX)
+  const here = load<u32>(cpu, CPU_JOB) | load<u32>(cpu, CPU_SLOW) | load<u32>(cpu, CPU_MAIL) | load<u32>(cpu, CPU_DONE_LIST)
+  const waiters = load<u32>(load<u32>(nq, NQ_TAGS) + TAGS_BITMAP, SBQ_WAITERS)
+  return here | load<u32>(M_BASE, M_STOP) | load<u32>(hctx, HC_GATE) | waiters
 }
 
 /** False: nothing plain has ended. */

@@ -15,7 +15,6 @@ import {
   BIO_STATUS,
   CPU_RING,
   END_IO_RING,
-  NOT_PLAIN,
   RING_BASE,
   RING_HEAD,
   RING_MASK,
@@ -57,13 +56,20 @@ export interface QueueHost {
 /** Looks between two readings of the host's clock. */
 const LOOKS_A_STAMP = 64
 
+const READ = OPF.read
+const WRITE = OPF.write
+/** Word indices in a bio. */
+const PRIVATE = BIO_PRIVATE >>> 2
+const STATUS = BIO_STATUS >>> 2
+
 /** A queue of `slots` I/Os to one disk. Make one with OpenMachine.queue(). */
 export class IoQueue {
   /** How many I/Os it holds; slots are numbered from 0. */
   readonly slots: number
   readonly #host: QueueHost
   readonly #core: Core
-  readonly #words: Uint32Array
+  /** The memory as signed words, which the engine need not look at twice; addresses are shifted without their sign. */
+  readonly #ints: Int32Array
   readonly #cpu: number
   readonly #places: readonly QueueSlot[]
   /** The number of slot 0 in BIO_PRIVATE. */
@@ -80,6 +86,7 @@ export class IoQueue {
   /** Ended while the machine was doing something else. */
   #kept: number[] = []
   #inFlight = 0
+  /** Polls until the next one that does more than look; stays 0 in virtual time, where each does. */
   #looks = 0
   #awaited = 0
   #pumping = false
@@ -89,7 +96,7 @@ export class IoQueue {
     const { view, cpu, disk } = host
     this.#host = host
     this.#core = host.core
-    this.#words = view.words
+    this.#ints = view.ints
     this.#cpu = cpu
     this.#places = places
     this.#maxBytes = host.maxBytes
@@ -123,29 +130,33 @@ export class IoQueue {
 
   /** Reads `length` bytes at `offset` of the disk into the slot's buffer. @throws UserError, RangeError */
   read(slot: number, offset: number, length: number): void {
-    this.#submit('read', slot, offset, length)
+    this.#submit(READ, slot, offset, length)
   }
 
   /** Writes the first `length` bytes of the slot's buffer to `offset` of the disk. @throws UserError, RangeError */
   write(slot: number, offset: number, length: number): void {
-    this.#submit('write', slot, offset, length)
+    this.#submit(WRITE, slot, offset, length)
   }
 
-  #submit(op: 'read' | 'write', slot: number, offset: number, length: number): void {
+  #submit(opf: number, slot: number, offset: number, length: number): void {
     if (this.#busy[slot] !== 0) this.#refuse(slot)
     const { bio, buffer } = this.#places[slot]!
     if (
       length > this.#maxBytes ||
-      this.#core.plain_rw(this.#cpu, bio, OPF[op], offset, length, buffer) === NOT_PLAIN
-    ) {
-      const { disk, view, submit } = this.#host
-      checkRange({ op, offset, length }, disk, this.#maxBytes)
-      fillBio(view, bio, OPF[op], offset, length, buffer, disk.q)
-      this.#host.stamp()
-      submit(bio)
-    }
+      this.#core.plain_rw(this.#cpu, bio, opf, offset, length, buffer) < 0 // NOT_PLAIN
+    )
+      this.#submitAny(opf, bio, offset, length, buffer)
     this.#busy[slot] = 1
     this.#inFlight++
+  }
+
+  /** The whole way, for what is not plain or cannot be. */
+  #submitAny(opf: number, bio: number, offset: number, length: number, buffer: number): void {
+    const { disk, view, submit } = this.#host
+    checkRange({ op: opf === READ ? 'read' : 'write', offset, length }, disk, this.#maxBytes)
+    fillBio(view, bio, opf, offset, length, buffer, disk.q)
+    this.#host.stamp()
+    submit(bio)
   }
 
   #refuse(slot: number): never {
@@ -165,18 +176,26 @@ export class IoQueue {
    * @returns how many have ended
    */
   poll(done: (slot: number, errno: number) => void): number {
+    if (--this.#looks < 0) return this.#pollRarely(done)
+    if (this.#core.plain_look(this.#cpu) !== RUN_MORE) return this.#serve(done)
+    return this.#drain(done)
+  }
+
+  /** A poll that does more than look: something was kept, time has to pass, or the clock is to be read. */
+  #pollRarely(done: (slot: number, errno: number) => void): number {
+    this.#looks = 0
     if (this.#kept.length > 0) return this.#takeKept(done)
     if (!this.#host.real) return this.#passTime(done)
-    if (--this.#looks < 0) {
-      this.#looks = LOOKS_A_STAMP
-      this.#host.stamp()
-    }
-    if (this.#core.plain_look(this.#cpu) !== RUN_MORE) {
-      // the slow half, which hands out what has ended
-      this.#host.step()
-      if (this.#kept.length > 0) return this.#takeKept(done)
-    }
+    this.#looks = LOOKS_A_STAMP
+    this.#host.stamp()
+    if (this.#core.plain_look(this.#cpu) !== RUN_MORE) return this.#serve(done)
     return this.#drain(done)
+  }
+
+  /** The slow half, which hands out what has ended. */
+  #serve(done: (slot: number, errno: number) => void): number {
+    this.#host.step()
+    return this.#kept.length > 0 ? this.#takeKept(done) : this.#drain(done)
   }
 
   #passTime(done: (slot: number, errno: number) => void): number {
@@ -186,39 +205,37 @@ export class IoQueue {
 
   /** Takes what has ended out of the CPU's ring. */
   #drain(done: (slot: number, errno: number) => void): number {
-    const words = this.#words
+    const ints = this.#ints
     let n = 0
-    for (let head = words[this.#head]!; head !== words[this.#tail]!; n++) {
-      const bio = words[this.#base + (head & this.#mask)]!
-      head = (head + 1) >>> 0
-      words[this.#head] = head
-      const slot = words[(bio + BIO_PRIVATE) >>> 2]! - this.#first
-      if (slot >= 0 && slot < this.slots) this.#end(slot, bio, done)
-      else {
-        this.#host.completed(bio)
-        n--
-      }
+    for (let head = ints[this.#head]!; head !== ints[this.#tail]!; ) {
+      const bio = ints[this.#base + (head & this.#mask)]! >>> 2
+      head = (head + 1) | 0
+      ints[this.#head] = head
+      const slot = ints[bio + PRIVATE]! - this.#first
+      if (slot >>> 0 < this.slots) {
+        this.#end(slot, ints[bio + STATUS]!, done)
+        n++
+      } else this.#host.completed(bio * 4)
     }
     return n
   }
 
-  #end(slot: number, bio: number, done: (slot: number, errno: number) => void): void {
+  #end(slot: number, status: number, done: (slot: number, errno: number) => void): void {
     this.#busy[slot] = 0
     this.#inFlight--
-    const status = this.#words[(bio + BIO_STATUS) >>> 2]!
     done(slot, status === 0 ? 0 : errnoOf(status))
   }
 
   #takeKept(done: (slot: number, errno: number) => void): number {
     const kept = this.#kept
     this.#kept = []
-    for (const bio of kept) this.#end(this.slotOf(bio), bio, done)
+    for (const bio of kept) this.#end(this.slotOf(bio), this.#ints[(bio >>> 2) + STATUS]!, done)
     return kept.length
   }
 
   /** The slot of a bio; outside of 0 to slots - 1 when it is none of this queue's. For the machine alone. */
   slotOf(bio: number): number {
-    return this.#words[(bio + BIO_PRIVATE) >>> 2]! - this.#first
+    return this.#ints[(bio >>> 2) + PRIVATE]! - this.#first
   }
 
   /** Whether something has ended that no poll() has seen. For the machine alone. */
@@ -229,6 +246,7 @@ export class IoQueue {
   /** One of its bios has ended, seen by somebody else: the next poll() has it. For the machine alone. */
   keep(bio: number): void {
     this.#kept.push(bio)
+    this.#looks = 0
   }
 
   /**
