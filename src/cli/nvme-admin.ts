@@ -30,6 +30,7 @@ import {
 import { FIRMWARE_WORDS } from './nvme-firmware.js'
 import {
   errorEntry,
+  errorLines,
   featureTitle,
   fieldsOf,
   ID_CTRL,
@@ -55,7 +56,11 @@ async function idCtrl(c: Context): Promise<string> {
   const lines = states.map((s, i) => {
     const watts = (Number(s.max_power) / 100).toFixed(2)
     const kind = Number(s.flags) & 2 ? 'non-operational' : 'operational'
-    return `ps ${String(i).padStart(4)} : mp:${watts}W ${kind} enlat:${s.entry_lat} exlat:${s.exit_lat} rrt:${s.read_tput} rrl:${s.read_lat}\n          rwt:${s.write_tput} rwl:${s.write_lat}\n`
+    return [
+      `ps ${String(i).padStart(6)} : mp:${watts}W ${kind} enlat:${s.entry_lat} exlat:${s.exit_lat} rrt:${s.read_tput} rrl:${s.read_lat}`,
+      `rwt:${s.write_tput} rwl:${s.write_lat} idle_power:- active_power:-`,
+      'active_power_workload:-\n',
+    ].join('\n            ')
   })
   return `NVME Identify Controller:\n${toLines(fields)}${lines.join('')}`
 }
@@ -68,9 +73,10 @@ async function idNs(c: Context): Promise<string> {
   if (c.o.json) return toJson({ ...fields, lbafs: formats })
   const lines = formats.map((f, i) => {
     const used = i === (data[26]! & 15) ? ' (in use)' : ''
-    return `lbaf  ${String(i).padStart(2)} : ms:${f.ms}   lbads:${f.ds}  rp:${f.rp}${used}\n`
+    const [ms, lbads] = [String(f.ms).padEnd(3), String(f.ds).padEnd(2)]
+    return `lbaf ${String(i).padStart(2)} : ms:${ms} lbads:${lbads} rp:${f.rp}${used}\n`
   })
-  return `NVME Identify Namespace ${nsid}:\n${toLines(fields)}${lines.join('')}`
+  return `NVME Identify Namespace ${nsid}:\n${toLines(fields, 8)}${lines.join('')}`
 }
 
 async function listNs(c: Context): Promise<string> {
@@ -189,9 +195,10 @@ async function errorLog(c: Context): Promise<string> {
   )
   if (c.o.json) return toJson({ errors })
   const parts = errors.map(
-    (e, i) => ` Entry[${String(i).padStart(2)}]\n.................\n${toLines(e)}`,
+    (e, i) => ` Entry[${String(i).padStart(2)}]   \n.................\n${errorLines(e)}`,
   )
-  return `Error Log Entries for device:${c.ctrl.device} entries:${count}\n.................\n${parts.join('.................\n')}`
+  const line = '.................\n'
+  return `Error Log Entries for device:${c.ctrl.device} entries:${count}\n${line}${parts.join(line)}${line}`
 }
 
 /** As in JSON; in lines VS is called version. */

@@ -12,11 +12,15 @@ type Kind =
   | 'hex'
   | 'ver'
   | 'oui'
+  | 'guid'
   | readonly ['text' | 'bytes', number]
 export type Field = readonly [name: string, at: number, kind: Kind]
 
 export type Value = string | number | bigint | readonly Fields[]
 export type Fields = { readonly [name: string]: Value }
+
+/** Where the five parts of a GUID begin. */
+const GUID_AT = [0, 4, 6, 8, 10]
 
 function read(id: nvme_id, at: number, kind: Kind): string | number | bigint {
   if (typeof kind !== 'string')
@@ -25,6 +29,7 @@ function read(id: nvme_id, at: number, kind: Kind): string | number | bigint {
   if (kind === 'u16') return id.u16(at)
   if (kind === 'u32' || kind === 'hex' || kind === 'ver') return id.u32(at)
   if (kind === 'u64') return id.u64(at)
+  if (kind === 'guid') return [4, 2, 2, 2, 6].map((n, i) => id.hex(at + GUID_AT[i]!, n)).join('-')
   if (kind === 'oui') return id.u16(at) | (id.u8(at + 2) << 16)
   return id.u64(at) | (id.u64(at + 8) << 64n)
 }
@@ -52,9 +57,14 @@ export const ID_CTRL: readonly Field[] = [
   ['oaes', 92, 'u32'],
   ['ctratt', 96, 'u32'],
   ['rrls', 100, 'u16'],
+  ['cntrltype', 111, 'u8'],
+  ['fguid', 112, 'guid'],
   ['crdt1', 128, 'u16'],
   ['crdt2', 130, 'u16'],
   ['crdt3', 132, 'u16'],
+  ['nvmsr', 253, 'u8'],
+  ['vwci', 254, 'u8'],
+  ['mec', 255, 'u8'],
   ['oacs', 256, 'u16'],
   ['acl', 258, 'u8'],
   ['aerl', 259, 'u8'],
@@ -83,10 +93,14 @@ export const ID_CTRL: readonly Field[] = [
   ['hmminds', 332, 'u32'],
   ['hmmaxd', 336, 'u16'],
   ['nsetidmax', 338, 'u16'],
+  ['endgidmax', 340, 'u16'],
   ['anatt', 342, 'u8'],
   ['anacap', 343, 'u8'],
   ['anagrpmax', 344, 'u32'],
   ['nanagrpid', 348, 'u32'],
+  ['pels', 352, 'u32'],
+  ['domainid', 356, 'u16'],
+  ['megcap', 368, 'u128'],
   ['sqes', 512, 'u8'],
   ['cqes', 513, 'u8'],
   ['maxcmd', 514, 'u16'],
@@ -100,8 +114,11 @@ export const ID_CTRL: readonly Field[] = [
   ['icsvscc', 530, 'u8'],
   ['nwpc', 531, 'u8'],
   ['acwu', 532, 'u16'],
+  ['ocfs', 534, 'u16'],
   ['sgls', 536, 'u32'],
   ['mnan', 540, 'u32'],
+  ['maxdna', 544, 'u128'],
+  ['maxcna', 560, 'u32'],
   ['subnqn', 768, ['text', 256]],
   ['ioccsz', 1792, 'u32'],
   ['iorcsz', 1796, 'u32'],
@@ -154,6 +171,7 @@ export const ID_NS: readonly Field[] = [
   ['mssrl', 74, 'u16'],
   ['mcl', 76, 'u32'],
   ['msrc', 80, 'u8'],
+  ['nulbaf', 82, 'u8'],
   ['anagrpid', 92, 'u32'],
   ['endgid', 102, 'u16'],
   ['nguid', 104, ['bytes', 16]],
@@ -200,6 +218,9 @@ const ERROR_ENTRY: readonly Field[] = [
   ['trtype_spec_info', 40, 'u16'],
 ]
 
+/** What the lines of an error entry are called where that is not the field's name. */
+const ERROR_LINES: Readonly<Record<string, string>> = { parm_error_location: 'parm_err_loc' }
+
 /** An entry of the error log; status and phase share a word. */
 export function errorEntry(data: Uint8Array): Fields {
   const fields = fieldsOf(data, ERROR_ENTRY)
@@ -221,6 +242,8 @@ const SMART_LINES: Readonly<Record<string, readonly [name: string, unit?: string
   spare_thresh: ['available_spare_threshold', '%'],
   percent_used: ['percentage_used', '%'],
   endurance_grp_critical_warning_summary: ['endurance group critical warning summary'],
+  data_units_read: ['Data Units Read'],
+  data_units_written: ['Data Units Written'],
   warning_temp_time: ['Warning Temperature Time'],
   critical_comp_time: ['Critical Composite Temperature Time'],
   thm_temp1_trans_count: ['Thermal Management T1 Trans Count'],
@@ -231,12 +254,24 @@ const SMART_LINES: Readonly<Record<string, readonly [name: string, unit?: string
 const KELVIN = 273
 const SMART_WIDTH = 40
 
+/** Data units, of a thousand blocks of 512 bytes, as `512.00 kB`. */
+function decimalBytes(units: number): string {
+  let bytes = units * 512_000
+  const prefixes = ['', 'k', 'M', 'G', 'T', 'P']
+  while (bytes >= 1000 && prefixes.length > 1) {
+    bytes /= 1000
+    prefixes.shift()
+  }
+  return `${bytes.toFixed(2)} ${prefixes[0]}B`
+}
+
 /** The health log in lines. */
 export function smartLines(fields: Fields): string {
   const lines = Object.entries(fields).map(([field, value]) => {
     const [name, unit = ''] = SMART_LINES[field] ?? [field]
-    const celsius = field === 'temperature' ? `${Number(value) - KELVIN} C (${value} Kelvin)` : null
-    return `${name.padEnd(SMART_WIDTH)}: ${celsius ?? `${value}${unit}`}\n`
+    const celsius = field === 'temperature' ? `${Number(value) - KELVIN}°C (${value} Kelvin)` : null
+    const bytes = field.startsWith('data_units') ? ` (${decimalBytes(Number(value))})` : ''
+    return `${name.padEnd(SMART_WIDTH)}: ${celsius ?? `${value}${unit}${bytes}`}\n`
   })
   return lines.join('')
 }
@@ -313,14 +348,19 @@ function shown(name: string, value: string | number | bigint): string {
   if (name === 'ieee') return value.toString(16).padStart(6, '0')
   const hex =
     HEX.has(name) || MORE_HEX.has(name) || ['nsfeat', 'flbas', 'mc', 'dpc', 'dps'].includes(name)
-  return hex ? `0x${value.toString(16)}` : value.toString()
+  return hex && Number(value) !== 0 ? `0x${value.toString(16)}` : value.toString()
 }
 
-/** Lines `name      : value`, as nvme-cli writes them. */
-export function toLines(fields: Fields): string {
+/** Lines `name      : value`, as nvme-cli writes them; the colon comes after so many characters. */
+export function toLines(fields: Fields, width = 10): string {
   const simple = Object.entries(fields).filter(([, v]) => typeof v !== 'object')
-  const width = Math.max(9, ...simple.map(([name]) => name.length))
   return simple
-    .map(([name, v]) => `${name.padEnd(width)} : ${shown(name, v as string | number | bigint)}\n`)
+    .map(([name, v]) => `${name.padEnd(width)}: ${shown(name, v as string | number | bigint)}\n`)
     .join('')
+}
+
+/** An entry of the error log in lines. */
+export function errorLines(entry: Fields): string {
+  const named = Object.entries(entry).map(([name, value]) => [ERROR_LINES[name] ?? name, value])
+  return toLines(Object.fromEntries(named), 16)
 }

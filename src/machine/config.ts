@@ -386,3 +386,8 @@ export interface StartOptions {
   /** Handlers on the main thread: virtual time, and CPUs that share it. Threads have those of the worker file. */
   readonly handlers?: SlowHandlers
 }
+
+/** The machine's seconds are the wall's. */
+export function realTime({ clock, paced }: MachineConfig): boolean {
+  return clock === 'real' || paced === true
+}

@@ -8,6 +8,7 @@
 //
 // Shares change when a job starts or ends: account() is called just before.
 
+import { realTime } from '../machine/config.js'
 import type { Machine } from '../machine/machine.js'
 
 /** CPU time in ns, and switches. */
@@ -39,8 +40,7 @@ export class CpuTime {
 
   /** Charges what was used since the last call to the jobs that have been running. */
   account(running: readonly number[]): void {
-    const { clock, paced } = this.#machine.config
-    const real = clock === 'real' || paced === true
+    const real = realTime(this.#machine.config)
     const threads = real && this.#machine.threadTime('cpu', 0) >= 0
     if (real && !threads) this.#accountProcess(running)
     this.#cpus.forEach((before, cpu) => {

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { distUrl } from '../core/wasm.js'
 import { sharesThread } from '../machine/clock.js'
-import type { Books as TakenBooks } from '../machine/config.js'
+import { realTime, type Books as TakenBooks } from '../machine/config.js'
 import type { Machine } from '../machine/machine.js'
 import type { Books, Json, JobResult, PhasebitFacts, RunResult } from '../report/result.js'
 import { collectJob } from './collect.js'
@@ -29,9 +29,10 @@ export interface RunState {
 export function runResult(state: RunState, books: TakenBooks | null): RunResult {
   const { plan, machine, executor } = state
   const nowNs = machine.now()
+  const real = realTime(machine.config)
   return {
-    epochMs: plan.clock === 'virtual' ? 0 : state.epochMs + Math.floor(nowNs / 1e6),
-    utc: plan.clock === 'virtual',
+    epochMs: real ? state.epochMs + Math.floor(nowNs / 1e6) : 0,
+    utc: !real,
     globalOptions: { ...plan.globalOptions },
     jobs: executor.jobs.map(job => jobResult(state, job, nowNs)),
     disks: machine.disks.flatMap(disk => diskUtil(machine, disk, nowNs) ?? []),
@@ -62,10 +63,11 @@ function facts(state: RunState, books: TakenBooks | null): PhasebitFacts {
   const { plan, machine } = state
   const shortened = shortenedBy(state)
   const stages = stageMeans(machine)
+  const real = realTime(machine.config)
   return {
     version: packageVersion(),
     ...coreHash(),
-    clock: plan.clock,
+    clock: real ? 'real' : 'virtual',
     kernel: plan.kernel,
     seed: String(plan.seed),
     cpus: machine.config.cpus,
@@ -77,7 +79,7 @@ function facts(state: RunState, books: TakenBooks | null): PhasebitFacts {
     ...(shortened === '' ? {} : { shortened }),
     ...(plan.dealt ? { shard: plan.dealt } : {}),
     notes: [...state.notes],
-    ...(plan.clock === 'virtual' ? {} : { host: hostFacts() }),
+    ...(real ? { host: hostFacts() } : {}),
     ...(stages ? { extra: { stages } } : {}),
   }
 }

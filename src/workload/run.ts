@@ -11,7 +11,7 @@
 import { availableParallelism } from 'node:os'
 import { SECTOR_SHIFT } from '../../assembly/layout.js'
 import { UserError } from '../core/errors.js'
-import type { MachineConfig, Books as TakenBooks } from '../machine/config.js'
+import { type MachineConfig, realTime, type Books as TakenBooks } from '../machine/config.js'
 import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine, type Disk, type Machine } from '../machine/machine.js'
 import type { MachineSpec } from '../machine/spec.js'
@@ -188,7 +188,7 @@ class Run {
         ...latencyNotes(plan),
         ...pollingNotes(plan, machine),
       ],
-      epochMs: plan.clock === 'virtual' ? 0 : epochMs() - Math.floor(machine.now() / 1e6),
+      epochMs: realTime(machine.config) ? epochMs() - Math.floor(machine.now() / 1e6) : 0,
     }
   }
 

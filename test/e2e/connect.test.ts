@@ -189,9 +189,13 @@ describe('jobs on a connected disk', () => {
     expect(result.phasebit.books.balanced).toBe(true)
   })
 
-  it('say what they cost this host, not what an emulated CPU would take', async () => {
+  it('say when they ran, and what they cost this host, not what an emulated CPU would take', async () => {
     const before = process.cpuUsage()
+    const now = Date.now()
     const { result } = await jobs('--rw=randread --bs=4k --size=8m --iodepth=32')
+    expect(result.phasebit.clock).toBe('real')
+    expect(result.epochMs).toBeGreaterThanOrEqual(now)
+    expect(result.epochMs).toBeLessThanOrEqual(Date.now())
     const { user, system } = process.cpuUsage(before)
     const { usrNs, sysNs } = result.jobs[0]!
     expect(usrNs).toBeGreaterThan(1e6)

@@ -55,7 +55,8 @@ describe('phasebit nvme', () => {
     )
     const smart = await out('smart-log', '/dev/nvme0')
     expect(smart).toMatch(/^critical_warning {24}: 0$/m)
-    expect(smart).toMatch(/^temperature {29}: 35 C \(308 Kelvin\)$/m)
+    expect(smart).toMatch(/^temperature {29}: 35°C \(308 Kelvin\)$/m)
+    expect(smart).toMatch(/^Data Units Read {25}: 0 \(0\.00 B\)$/m)
     expect(smart).toMatch(/^available_spare_threshold {15}: 10%$/m)
     expect(smart).toMatch(/^Critical Composite Temperature Time {5}: 0$/m)
     expect(await out('error-log', '/dev/nvme0', '-e', '1')).toContain('error_count')
@@ -77,10 +78,10 @@ describe('phasebit nvme', () => {
     const keys = async (...args: string[]): Promise<string> =>
       Object.keys(JSON.parse(await out(...args, '-o', 'json')) as object).join(' ')
     expect(await keys('id-ctrl', '/dev/nvme0')).toBe(
-      'vid ssvid sn mn fr rab ieee cmic mdts cntlid ver rtd3r rtd3e oaes ctratt rrls crdt1 crdt2 crdt3 oacs acl aerl frmw lpa ' +
+      'vid ssvid sn mn fr rab ieee cmic mdts cntlid ver rtd3r rtd3e oaes ctratt rrls cntrltype fguid crdt1 crdt2 crdt3 nvmsr vwci mec oacs acl aerl frmw lpa ' +
         'elpe npss avscc apsta wctemp cctemp mtfa hmpre hmmin tnvmcap unvmcap rpmbs edstt dsto fwug kas hctma mntmt mxtmt ' +
-        'sanicap hmminds hmmaxd nsetidmax anatt anacap anagrpmax nanagrpid sqes cqes maxcmd nn oncs fuses fna vwc awun awupf ' +
-        'icsvscc nwpc acwu sgls mnan subnqn ioccsz iorcsz icdoff fcatt msdbd ofcs psds',
+        'sanicap hmminds hmmaxd nsetidmax endgidmax anatt anacap anagrpmax nanagrpid pels domainid megcap sqes cqes maxcmd nn oncs fuses fna vwc awun awupf ' +
+        'icsvscc nwpc acwu ocfs sgls mnan maxdna maxcna subnqn ioccsz iorcsz icdoff fcatt msdbd ofcs psds',
     )
     const id = JSON.parse(await out('id-ctrl', '/dev/nvme0', '-o', 'json')) as {
       ieee: number
@@ -91,7 +92,7 @@ describe('phasebit nvme', () => {
     expect(id.psds[0]).toMatchObject({ max_power: 2500, entry_lat: 0, active_work_scale: 0 })
     expect(await keys('id-ns', '/dev/nvme0n1')).toBe(
       'nsze ncap nuse nsfeat nlbaf flbas mc dpc dps nmic rescap fpi dlfeat nawun nawupf nacwu nabsn nabo nabspf noiob nvmcap ' +
-        'nsattr nvmsetid mssrl mcl msrc anagrpid endgid nguid eui64 lbafs',
+        'nsattr nvmsetid mssrl mcl msrc nulbaf anagrpid endgid nguid eui64 lbafs',
     )
     expect(await keys('smart-log', '/dev/nvme0')).toBe(
       'critical_warning temperature avail_spare spare_thresh percent_used endurance_grp_critical_warning_summary ' +
