@@ -2,9 +2,16 @@
 // stands its twin in plain JavaScript (twins.ts).
 
 import type { Size } from '../cell.js'
-import { bitmapOf, boundaryLoop, churnLoop, doorbellLoop, type Loop, LoopMachine } from './loops.js'
+import {
+  bitmapOf,
+  boundaryLoops,
+  churnLoop,
+  doorbellLoop,
+  type Loop,
+  LoopMachine,
+} from './loops.js'
 import { type Micro, opsOf } from './micro.js'
-import { crowdedBitmap } from './threads.js'
+import { type Crowd, crowdedBitmap } from './threads.js'
 import * as twins from './twins.js'
 
 /** Percent of the accesses, percent of the blocks. */
@@ -37,14 +44,16 @@ const ENTRIES = 1024
 /** A bitmap of so many bits, and how many of them are held. */
 const DEPTH = 1024
 const FILLS = [1, 256, 512, 922, 1014, 1023] as const
-/** CAP.DSTRD. */
-const STRIDES = [0, 2, 4, 8] as const
+/** CAP.DSTRD: every one that there is. */
+const STRIDES = { small: [0, 15], large: Array.from({ length: 16 }, (_, dstrd) => dstrd) } as const
+/** Descriptors that one call takes. */
+const DESCRIBED = 32
 /** 1 GiB in blocks of 4 KiB. */
 const BLOCKS = 262_144
 
-type Row = (name: string, loop: Loop, twin: Loop, end?: () => Promise<void>) => Micro
+type Row = (name: string, loop: Loop, twin: Loop) => Micro
 
-async function tagRows(row: Row, size: Size): Promise<Micro[]> {
+async function tagRows(row: Row): Promise<Micro[]> {
   const machine = (): Promise<LoopMachine> => LoopMachine.boot()
   const rows = [
     row('tag: get and put', (await machine()).tags(0), twins.tagTwin(DEPTH, 0)),
@@ -56,14 +65,35 @@ async function tagRows(row: Row, size: Size): Promise<Micro[]> {
     const twin = twins.bitmapTwin(DEPTH, held)
     rows.push(row(`sbitmap: put and get, ${held} of ${DEPTH} held`, loop, twin))
   }
-  for (const threads of size === 'small' ? [2] : [2, 4]) {
-    const { loop, twin, end } = await crowdedBitmap(DEPTH, DEPTH / 2, threads)
-    rows.push(row(`sbitmap: put and get, half held, ${threads} threads`, loop, twin, end))
-  }
   return rows
 }
 
-async function ringRows(row: Row): Promise<Micro[]> {
+/** The same with company. The others spin, so they begin when it is their turn and end after it: they would disturb every other row. */
+function crowdRow(held: number, threads: number, ops: number): Micro {
+  let crowd: Crowd | undefined
+  return {
+    name: `sbitmap: put and get, ${held} of ${DEPTH} held, ${threads} threads`,
+    ops,
+    begin: async () => {
+      crowd = await crowdedBitmap(DEPTH, held, threads)
+    },
+    run: () => crowd!.loop(ops),
+    twin: () => crowd!.twin(ops),
+    end: () => crowd!.end(),
+  }
+}
+
+function crowdRows(size: Size): Micro[] {
+  const [fills, crowds] = size === 'small' ? [[512], [2]] : [FILLS, [2, 4]]
+  return crowds.flatMap(threads =>
+    fills
+      // each thread holds one at least
+      .filter(held => held >= threads)
+      .map(held => crowdRow(held, threads, opsOf(size))),
+  )
+}
+
+async function ringRows(row: Row, size: Size): Promise<Micro[]> {
   const rows: Micro[] = []
   const machine = (): Promise<LoopMachine> => LoopMachine.withRings(ENTRIES)
   for (const batch of BATCHES) {
@@ -76,7 +106,7 @@ async function ringRows(row: Row): Promise<Micro[]> {
       row(`rings: entry down and up, batch ${batch}`, rings, twins.ringsTwin(ENTRIES, batch)),
     )
   }
-  for (const dstrd of STRIDES)
+  for (const dstrd of STRIDES[size])
     for (const shadow of [false, true]) {
       const name = `doorbell: DSTRD ${dstrd}${shadow ? ', shadow' : ''}`
       rows.push(row(name, await doorbellLoop(dstrd, shadow), twins.doorbellTwin(dstrd, shadow)))
@@ -87,14 +117,13 @@ async function ringRows(row: Row): Promise<Micro[]> {
 /** Every part. Each has a machine of its own, because what they leave behind in it differs. */
 export async function coreMicros(size: Size): Promise<Micro[]> {
   const ops = opsOf(size)
-  const row: Row = (name, loop, twin, end) => ({
+  const row: Row = (name, loop, twin) => ({
     name,
     ops,
     run: () => loop(ops),
     twin: () => twin(ops),
-    ...(end ? { end } : {}),
   })
-  const rows = [...(await tagRows(row, size)), ...(await ringRows(row))]
+  const rows = [...(await tagRows(row)), ...crowdRows(size), ...(await ringRows(row, size))]
   const histogram = (await LoopMachine.boot()).histogram()
   rows.push(row('histogram: one latency', histogram, twins.histogramTwin()))
   for (const [pattern, [more, twin]] of Object.entries(PATTERNS)) {
@@ -103,6 +132,10 @@ export async function coreMicros(size: Size): Promise<Micro[]> {
   }
   const random = (await LoopMachine.boot()).random()
   rows.push(row('generator: 64 random bits', random, twins.randomTwin()))
-  rows.push(row('boundary: a call from JavaScript', await boundaryLoop(), twins.callTwin()))
+  const { call, big, described } = await boundaryLoops(DESCRIBED)
+  rows.push(row('boundary: a call from JavaScript', call, twins.callTwin()))
+  rows.push(row('boundary: a call with a BigInt', big, twins.bigCallTwin()))
+  const batch = `boundary: an I/O described in memory, a call for ${DESCRIBED}`
+  rows.push(row(batch, described, twins.describedTwin(DESCRIBED)))
   return rows
 }

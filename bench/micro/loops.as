@@ -216,6 +216,21 @@ export function nothing(a: u32, b: u32): u32 {
   return a + b
 }
 
+/** Nothing, of numbers that JavaScript has to make a BigInt for. */
+export function nothing64(a: u64, b: u64): u64 {
+  return a + b
+}
+
+/** Takes `count` descriptors of 16 bytes: a block, a length, a buffer. */
+export function described(base: u32, count: u32): u32 {
+  let sum: u32 = 0
+  for (let i: u32 = 0; i < count; i++) {
+    const at = base + (i << 4)
+    sum += <u32>load<u64>(at) + load<u32>(at, 8) + load<u32>(at, 12)
+  }
+  return sum
+}
+
 /** Records latencies up to 16 us. */
 export function histogram(ls: u32, ops: u32): u32 {
   let x: u64 = 0x9e3779b97f4a7c15

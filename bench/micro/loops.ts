@@ -62,6 +62,8 @@ interface LoopExports {
     ops: number,
   ): number
   nothing(a: number, b: number): number
+  nothing64(a: bigint, b: bigint): bigint
+  described(base: number, count: number): number
   ring_rounds(nq: number, batch: number, ops: number): number
   histogram(ls: number, ops: number): number
   generator(job: number, ops: number): number
@@ -179,14 +181,50 @@ export async function doorbellLoop(dstrd: number, shadow: boolean): Promise<Loop
   }
 }
 
-/** A call into the core that does nothing, `ops` times. */
-export async function boundaryLoop(): Promise<Loop> {
+/**
+ * Over the boundary: a call that does nothing, one with BigInts, and `batch` I/Os described in memory for each call.
+ */
+export async function boundaryLoops(
+  batch: number,
+): Promise<{ readonly call: Loop; readonly big: Loop; readonly described: Loop }> {
   const memory = new WebAssembly.Memory({ initial: BARE_PAGES, maximum: BARE_PAGES, shared: true })
-  const { nothing } = await instantiate(memory)
+  const { nothing, nothing64, described } = await instantiate(memory)
+  const words = new Uint32Array(memory.buffer, PLAN_BASE, batch * 4)
+  return {
+    call: ops => {
+      let sum = 0
+      for (let i = 0; i < ops; i++) sum = nothing(sum, 1)
+      if (sum !== ops) throw new Error(`${sum} of ${ops} calls`)
+    },
+    big: ops => {
+      let sum = 0n
+      for (let i = 0; i < ops; i++) sum = nothing64(sum, BigInt(i & 1))
+      if (sum !== BigInt(ops >> 1)) throw new Error(`${sum} of ${ops} calls`)
+    },
+    described: describedLoop(words, batch, count => described(PLAN_BASE, count)),
+  }
+}
+
+/** I/Os described in words, `batch` for each call of `take`, which returns what it has seen. */
+export function describedLoop(
+  words: Uint32Array,
+  batch: number,
+  take: (count: number) => number,
+): Loop {
   return ops => {
     let sum = 0
-    for (let i = 0; i < ops; i++) sum = nothing(sum, 1)
-    if (sum !== ops) throw new Error(`${sum} of ${ops} calls`)
+    for (let n = 0; n < ops; n += batch) {
+      for (let i = 0; i < batch; i++) {
+        const at = i * 4
+        words[at] = i
+        words[at + 1] = 0
+        words[at + 2] = 4096
+        words[at + 3] = 0
+      }
+      sum = take(batch)
+    }
+    const whole = (batch * (batch - 1)) / 2 + 4096 * batch
+    if (sum !== whole) throw new Error(`${sum} of ${whole} was seen`)
   }
 }
 

@@ -12,6 +12,8 @@ export interface Micro {
   readonly run: () => void
   /** The same in plain JavaScript; none where the part is plain JavaScript itself. */
   readonly twin?: () => void
+  /** Sets up what must not be there while others are timed. */
+  readonly begin?: () => Promise<void>
   /** Ends what was set up for it. */
   readonly end?: () => Promise<void>
 }
@@ -46,6 +48,7 @@ export async function runMicros(
 ): Promise<MicroResult[]> {
   const results: MicroResult[] = []
   for (const micro of micros) {
+    await micro.begin?.()
     const result = await runMicro(micro, size)
     await micro.end?.()
     results.push(result)

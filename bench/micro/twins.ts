@@ -1,7 +1,7 @@
 // The same parts in plain JavaScript, as one would write them without a core: typed arrays, numbers, no atomics. What the
 // core does beside (hints for each CPU, atomic words where threads share them) the twins do as far as one thread needs it.
 
-import type { Loop } from './loops.js'
+import { describedLoop, type Loop } from './loops.js'
 
 /** A cheap generator of 32 bits. */
 class Step {
@@ -377,4 +377,24 @@ export function callTwin(): Loop {
     for (let i = 0; i < ops; i++) sum = box.call(sum, 1)
     if (sum !== ops) throw new Error(`${sum} of ${ops} calls`)
   }
+}
+
+/** A call with a BigInt. */
+export function bigCallTwin(): Loop {
+  const box = { call: (a: bigint, b: bigint): bigint => a + b }
+  return ops => {
+    let sum = 0n
+    for (let i = 0; i < ops; i++) sum = box.call(sum, BigInt(i & 1))
+    if (sum !== BigInt(ops >> 1)) throw new Error(`${sum} of ${ops} calls`)
+  }
+}
+
+/** Descriptors in a typed array, read by a function. */
+export function describedTwin(batch: number): Loop {
+  const words = new Uint32Array(batch * 4)
+  return describedLoop(words, batch, count => {
+    let sum = 0
+    for (let i = 0; i < count * 4; i += 4) sum += words[i]! + words[i + 2]! + words[i + 3]!
+    return sum
+  })
 }
