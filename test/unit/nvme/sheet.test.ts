@@ -354,6 +354,21 @@ describe('nvme-pci 11: timeouts', () => {
     expect(wire.of(8, true)).toHaveLength(1)
   })
 
+  test('1: not so for a controller that goes: nobody will recover it (seed 900877)', async () => {
+    const { p } = await wired(lost())
+    const { queue } = p.ctrl.namespaces[0]!
+    p.nvme.bus.devices[0]!.offline = true
+    let status = -1
+    p.k.spawn('reader', function* () {
+      status = yield* blkdev_read_iter({ ...p.io(1), q: queue })
+    })
+    await p.run(10)
+    expect(nvme_change_ctrl_state(p.ctrl, 'DELETING')).toBe(true)
+    await p.run(100_000, () => status !== -1)
+    expect(status).toBe(N.BLK_STS_IOERR)
+    expect(p.dev.online_queues).toBe(0)
+  })
+
   test('3: an entry that nobody was interrupted for ends its request', async () => {
     const wire = await wired({ cpus: 1, ...lost() })
     const { p } = wire

@@ -185,10 +185,11 @@ export function* nvme_dev_disable(dev: nvme_dev, shutdown: boolean, claimed = 0)
   nvme_pci_disable(dev)
   if (claimed) nvme.blk.view.store(claimed + RQ_STATE, MQ_RQ_IN_FLIGHT)
   cancel_all(dev)
-  // Nobody may start the queues again: what waits is to fail, not to hang. 4.9 leaves them stopped. Who waited for the lock may
-  // find that the controller goes meanwhile.
-  const going = shutdown || ctrl.state === 'DELETING' || ctrl.state === 'DEAD'
-  if (going && era.freezes) {
+  // Nobody may start the queues again: what waits is to fail, not to hang. 4.9 leaves them stopped at a shutdown. Who waited for
+  // the lock may find that the controller goes meanwhile, or that its queues were killed.
+  const dead_queues = ctrl.namespaces.some(ns => ns.dead)
+  const going = dead_queues || ctrl.state === 'DELETING' || ctrl.state === 'DEAD'
+  if (going || (shutdown && era.freezes)) {
     nvme_start_queues(ctrl)
     if (ctrl.admin_q && !ctrl.admin_q.dying) blk_mq_unquiesce_queue(ctrl.admin_q)
   }

@@ -1,6 +1,6 @@
 // A request of the PCIe driver takes too long: nvme_timeout of drivers/nvme/host/pci.c, Linux 4.19. The first that matches:
 //
-//   the channel is offline                         wait on: error recovery will come
+//   the channel is offline                         wait on: error recovery will come (not for one that goes: 6.x looks first)
 //   CSTS says fatal, or a subsystem reset          disable, reset
 //   the entry stands in the completion queue       it was a lost interrupt
 //   the controller is coming or going              disable; the request ends
@@ -156,7 +156,8 @@ export function* nvme_timeout(dev: nvme_dev, q: request_queue, rq: number): Slee
   const { k } = nvme
   const t = enter(k, 'nvme_timeout')
   const nvmeq = queue_of(dev, q, rq)
-  if (pci_channel_offline(pdev)) return leave(k, t, BLK_EH_RESET_TIMER)
+  const going = ctrl.state === 'DELETING' || ctrl.state === 'DEAD'
+  if (pci_channel_offline(pdev) && !going) return leave(k, t, BLK_EH_RESET_TIMER)
   if (nvme.era.timeout_polls) {
     const csts = readl(pdev, NVME_REG_CSTS)
     if (nvme_should_reset(dev, csts)) {
