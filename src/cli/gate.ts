@@ -98,6 +98,8 @@ function refuse(args: GateArgs, mode: GateMode): void {
     [mode !== 'files' && metrics !== null, '--metric', `${mode} mode`],
     [(mode === 'files' || mode === 'exact') && benches !== null, '--bench', `${mode} mode`],
     [mode !== 'exact' && mode !== 'files' && update, '--update', `${mode} mode`],
+    [mode === 'files' && update && base.length > 0, '--update', 'files mode with --base'],
+    [mode === 'files' && update && args.baseline === null, '--update', 'without --baseline'],
     [
       !(runsJobs && jobFiles.length > 0) && runOptions.length > 0,
       runOptions[0],

@@ -184,6 +184,7 @@ describe('what is asked for', () => {
     [['j.fio'], /need --baseline DIR/],
     [['none.fio', '--baseline', 'kept'], /none\.fio/],
     [['--head', 'a.json'], /files mode needs what is missing here: --base/],
+    [['--base', 'a.json', '--head', 'a.json', '--update'], /--update has no meaning in files mode/],
     [['--base', 'nowhere'], /nowhere: no such folder or tarball, and no version/],
     [['--base', '9.9.9'], /9\.9\.9: not installed/],
     [['--base', '.'], /is no phasebit/],
