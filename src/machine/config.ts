@@ -12,6 +12,7 @@ import type { Core, CoreTarget } from '../core/wasm.js'
 import type { TraceSink } from '../kernel/trace.js'
 import type { Sysctls } from '../fs/sysctl.js'
 import type { NullBlkConfig } from './null-blk-config.js'
+import type { CostKey } from './costs.js'
 import type { EventSpec } from './spec.js'
 
 /** How long a command takes on the media, and whether data is kept. */
@@ -219,17 +220,6 @@ export interface MachineConfig {
   /** Build of the core; absent = `trace` if trace is set, else `release`. */
   readonly core?: CoreTarget
 }
-
-export type CostKey =
-  | 'submit'
-  | 'complete'
-  | 'doorbell'
-  | 'irq'
-  | 'switch'
-  | 'ipi'
-  | 'poll'
-  | 'syscall'
-  | 'copy'
 
 /** Where the blocks of one disk are. */
 export interface Disk {

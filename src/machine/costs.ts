@@ -33,7 +33,17 @@ import {
 } from '../../assembly/layout.js'
 import { UserError } from '../core/errors.js'
 import type { View } from '../core/view.js'
-import type { CostKey } from './config.js'
+
+export type CostKey =
+  | 'submit'
+  | 'complete'
+  | 'doorbell'
+  | 'irq'
+  | 'switch'
+  | 'ipi'
+  | 'poll'
+  | 'syscall'
+  | 'copy'
 
 /** ns for each kind of work. */
 export type Costs = Readonly<Record<CostKey, number>>

@@ -9,7 +9,7 @@
 // A name that a target takes, LUNs that two targets share, a parent that is not an open-channel device: refused.
 
 import { UserError } from '../core/errors.js'
-import type { CostKey } from './config.js'
+import type { CostKey } from './costs.js'
 import type { DeviceSpec, MachineSpec, OcssdSpec, TargetSpec } from './spec.js'
 import { formatNullBlk, readNullBlk } from './spec-null-blk.js'
 import { formatNvme, formatOcssd, ocssdLuns, readNvme, readOcssd } from './spec-nvme.js'

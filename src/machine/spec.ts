@@ -6,7 +6,7 @@
 // Units: bytes, nanoseconds, percent.
 
 import type { SchedulerName } from '../block/schedulers.js'
-import type { CostKey } from './config.js'
+import type { CostKey } from './costs.js'
 
 /** What a controller's media costs, by operation. Mean and deviation in ns; `fixed` has deviation 0. */
 export interface LatencySpec {
