@@ -88,7 +88,6 @@ import { VirtualTime } from './virtual.js'
 
 export type { Machine } from './booted.js'
 export type {
-  CostKey,
   CpuCounters,
   Disk,
   DiskConfig,
