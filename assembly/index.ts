@@ -1,7 +1,7 @@
 // What the core exports, and nothing else.
 
 export * from './sbitmap'
-export { blk_mq_get_tag, blk_mq_init_rqs, blk_mq_put_tag, hctx_may_queue } from './tag'
+export { __blk_mq_get_tag, blk_mq_get_tag, blk_mq_init_rqs, blk_mq_put_tag, hctx_may_queue } from './tag'
 export { nvme_dbbuf_need_event, nvme_ring_doorbells, nvme_write_sq_db } from './doorbell'
 export { nvme_init_prp_pool, nvme_queue_rq, nvme_unmap_data } from './sq'
 export { blk_mq_complete_any, complete_done_list, complete_remote, nvme_cqe_pending, nvme_complete_rq, nvme_process_cq } from './cq'

@@ -14,6 +14,7 @@ import {
   RQ_DATA_LEN,
   RQ_END_HOST,
   RQ_END_IO,
+  RQ_FLAGS,
   RQ_NR_SEGS,
   RQ_SECTOR,
   RQ_START_NS,
@@ -22,7 +23,12 @@ import {
   TAGS_BRESERVED,
   WT_CPU,
 } from '../../assembly/layout.js'
-import { BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_RESERVED, BLK_STS_IOERR } from '../../assembly/nvme.js'
+import {
+  BLK_MQ_REQ_INTERNAL,
+  BLK_MQ_REQ_RESERVED,
+  BLK_STS_IOERR,
+  RQF_ELVPRIV,
+} from '../../assembly/nvme.js'
 import { completion, complete, wait_for_completion_io } from '../kernel/completion.js'
 import { type Sleep, TASK_UNINTERRUPTIBLE } from '../kernel/core.js'
 import { ENODEV, EWOULDBLOCK, EXDEV } from '../kernel/errno.js'
@@ -30,7 +36,7 @@ import { submit_time, io_schedule, set_current_state } from '../kernel/task.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
 import { wait_event } from '../kernel/wait.js'
 import { this_cpu } from './blk-mq.js'
-import { blk_mq_sched_insert_request } from './blk-mq-sched.js'
+import { blk_mq_sched_insert_request, op_is_flush } from './blk-mq-sched.js'
 import type { request_queue } from './blkdev.js'
 
 /** One try for a tag and its request, in the context of this CPU; 0 = none is free. */
@@ -45,10 +51,13 @@ function blk_mq_get_request(
   const cpu = cpus[number]!
   const ctx = view.u32(q.at + Q_CTXS) + number * CTX_SIZE
   const hctx = core.blk_mq_map_queue(ctx, opf) >>> 0
+  const sched = op_is_flush(opf) ? undefined : q.elevator?.type.ops
+  const limited = flags & BLK_MQ_REQ_RESERVED ? undefined : sched
+  const shallow = limited?.limit_depth?.(q, opf) ?? 0
   const g = enter(k, 'blk_mq_get_tag')
   leave(k, enter(k, '__blk_mq_get_tag'))
   const internal = q.elevator ? BLK_MQ_REQ_INTERNAL : 0
-  const tag = core.blk_mq_get_tag(hctx, number, flags | internal)
+  const tag = core.__blk_mq_get_tag(hctx, number, flags | internal, shallow)
   leave(k, g)
   if (tag < 0) return leave(k, t, 0)
   const make = internal ? core.blk_mq_sched_rq_init : core.blk_mq_rq_ctx_init
@@ -56,6 +65,10 @@ function blk_mq_get_request(
   for (const field of [RQ_BIO, RQ_BIOTAIL, RQ_DATA_LEN, RQ_NR_SEGS]) view.setU32(rq + field, 0)
   view.setU64(rq + RQ_SECTOR, 0)
   view.setU64(rq + RQ_START_NS, k.now())
+  if (sched) {
+    view.setU32(rq + RQ_FLAGS, view.u32(rq + RQ_FLAGS) | RQF_ELVPRIV)
+    sched.prepare_request?.(q, rq, 0)
+  }
   return leave(k, t, rq)
 }
 

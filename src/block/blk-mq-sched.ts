@@ -48,7 +48,7 @@ import { flush_context } from './flush-queue.js'
 
 // ---------------------------------------------------------------- insertion
 
-function op_is_flush(opf: number): boolean {
+export function op_is_flush(opf: number): boolean {
   return (opf & (REQ_FUA | REQ_PREFLUSH)) !== 0
 }
 

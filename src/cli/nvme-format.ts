@@ -351,9 +351,10 @@ function shown(name: string, value: string | number | bigint): string {
   return hex && Number(value) !== 0 ? `0x${value.toString(16)}` : value.toString()
 }
 
-/** Lines `name      : value`, as nvme-cli writes them; the colon comes after so many characters. */
-export function toLines(fields: Fields, width = 10): string {
+/** Lines `name      : value`, as nvme-cli writes them; the colon comes after so many characters, or where the longest name ends. */
+export function toLines(fields: Fields, wanted?: number): string {
   const simple = Object.entries(fields).filter(([, v]) => typeof v !== 'object')
+  const width = wanted ?? Math.max(10, ...simple.map(([name]) => name.length + 1))
   return simple
     .map(([name, v]) => `${name.padEnd(width)}: ${shown(name, v as string | number | bigint)}\n`)
     .join('')

@@ -153,6 +153,7 @@ export interface Core {
   blk_mq_map_queue(ctx: number, opf: number): number
   /** `flags`: BLK_MQ_REQ_*. Negative = none is free. */
   blk_mq_get_tag(hctx: number, cpu: number, flags: number): number
+  __blk_mq_get_tag(hctx: number, cpu: number, flags: number, shallow: number): number
   blk_mq_put_tag(tags: number, cpu: number, tag: number): void
   /** It is the device's from now on: deadline, state. */
   blk_mq_start_request(cpu: number, q: number, rq: number): void

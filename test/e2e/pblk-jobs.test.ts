@@ -36,6 +36,17 @@ describe('jobs on /dev/pblk0', () => {
     },
   )
 
+  it.each(['mq-deadline', 'kyber'])(
+    'the device below has %s, whose tokens come back',
+    async name => {
+      const lines = `rw=randwrite\nbs=16k\niodepth=4\nnumber_ios=400\n`
+      const args = [...words({}), '--queue', `nvme0n1/scheduler=${name}`]
+      const result = await succeed(args, text(lines))
+      expect(ios(job(result, 'a'))[1]).toBe(400)
+      expect(result.phasebit.books).toMatchObject({ balanced: true, failed: 0, tagsHeld: 0 })
+    },
+  )
+
   it('verification finds what was written, when it has left the buffer, too', async () => {
     const result = await run('rw=randwrite\niodepth=16\nverify=crc32c\n')
     expect(ios(job(result, 'a')).slice(0, 2)).toEqual([2048, 2048])
