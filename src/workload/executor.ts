@@ -118,8 +118,9 @@ export class Executor {
     const due = this.#phases.due(this.#machine.now())
     if (due.length === 0) return
     this.#account()
-    for (const i of due) {
-      const job = this.jobs[i]!
+    const jobs = due.map(i => this.jobs[i]!)
+    for (const job of jobs) job.join()
+    for (const job of jobs) {
       job.start(this.#machine.now())
       this.#kick(job)
     }

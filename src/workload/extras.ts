@@ -198,10 +198,10 @@ function fillTrims(view: View, job: number, spec: JobSpec, list: number): void {
   view.setU32(job + JOB_TRIM_CAP, trimCapacity(spec))
 }
 
-/** The job begins: its weight counts from now on. */
+/** The job is about to begin: its weight counts from now on. Jobs that begin together all join before the first runs. */
 export function joinFlow(view: View, job: number, spec: JobSpec): void {
   const flow = view.u32(job + JOB_FLOW)
-  if (flow === 0) return
+  if (flow === 0 || view.u32(job + JOB_FLOW_IN)) return
   view.setU32(job + JOB_FLOW_IN, 1)
   view.add(flow + FW_WEIGHT, spec.flow)
 }

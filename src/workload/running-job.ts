@@ -25,7 +25,7 @@ import {
 import type { View } from '../core/view.js'
 import { EILSEQ } from '../kernel/errno.js'
 import type { JobCounters } from './counters.js'
-import { feedReplay } from './extras.js'
+import { feedReplay, joinFlow } from './extras.js'
 import { IologOut } from './iolog-out.js'
 import type { JobSpec } from './job.js'
 import { type JobSite, startJob } from './job-block.js'
@@ -99,6 +99,11 @@ export class RunningJob {
   /** The measurement has begun. */
   get measuring(): boolean {
     return this.policy !== null
+  }
+
+  /** Comes before start(), for all jobs that start together. */
+  join(): void {
+    joinFlow(this.#view, this.address, this.spec)
   }
 
   start(nowNs: number): void {
