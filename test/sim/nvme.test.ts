@@ -38,3 +38,14 @@ it('the same seed is the same run', async () => {
 it('seed 77971: a controller that a timeout disables while a reset waits for its queues keeps them for a scan', async () => {
   expect((await simulateNvme(77971)).ios).toBeGreaterThan(0)
 })
+
+it.each([20049583, 20037378])(
+  'seed %i: a reset whose command an error of the bus cancels asks nothing of the queue that it stopped',
+  async seed => {
+    expect((await simulateNvme(seed)).ios).toBeGreaterThan(0)
+  },
+)
+
+it('seed 905330: queues that were killed are open however often their controller is stopped, in 4.9 too', async () => {
+  expect((await simulateNvme(905330)).ios).toBeGreaterThan(0)
+})

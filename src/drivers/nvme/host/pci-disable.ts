@@ -14,7 +14,6 @@ import {
   blk_mq_free_tag_set,
   blk_cleanup_queue,
   blk_put_queue,
-  type blk_mq_tag_set,
 } from '../../../block/blk-mq-init.js'
 import { blk_execute_rq_nowait } from '../../../block/blk-exec.js'
 import { blk_mq_unquiesce_queue } from '../../../block/blk-mq.js'
@@ -40,6 +39,7 @@ import { enter, leave } from '../../../kernel/trace.js'
 import { nvme_alloc_request, nvme_alloc_request_nowait, nvme_free_request } from './core-cmd.js'
 import {
   nvme_cancel_request,
+  nvme_req_cancelled,
   nvme_disable_ctrl,
   nvme_shutdown_ctrl,
   nvme_start_freeze,
@@ -203,11 +203,19 @@ export function nvme_pci_disable(dev: nvme_dev): void {
   if (pci_is_enabled(dev.pdev)) pci_disable_device(dev.pdev)
 }
 
+/**
+ * Who waits for a command of the admin queue gets -EINTR, as since 5.9. In 4.19 he takes it for a command that the controller
+ * did not like, and a reset goes on with others, which wait for ever in a queue that was stopped.
+ */
 function cancel_all(dev: nvme_dev): void {
   const { blk } = dev.nvme
-  const none: blk_mq_tag_set = { blk, tags: [] } as unknown as blk_mq_tag_set
-  for (const set of [dev.tagset ?? none, dev.admin_tagset ?? none])
-    blk_mq_tagset_busy_iter(set, rq => nvme_cancel_request(blk, rq))
+  const { tagset, admin_tagset } = dev
+  if (tagset) blk_mq_tagset_busy_iter(tagset, rq => nvme_cancel_request(blk, rq))
+  if (!admin_tagset) return
+  blk_mq_tagset_busy_iter(admin_tagset, rq => {
+    nvme_req_cancelled(blk, rq)
+    nvme_cancel_request(blk, rq)
+  })
 }
 
 /** The admin queue goes: who waits for it is let go first. */
