@@ -122,6 +122,14 @@ export class Work {
   }
 }
 
+/**
+ * flush_work and flush_delayed_work put a barrier behind a run that is queued; when that is taken back, the barrier is a work by
+ * itself, which may run before an earlier run has ended, and after all have. flush_workqueue counts, and is exact.
+ */
+function loose({ name, bereft }: Flush): boolean {
+  return bereft && !name.includes('queue ')
+}
+
 function must(condition: boolean, text: string): void {
   if (!condition) throw new Error(`the model disagrees: ${text}`)
 }
@@ -296,7 +304,10 @@ export class World implements TraceSink {
       if (!waits) flush.emptied = v.ns
       const ret = yield* sleep()
       must(ret === null || ret === waits, `${name} says ${ret}`)
-      must(flush.left.size === 0, `${name} returns before ${[...flush.left].join()}`)
+      must(
+        flush.left.size === 0 || loose(flush),
+        `${name} returns before ${[...flush.left].join()}`,
+      )
       flush.returned = v.ns
     })
   }
@@ -332,11 +343,7 @@ export class World implements TraceSink {
     for (const flush of this.flushes) {
       must(flush.returned >= 0, `${flush.name} never returned`)
       const exact = flush.returned === flush.emptied
-      must(
-        exact ||
-          (flush.bereft && flush.name.startsWith('flush_w') && !flush.name.includes('queue ')),
-        `${flush.name} returned late`,
-      )
+      must(exact || loose(flush), `${flush.name} returned late`)
     }
   }
 }
