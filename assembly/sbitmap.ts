@@ -263,7 +263,7 @@ export function sbitmap_queue_get_near(sbq: u32, cpu: u32): i32 {
   return nr
 }
 
-/** The same, using only the first `shallow` bits of each word. */
+/** __sbitmap_queue_get, using only the first `shallow` bits of each word. */
 export function __sbitmap_queue_get_shallow(sbq: u32, cpu: u32, shallow: u32): i32 {
   const hints = load<u32>(sbq, SBQ_HINTS) + cpu * SBQ_HINT_SIZE
   const hint = alloc_hint(sbq, hints)
