@@ -49,3 +49,7 @@ it.each([20049583, 20037378])(
 it('seed 905330: queues that were killed are open however often their controller is stopped, in 4.9 too', async () => {
   expect((await simulateNvme(905330)).ios).toBeGreaterThan(0)
 })
+
+it('seed 20047434: Linux 4.9 does not try again what took its whole timeout behind a frozen channel, where nobody speaks of it', async () => {
+  expect((await simulateNvme(20047434)).ios).toBeGreaterThan(0)
+})

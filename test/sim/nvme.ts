@@ -27,6 +27,7 @@ const ROUNDS = 6
 const BLOCK = 4096
 const BLOCKS = 16
 const BUS_SEED = 0x62757300
+const IO_TIMEOUT_NS = 30e9
 
 function draw(r: Prng, n: number): number {
   return r.below(n)
@@ -93,6 +94,21 @@ const PAGES = Array.from({ length: 256 }, (_, byte) => {
   }
 })
 
+/**
+ * Runs an I/O to its end. 4.9 does not try again what has taken its whole timeout: with a word in the log or, behind a channel
+ * that is offline, without.
+ */
+function* good(s: Story, io: Sleep<number>): Sleep<boolean> {
+  const { machine, nvme } = s.p
+  const asked = machine.now()
+  s.begun++
+  const status = yield* io
+  s.ended++
+  const late = machine.now() - asked >= IO_TIMEOUT_NS && nvme.module!.nvme.era.retries_in_time
+  if (status !== 0 && !late) s.failed++
+  return status === 0
+}
+
 /** Writes its own blocks and reads them back. */
 function* worker(s: Story, task: number, io: ReturnType<Probed['io']>): Sleep<void> {
   const { p, r } = s
@@ -101,11 +117,6 @@ function* worker(s: Story, task: number, io: ReturnType<Probed['io']>): Sleep<vo
   const contents = Array.from({ length: BLOCKS }, (): Content => {
     return { durable: new Set([0]), since: new Set() }
   })
-  const count = (status: number): boolean => {
-    s.ended++
-    if (status !== 0) s.failed++
-    return status === 0
-  }
   for (let round = 0; round < ROUNDS; round++) {
     const block = draw(r, BLOCKS)
     const at = { ...io, pos: (task * BLOCKS + block) * BLOCK, data }
@@ -113,22 +124,19 @@ function* worker(s: Story, task: number, io: ReturnType<Probed['io']>): Sleep<vo
     const content = contents[block]!
     const began = s.epoch
     view.bytes.fill(byte, data, data + BLOCK)
-    s.begun++
     content.since.add(byte)
-    if (!count(yield* blkdev_write_iter({ ...at, write: true }))) return
+    if (!(yield* good(s, blkdev_write_iter({ ...at, write: true })))) return
     const sure = s.epoch === began
     if (draw(r, 3) === 0) {
-      s.begun++
       const before = s.epoch
-      if (!count(yield* blkdev_fsync(at.q))) return
+      if (!(yield* good(s, blkdev_fsync(at.q)))) return
       if (s.epoch === before && sure && before === began) {
         content.durable = new Set([byte])
         content.since.clear()
       }
     }
     view.bytes.fill(0, data, data + BLOCK)
-    s.begun++
-    if (!count(yield* blkdev_read_iter(at))) return
+    if (!(yield* good(s, blkdev_read_iter(at)))) return
     const { durable, since } = content
     const known = sure && s.epoch === began
     const may = (b: number): boolean => (known ? b === byte : durable.has(b) || since.has(b))
@@ -260,12 +268,10 @@ async function check({ p, ...s }: Story, removes: boolean): Promise<void> {
   // A scan whose Identify a reset cuts off drops the namespace with what waits for it, as 4.19 does.
   // 4.9 takes the end of a command that an error of the bus has cancelled for the controller's word, and goes without queues.
   const dropped = /Identify namespace failed|IO queues not created/.test(log)
-  // 4.9 does not try again what has taken its whole timeout.
-  const late = p.nvme.module!.nvme.era.retries_in_time && log.includes('timeout')
   // Going to sleep cancels what is under way for longer than a shutdown waits, or if the controller is dead, as 4.19 does: it
   // finds no queue when it is tried again.
   const cancelled = s.suspended && (p.machine.now() > 30e9 || s.epoch > 0)
-  if (!removes && !dropped && !late && !cancelled && p.nvme.ctrl(0)) assert.equal(s.failed, 0, log)
+  if (!removes && !dropped && !cancelled && p.nvme.ctrl(0)) assert.equal(s.failed, 0, log)
   await p.run(100)
   assert.deepEqual(p.machine.books().problems, [])
   if (p.nvme.ctrl(0) === null) assert.equal(p.machine.host!.blk.mem.used, 0)
