@@ -73,8 +73,8 @@ export class SbitmapModel {
     return Math.max(1, Math.min(8, Math.floor(usable / 8)))
   }
 
-  #updateBatch(): void {
-    const batch = this.#batch()
+  #updateBatch(most = Number.POSITIVE_INFINITY): void {
+    const batch = Math.min(most, this.#batch())
     if (batch === this.wakeBatch) return
     this.wakeBatch = batch
     this.waitCounts.fill(1)
@@ -88,6 +88,12 @@ export class SbitmapModel {
   setMinShallow(depth: number): void {
     this.minShallow = depth
     this.#updateBatch()
+  }
+
+  /** So many users of the map wait for no more frees than the share of one can make; 0: nobody shares it. */
+  share(users: number): void {
+    const own = Math.max(4, Math.ceil(this.depth / users))
+    this.#updateBatch(users === 0 ? undefined : Math.max(1, Math.floor(own / QUEUES)))
   }
 
   /** The first free bit of a word in [from, limit), or of those before it when the search may wrap; -1 = none. */
@@ -115,10 +121,22 @@ export class SbitmapModel {
     const hint = this.hints[cpu]!
     const nr = this.#search(hint, limit, wrap)
     if (nr < 0) this.hints[cpu] = 0
-    else {
-      this.set[nr] = true
-      if (nr === hint || this.#roundRobin) this.hints[cpu] = nr + 1 >= this.depth - 1 ? 0 : nr + 1
-    }
+    else this.#take(cpu, hint, nr)
+    return nr
+  }
+
+  #take(cpu: number, hint: number, nr: number): void {
+    this.set[nr] = true
+    if (nr === hint || this.#roundRobin) this.hints[cpu] = nr + 1 >= this.depth - 1 ? 0 : nr + 1
+  }
+
+  /** From the hint to the end of its word; where nothing is free there, nothing changes. */
+  getNear(cpu: number): number {
+    const hint = this.hints[cpu]!
+    if (hint >= this.depth) return -1
+    const from = hint % 2 ** this.shift
+    const nr = this.#searchWord(hint >> this.shift, from, Number.POSITIVE_INFINITY, false)
+    if (nr >= 0) this.#take(cpu, hint, nr)
     return nr
   }
 

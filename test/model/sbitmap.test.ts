@@ -26,6 +26,7 @@ const shapes: fc.Arbitrary<SbitmapShape> = fc.record({
 const pick = fc.nat({ max: 2 ** 20 })
 const steps = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('get' as const), pick }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('near' as const), pick }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('clear' as const), pick }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('shallow' as const), pick }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const), pick }) },
@@ -33,6 +34,7 @@ const steps = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('fill' as const), pick }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('resize' as const), pick }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('minShallow' as const), pick }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('share' as const), pick }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('wakeAll' as const), pick }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('hint' as const), pick }) },
 )
@@ -43,12 +45,15 @@ class Pair {
   readonly #shape: SbitmapShape
   readonly #real: Sbq
   readonly #model: SbitmapModel
+  /** The short way to a bit is for maps that need neither atomics nor order. */
+  readonly #plain: boolean
   readonly #waiters: [Waiter, ModelWaiter][] = []
   #steps = 0
 
   constructor(shape: SbitmapShape, shared: boolean) {
     arena.reset()
     this.#shape = shape
+    this.#plain = !shared && !shape.roundRobin
     this.#real = new Sbq(arena, { ...shape, shared })
     this.#model = new SbitmapModel(shape)
   }
@@ -64,6 +69,7 @@ class Pair {
     const cpu = pick % cpus
     const n = Math.floor(pick / cpus)
     if (what === 'get') this.#get(cpu)
+    else if (what === 'near') this.#near(cpu)
     else if (what === 'fill') for (let i = 0; i < 200; i++) this.#get(i % cpus)
     else if (what === 'clear') this.#clear(n, cpu)
     else if (what === 'shallow') this.#shallow(cpu, n % 65)
@@ -71,6 +77,7 @@ class Pair {
     else if (what === 'finish') this.#finish(n)
     else if (what === 'resize') this.#both(s => s.resize(1 + (n % depth)))
     else if (what === 'minShallow') this.#minShallow(1 + (n % 64))
+    else if (what === 'share') this.#both(s => s.share(n % 12))
     else if (what === 'wakeAll') this.#both(s => s.wakeAll())
     else this.#hint(cpu, n % depth)
   }
@@ -82,6 +89,11 @@ class Pair {
 
   #get(cpu: number): void {
     expect(this.#real.get(cpu)).toBe(this.#model.get(cpu))
+  }
+
+  #near(cpu: number): void {
+    if (this.#plain) expect(this.#real.getNear(cpu)).toBe(this.#model.getNear(cpu))
+    else this.#get(cpu)
   }
 
   #shallow(cpu: number, limit: number): void {

@@ -11,6 +11,7 @@ export interface RawCore extends Core {
   sbitmap_get(sbq: number, hint: number, roundRobin: number): number
   __sbitmap_queue_get(sbq: number, cpu: number): number
   __sbitmap_queue_get_shallow(sbq: number, cpu: number, shallow: number): number
+  sbitmap_queue_get_near(sbq: number, cpu: number): number
   sbitmap_queue_clear(sbq: number, nr: number, cpu: number): number
   sbitmap_queue_resize(sbq: number, depth: number): void
   sbitmap_queue_min_shallow_depth(sbq: number, depth: number): void
@@ -162,6 +163,10 @@ export class Sbq {
   getShallow(shallow: number, cpu = 0): number {
     return this.#arena.core.__sbitmap_queue_get_shallow(this.at, cpu, shallow)
   }
+  /** Of a map of one thread, not round robin: one look at the word of the hint. */
+  getNear(cpu = 0): number {
+    return this.#arena.core.sbitmap_queue_get_near(this.at, cpu)
+  }
   /** True if the bit was set. */
   clear(nr: number, cpu = 0): boolean {
     return this.#arena.core.sbitmap_queue_clear(this.at, nr, cpu) !== 0
@@ -171,6 +176,9 @@ export class Sbq {
   }
   minShallow(depth: number): void {
     this.#arena.core.sbitmap_queue_min_shallow_depth(this.at, depth)
+  }
+  share(users: number): void {
+    this.#arena.core.sbitmap_queue_share(this.at, users)
   }
   anySet(): boolean {
     return this.#arena.core.sbitmap_any_bit_set(this.at) !== 0
