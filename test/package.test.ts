@@ -201,7 +201,7 @@ describe('the installed package', () => {
     expect(stderr).toContain('ERR_PACKAGE_PATH_NOT_EXPORTED')
   })
 
-  it('describes its types to a program that uses them', { timeout: 180_000 }, () => {
+  it('describes its types to a program that uses them', () => {
     writeFileSync(
       join(place, 'types.ts'),
       `import { formatReport, plan, run, type RunOutcome, UserError } from 'phasebit'

@@ -629,7 +629,6 @@ describe.runIf(hasFio)('the same job, run by fio on a file', () => {
     const { stdout } = spawnSync('fio', [...fixed, ...options], {
       cwd: dir,
       encoding: 'utf8',
-      timeout: 30_000,
     })
     const { read, write, sync, error } = JSON.parse(stdout.slice(stdout.indexOf('{'))).jobs[0]
     const pair = (d: { total_ios: number; io_bytes: number }): number[] => [d.total_ios, d.io_bytes]

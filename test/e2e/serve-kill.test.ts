@@ -56,9 +56,7 @@ function serve(port: number, file = 'disk'): Promise<ChildProcess> {
   })
 }
 
-it('a target that is killed and restarted keeps what was written', {
-  timeout: 60_000,
-}, async () => {
+it('a target that is killed and restarted keeps what was written', async () => {
   const port = await freePort()
   const child = await serve(port)
   const job = ['--name=a', '--rw=write', '--bs=16k', '--size=8m', '--iodepth=8', '--rate_iops=500']

@@ -9,7 +9,7 @@ it(`${SEEDS} seeds: every I/O ends once, data are whole, nothing is left`, async
   let ios = 0
   for (let seed = 1; seed <= SEEDS; seed++) ios += (await simulateNvme(seed)).ios
   expect(ios).toBeGreaterThan(SEEDS * 10)
-}, 120_000)
+})
 
 it('seed 2004: Linux 4.9 has no command to wait for when a reset is over, and so no time in which it cannot be reset', async () => {
   expect((await simulateNvme(2004)).ios).toBeGreaterThan(0)

@@ -27,8 +27,7 @@ function stranger(): Promise<Socket> {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  for (let n = 0; n < 1000 && !condition(); n++) await new Promise(r => setTimeout(r, 5))
-  expect(condition()).toBe(true)
+  while (!condition()) await new Promise(r => setTimeout(r, 5))
 }
 
 describe('a flood of connections', () => {
