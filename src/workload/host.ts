@@ -70,8 +70,9 @@ function checkReads(context: SlowContext, job: number): void {
     core.job_checked(context.cpu, job, iou, bad)
     iou = next
   }
-  // a job that waited for its last reads may go on: they are counted only now
-  if (view.load(job + JOB_STATE) === JOB_WAIT_IO) resume(context, job)
+  // they are counted only now: a job whose depth they filled, or that waited for the last of them, may go on
+  if (view.load(job + JOB_STATE) === JOB_WAIT_IO) resumeJob(view, job)
+  core.virtual_kick(context.cpu)
 }
 
 function resume({ view, core, cpu }: SlowContext, job: number): void {

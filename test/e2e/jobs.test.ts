@@ -157,6 +157,26 @@ describe.each(CLOCKS)('the example jobs, %s time', clock => {
     expect(result.jobs.filter(j => j.groupid === 1).length).toBe(4)
   })
 
+  it.each([
+    '--iodepth=1',
+    '--iodepth=2',
+    '--iodepth=1 --verify_backlog=8',
+    '--iodepth=4 --verify_backlog=5 --verify_backlog_batch=2',
+    '--iodepth=1 --device=nvme,sched=kyber',
+    '--iodepth=1 --device=nvme,model=fixed,units=2,latency=20us',
+  ])("a digest that is not the core's is checked at any depth: %s", async more => {
+    const fixed =
+      '--name=a --filename=/dev/nvme0n1 --direct=1 --rw=randwrite --size=128k --ioengine=libaio'
+    const result = await succeed([
+      `--clock=${clock}`,
+      ...fixed.split(' '),
+      '--verify=md5',
+      ...more.split(' '),
+    ])
+    balanced(result)
+    expect(ios(job(result, 'a'))).toEqual([32, 32, 0])
+  })
+
   it('finds data that were spoilt on the way, and says where', async () => {
     const text = [
       '[global]',
