@@ -15,6 +15,7 @@ import type { RawOption, RawSection } from './jobfile.js'
 import { type JobWishes, layOut, type Target, wishesOf } from './layout.js'
 import { jobSpec, type OwnFields, type SharedFields } from './job-spec.js'
 import type { Notes } from './notes.js'
+import type { SizeValue } from './options.js'
 import {
   blockFields,
   engineFields,
@@ -346,15 +347,19 @@ function withRegions(
   return job
 }
 
+function bytesOf(size: SizeValue, of: number): number {
+  return 'bytes' in size ? size.bytes : Math.floor((of * size.percent) / 100)
+}
+
 /** `io_size`, or else what `size` allows: with filesize the files may hold more than `size` asks for. */
 function ioSizeOf({ settings }: JobContext, regions: number): number {
   const wanted = settings.get('io_size')
   if (wanted !== undefined) {
-    const bytes = 'bytes' in wanted ? wanted.bytes : Math.floor((regions * wanted.percent) / 100)
+    const bytes = bytesOf(wanted, regions)
     if (bytes > 0) return bytes
   }
   const size = settings.get('size')
-  const limit = settings.has('filesize') && size !== undefined && 'bytes' in size ? size.bytes : 0
+  const limit = settings.has('filesize') && size !== undefined ? bytesOf(size, regions) : 0
   return limit > 0 ? Math.min(limit, regions) : regions
 }
 

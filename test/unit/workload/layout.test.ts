@@ -235,10 +235,11 @@ describe('plain files', () => {
       size: 2 * 131072,
       ioSize: 2 * 131072,
     })
-    expect(jobs('[a]\nfilesize=1m\nnrfiles=2\nsize=1m\n')[0]).toMatchObject({
-      size: 2 * MIB,
-      ioSize: MIB,
-    })
+    for (const size of ['1m', '50%'])
+      expect(jobs(`[a]\nfilesize=1m\nnrfiles=2\nsize=${size}\n`)[0]).toMatchObject({
+        size: 2 * MIB,
+        ioSize: MIB,
+      })
   })
 
   it('a filesize range is drawn in whole blocks, the same each time', () => {
