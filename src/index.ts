@@ -10,9 +10,9 @@
 // or a thread dies. Jobs that fail are no exception: the outcome lists them. Nothing is printed here, and signals are the
 // caller's. Times end in their unit; sizes are bytes.
 
-import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { RunPlan } from './workload/job.js'
+import { readWhole } from './workload/read-file.js'
 import { executePlan, type RunHooks, type RunOutcome } from './workload/run.js'
 import { parseRun } from './workload/run-command.js'
 
@@ -63,7 +63,7 @@ export interface PlanOptions {
  */
 export function plan(args: readonly string[], options: PlanOptions = {}): RunPlan {
   const { job } = options
-  const files = options.readFile ?? ((path: string): Uint8Array => readFileSync(path))
+  const files = options.readFile ?? readWhole
   return parseRun(job === undefined ? args : [JOB_TEXT, ...args], {
     readFile: path =>
       job !== undefined && path === JOB_TEXT ? new TextEncoder().encode(job) : files(path),

@@ -1,18 +1,18 @@
 // What commands that run a plan of jobs share: reading it, notes, dumps, signals.
 
-import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { type Dump, formatDump } from '../workload/dump.js'
 import type { RunPlan } from '../workload/job.js'
 import { STDIN } from '../workload/jobfile.js'
 import { OutFile } from '../workload/out-file.js'
+import { readWhole } from '../workload/read-file.js'
 import { parseRun } from '../workload/run-command.js'
 import { printErr } from './output.js'
 
 /** The plan of the arguments of `phasebit run`. @throws UserError */
 export function readPlan(args: readonly string[]): RunPlan {
   return parseRun(args, {
-    readFile: path => readFileSync(path === STDIN ? 0 : path),
+    readFile: path => readWhole(path === STDIN ? 0 : path),
     env: process.env,
     hostCpus: availableParallelism(),
   })

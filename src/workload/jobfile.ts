@@ -75,10 +75,12 @@ export function readJobFile(path: string, source: JobFileSource, notes: Notes): 
   return reading.sections
 }
 
+const MISSING = 'no such file'
+
 /** The reason of a failed read, in the words a user knows. */
 function whyUnreadable(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  if (code === 'ENOENT' || code === 'ENOTDIR') return 'no such file'
+  if (code === 'ENOENT' || code === 'ENOTDIR') return MISSING
   if (code === 'EISDIR') return 'is a directory'
   if (code === 'EACCES') return 'permission denied'
   return error instanceof Error ? error.message.split('\n')[0]! : 'unreadable'
@@ -201,15 +203,18 @@ function readFirst(
   where: string,
   source: JobFileSource,
 ): [path: string, text: string] {
+  let why = MISSING
   for (const path of new Set([file, beside])) {
+    let bytes: Uint8Array
     try {
-      source.readFile(path)
-    } catch {
+      bytes = source.readFile(path)
+    } catch (error) {
+      if (why === MISSING) why = whyUnreadable(error)
       continue
     }
-    return [path, readText(path, source.readFile)]
+    return [path, readText(path, () => bytes)]
   }
-  throw new UserError(`${where}: include ${file}: no such file`)
+  throw new UserError(`${where}: include ${file}: ${why}`)
 }
 
 function readOption(line: string, where: string, reading: Reading): RawOption {

@@ -103,6 +103,15 @@ describe('phasebit run, bad input', () => {
     oneLine(from(''), 64, /^phasebit: standard input: the file is empty/)
   })
 
+  it('a file without an end, as job file, included, or through a pipe', () => {
+    const endless = /\/dev\/zero: cannot be read: no end after 64 MiB/
+    oneLine(phasebit('run', '/dev/zero'), 64, endless)
+    oneLine(phasebit('run', 'good.fio', '--read_iolog=/dev/zero'), 64, endless)
+    const include = `exec "${process.execPath}" "${CLI}" run <(echo '[j]'; echo 'include /dev/zero')`
+    const { status, stdout, stderr } = spawnSync('bash', ['-c', include], { encoding: 'utf8' })
+    oneLine({ status, stdout, stderr }, 64, /:2: include \/dev\/zero: no end after 64 MiB/)
+  })
+
   it('shows a stack only when asked', () => {
     expect(phasebit('run', 'missing.fio').stderr).not.toMatch(/ at /)
     const { stderr } = spawnSync(process.execPath, [CLI, 'run', 'missing.fio'], {
