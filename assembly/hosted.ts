@@ -23,7 +23,7 @@ import {
 import { device_host } from './host'
 import { exceeds_mdts, out_of_range } from './commands'
 import { cq_has_room, dev_sq_tail } from './post'
-import { ocssd_execute } from './ocssd'
+import { ocssd_execute, ocssd_look_ahead } from './ocssd'
 import { check_prps, move_data } from './prp'
 import { end_entry } from './service'
 
@@ -93,10 +93,20 @@ function may_fetch(dev: u32, dsq: u32, dcq: u32): bool {
   return load<u32>(dsq, DSQ_FIFO_COUNT) < entries && cq_has_room(dcq)
 }
 
+/** The entries up to the tail, or the ring's end, if there are several. */
+function look_ahead(dev: u32, dsq: u32): void {
+  const head = load<u32>(dsq, DSQ_HEAD)
+  const entries = load<u32>(dsq, DSQ_ENTRIES)
+  const tail = dev_sq_tail(dsq)
+  const end = tail >= head ? min<u32>(tail, entries) : entries
+  if (end > head + 1) ocssd_look_ahead(load<u32>(dev, DEV_OCSSD), dsq, head, end)
+}
+
 /** Fetches up to `max` entries: how many. */
 export function run_hosted(dev: u32, dsq: u32, max: u32, now: u64): u32 {
   let n: u32 = 0
   const dcq = load<u32>(dsq, DSQ_CQ)
+  if (load<u32>(dev, DEV_OCSSD)) look_ahead(dev, dsq)
   while (n < max && may_fetch(dev, dsq, dcq)) {
     const head = load<u32>(dsq, DSQ_HEAD)
     const sqe = load<u32>(dsq, DSQ_BASE) + head * SQE_BYTES

@@ -697,6 +697,7 @@ export const OC_SECTORS_READ = 96 //     f64 D
 export const OC_SECTORS_WRITTEN = 104 // f64 D
 export const OC_ROOM = 112 //            u32 I  pages, used or not
 export const OC_TIGHT = 116 //           u32 D  every page was in use once: what is free goes to the list, none is spare
+export const OC_TOUCHED = 120 //         u32 D  written, never read: what was looked at ahead
 export const OC_SIZE = 128
 // one sector of a chunk
 export const OCC_PAGE = 0 //             u32 D  its page, 0 = one word over and over; OCC_SPARE: so it is, but it keeps a page

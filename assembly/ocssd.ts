@@ -8,12 +8,12 @@
 // A command that is not plain changes nothing here.
 
 import {
-  CHUNK_CLOSED, CHUNK_FREE, CHUNK_OPEN, CHUNK_SEQUENTIAL, OCC_OOB, OCC_PAGE, OCC_SIZE, OCC_SPARE, OCC_WORD, OCF_CLOSE, OCF_READ, OCF_WRITE, OC_CHUNKS, OC_CHUNK_BITS,
+  DSQ_BASE, CHUNK_CLOSED, CHUNK_FREE, CHUNK_OPEN, CHUNK_SEQUENTIAL, OCC_OOB, OCC_PAGE, OCC_SIZE, OCC_SPARE, OCC_WORD, OCF_CLOSE, OCF_READ, OCF_WRITE, OC_CHUNKS, OC_CHUNK_BITS,
   OC_CLBA, OC_DATA, OC_END, OC_FLAGS, OC_FREE, OC_GROUPS, OC_MW_CUNITS, OC_NEXT, OC_PUS, OC_PU_BITS, OC_READS,
-  OC_ROOM, OC_SECTORS_READ, OC_SECTORS_WRITTEN, OC_SEC_BITS, OC_STATE, OC_TIGHT, OC_TYPE, OC_USED, OC_WP, OC_WRITES, OC_WS_MIN,
+  OC_ROOM, OC_SECTORS_READ, OC_SECTORS_WRITTEN, OC_SEC_BITS, OC_STATE, OC_TIGHT, OC_TOUCHED, OC_TYPE, OC_USED, OC_WP, OC_WRITES, OC_WS_MIN,
   PAGE_SIZE,
 } from './layout'
-import { SQE_CDW10, SQE_CDW12, SQE_MPTR, SQE_PRP1, SQE_PRP2 } from './nvme'
+import { SQE_BYTES, SQE_CDW0, SQE_CDW10, SQE_CDW12, SQE_MPTR, SQE_PRP1, SQE_PRP2 } from './nvme'
 import { reachable } from './prp'
 
 export const OCSSD_WRITE: u32 = 0x91
@@ -118,6 +118,29 @@ function read_sector(sector: u32, to: u32, oob: u32): void {
   store<u64>(oob, load<u64>(sector, OCC_OOB + 8), 8)
 }
 
+/** Asks memory for what a sector's page begins with. */
+// @ts-ignore: decorator
+@inline
+function touch(oc: u32, page: u32): void {
+  if (is_data(page)) store<u32>(oc, load<u32>(page), OC_TOUCHED)
+}
+
+/**
+ * The reads of one sector among the entries of a queue from `head` to before `end`: their sectors are in no cache, and memory
+ * has several of them in the time of one.
+ */
+export function ocssd_look_ahead(oc: u32, dsq: u32, head: u32, end: u32): void {
+  const base = load<u32>(dsq, DSQ_BASE)
+  const table = load<u32>(oc, OC_DATA)
+  for (let i = head; i < end; i++) {
+    const sqe = base + i * SQE_BYTES
+    if (load<u8>(sqe, SQE_CDW0) != OCSSD_READ || load<u16>(sqe, SQE_CDW12)) continue
+    const place = place_of(oc, load<u64>(sqe, SQE_CDW10))
+    const data: u32 = place == NOWHERE ? 0 : load<u32>(table + (<u32>(place >> 32) << 2))
+    if (data) touch(oc, load<u32>(data + <u32>place * OCC_SIZE, OCC_PAGE))
+  }
+}
+
 /** A read of one sector, which has neither a list of addresses nor one of pages. */
 function read_one(dev: u32, oc: u32, sqe: u32): bool {
   const page = load<u64>(sqe, SQE_PRP1)
@@ -135,7 +158,9 @@ function read_one(dev: u32, oc: u32, sqe: u32): bool {
 function vector_read(oc: u32, sqe: u32, n: u32, addresses: u32, pages: u32, oob: u32): bool {
   for (let i: u32 = 0; i < n; i++) {
     const place = place_of(oc, load<u64>(addresses + (i << 3)))
-    if (place == NOWHERE || !readable(oc, <u32>(place >> 32), <u32>place)) return false
+    const data: u32 = place == NOWHERE ? 0 : readable(oc, <u32>(place >> 32), <u32>place)
+    if (!data) return false
+    touch(oc, load<u32>(data + <u32>place * OCC_SIZE, OCC_PAGE))
   }
   const table = load<u32>(oc, OC_DATA)
   for (let i: u32 = 0; i < n; i++) {
@@ -235,6 +260,7 @@ function writable(oc: u32, place: u64, n: u32, addresses: u32): bool {
   for (let i: u32 = 0; i < n; i++) {
     const page = load<u32>(data + (sector + i) * OCC_SIZE, OCC_PAGE)
     if (load<u64>(addresses + (i << 3)) != first + i || is_data(page)) return false
+    if (page) store<u32>(oc, load<u32>(page & ~OCC_SPARE), OC_TOUCHED)
   }
   return true
 }

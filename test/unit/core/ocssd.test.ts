@@ -139,6 +139,45 @@ it('random commands leave two devices the same', () => {
   expect(inCore).toBeGreaterThan(100)
 })
 
+it('looking ahead at reads, of whatever address, changes nothing but the word of what was looked at', () => {
+  const twins = new Twins()
+  const { arena, at, sqe, plain } = twins
+  const { format } = plain
+  const first = format.address({ group: 0, pu: 0, chunk: 0, sector: 0 })
+  const written = Array.from({ length: 16 }, (_, i) => first + i)
+  twins.run(WRITE, written.slice(0, 8), i => i + 77, true)
+  twins.run(WRITE, written.slice(8), i => i + 99, true)
+  const dsq = arena.alloc(L.DSQ_SIZE)
+  const ring = arena.alloc(64 * 4, 64)
+  arena.view.setU32(dsq + L.DSQ_BASE, ring)
+  const words = (): Uint32Array => {
+    const all = arena.view.words.slice()
+    all[(at + L.OC_TOUCHED) / 4] = 0
+    return all
+  }
+  const touched = (opcode: number, address: number, n = 1): number => {
+    arena.view.setU32(at + L.OC_TOUCHED, 0)
+    arena.view.setU32(sqe, opcode)
+    arena.view.setU32(sqe + SQE_CDW12, n - 1)
+    arena.view.setU64(sqe + SQE_CDW10, address)
+    arena.view.bytes.copyWithin(ring + 64, sqe, sqe + 64)
+    const before = words()
+    arena.core.ocssd_look_ahead(at, dsq, 1, 2)
+    expect(Buffer.compare(Buffer.from(words().buffer), Buffer.from(before.buffer))).toBe(0)
+    return arena.view.u32(at + L.OC_TOUCHED)
+  }
+  expect(touched(READ, first)).toBe(77)
+  expect(touched(READ, first + 8)).toBe(99)
+  for (const [opcode, address, n] of [
+    [WRITE, first, 1],
+    [READ, first, 2],
+    [READ, format.address({ group: 0, pu: 0, chunk: 1, sector: 0 }), 1],
+    [READ, format.address({ group: 1, pu: 1, chunk: 3, sector: 0 }), 1],
+    [READ, 2 ** 52, 1],
+  ] as const)
+    expect(touched(opcode, address, n)).toBe(0)
+})
+
 it('pages that an empty chunk keeps go to another one when no others are left', () => {
   const twins = new Twins()
   const { format } = twins.plain

@@ -42,6 +42,7 @@ export interface RawCore extends Core {
   event_time(evq: number): bigint
   dev_run_sq(dsq: number, max: number, now: bigint): number
   ocssd_execute(dev: number, oc: number, sqe: number, opcode: number): number
+  ocssd_look_ahead(oc: number, dsq: number, head: number, end: number): void
   dev_post_due(dsq: number, now: bigint): number
   dev_next_due(dsq: number): bigint
 }
