@@ -8,7 +8,7 @@ import { commandLine, phasebit } from './job.js'
 
 /** Most tags of a hardware queue: BLK_MQ_MAX_DEPTH less the ring slot that stays free. */
 const DEEPEST = 10239
-const DEPTHS = [1, 8, 64, 512, 4096, DEEPEST] as const
+const DEPTHS = [1, 8, 64, 512, 4096, 8192, DEEPEST] as const
 const ENTRIES = [1, 8, 64, 512, 4096, 16384, 65536] as const
 const OPS = { small: 2_000, large: 5_000_000 } as const
 const WARM_ROUNDS = 20
