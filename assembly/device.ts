@@ -77,7 +77,7 @@ function run_with_faults(dev: u32, dsq: u32, tail: u32, max: u32, now: u64): u32
 /** A Read or Write of a namespace that keeps no data needs only its range checked. */
 // @ts-ignore: decorator
 @inline
-function execute_null(ns: u32, sqe: u32): u32 {
+export function execute_null(ns: u32, sqe: u32): u32 {
   const slba = load<u64>(sqe, SQE_CDW10)
   const nsze = load<u64>(ns, NS_NSZE)
   if (slba < nsze) if (<u64>load<u16>(sqe, SQE_CDW12) < nsze - slba) return NVME_SC_SUCCESS

@@ -137,7 +137,34 @@ export const CPU_PICKED = 1672 //        u64 S  ... and their tags and io_us, by
 export const PLUG_MAX = 32
 export const DRAW_MAX = 64
 export const CPU_SORTING = 2192 //       u64 S  ... unsorted: one plug full and eight more
-export const CPU_SIZE = 2432
+// plain-bio.ts: of the disk CPU_PB_Q, what does not change and each bio needs
+export const CPU_PB_BYTES = 2432 //      u64 S  its size
+export const CPU_PB_MAX = 2440 //        u32 S  bytes of the largest bio
+export const CPU_PB_BLOCK = 2444 //      u32 S  bytes of a block, less 1
+export const CPU_PB_LBA_SHIFT = 2448 //  u32 S
+export const CPU_PB_NSID = 2452 //       u32 S
+export const CPU_PB_TIMEOUT = 2456 //    u32 S  jiffies
+export const CPU_PB_COOKIE = 2460 //     u32 S  the queue's part of a cookie
+export const CPU_PB_CTX = 2464 //        u32 S
+export const CPU_PB_HCTX = 2468 //       u32 S
+export const CPU_PB_SLOTS = 2472 //      u32 S  TAGS_STATIC_RQS
+export const CPU_PB_NR = 2476 //         u32 S  TAGS_NR
+export const CPU_PB_HINT = 2480 //       u32 S  this CPU's hint
+export const CPU_PB_MAP = 2484 //        u32 S  SBQ_MAP
+export const CPU_PB_SHIFT = 2488 //      u32 S  SBQ_SHIFT
+export const CPU_PB_DEPTH = 2492 //      u32 S  SBQ_DEPTH
+export const CPU_PB_WAITERS = 2496 //    u32 S  address of SBQ_WAITERS
+export const CPU_PB_SQ = 2500 //         u32 S  the rings,
+export const CPU_PB_CQ = 2504 //         u32 S
+export const CPU_PB_ENTRIES = 2508 //    u32 S  entries of each,
+export const CPU_PB_SQ_DB = 2512 //      u32 S  their doorbells
+export const CPU_PB_CQ_DB = 2516 //      u32 S
+export const CPU_PB_DSQ = 2520 //        u32 S  the device's queues
+export const CPU_PB_DCQ = 2524 //        u32 S
+export const CPU_PB_NS = 2528 //         u32 S  its only namespace, when it keeps no data and CPU_PB_NQ is set; else 0
+export const CPU_PB_RING = 2532 //       u32 S  RING_BASE
+export const CPU_PB_RING_MASK = 2536 //  u32 S
+export const CPU_SIZE = 2560
 
 /** plain_rw's answer: the bio does not go the short way, and nothing has changed. */
 export const NOT_PLAIN = -5
@@ -266,6 +293,8 @@ export const BIO_REMAINING = 28 //       u32 S  parts of a split bio still under
 export const BIO_END_IO = 44 //          u32 S  END_IO_*
 export const BIO_PRIVATE = 32 //         u32 S  the owner's (a parent bio, a TypeScript cookie)
 export const BIO_DISK = 36 //            u32 S  request_queue
+export const BIO_BUFFER = 40 //          u32 I  a slot of a program's queue (io-queue.ts): its memory,
+export const BIO_BUSY = 48 //            u32 S  ... and 1 from submission until the program has been told of the end
 export const BIO_FLAGS = 52 //           u32 S  trace build: 1 = its completion is still to be traced
 export const BIO_BYTES = 64
 

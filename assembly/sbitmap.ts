@@ -242,23 +242,21 @@ export function __sbitmap_queue_get(sbq: u32, cpu: u32): i32 {
 
 /**
  * __sbitmap_queue_get of a map that has bits, belongs to one thread and is not round robin, as far as one look at the word
- * of the hint goes; -1: the whole walk has to be made, and nothing has changed.
+ * of the hint goes; -1: the whole walk has to be made, and nothing has changed. The words of the map are given.
  */
 // @ts-ignore: decorator
 @inline
-export function sbitmap_queue_get_near(sbq: u32, cpu: u32): i32 {
-  const hints = load<u32>(sbq, SBQ_HINTS) + cpu * SBQ_HINT_SIZE
+export function sbitmap_queue_get_near(hints: u32, map: u32, shift: u32, depth: u32): i32 {
   const hint = load<u32>(hints)
-  const shift = load<u32>(sbq, SBQ_SHIFT)
-  const depth = load<u32>(sbq, SBQ_DEPTH)
   if (hint >= depth) return -1
-  const word = load<u32>(sbq, SBQ_MAP) + (hint >> shift) * SBW_SIZE
-  const bits = load<u64>(word, SBW_WORD)
   const first = (hint >> shift) << shift
-  const free = ~bits & (<u64>-1 << (hint - first)) & (<u64>-1 >> (64 - load<u32>(word, SBW_DEPTH)))
-  if (!free) return -1
+  const word = map + (hint >> shift) * SBW_SIZE
+  const bits = load<u64>(word, SBW_WORD)
+  const free = ~bits & (<u64>-1 << (hint - first))
+  const bit = <u32>ctz(free) // 64: none
+  if (bit >= load<u32>(word, SBW_DEPTH)) return -1
   store<u64>(word, bits | (free & (0 - free)), SBW_WORD)
-  const nr = first | <u32>ctz(free)
+  const nr = first + bit
   if (nr == hint) store<u32>(hints, nr + 1 >= depth - 1 ? 0 : nr + 1)
   return nr
 }

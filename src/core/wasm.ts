@@ -83,17 +83,10 @@ export interface Core {
   submit_bio(cpu: number, bio: number): number
   submit_bio_again(cpu: number, bio: number): number
   /**
-   * Fills and submits a read or write (REQ_OP_*) of whole blocks: its cookie, or NOT_PLAIN when submit_bio has to be called for a
-   * bio filled by the caller. `offset` and `bytes` are bytes, `data` an address.
+   * Fills and submits a read or write (REQ_OP_*) by a slot of a program's queue: its cookie, or NOT_PLAIN when the caller has to
+   * fill the bio and call submit_bio. `offset` and `bytes` are bytes.
    */
-  plain_rw(
-    cpu: number,
-    bio: number,
-    opf: number,
-    offset: number,
-    bytes: number,
-    data: number,
-  ): number
+  plain_rw(cpu: number, bio: number, opf: number, offset: number, bytes: number): number
   /** cpu_run(cpu, 1), by a short way where there is one. */
   plain_look(cpu: number): number
   blk_start_plug(cpu: number): void

@@ -2,13 +2,15 @@
 // io_uring has registered buffers. Nothing is allocated and nothing copied for an I/O.
 //
 //   read, write   fill a slot's bio and submit it: one call into the core (plain_rw), or the bio is filled here and goes
-//                 the whole way (submit_bio)
+//                 the whole way (submit_bio). Whether a slot is free its bio says (BIO_BUSY)
 //   poll          real time: one look for completions (plain_look); virtual time: time passes until something has ended
 //   ended         a promise for the I/O in a slot; what the promises of one turn wait for is polled for together
 //
 // Ended bios come in the CPU's ring, together with those of the machine's other users, who get theirs.
 
 import {
+  BIO_BUFFER,
+  BIO_BUSY,
   BIO_DISK,
   BIO_END_IO,
   BIO_PRIVATE,
@@ -58,33 +60,41 @@ const LOOKS_A_STAMP = 64
 
 const READ = OPF.read
 const WRITE = OPF.write
+/** The engine knows what a constant of this file is, and reads an imported one each time. */
+const MORE: number = RUN_MORE
 /** Word indices in a bio. */
+const BUSY = BIO_BUSY >>> 2
 const PRIVATE = BIO_PRIVATE >>> 2
 const STATUS = BIO_STATUS >>> 2
 
-/** A queue of `slots` I/Os to one disk. Make one with OpenMachine.queue(). */
+/**
+ * A queue of `slots` I/Os to one disk. Make one with OpenMachine.queue(). Fields begin as what they will hold: the engine then
+ * need not ask each time what they are.
+ */
 export class IoQueue {
   /** How many I/Os it holds; slots are numbered from 0. */
-  readonly slots: number
+  readonly slots: number = 0
   readonly #host: QueueHost
-  readonly #core: Core
+  readonly #rw: Core['plain_rw']
+  readonly #look: Core['plain_look']
   /** The memory as signed words, which the engine need not look at twice; addresses are shifted without their sign. */
-  readonly #ints: Int32Array
-  readonly #cpu: number
+  readonly #ints: Int32Array = new Int32Array(0)
+  readonly #cpu: number = 0
   readonly #places: readonly QueueSlot[]
+  /** The bios of the slots. */
+  readonly #bios: readonly number[]
   /** The number of slot 0 in BIO_PRIVATE. */
-  readonly #first: number
-  readonly #busy: Uint8Array
-  readonly #maxBytes: number
+  readonly #first: number = 0
+  readonly #maxBytes: number = 0
   /** Word indices of the ring of ended bios. */
-  readonly #head: number
-  readonly #tail: number
-  readonly #base: number
-  readonly #mask: number
+  readonly #head: number = 0
+  readonly #tail: number = 0
+  readonly #base: number = 0
+  readonly #mask: number = 0
   readonly #waiting: (((errno: number) => void) | undefined)[]
   readonly #giveUp: (((error: unknown) => void) | undefined)[]
   /** Ended while the machine was doing something else. */
-  #kept: number[] = []
+  readonly #kept: number[] = []
   #inFlight = 0
   /** Polls until the next one that does more than look; stays 0 in virtual time, where each does. */
   #looks = 0
@@ -95,13 +105,14 @@ export class IoQueue {
   constructor(host: QueueHost, places: readonly QueueSlot[], first: number) {
     const { view, cpu, disk } = host
     this.#host = host
-    this.#core = host.core
+    this.#rw = host.core.plain_rw
+    this.#look = host.core.plain_look
     this.#ints = view.ints
     this.#cpu = cpu
     this.#places = places
     this.#maxBytes = host.maxBytes
     this.slots = places.length
-    this.#busy = new Uint8Array(places.length)
+    this.#bios = places.map(({ bio }) => bio)
     this.#waiting = places.map(() => undefined)
     this.#giveUp = places.map(() => undefined)
     this.#first = first
@@ -110,10 +121,12 @@ export class IoQueue {
     this.#tail = (ring + RING_TAIL) >>> 2
     this.#base = view.u32(ring + RING_BASE) >>> 2
     this.#mask = view.u32(ring + RING_MASK)
-    for (const [i, { bio }] of places.entries()) {
+    for (const [i, { bio, buffer }] of places.entries()) {
       view.setU32(bio + BIO_DISK, disk.q)
       view.setU32(bio + BIO_END_IO, END_IO_RING)
       view.setU32(bio + BIO_PRIVATE, first + i)
+      view.setU32(bio + BIO_BUFFER, buffer)
+      view.setU32(bio + BIO_BUSY, 0)
     }
   }
 
@@ -139,29 +152,31 @@ export class IoQueue {
   }
 
   #submit(opf: number, slot: number, offset: number, length: number): void {
-    if (this.#busy[slot] !== 0) this.#refuse(slot)
-    const { bio, buffer } = this.#places[slot]!
+    const bio = this.#bios[slot]
     if (
+      bio === undefined ||
+      (length | 0) !== length || // the core would cut it
       length > this.#maxBytes ||
-      this.#core.plain_rw(this.#cpu, bio, opf, offset, length, buffer) < 0 // NOT_PLAIN
+      this.#rw(this.#cpu, bio, opf, offset, length) < 0 // NOT_PLAIN
     )
-      this.#submitAny(opf, bio, offset, length, buffer)
-    this.#busy[slot] = 1
+      this.#submitAny(opf, slot, offset, length)
     this.#inFlight++
   }
 
   /** The whole way, for what is not plain or cannot be. */
-  #submitAny(opf: number, bio: number, offset: number, length: number, buffer: number): void {
+  #submitAny(opf: number, slot: number, offset: number, length: number): void {
     const { disk, view, submit } = this.#host
+    const { bio, buffer } = this.#place(slot)
+    if (this.#isBusy(bio)) throw new RangeError(`slot ${slot} is in flight`)
     checkRange({ op: opf === READ ? 'read' : 'write', offset, length }, disk, this.#maxBytes)
     fillBio(view, bio, opf, offset, length, buffer, disk.q)
     this.#host.stamp()
     submit(bio)
+    view.setU32(bio + BIO_BUSY, 1)
   }
 
-  #refuse(slot: number): never {
-    this.#place(slot)
-    throw new RangeError(`slot ${slot} is in flight`)
+  #isBusy(bio: number): boolean {
+    return this.#ints[(bio >>> 2) + BUSY] === 1
   }
 
   #place(slot: number): QueueSlot {
@@ -177,7 +192,7 @@ export class IoQueue {
    */
   poll(done: (slot: number, errno: number) => void): number {
     if (--this.#looks < 0) return this.#pollRarely(done)
-    if (this.#core.plain_look(this.#cpu) !== RUN_MORE) return this.#serve(done)
+    if (this.#look(this.#cpu) !== MORE) return this.#serve(done)
     return this.#drain(done)
   }
 
@@ -188,7 +203,7 @@ export class IoQueue {
     if (!this.#host.real) return this.#passTime(done)
     this.#looks = LOOKS_A_STAMP
     this.#host.stamp()
-    if (this.#core.plain_look(this.#cpu) !== RUN_MORE) return this.#serve(done)
+    if (this.#look(this.#cpu) !== MORE) return this.#serve(done)
     return this.#drain(done)
   }
 
@@ -203,34 +218,38 @@ export class IoQueue {
     return this.#takeKept(done)
   }
 
-  /** Takes what has ended out of the CPU's ring. */
+  /** Takes what has ended out of the CPU's ring; who is told may poll as well. */
   #drain(done: (slot: number, errno: number) => void): number {
     const ints = this.#ints
-    let n = 0
-    for (let head = ints[this.#head]!; head !== ints[this.#tail]!; ) {
+    for (let n = 0; ; ) {
+      const head = ints[this.#head]!
+      if (head === ints[this.#tail]!) return n
+      ints[this.#head] = head + 1
       const bio = ints[this.#base + (head & this.#mask)]! >>> 2
-      head = (head + 1) | 0
-      ints[this.#head] = head
       const slot = ints[bio + PRIVATE]! - this.#first
       if (slot >>> 0 < this.slots) {
-        this.#end(slot, ints[bio + STATUS]!, done)
+        this.#end(slot, bio, done)
         n++
       } else this.#host.completed(bio * 4)
     }
-    return n
   }
 
-  #end(slot: number, status: number, done: (slot: number, errno: number) => void): void {
-    this.#busy[slot] = 0
+  /** @param bio its word index */
+  #end(slot: number, bio: number, done: (slot: number, errno: number) => void): void {
+    const status = this.#ints[bio + STATUS]!
+    this.#ints[bio + BUSY] = 0
     this.#inFlight--
     done(slot, status === 0 ? 0 : errnoOf(status))
   }
 
   #takeKept(done: (slot: number, errno: number) => void): number {
-    const kept = this.#kept
-    this.#kept = []
-    for (const bio of kept) this.#end(this.slotOf(bio), this.#ints[(bio >>> 2) + STATUS]!, done)
-    return kept.length
+    let n = 0
+    // who is told may poll, and take some of them
+    for (let bio = this.#kept.shift(); bio !== undefined; bio = this.#kept.shift()) {
+      this.#end(this.slotOf(bio), bio >>> 2, done)
+      n++
+    }
+    return n
   }
 
   /** The slot of a bio; outside of 0 to slots - 1 when it is none of this queue's. For the machine alone. */
@@ -256,18 +275,13 @@ export class IoQueue {
    * @throws RangeError for a slot that is not in flight
    */
   ended(slot: number): Promise<number> {
-    if (this.#busy[slot] !== 1) this.#refuseWait(slot)
+    if (!this.#isBusy(this.#place(slot).bio)) throw new RangeError(`slot ${slot} is not in flight`)
     return new Promise((resolve, reject) => {
       this.#waiting[slot] = resolve
       this.#giveUp[slot] = reject
       this.#awaited++
       if (!this.#pumping) void this.#pump()
     })
-  }
-
-  #refuseWait(slot: number): never {
-    this.#place(slot)
-    throw new RangeError(`slot ${slot} is not in flight`)
   }
 
   /** Polls while anything is awaited, first when this turn's callers have all submitted theirs. */

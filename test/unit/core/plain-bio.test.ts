@@ -131,10 +131,11 @@ function submit(machine: Machine, bio: number, short: boolean): number {
   const opf = view.u32(bio + L.BIO_OPF)
   if (short && !(opf & ~(N.REQ_OP_WRITE | N.REQ_SYNC))) {
     const [bytes, data] = [view.u32(bio + L.BIO_SIZE), view.u32(bio + L.BIO_DATA)]
+    view.setU32(bio + L.BIO_BUFFER, data)
     const offset = view.u64(bio + L.BIO_SECTOR) * 512
     for (const field of [L.BIO_OPF, L.BIO_SIZE, L.BIO_DATA]) view.setU32(bio + field, 0)
     view.setU64(bio + L.BIO_SECTOR, 0)
-    const cookie = core.plain_rw(cpu, bio, opf, offset, bytes, data)
+    const cookie = core.plain_rw(cpu, bio, opf, offset, bytes)
     if (cookie !== L.NOT_PLAIN) return cookie
     expect(view.u32(bio + L.BIO_SIZE)).toBe(0)
     view.setU32(bio + L.BIO_OPF, opf)
@@ -185,14 +186,18 @@ it('plain_rw takes whole blocks within the disk and nothing else', () => {
   view.store(q + L.Q_TIMER_ARMED, 1)
   view.setU32(bio + L.BIO_DISK, q)
   view.setU32(bio + L.BIO_END_IO, L.END_IO_RING)
+  view.setU32(bio + L.BIO_BUFFER, data)
   const rw = (offset: number, bytes: number): number =>
-    core.plain_rw(cpu, bio, N.REQ_OP_READ, offset, bytes, data)
+    core.plain_rw(cpu, bio, N.REQ_OP_READ, offset, bytes)
   for (const [offset, bytes] of [
     [512, 4096],
     [4096.5, 4096],
     [-4096, 4096],
     [Number.NaN, 4096],
     [2 ** 63, 4096],
+    [2 ** 52, 4096],
+    [2 ** 52 + 4096, 4096],
+    [2 ** 53 - 4096, 4096],
     [0, 512],
     [0, 0],
     [0, 12288],
@@ -202,6 +207,8 @@ it('plain_rw takes whole blocks within the disk and nothing else', () => {
     expect([offset, rw(offset!, bytes!)]).toEqual([offset, L.NOT_PLAIN])
   expect(view.u64(cpu + L.CPU_SUBMITTED)).toBe(0)
   expect(rw(61440, 4096)).toBeGreaterThanOrEqual(0)
+  expect(view.u32(bio + L.BIO_BUSY)).toBe(1)
+  expect(rw(0, 4096)).toBe(L.NOT_PLAIN)
   expect(core.plain_look(cpu)).toBe(L.RUN_MORE)
   expect(endedBios(machine)).toEqual([bio])
 })

@@ -11,7 +11,7 @@ export interface RawCore extends Core {
   sbitmap_get(sbq: number, hint: number, roundRobin: number): number
   __sbitmap_queue_get(sbq: number, cpu: number): number
   __sbitmap_queue_get_shallow(sbq: number, cpu: number, shallow: number): number
-  sbitmap_queue_get_near(sbq: number, cpu: number): number
+  sbitmap_queue_get_near(hints: number, map: number, shift: number, depth: number): number
   sbitmap_queue_clear(sbq: number, nr: number, cpu: number): number
   sbitmap_queue_resize(sbq: number, depth: number): void
   sbitmap_queue_min_shallow_depth(sbq: number, depth: number): void
@@ -166,7 +166,11 @@ export class Sbq {
   }
   /** Of a map of one thread, not round robin: one look at the word of the hint. */
   getNear(cpu = 0): number {
-    return this.#arena.core.sbitmap_queue_get_near(this.at, cpu)
+    const { core, view } = this.#arena
+    const [map, shift, depth] = [L.SBQ_MAP, L.SBQ_SHIFT, L.SBQ_DEPTH].map(f =>
+      view.u32(this.at + f),
+    ) as [number, number, number]
+    return core.sbitmap_queue_get_near(this.hints + cpu * L.SBQ_HINT_SIZE, map, shift, depth)
   }
   /** True if the bit was set. */
   clear(nr: number, cpu = 0): boolean {

@@ -59,6 +59,9 @@ describe.each(CLOCKS)('a queue, %s time', clock => {
     queue.read(1, 0, 512)
     expect(() => queue.read(1, 0, 512)).toThrow(/slot 1 is in flight/)
     expect(all(queue)).toEqual([[1, 0]])
+    for (const length of [512.5, 2 ** 32 + 512, Number.NaN, 0, -512])
+      expect(() => queue.read(0, 0, length), `${length}`).toThrow(UserError)
+    expect(queue.inFlight).toBe(0)
     expect(() => m.queue(15)).toThrow(/1 to 14/)
     expect(m.balanced).toBe(true)
     await m.close()
@@ -75,6 +78,43 @@ describe.each(CLOCKS)('a queue, %s time', clock => {
       [2, 0],
       [3, 0],
     ])
+    expect(m.balanced).toBe(true)
+    await m.close()
+  })
+
+  it('who is told of an end may poll, and hears of each end once', async () => {
+    const m = await openMachine({ ...SMALL, clock })
+    const queue = m.queue(8)
+    for (let round = 0; round < 3; round++) {
+      for (let slot = 0; slot < 8; slot++) queue.read(slot, slot * 4096, 4096)
+      const ended: number[] = []
+      const done = (slot: number): void => {
+        ended.push(slot)
+        if (queue.inFlight > 0) queue.poll(done)
+      }
+      while (queue.inFlight > 0) queue.poll(done)
+      expect(ended.sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+    }
+    expect(m.balanced).toBe(true)
+    await m.close()
+  })
+
+  it('two disks in turn, each within its own bounds', async () => {
+    const devices = ['nvme,size=2m,model=null', 'nvme,size=1m,lba=4096']
+    const m = await openMachine({ ...SMALL, clock, devices })
+    const [large, small] = [m.queue(4, 'nvme0n1'), m.queue(4, 'nvme1n1')]
+    for (let i = 0; i < 6; i++) {
+      small.buffer(1).fill(i + 1)
+      small.write(1, 4096 * i, 4096)
+      large.read(1, 2 ** 21 - 512, 512)
+      expect(all(small)).toEqual([[1, 0]])
+      expect(all(large)).toEqual([[1, 0]])
+      small.read(2, 4096 * i, 4096)
+      expect(() => small.read(3, 2 ** 20, 4096)).toThrow(/ends at/)
+      expect(() => small.read(3, 0, 512)).toThrow(UserError)
+      expect(all(small)).toEqual([[2, 0]])
+      expect(small.buffer(2)[4095]).toBe(i + 1)
+    }
     expect(m.balanced).toBe(true)
     await m.close()
   })
