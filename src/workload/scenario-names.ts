@@ -142,7 +142,7 @@ function acceptedNames(name: string): string {
   if (name.startsWith('laptop-'))
     return `there are laptop-mode-{${LAPTOP_STORIES.join('|')}}[-${SCHEDS}][-Ncpu]`
   if (name.startsWith('pblk-'))
-    return 'there are pblk-{create|remove|write1|batchwN|flush|discard|read-from-buffer|read-from-device|nvme-register|nvme-unregister}[-Ncpu], with N from 1 to 1024'
+    return `there are pblk-{create|remove|write1|batchwN|flush|discard|read-from-buffer|read-from-device|nvme-register|nvme-unregister}[-${SCHEDS}][-Ncpu], with N from 1 to 1024`
   return 'names begin with nullblk-, laptop-mode-, nvmepci-, nvmeloop-, nvmerdma-, nvmefc-, nvmetcp-, pblk- or rrpc-, as in nullblk-mq-irq1-none-read; phasebit trace --list shows some of each'
 }
 

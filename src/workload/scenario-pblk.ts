@@ -12,12 +12,15 @@
 //   lightnvm-write          a write of a whole unit: from bio_alloc to nvme_queue_rq, and back
 //   lightnvm-read           a read from the device, the same way
 //   lightnvm-ioctl          vector commands of a program: the geometry, a write and a read of LUNs that no target has
-//   -4cpu behind a name: four CPUs in place of two
+//   -SCHED behind a name: the scheduler of the drive's queue, where the drive is there before; -4cpu: four CPUs in place of two
 //
 // The device is that of the recordings: revision 2.0, two groups of eight units, of which the target has the first four.
 
 import { blk_ioctl_discard } from '../block/blk-lib.js'
+import { blk_mq_init_sched } from '../block/blk-mq-sched.js'
 import type { request_queue } from '../block/blkdev.js'
+import { kyber_sched } from '../block/kyber-iosched.js'
+import { mq_deadline } from '../block/mq-deadline.js'
 import { GEOMETRY_20 } from '../device/ocssd/geometry.js'
 import { OCSSD_DEVICE, OCSSD_VENDOR } from '../device/ocssd/extension.js'
 import { nvm_ctl_ioctl } from '../drivers/lightnvm/core.js'
@@ -90,16 +93,21 @@ const STORIES = [
 ] as const
 type Story = (typeof STORIES)[number]
 
-const NAME = new RegExp(`^(${STORIES.join('|')})(\\d+)?(?:-(\\d+)cpu)?$`)
+const NAME = new RegExp(
+  `^(${STORIES.join('|')})(\\d+)?(?:-(none|mq-deadline|kyber))?(?:-(\\d+)cpu)?$`,
+)
 /** Writes of a batch without a number, and at most. */
 const BATCH = 32
 const MOST = 1024
+
+type Sched = 'none' | 'mq-deadline' | 'kyber'
 
 export interface PblkScenario {
   readonly name: string
   readonly story: Story
   /** I/Os of a batch. */
   readonly count: number
+  readonly sched: Sched
   readonly cpus: number
 }
 
@@ -113,9 +121,11 @@ export function parsePblkScenario(name: string): PblkScenario | null {
   const story = m[1] as Story
   if (m[2] !== undefined && story !== 'pblk-batchw') return null
   const count = Number(m[2] ?? (story === 'pblk-batchw' ? BATCH : 1))
-  const cpus = Number(m[3] ?? 2)
+  const sched = (m[3] ?? 'none') as Sched
+  if (sched !== 'none' && story === 'pblk-nvme-register') return null
+  const cpus = Number(m[4] ?? 2)
   if (count < 1 || count > MOST || cpus < 1 || cpus > 64) return null
-  return { name, story, count, cpus }
+  return { name, story, count, sched, cpus }
 }
 
 // ---------------------------------------------------------------- the machine
@@ -146,8 +156,8 @@ function machineOf(s: PblkScenario): MachineConfig {
 }
 
 /** The scenario in words, as recordings have it. */
-function configWords({ story, count, cpus }: PblkScenario): Record<string, string> {
-  const words = { cpus: String(cpus) }
+function configWords({ story, count, sched, cpus }: PblkScenario): Record<string, string> {
+  const words = { ...(sched === 'none' ? {} : { sched }), cpus: String(cpus) }
   if (story === 'pblk-create') return { luns: '0-3', ...words }
   if (story.startsWith('pblk-nvme') || story === 'pblk-remove') return words
   if (story === 'lightnvm-ioctl') return words
@@ -204,6 +214,13 @@ class Acts {
   *bind(): Sleep<void> {
     const { bus, module } = this.#host.nvme!
     yield* pci_bind(bus, bus.devices[0]!, module!.driver)
+  }
+
+  schedule(sched: Sched): void {
+    if (sched === 'none') return
+    const { queue } = this.#host.nvme!.ctrl(0)!.namespaces[0]!
+    const types = sched === 'kyber' ? kyber_sched : mq_deadline
+    blk_mq_init_sched(queue, types, hctx => this.#host.schedTags(hctx))
   }
 
   *unbind(): Sleep<void> {
@@ -285,7 +302,8 @@ class Acts {
 }
 
 /** What is there before anything is recorded. */
-async function prepare(machine: Machine, acts: Acts, { story, cpus }: PblkScenario): Promise<void> {
+async function prepare(machine: Machine, acts: Acts, scenario: PblkScenario): Promise<void> {
+  const { story, sched, cpus } = scenario
   const host = machine.host!
   page_cache_init(host.blk, { at: machine.alloc(FRAMES * BLOCK, BLOCK), count: FRAMES })
   const nvme = host.nvme!
@@ -298,6 +316,7 @@ async function prepare(machine: Machine, acts: Acts, { story, cpus }: PblkScenar
     yield* acts.bind()
     while (!acts.settled) yield* msleep(host.k, 20)
   })
+  acts.schedule(sched)
   if (['pblk-create', 'pblk-nvme-unregister', 'lightnvm-ioctl'].includes(story)) return
   await runTask(machine, 'sh', 0, function* () {
     // The drive has been there for a while: the timer of the commands that found it is over.

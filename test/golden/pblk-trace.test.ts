@@ -140,4 +140,32 @@ describe('the way of an I/O from the top', () => {
     ])
     expect(count('pblk_make_rq')).toBe(Math.max(1, writes))
   })
+
+  const SCHEDULED: Readonly<Record<string, readonly string[]>> = {
+    'mq-deadline': ['dd_insert_requests', 'dd_dispatch_request', 'nvme_queue_rq', 'dd_finish_request'],
+    kyber: [
+      ...['kyber_prepare_request', 'kyber_insert_requests', 'kyber_dispatch_request'],
+      ...['nvme_queue_rq', 'kyber_completed_request', 'kyber_finish_request'],
+    ],
+    none: ['blk_mq_sched_insert_request', 'nvme_queue_rq'],
+  }
+  test.each(Object.keys(SCHEDULED))('vector commands go through the scheduler %s of the drive', async sched => {
+    for (const story of ['lightnvm-write', 'lightnvm-read', 'pblk-create', 'pblk-flush']) {
+      const { records } = await scenarioOf(`${story}-${sched}`).run()
+      const names = records.filter(r => r.kind === 'enter').map(r => r.name)
+      let at = -1
+      for (const step of SCHEDULED[sched]!) {
+        const next = names.indexOf(step, at + 1)
+        expect(next, `${story}: ${step}`).toBeGreaterThan(at)
+        at = next
+      }
+      const others = names.filter(name => /^(dd|kyber)_/.test(name)).length
+      expect(others > 0).toBe(sched !== 'none')
+    }
+  })
+
+  test('a scheduler stands behind no name whose drive is not there yet', () => {
+    expect(() => scenarioOf('pblk-nvme-register-kyber')).toThrow('pblk-{create|')
+    expect(() => scenarioOf('pblk-write1-bfq')).toThrow('pblk-{create|')
+  })
 })
