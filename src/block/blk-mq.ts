@@ -284,7 +284,10 @@ export function blk_mq_flush_busy_ctxs(hctx: blk_mq_hw_ctx): rq_list {
   const all: rq_list = []
   const { view } = blk
   const { words } = view
-  for (const ctx of hctx.ctxs) {
+  const { ctxs } = hctx
+  // By number: an admin queue of many CPUs looks at all of them for every command.
+  for (let i = 0; i < ctxs.length; i++) {
+    const ctx = ctxs[i]!
     if (words[(ctx + CTX_HEAD) >>> 2] === 0) continue
     if (!has_classes(view, ctx)) splice(blk, ctx + CTX_HEAD, ctx + CTX_TAIL, all)
     else

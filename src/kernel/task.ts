@@ -118,9 +118,13 @@ function may_run_on(task: task_struct, cpu: Cpu): boolean {
 
 /** The CPU for a task that wakes: where it was, unless that is taken and another one is idle. */
 export function select_task_rq(task: task_struct): Cpu {
-  const { cpu, k } = task
+  const { cpu, k, cpus_allowed } = task
+  if (cpus_allowed?.length === 1) {
+    const only = k.cpus[cpus_allowed[0]!]!
+    if (only.online) return only
+  }
   const allowed = may_run_on(task, cpu)
-  if (allowed && (idle_cpu(cpu) || task.cpus_allowed?.length === 1)) return cpu
+  if (allowed && idle_cpu(cpu)) return cpu
   const idle = k.cpus.find(c => may_run_on(task, c) && idle_cpu(c))
   if (idle !== undefined) return idle
   if (allowed) return cpu

@@ -147,8 +147,9 @@ export class timer_base {
   #next_expiry: number = Number.POSITIVE_INFINITY
   #next_stale = false
   readonly #pending_map: Uint32Array = new Uint32Array((LVL_DEPTH_MAX * LVL_SIZE) / 32)
-  #vectors: wheel_node[] = []
-  #expired: wheel_node[] = []
+  /** Made when a timer comes: most buckets of most CPUs never see one. */
+  readonly #vectors: wheel_node[] = []
+  readonly #expired: wheel_node[] = []
 
   constructor(
     cpu: Cpu,
@@ -199,8 +200,7 @@ export class timer_base {
   }
 
   enqueue_timer(timer: timer_list, idx: number): void {
-    if (this.#vectors.length === 0) this.#alloc_buckets()
-    link_first(timer, this.#vectors[idx])
+    link_first(timer, (this.#vectors[idx] ??= new wheel_node()))
     this.#pending_map[idx >>> 5] |= 1 << (idx & 31)
     timer.idx = idx
     timer.base = this
@@ -227,12 +227,6 @@ export class timer_base {
     if (bucket.next !== bucket) return
     this.#pending_map[idx >>> 5] &= ~(1 << (idx & 31))
     this.#look_again()
-  }
-
-  /** Wheels of CPUs that never see a timer stay small. */
-  #alloc_buckets(): void {
-    this.#vectors = Array.from({ length: this.depth * LVL_SIZE }, () => new wheel_node())
-    this.#expired = Array.from({ length: this.depth }, () => new wheel_node())
   }
 
   /** Searches the bits of each level for the first bucket at or after the clock. */
@@ -294,7 +288,7 @@ export class timer_base {
     if (this.exact) this.#cascade(due)
     due.forEach((idx, i) => {
       this.#pending_map[idx >>> 5] &= ~(1 << (idx & 31))
-      move_list(this.#vectors[idx], this.#expired[i])
+      move_list(this.#vectors[idx], (this.#expired[i] ??= new wheel_node()))
     })
     this.clk++
     return due.length
@@ -326,7 +320,7 @@ export class timer_base {
   /** Every pending timer, in no particular order. */
   timers(): timer_list[] {
     const found: timer_list[] = []
-    for (const head of [...this.#vectors, ...this.#expired]) {
+    for (const head of [...this.#vectors, ...this.#expired].filter(Boolean)) {
       for (let node = head.next; node !== head; node = node.next) found.push(as_timer(node))
     }
     return found

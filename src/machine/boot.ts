@@ -118,7 +118,9 @@ function fields(view: View, base: number, values: readonly (readonly [number, nu
 
 /** Links `count` records into a list, first to last. */
 function link(view: View, first: number, count: number, size: number, next: number): void {
-  for (let i = 0; i + 1 < count; i++) view.setU32(first + i * size + next, first + (i + 1) * size)
+  const { words } = view
+  const last = first + (count - 1) * size
+  for (let at = first; at < last; at += size) words[(at + next) >>> 2] = at + size
 }
 
 /** Writes everything. The memory must be zero. */

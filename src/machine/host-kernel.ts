@@ -50,6 +50,10 @@ const BIOS = 256
 const WAITERS = 64
 const WAITER_STRIDE = L.LINE
 const SCHED_TAGS_MAX = 256
+/** Words of a CPU's block that every call into the core sets. */
+const DEPTH = L.CPU_DEPTH / 4
+const CTX_ID = L.CPU_CTX_ID / 4
+const PLUG = L.CPU_PLUG / 4
 /** Longest step in real time. */
 const STEP_NS = 500_000
 /** Arguments of a core's function that is called for every I/O, at most. */
@@ -334,26 +338,29 @@ export class HostKernel {
   #call(fn: CoreFn, a: number, b: number, c: number, d: number): number {
     const { k } = this
     const view = this.#view
+    // Words, not fields: this is much of what an admin command costs while nothing is warm.
+    const { words } = view
     const cpu = this.#options.cpus[k.cpu.id]!
-    const depth = view.u32(cpu + L.CPU_DEPTH)
-    const ctx = view.u32(cpu + L.CPU_CTX_ID)
+    const at = cpu >>> 2
+    const depth = words[at + DEPTH]!
+    const ctx = words[at + CTX_ID]!
     const plug = this.#inside === 0 && k.ctx === k.cpu.current ? k.cpu.current.plug : null
-    view.setU32(cpu + L.CPU_DEPTH, k.ctx.depth)
-    view.setU32(cpu + L.CPU_CTX_ID, k.ctx.id)
+    words[at + DEPTH] = k.ctx.depth
+    words[at + CTX_ID] = k.ctx.id
     if (this.#inside === 0) {
       const now = k.now()
       if (view.u64(cpu + L.CPU_NOW) < now) view.setU64(cpu + L.CPU_NOW, now)
-      view.setU32(cpu + L.CPU_PLUG, plug instanceof blk_plug ? plug.depth : 0)
+      words[at + PLUG] = plug instanceof blk_plug ? plug.depth : 0
     }
     this.#inside++
     try {
       return fn(a, b, c, d)
     } finally {
       this.#inside--
-      if (plug instanceof blk_plug) plug.depth = view.u32(cpu + L.CPU_PLUG)
-      if (this.#inside === 0) view.setU32(cpu + L.CPU_PLUG, 0)
-      view.setU32(cpu + L.CPU_DEPTH, depth)
-      view.setU32(cpu + L.CPU_CTX_ID, ctx)
+      if (plug instanceof blk_plug) plug.depth = words[at + PLUG]!
+      if (this.#inside === 0) words[at + PLUG] = 0
+      words[at + DEPTH] = depth
+      words[at + CTX_ID] = ctx
     }
   }
 

@@ -132,13 +132,13 @@ export class VirtualTime {
 
   #service(): void {
     const { words } = this.#view
-    for (const context of this.#contexts) {
+    const contexts = this.#contexts
+    const first = contexts[0]!.cpu
+    for (let i = 0; i < contexts.length; i++) {
+      const cpu = first + i * CPU_SIZE
       // most of many CPUs have nothing
-      if (
-        words[(context.cpu + CPU_SLOW) >>> 2] === 0 &&
-        words[(context.cpu + CPU_MAIL) >>> 2] === 0
-      )
-        continue
+      if ((words[(cpu + CPU_SLOW) >>> 2]! | words[(cpu + CPU_MAIL) >>> 2]!) === 0) continue
+      const context = contexts[i]!
       serviceSlow(context, this.#handlers, this.#host)
       this.#reportDone(context.cpu)
     }

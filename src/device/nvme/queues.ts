@@ -68,6 +68,16 @@ const TURNS = 5
 /** No queue is above it. */
 const NONE = 65536
 
+/** Words of a queue that is not there which are 0. */
+const SQ_FIELDS = [
+  ...[DSQ_BASE, DSQ_END, DSQ_ENTRIES, DSQ_HEAD, DSQ_FIFO_HEAD, DSQ_FIFO_COUNT],
+  ...[DSQ_SHADOW, DSQ_EI, DSQ_BAD],
+]
+const CQ_FIELDS = [
+  ...[DCQ_BASE, DCQ_END, DCQ_ENTRIES, DCQ_TAIL, DCQ_PEND, DCQ_HEAD_SEEN, DCQ_IEN],
+  ...[DCQ_SHADOW, DCQ_EI, DCQ_HELD, DCQ_IRQ, DCQ_STEP],
+]
+
 export interface SubmissionQueue {
   readonly cqid: number
   /** 0 urgent, 1 high, 2 medium, 3 low. */
@@ -153,8 +163,7 @@ export class Queues {
     const { view } = this.#ports
     const db = this.#doorbell(qid, 0)
     view.store(db, 0)
-    const fields = [DSQ_BASE, DSQ_END, DSQ_ENTRIES, DSQ_HEAD, DSQ_FIFO_HEAD, DSQ_FIFO_COUNT]
-    for (const field of [...fields, DSQ_SHADOW, DSQ_EI, DSQ_BAD]) view.setU32(dsq + field, 0)
+    for (let i = 0; i < SQ_FIELDS.length; i++) view.words[(dsq + SQ_FIELDS[i]!) >>> 2] = 0
     view.setU32(dsq + DSQ_ID, qid)
     view.setU32(dsq + DSQ_DB, db)
     view.setU32(dsq + DSQ_DEV, this.#at.dev)
@@ -166,9 +175,7 @@ export class Queues {
     const { view } = this.#ports
     const db = this.#doorbell(qid, 1)
     view.store(db, 0)
-    const fields = [DCQ_BASE, DCQ_END, DCQ_ENTRIES, DCQ_TAIL, DCQ_PEND, DCQ_HEAD_SEEN, DCQ_IEN]
-    for (const field of [...fields, DCQ_SHADOW, DCQ_EI, DCQ_HELD, DCQ_IRQ, DCQ_STEP])
-      view.setU32(dcq + field, 0)
+    for (let i = 0; i < CQ_FIELDS.length; i++) view.words[(dcq + CQ_FIELDS[i]!) >>> 2] = 0
     view.setU32(dcq + DCQ_DB, db)
     view.setU32(dcq + DCQ_PHASE, 1)
     view.setU32(dcq + DCQ_COAL_N, 1)
