@@ -33,11 +33,9 @@ import { msleep } from '../kernel/timer-sleep.js'
 import { work_busy } from '../kernel/workqueue-control.js'
 import type { Machine } from '../machine/booted.js'
 import type { MachineConfig } from '../machine/config.js'
-import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine } from '../machine/machine.js'
 import { PLAIN_FABRIC } from '../machine/spec-fabric.js'
 import { parseDevices } from '../machine/spec-parse.js'
-import { TraceRings, traceBytes } from '../machine/trace-ring.js'
 import {
   ERROR_STORIES,
   type ErrorStory,
@@ -56,13 +54,11 @@ import {
 } from './fabric-stage.js'
 import { builtOnly, diskConfig } from './machine-config.js'
 import { setUpFcPorts } from './scenario-fc-ports.js'
-import { namedRecords } from './scenario-records.js'
-import type { ScenarioTrace } from './scenario-run.js'
+import { Recorder, scenarioMachine, type ScenarioTrace } from './scenario-recorder.js'
 import { rest, runTask } from './scenario-task.js'
 
 const RECORDS = 1 << 17
 const BLOCK = 4096
-const HZ = 250
 const SWITCH_NS = 2.5e6
 const FRAMES = 16
 const KATO_S = 5
@@ -151,24 +147,13 @@ export function parseFabricScenario(name: string): FabricScenario | null {
 function machineOf(s: FabricScenario): MachineConfig {
   const text = `null_blk,size=64,queue_mode=2,irqmode=0,submit_queues=1`
   const disks = parseDevices([text]).map(spec => diskConfig(builtOnly(spec), 'virtual', 0, s.cpus))
-  return {
-    clock: 'virtual',
+  return scenarioMachine({
     cpus: s.cpus,
-    hz: HZ,
-    seed: 1,
-    lat: 'none',
-    stages: false,
-    trace: true,
-    memBytes: 2 ** 20,
     disks,
-    extraBytes:
-      traceBytes(s.cpus, RECORDS) +
-      hostKernelBytes(s.cpus, s.cpus, FABRIC_HEAP) +
-      FABRIC_BYTES +
-      (160 + FRAMES) * BLOCK,
-    jobs: 1,
+    records: RECORDS,
+    bytes: FABRIC_BYTES + (160 + FRAMES) * BLOCK,
     kernel: { switchNs: SWITCH_NS, heapBytes: FABRIC_HEAP },
-  }
+  })
 }
 
 /** What is lost has been connected for a while; the timers of its requests run out soon. From 4500 to 5400 the figures differ by 0.012 at most. */
@@ -361,30 +346,22 @@ function loadsModules({ story, transport, era }: FabricScenario): boolean {
 export async function runFabricScenario(s: FabricScenario): Promise<ScenarioTrace> {
   const machine = bootMachine(machineOf(s))
   const host = machine.host!
-  const cpus = Array.from({ length: s.cpus }, (_, i) => machine.cpuAddress(i))
-  const memory = machine.alloc(traceBytes(s.cpus, RECORDS))
-  const rings = new TraceRings(machine.view, cpus, memory, RECORDS)
-  host.k.trace.sink = rings
+  const recorder = new Recorder(machine, s.cpus, RECORDS)
   await machine.start()
   page_cache_init(host.blk, { at: machine.alloc(FRAMES * BLOCK, BLOCK), count: FRAMES })
   const below = host.queue(machine.disks[0]!)
   blk_mq_init_sched(below, mq_deadline, hctx => host.schedTags(hctx))
-  const on = (value: boolean): void => {
-    rings.on = value
-    host.k.trace.on = value
-  }
   // The modules are loaded within the story of a connection.
-  on(loadsModules(s))
+  recorder.on = loadsModules(s)
   const fabric = { ...PLAIN_FABRIC, latencyNs: s.latencyUs * 1000 }
   const stage = new FabricStage(machine, s.era, FABRIC_PLACE, fabric)
-  on(s.story === 'connect')
+  recorder.on = s.story === 'connect'
   const acts = new Acts(machine, stage, s, machine.alloc(128 * BLOCK, BLOCK))
   await prepare(machine, acts, s)
-  on(true)
+  recorder.on = true
   await play(machine, stage, acts, s)
-  on(false)
-  const records = namedRecords(rings.drain(), rings)
+  recorder.on = false
+  const trace = recorder.take(configWords(s))
   await machine.stop()
-  const disks = machine.disks.map(disk => disk.config.name)
-  return { config: configWords(s), records, drops: rings.drops, disks }
+  return trace
 }

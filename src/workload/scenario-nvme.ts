@@ -42,19 +42,15 @@ import { msleep } from '../kernel/timer-sleep.js'
 import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
 import type { Machine } from '../machine/booted.js'
 import type { MachineConfig } from '../machine/config.js'
-import { hostKernelBytes } from '../machine/host-kernel.js'
 import type { NvmeHost } from '../machine/host-nvme.js'
 import { bootMachine } from '../machine/machine.js'
 import { parseDevices } from '../machine/spec-parse.js'
-import { TraceRings, traceBytes } from '../machine/trace-ring.js'
 import { builtOnly, diskConfig } from './machine-config.js'
-import type { ScenarioTrace } from './scenario-run.js'
-import { namedRecords } from './scenario-records.js'
+import { Recorder, scenarioMachine, type ScenarioTrace } from './scenario-recorder.js'
 import { rest, runTask } from './scenario-task.js'
 
 const RECORDS = 1 << 16
 const BLOCK = 4096
-const HZ = 250
 const SWITCH_NS = 2.5e6
 const BUSY_NS = 1.5e6
 /** Longer than the timer of the requests runs. */
@@ -165,15 +161,9 @@ function machineOf(s: NvmeScenario): MachineConfig {
   const disk = diskConfig(builtOnly(spec!), 'virtual', 0, s.cpus)
   const faults: readonly FaultRule[] =
     s.story === 'lost-read' ? [{ match: { opcode: 2, nth: 4 }, action: { kind: 'drop' } }] : []
-  return {
-    clock: 'virtual',
+  return scenarioMachine({
     cpus: s.cpus,
-    hz: HZ,
     seed: isUneven(s) ? UNEVEN.seed : 1,
-    lat: 'none',
-    stages: false,
-    trace: true,
-    memBytes: 2 ** 20,
     disks: [
       {
         ...disk,
@@ -189,9 +179,8 @@ function machineOf(s: NvmeScenario): MachineConfig {
         },
       },
     ],
-    extraBytes:
-      traceBytes(s.cpus, RECORDS) + hostKernelBytes(s.cpus, s.cpus, HEAP) + (160 + FRAMES) * BLOCK,
-    jobs: 1,
+    records: RECORDS,
+    bytes: (160 + FRAMES) * BLOCK,
     kernel: {
       switchNs: SWITCH_NS,
       submitNs: busy(s) ? BUSY_NS : 0,
@@ -199,7 +188,7 @@ function machineOf(s: NvmeScenario): MachineConfig {
       era: s.era,
       manual: true,
     },
-  }
+  })
 }
 
 function configWords(s: NvmeScenario): Record<string, string> {
@@ -428,26 +417,15 @@ async function play(machine: Machine, acts: Acts, s: NvmeScenario): Promise<void
 /** Runs a scenario and returns what was recorded. */
 export async function runNvmeScenario(s: NvmeScenario): Promise<ScenarioTrace> {
   const machine = bootMachine(machineOf(s))
-  const host = machine.host!
-  const cpus = Array.from({ length: s.cpus }, (_, i) => machine.cpuAddress(i))
-  const rings = new TraceRings(
-    machine.view,
-    cpus,
-    machine.alloc(traceBytes(s.cpus, RECORDS)),
-    RECORDS,
-  )
-  host.k.trace.sink = rings
+  const recorder = new Recorder(machine, s.cpus, RECORDS)
   await machine.start()
   const acts = new Acts(machine, s, machine.alloc(128 * BLOCK, BLOCK))
   await prepare(machine, acts, s)
-  rings.on = true
-  host.k.trace.on = true
+  recorder.on = true
   await play(machine, acts, s)
-  rings.on = false
-  host.k.trace.on = false
-  const records = namedRecords(rings.drain(), rings)
+  recorder.on = false
+  const trace = recorder.take(configWords(s))
   if (s.story === 'timeout') while (!acts.is_settled) await rest(machine, 20e6)
   await machine.stop()
-  const disks = machine.disks.map(disk => disk.config.name)
-  return { config: configWords(s), records, drops: rings.drops, disks }
+  return trace
 }

@@ -48,18 +48,14 @@ import { msleep } from '../kernel/timer-sleep.js'
 import { enter, leave } from '../kernel/trace.js'
 import type { Machine } from '../machine/booted.js'
 import type { MachineConfig } from '../machine/config.js'
-import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine } from '../machine/machine.js'
 import { parseDevices } from '../machine/spec-parse.js'
-import { TraceRings, traceBytes } from '../machine/trace-ring.js'
 import { builtOnly, diskConfig } from './machine-config.js'
-import { namedRecords } from './scenario-records.js'
-import type { ScenarioTrace } from './scenario-run.js'
+import { Recorder, SCENARIO_HZ, scenarioMachine, type ScenarioTrace } from './scenario-recorder.js'
 import { rest, runTask } from './scenario-task.js'
 
 const RECORDS = 1 << 19
 const BLOCK = 4096
-const HZ = 250
 const SWITCH_NS = 2.5e6
 /** The recorded drive keeps its data in memory, and is as quick as its emulator's own thread. */
 const TIMES = { read: [60_000], program: [150_000], erase: 150_000, transfer: 0, spread: 0.3 }
@@ -136,23 +132,15 @@ function machineOf(s: PblkScenario): MachineConfig {
   // the recorded drive is of revision 1.2, and has no list of a namespace's names
   const version = 0x00010200
   const config = { adminNs: 200_000, vendor: OCSSD_VENDOR, device: OCSSD_DEVICE, version }
-  return {
-    clock: 'virtual',
+  return scenarioMachine({
     cpus: s.cpus,
-    hz: HZ,
-    seed: 1,
-    lat: 'none',
-    stages: false,
-    trace: true,
-    memBytes: 2 ** 20,
     disks: [
       { ...disk, controller: { config, slots: 1, ocssd: { geometry: GEOMETRY_20, times: TIMES } } },
     ],
-    extraBytes:
-      traceBytes(s.cpus, RECORDS) + hostKernelBytes(s.cpus, s.cpus, HEAP) + (160 + FRAMES) * BLOCK,
-    jobs: 1,
+    records: RECORDS,
+    bytes: (160 + FRAMES) * BLOCK,
     kernel: { switchNs: SWITCH_NS, submitNs: SUBMIT_NS, heapBytes: HEAP, manual: true },
-  }
+  })
 }
 
 /** The scenario in words, as recordings have it. */
@@ -204,8 +192,8 @@ class Acts {
    */
   ready(story: Story): boolean {
     const { writer, gc, request } = this.#timers
-    const soon = HZ / 4
-    if (story === 'pblk-flush') return gc < request && request < HZ - 50
+    const soon = SCENARIO_HZ / 4
+    if (story === 'pblk-flush') return gc < request && request < SCENARIO_HZ - 50
     if (story === 'pblk-read-from-buffer')
       return writer > 4 && writer < READ_JIFFIES && gc > READ_JIFFIES
     return writer >= soon && gc >= soon
@@ -334,7 +322,7 @@ async function prepare(machine: Machine, acts: Acts, scenario: PblkScenario): Pr
 /** How long the recording goes on: until the timers have fired where they were seen. */
 function restNs(story: Story): number {
   if (story === 'pblk-create') return 150e6
-  if (story === 'pblk-read-from-buffer') return (READ_JIFFIES * 1e9) / HZ
+  if (story === 'pblk-read-from-buffer') return (READ_JIFFIES * 1e9) / SCENARIO_HZ
   if (story === 'pblk-flush') return 1020e6
   const short = story.includes('read-from-device') || story === 'lightnvm-read'
   return short || story === 'lightnvm-ioctl' ? 40e6 : 1100e6
@@ -355,21 +343,14 @@ async function play(machine: Machine, acts: Acts, scenario: PblkScenario): Promi
 /** Runs a scenario and returns what was recorded. */
 export async function runPblkScenario(s: PblkScenario): Promise<ScenarioTrace> {
   const machine = bootMachine(machineOf(s))
-  const { k } = machine.host!
-  const cpus = Array.from({ length: s.cpus }, (_, i) => machine.cpuAddress(i))
-  const room = machine.alloc(traceBytes(s.cpus, RECORDS))
-  const rings = new TraceRings(machine.view, cpus, room, RECORDS)
-  k.trace.sink = rings
+  const recorder = new Recorder(machine, s.cpus, RECORDS)
   await machine.start()
   const acts = new Acts(machine, machine.alloc(128 * BLOCK, BLOCK))
   await prepare(machine, acts, s)
-  rings.on = true
-  k.trace.on = true
+  recorder.on = true
   await play(machine, acts, s)
-  rings.on = false
-  k.trace.on = false
-  const records = namedRecords(rings.drain(), rings)
+  recorder.on = false
+  const trace = recorder.take(configWords(s))
   await machine.stop()
-  const disks = machine.disks.map(disk => disk.config.name)
-  return { config: configWords(s), records, drops: rings.drops, disks }
+  return trace
 }

@@ -27,18 +27,14 @@ import { msleep } from '../kernel/timer-sleep.js'
 import { wait_event, wait_queue_head, wake_up } from '../kernel/wait.js'
 import type { Machine } from '../machine/booted.js'
 import type { MachineConfig } from '../machine/config.js'
-import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine } from '../machine/machine.js'
 import { parseDevices } from '../machine/spec-parse.js'
-import { TraceRings, traceBytes } from '../machine/trace-ring.js'
 import { builtOnly, diskConfig } from './machine-config.js'
-import { namedRecords } from './scenario-records.js'
-import type { ScenarioTrace } from './scenario-run.js'
+import { Recorder, scenarioMachine, type ScenarioTrace } from './scenario-recorder.js'
 import { rest, runTask } from './scenario-task.js'
 
 const RECORDS = 1 << 18
 const BLOCK = 4096
-const HZ = 250
 const SWITCH_NS = 2.5e6
 const HEAP = 2 ** 23
 const FRAMES = 16
@@ -91,23 +87,13 @@ function machineOf({ cpus }: RrpcScenario): MachineConfig {
   const [spec] = parseDevices(['nvme,size=64M,depth=1024,model=fixed'])
   const disk = diskConfig(builtOnly(spec!), 'virtual', 0, cpus)
   const config = { adminNs: 200_000, vendor: OCSSD_VENDOR, device: OCSSD_DEVICE }
-  return {
-    clock: 'virtual',
+  return scenarioMachine({
     cpus,
-    hz: HZ,
-    seed: 1,
-    lat: 'none',
-    stages: false,
-    trace: true,
-    memBytes: 2 ** 20,
     disks: [{ ...disk, controller: { config, slots: 1, ocssd: { geometry: GEOMETRY } } }],
-    extraBytes:
-      traceBytes(cpus, RECORDS) +
-      hostKernelBytes(cpus, cpus, HEAP) +
-      (DATA_BLOCKS + FRAMES + 2) * BLOCK,
-    jobs: 1,
+    records: RECORDS,
+    bytes: (DATA_BLOCKS + FRAMES + 2) * BLOCK,
     kernel: { switchNs: SWITCH_NS, heapBytes: HEAP },
-  }
+  })
 }
 
 class Acts {
@@ -180,10 +166,7 @@ class Acts {
 export async function runRrpcScenario(s: RrpcScenario): Promise<ScenarioTrace> {
   const machine = bootMachine(machineOf(s))
   const { k, blk } = machine.host!
-  const cpus = Array.from({ length: s.cpus }, (_, i) => machine.cpuAddress(i))
-  const room = machine.alloc(traceBytes(s.cpus, RECORDS))
-  const rings = new TraceRings(machine.view, cpus, room, RECORDS)
-  k.trace.sink = rings
+  const recorder = new Recorder(machine, s.cpus, RECORDS)
   page_cache_init(blk, { at: machine.alloc(FRAMES * BLOCK, BLOCK), count: FRAMES })
   const acts = new Acts(machine, machine.alloc(DATA_BLOCKS * BLOCK, BLOCK))
   await machine.start()
@@ -194,16 +177,12 @@ export async function runRrpcScenario(s: RrpcScenario): Promise<ScenarioTrace> {
     yield* acts.before(s.story)
     yield* msleep(k, 200)
   })
-  rings.on = true
-  k.trace.on = true
+  recorder.on = true
   const control = s.story === 'rrpc-create' || s.story === 'rrpc-remove'
   await runTask(machine, control ? 'nvmctl' : 'io1', 0, () => acts.act(s.story))
   await rest(machine, s.story === 'rrpc-gc' ? 300e6 : 12e6)
-  rings.on = false
-  k.trace.on = false
-  const records = namedRecords(rings.drain(), rings)
+  recorder.on = false
+  const trace = recorder.take({ target: 'rrpc', count: '1', cpus: String(s.cpus) })
   await machine.stop()
-  const config = { target: 'rrpc', count: '1', cpus: String(s.cpus) }
-  const disks = machine.disks.map(disk => disk.config.name)
-  return { config, records, drops: rings.drops, disks }
+  return trace
 }

@@ -20,20 +20,16 @@ import type { Sleep } from '../kernel/core.js'
 import { msleep } from '../kernel/timer-sleep.js'
 import type { Machine } from '../machine/booted.js'
 import type { MachineConfig } from '../machine/config.js'
-import { hostKernelBytes } from '../machine/host-kernel.js'
 import { bootMachine } from '../machine/machine.js'
-import { TraceRings, traceBytes } from '../machine/trace-ring.js'
-import type { TraceRecord } from '../report/trace-json.js'
 import { builtOnly, diskConfig } from './machine-config.js'
 import { laptopBytes, laptopStory, laptopWords, type Story } from './scenario-laptop.js'
 import { lifeBytes, lifeStory } from './scenario-life.js'
 import type { NullBlkScenario } from './scenario-names.js'
-import { namedRecords } from './scenario-records.js'
+import { Recorder, SCENARIO_HZ, scenarioMachine, type ScenarioTrace } from './scenario-recorder.js'
 import { rest, runTask } from './scenario-task.js'
 
 const RECORDS = 1 << 16
 const BLOCK = 4096
-const HZ = 250
 /**
  * The recorded kernels ran in slow guests, slower for the recording: a task that was woken ran in a later jiffy, so that
  * statistics, which go on once a jiffy, went on again.
@@ -42,14 +38,6 @@ const SWITCH_NS = 0.5e6
 const SPREAD_NS = 2e6
 /** ... and a jiffy went by in 150 to 300 recorded functions, whoever ran. */
 const RECORD_NS = 14_000
-export interface ScenarioTrace {
-  readonly config: Readonly<Record<string, string>>
-  readonly records: readonly TraceRecord[]
-  readonly drops: number
-  /** Names of the disks. */
-  readonly disks: readonly string[]
-}
-
 const SCHEDULERS: Readonly<Record<string, elevator_type | null>> = {
   none: null,
   'mq-deadline': mq_deadline,
@@ -92,25 +80,13 @@ function machineOf(s: NullBlkScenario): MachineConfig {
   const disks = parseDevices([deviceText(s)]).map(spec =>
     diskConfig(builtOnly(spec), 'virtual', 0, s.cpus),
   )
-  return {
-    clock: 'virtual',
+  return scenarioMachine({
     cpus: s.cpus,
-    hz: HZ,
-    seed: 1,
-    lat: 'none',
-    stages: false,
-    trace: true,
-    memBytes: 2 ** 20,
     disks,
-    extraBytes:
-      traceBytes(s.cpus, RECORDS) +
-      hostKernelBytes(s.cpus, s.cpus) +
-      (s.laptop === null ? 0 : laptopBytes()) +
-      (isLife(s) ? lifeBytes() : 0) +
-      129 * BLOCK,
-    jobs: 1,
+    records: RECORDS,
+    bytes: (s.laptop === null ? 0 : laptopBytes()) + (isLife(s) ? lifeBytes() : 0) + 129 * BLOCK,
     kernel: { switchNs: SWITCH_NS, switchSpreadNs: SPREAD_NS },
-  }
+  })
 }
 
 /** The scenario in words, as recordings have it. */
@@ -257,14 +233,11 @@ function storyOf(machine: Machine, q: request_queue, s: NullBlkScenario): Story 
 
 /** Runs a scenario and returns what was recorded. */
 export async function runScenario(s: NullBlkScenario): Promise<ScenarioTrace> {
-  const config = machineOf(s)
-  const machine = bootMachine(config)
+  const machine = bootMachine(machineOf(s))
   const host = machine.host!
+  const recorder = new Recorder(machine, s.cpus, RECORDS)
   const cpus = Array.from({ length: s.cpus }, (_, i) => machine.cpuAddress(i))
-  const memory = machine.alloc(traceBytes(s.cpus, RECORDS))
-  const rings = new TraceRings(machine.view, cpus, memory, RECORDS)
-  host.k.trace.sink = rings
-  rings.takesTime(RECORD_NS, cpus, machine.core)
+  recorder.rings.takesTime(RECORD_NS, cpus, machine.core)
   await machine.start()
   const q = host.queue(machine.disks[0]!)
   const tags: SchedTags = hctx => host.schedTags(hctx)
@@ -274,17 +247,14 @@ export async function runScenario(s: NullBlkScenario): Promise<ScenarioTrace> {
   const story = storyOf(machine, q, s)
   if (story === null) await prepare(machine, actor, s)
   for (const task of story?.before ?? []) await runTask(machine, task.name, task.cpu, task.body)
-  const jiffy = 1e9 / HZ
+  const jiffy = 1e9 / SCENARIO_HZ
   await rest(machine, jiffy - ((machine.now() + SWITCH_NS) % jiffy))
-  rings.on = true
-  host.k.trace.on = true
+  recorder.on = true
   if (story === null) await runTask(machine, 'io1', s.cpus - 1, () => actor.run())
   for (const task of story?.tasks ?? []) await runTask(machine, task.name, task.cpu, task.body)
   await rest(machine, story?.restNs ?? REST_NS)
-  rings.on = false
-  host.k.trace.on = false
-  const records = namedRecords(rings.drain(), rings)
+  recorder.on = false
+  const trace = recorder.take(configWords(s))
   await machine.stop()
-  const disks = machine.disks.map(disk => disk.config.name)
-  return { config: configWords(s), records, drops: rings.drops, disks }
+  return trace
 }

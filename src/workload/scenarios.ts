@@ -5,7 +5,8 @@ import { NVME_SCENARIOS, parseNvmeScenario, runNvmeScenario } from './scenario-n
 import { PBLK_SCENARIOS, parsePblkScenario, runPblkScenario } from './scenario-pblk.js'
 import { parseRrpcScenario, RRPC_SCENARIOS, runRrpcScenario } from './scenario-rrpc.js'
 import { parseScenario, SCENARIOS } from './scenario-names.js'
-import { runScenario, type ScenarioTrace } from './scenario-run.js'
+import { runScenario } from './scenario-run.js'
+import type { ScenarioTrace } from './scenario-recorder.js'
 
 /** A short scenario of each story, for `--list` and `--all`. */
 export const ALL_SCENARIOS: readonly string[] = [

@@ -15,6 +15,11 @@ export class FuzzFailure extends Error {
   override readonly name: string = 'FuzzFailure'
 }
 
+/** @throws FuzzFailure when something is not as it must be */
+export function check(good: boolean, what: string): void {
+  if (!good) throw new FuzzFailure(what)
+}
+
 /** Keeps a case's input, for the message of a failure. */
 export type Remember = (input: string) => void
 

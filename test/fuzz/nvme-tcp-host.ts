@@ -21,7 +21,6 @@ import {
   ic_of,
   icresp_pdu,
   nvme_tcp_c2h_data,
-  nvme_tcp_c2h_term,
   nvme_tcp_cmd,
   nvme_tcp_h2c_data,
   nvme_tcp_h2c_term,
@@ -31,14 +30,13 @@ import {
   put_data,
   put_r2t,
   put_rsp,
-  term_pdu,
-  violation,
 } from '../../src/drivers/nvme/nvme-tcp.js'
 import type { Sleep } from '../../src/kernel/core.js'
 import type { work_struct } from '../../src/kernel/workqueue-structs.js'
 import { ADDRESS, FabricRig, TCP_TEXT } from '../unit/nvme/fabric-rig.js'
-import { type Fuzz, FuzzFailure, type Story, storyFuzzer } from './fuzzer.js'
+import { check, type Fuzz, FuzzFailure, type Story, storyFuzzer } from './fuzzer.js'
 import { Judge, type OutCommand } from './nvme-tcp-judge.js'
+import { strayPdu } from './nvme-tcp-stray.js'
 import type { Prng } from './prng.js'
 
 const BLOCK = 4096
@@ -47,10 +45,6 @@ const STEPS = 250
 const IOS = 6
 const MOST = 8 * BLOCK
 const MAXH2CDATA = 8192
-
-function check(good: boolean, what: string): void {
-  if (!good) throw new FuzzFailure(what)
-}
 
 // ---------------------------------------------------------------- the other end
 
@@ -179,35 +173,6 @@ function goodPdu(random: Prng, command: OutCommand, digests: pdu_digests): Uint8
     rsp[15] = random.next()
   }
   return OUT.slice(0, put_rsp(OUT, 0, rsp, digests))
-}
-
-/** A PDU that means something, but hardly here. */
-function strayPdu(random: Prng, digests: pdu_digests): Uint8Array {
-  const cid = random.chance(70) ? random.below(40) : random.below(65536)
-  const length = random.pick([0, 16, 512, 4096])
-  const fields = { cid, ttag: random.below(9), offset: random.pick([0, 512, 2 ** 31]), length }
-  switch (random.below(4)) {
-    case 0:
-      return OUT.slice(0, put_r2t(OUT, 0, fields, digests))
-    case 1: {
-      const rsp = new Uint8Array(16)
-      for (let i = 0; i < 16; i++) rsp[i] = random.chance(50) ? 0 : random.next()
-      rsp[12] = cid
-      return OUT.slice(0, put_rsp(OUT, 0, rsp, digests))
-    }
-    case 2: {
-      const data = OUT.subarray(MOST, MOST + Math.max(length, 1))
-      const place = { ...fields, length: data.length }
-      const flags = random.below(16) & 12
-      return OUT.slice(0, put_data(OUT, 0, nvme_tcp_c2h_data, flags, place, data, digests))
-    }
-    default:
-      return term_pdu(
-        nvme_tcp_c2h_term,
-        violation(random.below(9), random.below(99)),
-        OUT.slice(0, 24),
-      )
-  }
 }
 
 /** Changes a PDU somewhere, for the most part in its header. */

@@ -6,59 +6,17 @@
 //
 // Data are not compared: without digests a turned bit in them is for nobody to see.
 
-import {
-  NO_DIGESTS,
-  nvme_tcp_c2h_data,
-  nvme_tcp_c2h_term,
-  put_data,
-  put_r2t,
-  put_rsp,
-  term_pdu,
-  violation,
-} from '../../src/drivers/nvme/nvme-tcp.js'
+import { NO_DIGESTS } from '../../src/drivers/nvme/nvme-tcp.js'
 import { nvmf_dev_write } from '../../src/drivers/nvme/host/fabrics.js'
 import { nvme_delete_ctrl } from '../../src/drivers/nvme/host/core-state.js'
 import type { nvme_ctrl } from '../../src/drivers/nvme/host/nvme.js'
 import type { Sleep } from '../../src/kernel/core.js'
 import { FabricRig, TCP_TEXT } from '../unit/nvme/fabric-rig.js'
-import { type Fuzz, FuzzFailure, fuzzer } from './fuzzer.js'
+import { check, type Fuzz, fuzzer } from './fuzzer.js'
+import { strayPdu } from './nvme-tcp-stray.js'
 import type { Prng } from './prng.js'
 
 const BLOCK = 4096
-
-function check(good: boolean, what: string): void {
-  if (!good) throw new FuzzFailure(what)
-}
-
-/** A PDU of a target that means something, but not here. */
-function strayPdu(random: Prng): Uint8Array {
-  const out = new Uint8Array(4200)
-  const cid = random.chance(70) ? random.below(40) : random.below(65536)
-  const length = random.pick([0, 16, 512, 4096])
-  const fields = { cid, ttag: random.below(9), offset: random.pick([0, 512, 2 ** 31]), length }
-  switch (random.below(4)) {
-    case 0:
-      return out.slice(0, put_r2t(out, 0, fields, NO_DIGESTS))
-    case 1: {
-      const rsp = new Uint8Array(16)
-      for (let i = 0; i < 16; i++) rsp[i] = random.chance(50) ? 0 : random.next()
-      rsp[12] = cid
-      return out.slice(0, put_rsp(out, 0, rsp, NO_DIGESTS))
-    }
-    case 2: {
-      const data = new Uint8Array(Math.max(length, 1))
-      const place = { ...fields, length: data.length }
-      const flags = random.below(16) & 12
-      return out.slice(0, put_data(out, 0, nvme_tcp_c2h_data, flags, place, data, NO_DIGESTS))
-    }
-    default:
-      return term_pdu(
-        nvme_tcp_c2h_term,
-        violation(random.below(9), random.below(99)),
-        out.slice(0, 24),
-      )
-  }
-}
 
 /** What arrives in place of `bytes`. */
 function spoil(random: Prng, bytes: Uint8Array): Uint8Array {
@@ -81,7 +39,7 @@ function spoil(random: Prng, bytes: Uint8Array): Uint8Array {
     case 3:
       return Uint8Array.from([...bytes, ...bytes.subarray(0, at)])
     default: {
-      const stray = strayPdu(random)
+      const stray = strayPdu(random, NO_DIGESTS)
       return random.chance(50)
         ? Uint8Array.from([...stray, ...bytes])
         : Uint8Array.from([...bytes, ...stray])

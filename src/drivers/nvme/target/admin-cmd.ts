@@ -397,7 +397,8 @@ export function nvmet_execute_keep_alive(req: nvmet_req): undefined {
   return undefined
 }
 
-function plan(req: nvmet_req, execute: nvmet_req['execute'], data_len = 0): number {
+/** The command will be done by that function, and moves so many bytes; a status. */
+export function plan(req: nvmet_req, execute: nvmet_req['execute'], data_len = 0): number {
   req.execute = execute
   req.data_len = data_len
   return 0

@@ -39,6 +39,7 @@ import {
   nvmet_execute_async_event,
   nvmet_execute_keep_alive,
   nvmet_get_log_page_len,
+  plan,
   set_feature,
 } from './admin-cmd.js'
 import {
@@ -115,12 +116,6 @@ function nvmet_execute_identify_disc_ctrl(req: nvmet_req): undefined {
     nvmet_req_complete(req, nvmet_copy_to_sgl(req, 0, identify_disc_ctrl(req.sq.ctrl!)))
   leave(k, t)
   return undefined
-}
-
-function plan(req: nvmet_req, execute: nvmet_req['execute'], data_len = 0): number {
-  req.execute = execute
-  req.data_len = data_len
-  return 0
 }
 
 /** A discovery controller has two features: keep-alive, and which events are sent. */
