@@ -5,6 +5,9 @@ import { connect, type Socket } from 'node:net'
 
 export const HOSTNQN = 'nqn.2014-08.org.nvmexpress:uuid:test-host'
 
+/** Nobody sends Keep Alive here, and a busy host may leave a test without CPU for a minute. */
+const KATO_MS = 15 * 60_000
+
 /** CRC32C, one bit at a time. */
 export function slowCrc(bytes: Uint8Array): number {
   let crc = 0xffffffff
@@ -280,7 +283,7 @@ export class RawQueue {
     cattr?: number
     recfmt?: number
   }): Promise<Rsp> {
-    const { qid = 0, sqsize = 31, kato = 15000, cntlid = 0xffff, hostnqn = HOSTNQN } = fields
+    const { qid = 0, sqsize = 31, kato = KATO_MS, cntlid = 0xffff, hostnqn = HOSTNQN } = fields
     const data = Buffer.alloc(1024)
     data.fill(7, 0, 16)
     data.writeUInt16LE(cntlid, 16)

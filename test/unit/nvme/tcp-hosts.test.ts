@@ -75,12 +75,12 @@ describe('a host that discovers', () => {
 
   it('has keep-alive and events, no other feature, no namespaces', async () => {
     const q = await queue()
-    await q.connect({ subnqn: DISC, kato: 30_000 })
+    await q.connect({ subnqn: DISC, kato: 900_000 })
     await q.setProperty(0x14, 1)
     expect((await q.property(0x1c)).result).toBe(1n)
     const set = (fid: number, value: number) => q.run({ opcode: 9, cdw: [fid, value] })
     const get = (fid: number) => q.run({ opcode: 10, cdw: [fid] })
-    expect((await get(0x0f)).dw0).toBe(30_000)
+    expect((await get(0x0f)).dw0).toBe(900_000)
     expect((await set(0x0b, 0)).status).toBe(0)
     expect((await set(7, 0x10001)).status).toBe(INVALID_FIELD)
     expect((await get(7)).status).toBe(INVALID_FIELD)
