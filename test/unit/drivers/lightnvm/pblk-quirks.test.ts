@@ -14,6 +14,7 @@ import {
   take_off,
 } from '../../../../src/drivers/lightnvm/pblk-line-list.js'
 import { pblk_sysfs_store } from '../../../../src/drivers/lightnvm/pblk-sysfs.js'
+import { test_bit } from '../../../../src/drivers/lightnvm/bitmap.js'
 import { EINVAL } from '../../../../src/kernel/errno.js'
 import { TINY } from '../../device/ocssd/rig.js'
 import { LnvmRig, type LnvmRigOptions } from './rig.js'
@@ -156,6 +157,56 @@ describe('quirks=4.19: failures', () => {
     ])
   })
 
+  /** Chunk of the line and place in the line of each address that a command had. */
+  function places(rig: LnvmRig, addresses: readonly number[]): { pos: number; paddr: number }[] {
+    const { device, pblk } = rig
+    return addresses.map(address => {
+      const at = { group: 0, pu: 0, chunk: 0, sector: 0 }
+      device.format.place(address, at)
+      const pos = at.pu * device.geometry.groups + at.group
+      return { pos, paddr: P.pblk_paddr_of(pblk, pos, at.sector) }
+    })
+  }
+
+  const writesOf0 = ({ log }: LnvmRig): LnvmRig['log'] =>
+    log.filter(({ op, lba }) => op === NVM_OP_PWRITE && lba === 0)
+
+  it('of a write of four chunks nothing counts when one fails, and those behind it are filled up; neither there', () => {
+    const left = (quirks: boolean): [number, number] => {
+      const rig = rigOf(quirks)
+      const { pblk, device } = rig
+      expect(pblk_sysfs_store(pblk, 'max_sec_per_write', '16\n')).toBeGreaterThan(0)
+      device.faults.failWrites(TINY.chunks, 0)
+      for (let i = 0; i < 16; i++) rig.write(i, 1, DATA)
+      rig.until(() => writesOf0(rig).length > 1)
+      const map = pblk.lines[0]!.invalid_bitmap!
+      const [first] = writesOf0(rig)
+      const taken = places(rig, first!.addresses)
+      expect(taken.map(({ pos }) => pos)).toEqual([1, 2, 3, 0].flatMap(pos => Array(4).fill(pos)))
+      const invalid = taken.filter(({ paddr }) => test_bit(map, paddr)).length
+      const full = [...device.chunks.wp].filter(wp => wp === TINY.clba).length
+      return [invalid, full]
+    }
+    // of the line's four chunks, one failed, and the device closed it; one was written before it
+    expect(sides(left)).toEqual([
+      [16, 2],
+      [4, 0],
+    ])
+  })
+
+  it('a write that ends well in a chunk that was given up meanwhile is written again; it counts there', () => {
+    const writes = (quirks: boolean): number[] => {
+      const rig = rigOf(quirks, { wire: 1e6 })
+      fill(rig, 0, 4)
+      rig.until(() => writesOf0(rig).length > 0)
+      const [{ pos }] = places(rig, writesOf0(rig)[0]!.addresses) as [{ pos: number }]
+      rig.pblk.lines[0]!.done[pos] = TINY.clba
+      expect(rig.wait(rig.flush())).toBe(0)
+      return writesOf0(rig).map(({ addresses }) => places(rig, addresses)[0]!.pos)
+    }
+    expect(sides(writes)).toEqual([[1, 2], [1]])
+  })
+
   it('a line of which a sector cannot be read is closed again; it is free there, data and all', () => {
     const kept = (quirks: boolean): [number, string] => {
       const rig = rigOf(quirks)
@@ -252,6 +303,26 @@ describe('quirks=4.19: lines', () => {
     const [now, then] = sides(left)
     expect(now).toBeGreaterThan(16)
     expect(then).toBe(0)
+  })
+
+  it('the list of a line waits for writes under way, which may fail; it is written there', () => {
+    const pieces = (quirks: boolean): [number, number] => {
+      const rig = rigOf(quirks)
+      const { pblk } = rig
+      const line = pblk.lines[0]!
+      line.inflight++
+      fill(rig, 0, 1100)
+      expect(rig.wait(rig.flush())).toBe(0)
+      const before = line.emeta_sync
+      line.inflight--
+      fill(rig, 1100, 200)
+      expect(rig.wait(rig.flush())).toBe(0)
+      return [before, line.emeta_sync]
+    }
+    expect(sides(pieces)).toEqual([
+      [0, 4],
+      [4, 4],
+    ])
   })
 
   it('a device whose spare space is all metadata is refused; it is taken there', () => {
