@@ -199,8 +199,8 @@ describe('quirks=4.19: failures', () => {
       const rig = rigOf(quirks, { wire: 1e6 })
       fill(rig, 0, 4)
       rig.until(() => writesOf0(rig).length > 0)
-      const [{ pos }] = places(rig, writesOf0(rig)[0]!.addresses) as [{ pos: number }]
-      rig.pblk.lines[0]!.done[pos] = TINY.clba
+      const [first] = places(rig, writesOf0(rig)[0]!.addresses)
+      rig.pblk.lines[0]!.done[first!.pos] = TINY.clba
       expect(rig.wait(rig.flush())).toBe(0)
       return writesOf0(rig).map(({ addresses }) => places(rig, addresses)[0]!.pos)
     }
