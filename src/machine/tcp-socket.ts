@@ -263,7 +263,11 @@ function connected(host: Socket, address: string, port: number, timeoutMs: numbe
       host.destroy()
       reject(new OutputError(`${address}:${port}: ${why}`))
     }
-    const timer = setTimeout(() => fail('no answer'), timeoutMs)
+    // A process that was stopped meanwhile has the answer, and has not looked.
+    const late = (): void => {
+      if (host.connecting) fail('no answer')
+    }
+    const timer = setTimeout(() => setImmediate(late), timeoutMs)
     const failed = (error: Error): void => fail(error.message)
     host.once('error', failed)
     host.connect(port, address, () => {

@@ -129,6 +129,17 @@ it('a socket that nobody reads stops taking, and goes on when it is read', async
   expect(got).toBeGreaterThanOrEqual(2 ** 20)
 })
 
+it('an answer that came while the process had no CPU is not too late', async () => {
+  const there = await listenTcp('127.0.0.1', 0, socket => open.push(socket))
+  listener = there
+  // From here timers are looked at before sockets.
+  await new Promise(resolve => setImmediate(resolve))
+  const connecting = new TcpStack(new Machine()).connect('127.0.0.1', there.port, 20)
+  await new Promise<void>(resolve => process.nextTick(resolve))
+  for (const until = performance.now() + 60; performance.now() < until; );
+  open.push((await connecting).host)
+})
+
 it('nobody there is an error that names the place', async () => {
   const server = createServer().listen(0, '127.0.0.1')
   await new Promise(resolve => server.once('listening', resolve))
