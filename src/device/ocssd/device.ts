@@ -14,7 +14,7 @@
 // Order of checks and statuses are those of the public emulators, with their slips left out: all 64 addresses of a read
 // are looked at, every chunk of a write advances, wear does not wrap, a reset names its failed addresses.
 //
-// Not modelled: buffered writes that end after the transfer, media feedback, the reset's descriptor in the metadata.
+// Not modelled: buffered writes that end after the transfer, the advice to write elsewhere (status 2F0h).
 
 import { BLOCK_FACTORY_BAD, Blocks } from './blocks.js'
 import {
@@ -192,6 +192,19 @@ export class OpenChannelDevice {
     if (offset % DESCRIPTOR_BYTES !== 0 || offset < 0) return null
     const count = Math.ceil(bytes / DESCRIPTOR_BYTES)
     return this.chunks.log(offset / DESCRIPTOR_BYTES, count)?.subarray(0, bytes) ?? null
+  }
+
+  /** Descriptors of the chunks of addresses, one for each. */
+  descriptors(addresses: ArrayLike<number>, count: number): Uint8Array {
+    const bytes = new Uint8Array(count * DESCRIPTOR_BYTES)
+    const { pus, chunks } = this.geometry
+    const place = this.#place
+    for (let i = 0; i < count; i++)
+      if (this.format.place(addresses[i], place)) {
+        const chunk = (place.group * pus + place.pu) * chunks + place.chunk
+        this.chunks.descriptor(chunk, bytes, i * DESCRIPTOR_BYTES)
+      }
+    return bytes
   }
 
   /** The bad-block table of the LUN of an address (1.2); null for an address that cannot be. */

@@ -8,11 +8,13 @@
 //   command   metadata pointer 16, PRPs 24, address or list of addresses 40, length - 1 at 48 (u16), control 50 (u16)
 //
 // One address stands in the command, more come by a list of 64-bit words. Dwords 0 and 1 of the completion are the map of
-// failed addresses. A command's data move when it is fetched; it ends when the media have done their part.
+// failed addresses. A reset (2.0) that goes well puts the descriptors of its chunks where its metadata pointer says, if it
+// has one. A command's data move when it is fetched; it ends when the media have done their part.
 
 import type { Answer, Command } from '../nvme/command.js'
 import type { ControllerServices, Extension } from '../nvme/extension.js'
 import { FEAT_ERR_RECOVERY, FEAT_MEDIA_FEEDBACK } from '../nvme/spec.js'
+import { DESCRIPTOR_BYTES } from './chunks.js'
 import type { OpenChannelDevice, VectorCommand } from './device.js'
 import { MAX_VECTOR, namespaceSectors, OOB_BYTES, SECTOR_BYTES } from './geometry.js'
 import { DNR, SC_INVALID_FIELD, type VectorResult } from './status.js'
@@ -133,6 +135,18 @@ function sectors(
 /** Nothing is left to be done when the command was executed. */
 const NOTHING = (): void => {}
 
+/** Where the descriptors of the chunks that a reset empties are wanted; 0: nowhere, null: it cannot be reached. */
+function descriptors_at(
+  device: OpenChannelDevice,
+  c: Command,
+  s: ControllerServices,
+): number | null {
+  const { mptr } = c
+  if (c.opcode !== OP_ERASE || device.geometry.version === 12 || mptr === 0) return 0
+  const bytes = ((c.cdw(12) & 0xffff) + 1) * DESCRIPTOR_BYTES
+  return mptr % 4 === 0 && s.dma.reaches(mptr, bytes) ? mptr : null
+}
+
 /** Fills in `scratch.command`: what comes after it was executed, or a status if something cannot be reached. */
 function decode(c: Command, s: ControllerServices, scratch: Scratch): (() => void) | number {
   const count = (c.cdw(12) & 0xffff) + 1
@@ -194,6 +208,8 @@ function vector(
   const done = decode(c, s, scratch)
   if (typeof done === 'number') return { status: done }
   const { command } = scratch
+  const described = descriptors_at(device, c, s)
+  if (described === null) return { status: INVALID }
   const now = s.now()
   if (c.opcode === OP_COPY) return copied(device, c, s, command, now)
   const result =
@@ -205,6 +221,8 @@ function vector(
           ? device.hybridWrite(command, c.u64(14), now)
           : device.read(command, now)
   done()
+  if (described !== 0 && result.status === 0)
+    s.view.bytes.set(device.descriptors(command.addresses, command.count), described)
   return ended(c, s, result, now)
 }
 

@@ -213,6 +213,39 @@ describe('vector commands of programs', () => {
     expect(await submit(wire, NVM_OP_ERASE, [ppas[0]!])).toMatchObject({ error: -EIO })
   })
 
+  test('a reset tells what became of its chunks, if it has a metadata pointer', async () => {
+    const reset = async (
+      geometry: typeof GEOMETRY_20,
+    ): Promise<{ error: number; wanted: Uint8Array; got: Uint8Array }> => {
+      const wire = await open_channel(geometry)
+      const { data, machine } = wire.p
+      const { meta } = places(wire)
+      machine.view.fill(meta, BLOCK, 0)
+      const dev = dev_of(wire)
+      const ppas = [...run(wire, 0, 1, 3, 0, 1), ...run(wire, 0, 2, 5, 0, 1)]
+      const more = { addr: data, metadata: meta, metadata_len: 64 }
+      const { error } = await submit(wire, NVM_OP_ERASE, ppas, more)
+      const got = machine.view.bytes.slice(meta, meta + 96)
+      const wanted = new Uint8Array(96)
+      if (geometry.version === 20)
+        for (const [i, ppa] of ppas.entries()) {
+          const log = await wire.p.task(() => dev.ops.get_chk_meta(dev, ppa, 1))
+          wanted.set(log as Uint8Array, 32 * i)
+        }
+      return { error, wanted, got }
+    }
+    const { error, wanted, got } = await reset({ ...GEOMETRY_20, mccap: 2 })
+    expect(error).toBe(0)
+    expect([...got]).toEqual([...wanted])
+    expect([0, 2, 32, 34, 64].map(at => got[at])).toEqual([1, 1, 1, 1, 0])
+    const refused = await reset(GEOMETRY_20)
+    expect(refused.error).toBe(-EIO)
+    expect(refused.got.every(byte => byte === 0)).toBe(true)
+    const old = await reset(GEOMETRY_12)
+    expect(old.error).toBe(0)
+    expect(old.got.every(byte => byte === 0)).toBe(true)
+  })
+
   test('a command that fails tells its status and which addresses', async () => {
     const wire = await open_channel(GEOMETRY_12)
     const ppas = run(wire, 0, 1, 7, 0, 8)
