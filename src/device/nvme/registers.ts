@@ -26,6 +26,8 @@ import {
   VS,
 } from './spec.js'
 
+const NVME_1_4 = 0x00010400
+
 /** Which registers the controller must hear of. */
 export interface RegisterActions {
   cc(value: number, before: number): void
@@ -40,8 +42,7 @@ export function capabilities(c: ControllerConfig, commandSets = false): readonly
     (c.subsystemReset ? 1 << 4 : 0) |
     (1 << 5) |
     (commandSets ? 1 << 11 : 0) |
-    (c.mpsMax << 20) |
-    (c.cmb && c.version >= 0x00010400 ? 1 << 25 : 0)
+    (c.mpsMax << 20)
   return [low >>> 0, high >>> 0]
 }
 
@@ -72,6 +73,9 @@ export class Registers {
     this.set(CAP + 4, high)
     this.set(VS, config.version)
     if (!config.cmb) return
+    // Since 1.4 a host has to ask for it before it is seen (CMBMSC), and says where it lies.
+    if (config.version >= NVME_1_4)
+      throw new RangeError('a memory buffer of NVMe 1.4 and later (CMBMSC) is not modelled')
     this.set(CMBLOC, 2) // BAR 2
     this.set(CMBSZ, (((config.cmb.bytes / 4096) << 12) | 0x1f) >>> 0) // 4 KiB units, everything
   }

@@ -122,6 +122,12 @@ describe('registers', () => {
     const size = rig.read(0x3c)
     expect((size >>> 12) * 2 ** (12 + 4 * ((size >>> 8) & 15))).toBe(64 * 2 ** 20)
   })
+
+  it('a memory buffer of NVMe 1.4, which hosts have to ask for, is refused', () => {
+    const cmb = { at: 0, bytes: 2 ** 20 }
+    expect(() => new Rig({ config: { cmb, version: 0x00010400 } })).toThrow(/CMBMSC/)
+    expect(new Rig({ config: { version: 0x00010400 } }).read(8)).toBe(0x00010400)
+  })
 })
 
 describe('identify', () => {
