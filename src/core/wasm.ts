@@ -91,7 +91,6 @@ export interface Core {
   plain_look(cpu: number): number
   blk_start_plug(cpu: number): void
   blk_finish_plug(cpu: number): void
-  blk_flush_plug_list(cpu: number): void
   /** The task that plugged goes to sleep. */
   blk_schedule_flush_plug(cpu: number): void
 
@@ -161,8 +160,6 @@ export interface Core {
   /** `status` is a blk_status_t. */
   blk_mq_end_request(cpu: number, rq: number, status: number): void
   blk_mq_request_bypass_insert(cpu: number, hctx: number, rq: number, run: number): void
-  /** Appends requests, linked by RQ_NEXT, to a software queue. */
-  blk_mq_insert_requests(cpu: number, ctx: number, first: number): void
   __blk_mq_insert_req_list(ctx: number, rq: number, atHead: number): void
   blk_mq_update_dispatch_busy(hctx: number, busy: number): void
   /** Returns a blk_status_t. */
