@@ -3,7 +3,6 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
@@ -25,40 +24,30 @@ afterAll(() => {
   rmSync(folder, { recursive: true })
 })
 
-/** A port that nobody has. */
-function freePort(): Promise<number> {
-  const server = createServer()
-  return new Promise(resolve => {
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
-}
-
 function kill(child: ChildProcess): void {
   child.removeAllListeners('exit')
   child.kill('SIGKILL')
 }
 
-/** Starts `phasebit serve`; resolves when it listens. */
-function serve(port: number, file = 'disk'): Promise<ChildProcess> {
+/** Starts `phasebit serve`, on a port that nobody has or on that of the one before; resolves when it listens. */
+function serve(file: string, port = 0): Promise<{ child: ChildProcess; port: number }> {
   const cli = join(ROOT, 'dist', 'lib', 'cli.js')
   const place = ['--nvme-tcp', `127.0.0.1:${port}`, '--nqn', NQN]
   const disk = ['--device', `nvme,size=${SIZE},model=ram`, '--store', join(folder, file)]
-  const started = spawn(process.execPath, [cli, 'serve', ...place, ...disk], {
+  const child = spawn(process.execPath, [cli, 'serve', ...place, ...disk], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  children.push(started)
+  children.push(child)
   return new Promise((resolve, reject) => {
-    started.once('exit', code => reject(new Error(`serve ended: ${code}`)))
-    started.stdout.once('data', () => resolve(started))
+    child.once('exit', code => reject(new Error(`serve ended: ${code}`)))
+    child.stdout.once('data', (said: Buffer) =>
+      resolve({ child, port: Number(/ port (\d+) /.exec(said.toString())![1]) }),
+    )
   })
 }
 
 it('a target that is killed and restarted keeps what was written', async () => {
-  const port = await freePort()
-  const child = await serve(port)
+  const { child, port } = await serve('disk')
   const job = ['--name=a', '--rw=write', '--bs=16k', '--size=8m', '--iodepth=8', '--rate_iops=500']
   const disk = ['--filename=/dev/nvme0n1', '--ioengine=libaio', '--direct=1', '--verify=crc32c']
   const context = { readFile: () => Buffer.alloc(0), env: {}, hostCpus: 1 }
@@ -71,7 +60,7 @@ it('a target that is killed and restarted keeps what was written', async () => {
   await Promise.race([start, run])
   await new Promise(resolve => setTimeout(resolve, 300))
   kill(child)
-  await serve(port)
+  await serve('disk', port)
   const { result, failures } = await run
   expect(failures).toEqual([])
   expect(result.jobs[0]!.write.totalIos).toBe(512)
@@ -128,11 +117,10 @@ async function compare(q: RawQueue, pages: Pages): Promise<void> {
 it(`${KILLS} kills in the middle of writes: the file is never torn`, {
   timeout: 600_000,
 }, async () => {
-  const port = await freePort()
   const random = new Prng(17)
   const pages: Pages = Array.from({ length: PAGES }, () => [0])
   for (let n = 0; n <= KILLS; n++) {
-    const child = await serve(port, 'torn')
+    const { child, port } = await serve('torn')
     const host = await connectHost(port, NQN)
     await compare(host.io[0]!, pages)
     if (n === KILLS) {
