@@ -95,8 +95,6 @@ function choose_victim(na: u32, die: u32): u32 {
 }
 
 /** Puts 4 KiB at the next place of the block being filled (`block` and `slot` are fields of the die). */
-// @ts-ignore: decorator
-@inline
 function put(na: u32, die: u32, block: u32, slot: u32, lpn: u32): void {
   let at = load<u32>(die + slot)
   if (at == per_block(na)) {
