@@ -4,7 +4,7 @@
 
 import {
   CPU_DONE_LIST, CPU_ENDED, CPU_FAILED, CPU_HCTX, CPU_INLINE, CPU_IRQS, CPU_IRQ_DONE, CPU_JOB, CPU_MAIL,
-  CPU_NOW, CPU_POLLED, CPU_SLOW, CPU_SPINS, DEV_FAULTS, DEV_MODEL, DSQ_DEV, DSQ_FIFO_COUNT, DSQ_HEAD,
+  CPU_NOW, CPU_POLLED, CPU_SLOW, CPU_SPINS, CPU_WAITING, DEV_FAULTS, DEV_MODEL, DSQ_DEV, DSQ_FIFO_COUNT, DSQ_HEAD,
   HC_DRIVER, HC_DRIVER_DATA, HC_NEXT_OWNED, HC_TAGS, IRQ_WORD, JOB_ENDED, JOB_IN_FLIGHT, JOB_NEXT, JOB_POLLING,
   JOB_RUN, JOB_STATE, JOB_STOP, JOB_WAITER, JOB_WAIT_TAG, JOB_WAIT_TIME, JOB_WAKE_NS,
   DRIVER_NVME, MODEL_FIXED, M_BASE, M_STOP, NQ_DSQ, NQ_IRQ, NQ_IRQ_DONE, NQ_IRQ_SEEN, NQ_POLLED, NQ_WAIT, RUN_IDLE, RUN_MORE,
@@ -81,29 +81,33 @@ function spin_poll(cpu: u32, nq: u32): u32 {
   return n
 }
 
-/** Takes the completions of one hardware queue as its waiting mode says. */
-function hctx_reap(cpu: u32, hctx: u32): u32 {
-  if (load<u32>(hctx, HC_DRIVER) != DRIVER_NVME) return 0
-  const nq = load<u32>(hctx, HC_DRIVER_DATA)
-  const wait = load<u32>(nq, NQ_WAIT)
-  if (wait == WAIT_INLINE) return inline_poll(cpu, nq)
-  return wait == WAIT_IRQ ? irq_poll(cpu, nq) : spin_poll(cpu, nq)
+/** Takes the completions of the hardware queues that interrupt (`irq`), or of the others as their waiting modes say. */
+function reap_queues(cpu: u32, irq: bool): u32 {
+  let n: u32 = 0
+  for (let hctx = load<u32>(cpu, CPU_HCTX); hctx; hctx = load<u32>(hctx, HC_NEXT_OWNED)) {
+    if (load<u32>(hctx, HC_DRIVER) != DRIVER_NVME) continue
+    const nq = load<u32>(hctx, HC_DRIVER_DATA)
+    const wait = load<u32>(nq, NQ_WAIT)
+    if ((wait == WAIT_IRQ) != irq) continue
+    if (irq) n += irq_poll(cpu, nq)
+    else n += wait == WAIT_INLINE ? inline_poll(cpu, nq) : spin_poll(cpu, nq)
+  }
+  return n
 }
 
-/** One round over everything that this CPU serves: how much was done. */
+/**
+ * One round over everything that this CPU serves: how much was done. Interrupts come first, so that a thread that one has
+ * woken ends the I/O and goes on with the next in one round.
+ */
 function cpu_pass(cpu: u32): u32 {
-  let n: u32 = 0
+  let n = reap_queues(cpu, true)
   let job = load<u32>(cpu, CPU_JOB)
   while (job) {
     n += job_take(cpu, job)
     if (job_runnable(cpu, job)) n += job_issue(cpu, job)
     job = load<u32>(job, JOB_NEXT)
   }
-  let hctx = load<u32>(cpu, CPU_HCTX)
-  while (hctx) {
-    n += hctx_reap(cpu, hctx)
-    hctx = load<u32>(hctx, HC_NEXT_OWNED)
-  }
+  n += reap_queues(cpu, false)
   return n + complete_done_list(cpu)
 }
 
@@ -187,7 +191,7 @@ function job_pending(job: u32): bool {
   return state == JOB_WAIT_TIME && atomic.load<u32>(job, JOB_STOP) != 0
 }
 
-/** True if cpu_run would find something to do now: asked before the thread goes to sleep. */
+/** True if cpu_run would find something to do now. */
 export function cpu_pending(cpu: u32): bool {
   if (atomic.load<u32>(cpu, CPU_DONE_LIST) || cpu_wants_host(cpu)) return true
   let hctx = load<u32>(cpu, CPU_HCTX)
@@ -222,8 +226,14 @@ export function next_deadline(cpu: u32): u64 {
   return when
 }
 
-/** The same for TypeScript, in ns; infinity if there is nothing. */
-export function cpu_deadline(cpu: u32): f64 {
+/**
+ * Before the thread sleeps: from now on who brings work wakes it, and a last look. Returns when the CPU has something to do by
+ * itself, ns, infinity = never; -1 = now. The caller has read CPU_WAKE before, and clears CPU_WAITING.
+ */
+export function cpu_arm(cpu: u32): f64 {
+  // Sequentially consistent: whoever does not see it has brought what the look finds.
+  atomic.store<u32>(cpu, 1, CPU_WAITING)
+  if (cpu_pending(cpu) || atomic.load<u32>(M_BASE, M_STOP)) return -1
   const when = next_deadline(cpu)
   return when == NEVER ? Infinity : <f64>when
 }

@@ -13,7 +13,7 @@
 // What does not change of a disk is looked up once and kept beside each other in the CPU's block (CPU_PB_*).
 
 import {
-  BIO_BUFFER, BIO_BUSY, BIO_DATA, BIO_DISK, BIO_END_IO, BIO_NEXT, BIO_OPF, BIO_SECTOR, BIO_SIZE, BIO_STATUS, CLOCK_REAL, CPU_BELL,
+  BIO_BUFFER, BIO_BUSY, BIO_DATA, BIO_DISK, BIO_END_IO, BIO_NEXT, BIO_OPF, BIO_SECTOR, BIO_SIZE, CLOCK_REAL, CPU_BELL,
   CPU_CLOCK, CPU_DOORBELLS, CPU_ENDED, CPU_HCTX, CPU_INDEX, CPU_NOW, CPU_PB_BLOCK, CPU_PB_BYTES, CPU_PB_COOKIE, CPU_PB_CQ,
   CPU_PB_CQ_DB, CPU_PB_CTX, CPU_PB_DCQ, CPU_PB_DEPTH, CPU_PB_DSQ, CPU_PB_ENTRIES, CPU_PB_HCTX, CPU_PB_HINT, CPU_PB_LBA_SHIFT,
   CPU_PB_MAP, CPU_PB_MAX, CPU_PB_NQ, CPU_PB_NR, CPU_PB_NS, CPU_PB_NSID, CPU_PB_Q, CPU_PB_RING, CPU_PB_RING_MASK, CPU_PB_SHIFT,
@@ -135,19 +135,12 @@ export function plain_rw(cpu: u32, bio: u32, opf: u32, offset: f64, bytes: u32):
   const shifted = offset + TWO_52
   if (shifted - TWO_52 != offset) return NOT_PLAIN
   const at = reinterpret<u64>(shifted) - TWO_52_BITS
-  const data = load<u32>(bio, BIO_BUFFER)
-  const cookie = issue(cpu, q, bio, opf, data, bytes, at)
-  if (cookie == NOT_PLAIN) return NOT_PLAIN
-  store<u64>(bio, opf, BIO_OPF) // and BIO_STATUS, which is 0
-  store<u64>(bio, at >> SECTOR_SHIFT, BIO_SECTOR)
-  store<u64>(bio, pair(bytes, data), BIO_SIZE) // and BIO_DATA
-  store<u32>(bio, 1, BIO_BUSY)
+  const cookie = issue(cpu, q, bio, opf, load<u32>(bio, BIO_BUFFER), bytes, at)
+  if (cookie != NOT_PLAIN) store<u32>(bio, 1, BIO_BUSY)
   return cookie
 }
 
-/** A read or write of whole blocks within the disk, which a command with two PRP entries can carry. */
-// @ts-ignore: decorator
-@inline
+/** A read or write of whole blocks within the disk, which a command with two PRP entries can carry. The bio is filled as well. */
 function issue(cpu: u32, q: u32, bio: u32, opf: u32, data: u32, bytes: u32, at: u64): i32 {
   const hctx = load<u32>(cpu, CPU_PB_HCTX)
   const page_end = (data & (PAGE - 1)) + bytes
@@ -162,8 +155,10 @@ function issue(cpu: u32, q: u32, bio: u32, opf: u32, data: u32, bytes: u32, at: 
   const tag = sbitmap_queue_get_near(load<u32>(cpu, CPU_PB_HINT), map, shift, load<u32>(cpu, CPU_PB_DEPTH))
   if (tag < 0) return NOT_PLAIN
   const rq = load<u32>(cpu, CPU_PB_SLOTS) + tag * RQ_SIZE
+  store<u64>(bio, opf, BIO_OPF) // and BIO_STATUS 0
+  store<u64>(bio, at >> SECTOR_SHIFT, BIO_SECTOR)
+  store<u64>(bio, pair(bytes, data), BIO_SIZE) // and BIO_DATA
   store<u64>(bio, 0, BIO_NEXT) // and BIO_REMAINING
-  store<u32>(bio, 0, BIO_STATUS)
   blk_mq_bio_to_request(rq, bio, at >> SECTOR_SHIFT, bytes)
   start(cpu, rq, opf)
   const nq = load<u32>(hctx, HC_DRIVER_DATA)

@@ -17,8 +17,11 @@ export interface Core {
   // --- running
   /** Real clock: runs the jobs of one CPU for about `budget` ended bios. Returns RUN_* and the flag RUN_SLOW. */
   cpu_run(cpu: number, budget: number): number
-  /** When the CPU has something to do by itself, ns; Infinity = never. */
-  cpu_deadline(cpu: number): number
+  /**
+   * Before the thread sleeps on CPU_WAKE, which the caller has read: sets CPU_WAITING and looks once more. When the CPU has
+   * something to do by itself, ns; Infinity = never, -1 = now.
+   */
+  cpu_arm(cpu: number): number
   /** 1 if the CPU has something to do now. */
   cpu_pending(cpu: number): number
   /** Stamps the time of the next batch, in ns on the machine's clock. */

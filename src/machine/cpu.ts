@@ -9,8 +9,10 @@
 //   RUN_SLEEP            an interrupt will come: sleep on CPU_WAKE
 //   RUN_TIMER, RUN_IDLE  sleep until the deadline; others may still send work, for a CPU serves its queues to the end
 //
-// No wake-up is lost: the count is read, then CPU_WAITING is set, then the core looks once more, then the thread sleeps
-// unless the count has changed. A timed sleep overshoots by 70 to 90 us, so short rests are spun away.
+// No wake-up is lost: the count is read, then CPU_WAITING is set, then the core looks once more (cpu_arm), then the thread
+// sleeps unless the count has changed. A timed sleep overshoots by 70 to 90 us, so short rests are spun away. The way from
+// a sleep to the next is short, because an I/O by interrupt pays for it: words that are looked at again and again are read
+// plainly, as each atomic access is a call.
 //
 // A device's loop is the same with DEV_WAKE: it spins for a bounded number of empty looks, then sleeps until a doorbell
 // or the next due command.
@@ -194,7 +196,7 @@ class CpuThread {
   }
 
   run(): void {
-    while (!this.#view.load(M_BASE + M_STOP)) {
+    while (!this.#view.u32(M_BASE + M_STOP)) {
       const reason = this.#call() & RUN_REASON
       if (slowPending(this.#view, this.#cpu)) serviceSlow(this.#context, this.#handlers)
       this.#reportDone()
@@ -269,18 +271,16 @@ class CpuThread {
   #sleep(reason: number): void {
     const view = this.#view
     const cpu = this.#cpu
-    const own = this.#nullTimers ? this.#core.null_deadline(cpu) : Number.POSITIVE_INFINITY
-    const deadline = Math.min(this.#core.cpu_deadline(cpu), own)
+    const seen = view.u32(cpu + CPU_WAKE)
+    const armed = this.#core.cpu_arm(cpu)
+    const deadline = this.#nullTimers ? Math.min(armed, this.#core.null_deadline(cpu)) : armed
     const rest = deadline === Number.POSITIVE_INFINITY ? deadline : deadline - this.#now()
-    if (rest <= 0 || (rest < OVERSHOOT_NS && !this.#crowded)) return
-    const timeout = Math.min(Math.max(rest - OVERSHOOT_NS, NAP_MS * 1e6) / 1e6, MAX_SLEEP_MS)
-    const seen = view.load(cpu + CPU_WAKE)
-    view.store(cpu + CPU_WAITING, 1)
-    if (!this.#core.cpu_pending(cpu) && !view.load(M_BASE + M_STOP)) {
+    if (rest >= OVERSHOOT_NS || (rest > 0 && this.#crowded)) {
+      const timeout = Math.min(Math.max(rest - OVERSHOOT_NS, NAP_MS * 1e6) / 1e6, MAX_SLEEP_MS)
       if (reason === RUN_SLEEP) view.setU64(cpu + CPU_SLEEPS, view.u64(cpu + CPU_SLEEPS) + 1)
       view.wait(cpu + CPU_WAKE, seen, timeout)
     }
-    view.store(cpu + CPU_WAITING, 0)
+    view.setU32(cpu + CPU_WAITING, 0)
   }
 }
 

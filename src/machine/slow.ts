@@ -41,7 +41,9 @@ import type { HostKernel } from './host-kernel.js'
 
 /** True when something waits for serviceSlow. */
 export function slowPending(view: View, cpu: number): boolean {
-  return view.u32(cpu + CPU_SLOW) !== 0 || view.load(cpu + CPU_MAIL) !== 0
+  if (view.u32(cpu + CPU_SLOW) !== 0) return true
+  // asked all the time: atomically, which is a call, only when there is mail to be read after it
+  return view.u32(cpu + CPU_MAIL) !== 0 && view.load(cpu + CPU_MAIL) !== 0
 }
 
 /** The jobs of a CPU, in the order in which they were linked. */
