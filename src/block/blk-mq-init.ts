@@ -22,6 +22,7 @@ import {
 } from '../../assembly/nvme.js'
 import type { Sleep } from '../kernel/core.js'
 import { EINVAL, ENOMEM } from '../kernel/errno.js'
+import { call_rcu } from '../kernel/rcu.js'
 import { del_timer_sync, timer_setup } from '../kernel/timer.js'
 import { timer_list } from '../kernel/timer-wheel.js'
 import { enter, leave, trace_call } from '../kernel/trace.js'
@@ -649,14 +650,21 @@ export function* blk_cleanup_queue(q: request_queue): Sleep<void> {
   leave(blk.k, t)
 }
 
-/** Blocks that were made here go. */
-function free_blocks(q: request_queue): void {
+/** Blocks that were made here go, but for the queue's own. @returns whether that one was made here too */
+function free_blocks(q: request_queue): boolean {
   const { mem, view } = q.blk
   const set = q.tag_set as blk_mq_tag_set
   for (const rq of q.flush_rqs.splice(0)) mem.kfree(rq)
-  if (set.at !== undefined || set.memory?.queue_free(q.at) === true) return
+  if (set.at !== undefined || set.memory?.queue_free(q.at) === true) return false
   for (const field of [L.Q_MAP, L.Q_CTXS, L.Q_HCTXS]) mem.kfree(view.u32(q.at + field))
-  mem.kfree(q.at)
+  return true
+}
+
+/** Nobody can look at the queue any more. */
+function blk_free_queue_rcu({ blk, at }: request_queue, own: boolean): void {
+  const t = enter(blk.k, 'blk_free_queue_rcu')
+  if (own) blk.mem.kfree(at)
+  leave(blk.k, t)
 }
 
 function* __blk_release_queue(work: work_struct<request_queue>): Sleep<void> {
@@ -672,7 +680,8 @@ function* __blk_release_queue(work: work_struct<request_queue>): Sleep<void> {
   for (let i = 0; i <= q.blk.cpus.length; i++) trace_call(k, 'blk_mq_sysfs_release')
   leave(k, d)
   leave(k, r)
-  free_blocks(q)
+  const own = free_blocks(q)
+  call_rcu(k, () => blk_free_queue_rcu(q, own))
   leave(k, t)
 }
 

@@ -120,6 +120,7 @@ export const HOST_FUNCTIONS: readonly string[] = [
   'blk_flush_complete_seq',
   'blk_flush_queue_rq',
   'blk_free_flush_queue',
+  'blk_free_queue_rcu',
   'blk_free_queue_stats',
   'blk_freeze_queue',
   'blk_freeze_queue_start',

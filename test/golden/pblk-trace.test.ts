@@ -106,6 +106,13 @@ describe('the way of an I/O from the top', () => {
         'rrpc_put_blk',
       ],
     ],
+    [
+      'pblk-nvme-unregister',
+      [
+        ...['blk_cleanup_queue', 'blk_release_queue', '__blk_release_queue'],
+        ...['blk_free_queue_rcu', 'blk_free_queue_rcu'],
+      ],
+    ],
     ['rrpc-remove', ['__nvm_remove_tgt', 'rrpc_exit', 'rrpc_free']],
     [
       'lightnvm-ioctl',
