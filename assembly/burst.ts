@@ -11,23 +11,25 @@
 // gate or a stop word, and at the first thing that is not plain, which cpu_pass then finds as it is.
 
 import {
-  CLOCK_REAL, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_DOORBELLS, CPU_ENDED, CPU_HCTX, 
-  CPU_INLINE, CPU_JOB, CPU_LAT, CPU_MAIL, CPU_NOW, CPU_POLLED, CPU_SLOW, CPU_SPINS, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_STAT_IOS,
-  CTX_STAT_SECTORS, CTX_STAT_TICKS, DDIR_WRITE, DEV_FAULTS, DEV_HOST, DEV_MODEL, DSQ_COMMANDS, DSQ_DEV, HC_GATE,
-  HC_NEXT_OWNED, IOUF_MEASURED, IOU_ACTIVE, IOU_DDIR, IOU_NEXT, IOU_START_NS, IOU_STATE, JOB_BATCH, JOB_BYTES,
-  JOB_COMPLETES, JOB_ENDED, JOB_END_NS, JOB_FREE, JOB_GEN, JG_RW, JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT,
-  JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS, JOB_LAST_NS, JOB_LOW, JOB_MAX_IO, JOB_MEASURED, JOB_NEXT,
-  JOB_NUMBER_IOS, JOB_FEATURES, JOB_PLAIN, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING, JOB_PL_MASK, JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS, JOB_PL_SBQ,
-  JOB_PL_SLOTS, JOB_RAMP_NS, JOB_REAP_MIN, JOB_RECORD, JOB_RUN, JOB_STATE, JOB_STATS, JOB_STOP, LAT_BATCH,
-  MODEL_FIXED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_STOP, NQ_CQ_DB, NQ_CQ_HEAD,
-  NQ_CQ_PHASE, NQ_DSQ, NQ_LAST_SQ_TAIL, NQ_POLLED, NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_TAGS, NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC,
-  RQ_BIO, RQ_CMD_FLAGS, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_WRITE, SBQ_MAP, SBQ_SHIFT, SBW_SIZE, SECTOR_SHIFT,
-  STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_SIZE, TAGS_NR, WAIT_INLINE, WAIT_POLL,
+  CLOCK_REAL, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_DOORBELLS, CPU_ENDED, CPU_HCTX, CPU_INLINE,
+  CPU_JOB, CPU_LAT, CPU_MAIL, CPU_NOW, CPU_POLLED, CPU_SLOW, CPU_SPINS, CPU_STAGES, CTX_COMPLETED_ASYNC,
+  CTX_STAT_IOS, CTX_STAT_SECTORS, CTX_STAT_TICKS, DDIR_WRITE, DEV_FAULTS, DEV_HOST, DEV_MODEL, DSQ_COMMANDS,
+  DSQ_DEV, HC_GATE, HC_NEXT_OWNED, IOUF_MEASURED, IOU_ACTIVE, IOU_DDIR, IOU_NEXT, IOU_START_NS, IOU_STATE,
+  JOB_BATCH, JOB_BYTES, JOB_COMPLETES, JOB_END_NS, JOB_FREE, JOB_GEN, JG_RW, JOB_IN_FLIGHT, JOB_IODEPTH,
+  JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS, JOB_LAST_NS, JOB_LOW, JOB_MAX_IO,
+  JOB_MEASURED, JOB_NEXT, JOB_NUMBER_IOS, JOB_FEATURES, JOB_PLAIN, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX,
+  JOB_PL_FLYING, JOB_PL_MASK, JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS, JOB_PL_SBQ,
+  JOB_PL_SLOTS, JOB_PL_TICKS, JOB_PL_WRITES, JOB_RAMP_NS, JOB_REAP_MIN, JOB_RECORD, JOB_RUN, JOB_STATE,
+  JOB_STATS, JOB_STOP, LAT_BATCH, MODEL_FIXED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_STOP, NQ_CQ_DB,
+  NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DSQ, NQ_LAST_SQ_TAIL, NQ_POLLED, NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_TAGS,
+  NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC, RQ_BIO, RQ_CMD_FLAGS, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ,
+  RW_WRITE, SBQ_MAP, SBQ_SHIFT, SBW_SIZE, SECTOR_SHIFT, STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_SIZE, TAGS_NR,
+  WAIT_INLINE, WAIT_POLL,
 } from './layout'
 import { CQE_BYTES, CQE_DW3, RQF_IO_STAT, RQF_PLAIN } from './nvme'
 import { read_clock } from './clock'
 import { cq_is_plain } from './cq'
-import { INLINE_BURST, run_untimed } from './device'
+import { INLINE_BURST, null_size, run_null, run_untimed } from './device'
 import { wake_device } from './doorbell'
 import { lat_record_n } from './hist'
 import { batch_bucket, count_fill, finish_batch, job_reap } from './job'
@@ -157,39 +159,90 @@ function look_for(cqe: u32, phase: u32): u32 {
   return empty
 }
 
+/**
+ * Ends up to `most` requests whose completions follow from `cqe` on, as far as they are plain and `phase` says that they
+ * are there: how many. Their tags are free, their io_us, oldest first, at the head of the free list; ticks and
+ * writes are added to JOB_PL_TICKS (read, write) and JOB_PL_WRITES. Command identifiers must be below `nr`.
+ */
+function end_completed(job: u32, cqe: u32, most: u32, phase: u32, now: u64, nr: u32): u32 {
+  const slots = load<u32>(job, JOB_PL_SLOTS)
+  const sbq = load<u32>(job, JOB_PL_SBQ)
+  const width = load<u32>(job, JOB_PL_MASK) + 1
+  const ring_end = load<u32>(job, JOB_PL_CQ_END)
+  const free = load<u32>(job, JOB_FREE)
+  let before_it: u32 = job + JOB_FREE - IOU_NEXT
+  let base: u32 = 0 // the first tag of the word whose bits are in `freed`
+  let freed: u64 = 0
+  let ticks: u64 = 0
+  let cid: u32 = 0
+  let left = most
+  do {
+    const begin = cqe
+    const end = min<u32>(ring_end, cqe + left * CQE_BYTES)
+    do {
+      const dw3 = atomic.load<u32>(cqe, CQE_DW3)
+      const rq = slots + (dw3 & 0xffff) * RQ_SIZE
+      if (dw3 >> 16 != phase || (dw3 & 0xffff) >= nr) break
+      if (load<u64>(rq, RQ_STATE) != pair(MQ_RQ_IN_FLIGHT, RQF_IO_STAT | RQF_PLAIN)) break // and RQ_FLAGS
+      const iou = load<u32>(rq, RQ_BIO)
+      if (load<u64>(iou, IOU_STATE) != pair(IOU_ACTIVE, IOUF_MEASURED)) break // and IOU_FLAGS
+      store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
+      const took = now - load<u64>(rq, RQ_START_NS)
+      if (load<u32>(rq, RQ_CMD_FLAGS) & 1) count_write(job, took)
+      else ticks += took
+      cid = dw3 & 0xffff
+      if (cid - base >= width) {
+        free_bits(sbq, base, freed)
+        base = cid & ~(width - 1)
+        freed = 0
+      }
+      freed |= <u64>1 << (cid - base)
+      store<u32>(before_it, iou, IOU_NEXT)
+      before_it = iou
+      cqe += CQE_BYTES
+    } while (cqe != end)
+    left -= (cqe - begin) / CQE_BYTES
+    if (cqe != end) break
+    cqe = load<u32>(job, JOB_PL_CQ)
+    phase ^= 1
+  } while (left)
+  if (left == most) return 0
+  store<u32>(before_it, free, IOU_NEXT)
+  free_bits(sbq, base, freed)
+  store<u32>(load<u32>(job, JOB_PL_HINTS), cid)
+  add(job + JOB_PL_TICKS, ticks)
+  return most - left
+}
+
+function count_write(job: u32, took: u64): void {
+  add(job + JOB_PL_WRITES, 1)
+  add(job + JOB_PL_TICKS + 8, took)
+}
+
+/** Clears bits of the word of tag `base`. */
+function free_bits(sbq: u32, base: u32, freed: u64): void {
+  const word = load<u32>(sbq, SBQ_MAP) + (base >> load<u32>(sbq, SBQ_SHIFT)) * SBW_SIZE
+  store<u64>(word, load<u64>(word) & ~freed)
+}
+
 /** Runs until about `budget` I/Os have ended: how many did. */
 export function plain_burst(cpu: u32, budget: u64): u64 {
   if (isDefined(TRACE_BUILD)) return 0
   const job = burst_job(cpu)
   if (!job) return 0
-  const polled = load<u32>(load<u32>(job, JOB_PL_NQ), NQ_WAIT) == WAIT_POLL
-  return polled ? burst_polled(cpu, budget, job) : burst_inline(cpu, budget, job)
+  return burst(cpu, budget, job)
 }
 
-/** One text, compiled for each way of waiting: what does not concern a way costs it nothing. */
-function burst_polled(cpu: u32, budget: u64, job: u32): u64 {
-  return burst(cpu, budget, job, true)
-}
-
-function burst_inline(cpu: u32, budget: u64, job: u32): u64 {
-  return burst(cpu, budget, job, false)
-}
-
-// @ts-ignore: decorator
-@inline
-function burst(cpu: u32, budget: u64, job: u32, polled: bool): u64 {
+function burst(cpu: u32, budget: u64, job: u32): u64 {
   const nq = load<u32>(job, JOB_PL_NQ)
   const hctx = load<u32>(job, JOB_PL_HCTX)
   const dsq = load<u32>(nq, NQ_DSQ)
   const dev = load<u32>(dsq, DSQ_DEV)
+  const polled = load<u32>(nq, NQ_WAIT) == WAIT_POLL
+  const null_nsze = polled ? 0 : null_size(dev)
   const nr = load<u32>(load<u32>(nq, NQ_TAGS), TAGS_NR)
-  const slots = load<u32>(job, JOB_PL_SLOTS)
-  const sbq = load<u32>(job, JOB_PL_SBQ)
-  const shift = load<u32>(sbq, SBQ_SHIFT)
-  const map = load<u32>(sbq, SBQ_MAP)
   const ring = load<u32>(job, JOB_PL_CQ)
   const ring_end = load<u32>(job, JOB_PL_CQ_END)
-  const in_word = load<u32>(job, JOB_PL_MASK)
   const lat = load<u32>(cpu, CPU_LAT) == LAT_BATCH
   const depth = atomic.load<u32>(job, JOB_IODEPTH)
   const batch = load<u32>(job, JOB_BATCH)
@@ -198,15 +251,15 @@ function burst(cpu: u32, budget: u64, job: u32, polled: bool): u64 {
   let in_flight = load<u32>(job, JOB_IN_FLIGHT)
   let cqe = ring + load<u32>(nq, NQ_CQ_HEAD) * CQE_BYTES
   let phase = load<u32>(nq, NQ_CQ_PHASE)
+  store<u64>(job, 0, JOB_PL_TICKS)
+  store<u64>(job, 0, JOB_PL_TICKS + 8)
+  store<u64>(job, 0, JOB_PL_WRITES)
   let issued: u64 = 0
   let bells: u64 = 0
   let reaps: u64 = 0
   let commands: u64 = 0
   let spins: u64 = 0
   let ended: u64 = 0
-  let ticks: u64 = 0
-  let writes: u64 = 0
-  let write_ticks: u64 = 0
   let rest: u32 = 0
   let begun: u32 = 0
   let near = false // a limit of the job: the chain fills up what is left
@@ -256,55 +309,21 @@ function burst(cpu: u32, budget: u64, job: u32, polled: bool): u64 {
       if (empty == LOOKS) break
       ran = in_flight
     } else {
-      ran = run_untimed(dev, dsq, load<u32>(nq, NQ_SQ_TAIL), INLINE_BURST)
+      const tail = load<u32>(nq, NQ_SQ_TAIL)
+      ran = null_nsze ? run_null(dsq, tail, null_nsze) : 0
+      if (!ran) ran = run_untimed(dev, dsq, tail, INLINE_BURST)
       commands += ran
     }
     // --- end what completed
     const now = lat ? read_clock(cpu) : load<u64>(cpu, CPU_NOW)
-    const free = load<u32>(job, JOB_FREE)
-    let before_it: u32 = job + JOB_FREE - IOU_NEXT // the oldest comes to the head of the free list
-    let word = map
-    let freed: u64 = 0
-    let last: u32 = 0
-    let n: u32 = 0
-    while (n < ran) {
-      const dw3 = polled ? atomic.load<u32>(cqe, CQE_DW3) : load<u32>(cqe, CQE_DW3)
-      const cid = dw3 & 0xffff
-      const rq = slots + cid * RQ_SIZE
-      if (dw3 >> 16 != phase || (polled && cid >= nr)) break
-      if (load<u64>(rq, RQ_STATE) != pair(MQ_RQ_IN_FLIGHT, RQF_IO_STAT | RQF_PLAIN)) break // and RQ_FLAGS
-      const iou = load<u32>(rq, RQ_BIO)
-      if (load<u64>(iou, IOU_STATE) != pair(IOU_ACTIVE, IOUF_MEASURED)) break // and IOU_FLAGS
-      store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
-      const took = now - load<u64>(rq, RQ_START_NS)
-      ticks += took
-      const write = load<u32>(rq, RQ_CMD_FLAGS) & 1
-      if (write) {
-        writes++
-        write_ticks += took
-      }
-      const at = map + (cid >> shift) * SBW_SIZE
-      if (at != word) {
-        store<u64>(word, load<u64>(word) & ~freed)
-        word = at
-        freed = 0
-      }
-      freed |= <u64>1 << (cid & in_word)
-      store<u32>(before_it, iou, IOU_NEXT)
-      before_it = iou
-      last = cid
-      n++
-      cqe += CQE_BYTES
-      if (cqe == ring_end) {
-        cqe = ring
-        phase ^= 1
-      }
-    }
+    const n = end_completed(job, cqe, ran, phase, now, nr)
     if (!n) break
-    store<u32>(before_it, free, IOU_NEXT)
+    cqe += n * CQE_BYTES
+    if (cqe >= ring_end) {
+      cqe -= ring_end - ring
+      phase ^= 1
+    }
     if (lat) record_latencies(job, load<u32>(job, JOB_FREE), n, now)
-    store<u64>(word, load<u64>(word) & ~freed)
-    store<u32>(load<u32>(job, JOB_PL_HINTS), last)
     store<u32>(load<u32>(nq, NQ_CQ_DB), (cqe - ring) / CQE_BYTES)
     if (n != reaped) {
       add(job + JOB_COMPLETES + (batch_bucket(reaped) << 3), same)
@@ -331,8 +350,9 @@ function burst(cpu: u32, budget: u64, job: u32, polled: bool): u64 {
   add(cpu + CPU_DOORBELLS, bells)
   add(cpu + CPU_CQ_DOORBELLS, reaps)
   if (issued) plain_issued(cpu, job, issued)
-  burst_ended(cpu, job, 0, ended - writes, ticks - write_ticks, ended - writes)
-  burst_ended(cpu, job, DDIR_WRITE, writes, write_ticks, writes * write_sync)
+  const writes = load<u64>(job, JOB_PL_WRITES)
+  burst_ended(cpu, job, 0, ended - writes, load<u64>(job, JOB_PL_TICKS), ended - writes)
+  burst_ended(cpu, job, DDIR_WRITE, writes, load<u64>(job, JOB_PL_TICKS + 8), writes * write_sync)
   store<u32>(job, in_flight + begun, JOB_IN_FLIGHT)
   store<u32>(job, in_flight + begun, JOB_PL_FLYING)
   if (rest) finish_batch(cpu, job, in_flight, begun, rest)

@@ -84,6 +84,49 @@ export function execute_null(ns: u32, sqe: u32): u32 {
   return NVME_SC_LBA_RANGE | NVME_SC_DNR
 }
 
+/**
+ * Answers Reads and Writes of the first namespace, which keeps no data and has at least 65,536 blocks, up to the
+ * first of `n` that is something else or out of range: how many. `done` is the second half of the first answer
+ * without its command identifier; the next one's queue head is one more.
+ */
+function answer_null(sqe: u32, cqe: u32, n: u32, nsze: u64, done: u64): u32 {
+  const end = sqe + n * SQE_BYTES
+  let at = sqe
+  while (at != end) {
+    const cdw0 = load<u64>(at, SQE_CDW0) // and SQE_NSID
+    if ((cdw0 - 0x100000001) & 0xffffffff000000fe) break // neither Write (1) nor Read (2) of namespace 1
+    if (load<u64>(at, SQE_CDW10) >= nsze - load<u16>(at, SQE_CDW12)) break
+    store<u64>(cqe, 0, CQE_DW0)
+    store<u64>(cqe, done | ((cdw0 << 16) & 0xffff00000000), CQE_SQHD) // and dword 3
+    done++
+    at += SQE_BYTES
+    cqe += CQE_BYTES
+  }
+  return (at - sqe) / SQE_BYTES
+}
+
+/** The blocks of a device's first namespace if answer_null may answer for it; else 0. */
+export function null_size(dev: u32): u64 {
+  const ns = load<u32>(dev, DEV_NS)
+  const nsze = load<u64>(ns, NS_NSZE)
+  return nsze > 0xffff && !(load<u32>(ns, NS_STORE) | load<u32>(dev, DEV_WHERE)) ? nsze : 0
+}
+
+/** run_untimed for a device with a null_size, as long as neither ring begins anew: how many commands, and it may be none. */
+export function run_null(dsq: u32, tail: u32, nsze: u64): u32 {
+  const dcq = load<u32>(dsq, DSQ_CQ)
+  const head = load<u32>(dsq, DSQ_HEAD)
+  const at = load<u32>(dcq, DCQ_TAIL)
+  const cqe = load<u32>(dcq, DCQ_BASE) + at * CQE_BYTES
+  const most = min<u32>(tail - head, INLINE_BURST)
+  if (tail <= head || cqe + most * CQE_BYTES >= load<u32>(dcq, DCQ_END)) return 0
+  const done = (load<u32>(dsq, DSQ_ID) << 16) | (head + 1) | (<u64>load<u32>(dcq, DCQ_PHASE) << 48)
+  const n = answer_null(load<u32>(dsq, DSQ_BASE) + head * SQE_BYTES, cqe, most, nsze, done)
+  store<u32>(dsq, head + n, DSQ_HEAD)
+  store<u32>(dcq, at + n, DCQ_TAIL)
+  return n
+}
+
 /** A Read of one page of the first namespace that was never written: the memory that gets its zeros; 0 = it is something else. */
 // @ts-ignore: decorator
 @inline
@@ -154,6 +197,7 @@ export function run_untimed(dev: u32, dsq: u32, tail: u32, room: u32): u32 {
   const ns = load<u32>(dev, DEV_NS)
   const data = load<u32>(ns, NS_STORE)
   const id = load<u32>(dsq, DSQ_ID) << 16
+  const nsze = null_size(dev)
   let sqe = base + load<u32>(dsq, DSQ_HEAD) * SQE_BYTES
   let cqe = cq + load<u32>(dcq, DCQ_TAIL) * CQE_BYTES
   let phase = load<u32>(dcq, DCQ_PHASE) << 16
@@ -161,6 +205,23 @@ export function run_untimed(dev: u32, dsq: u32, tail: u32, room: u32): u32 {
   const most = room
   while (room) {
     if (sqe == last) break
+    if (nsze) {
+      // The last entry of the ring is answered below: with it the head begins anew.
+      const straight = ((last > sqe ? last : end - SQE_BYTES) - sqe) / SQE_BYTES
+      const most = min<u32>(min<u32>(straight, room), (cq_end - cqe) / CQE_BYTES)
+      const done = id | ((sqe - base) / SQE_BYTES + 1)
+      const n = answer_null(sqe, cqe, most, nsze, <u64>done | (<u64>phase << 32))
+      if (n) {
+        sqe += n * SQE_BYTES
+        cqe += n * CQE_BYTES
+        if (cqe == cq_end) {
+          cqe = cq
+          phase ^= 0x10000
+        }
+        room -= n
+        continue
+      }
+    }
     const cdw0 = load<u32>(sqe, SQE_CDW0)
     // Read (2) and Write (1) of namespace 1, when it keeps no data, are done here.
     const other = ((cdw0 - 1) & 0xfe) | data | (load<u32>(sqe, SQE_NSID) - 1)

@@ -6,7 +6,7 @@ import {
   JG_ALIGN, JG_DIRECTION, JG_FILE0, JG_MIX_READ, JG_MODE, JG_ONLY, JG_RNG_MIX, JG_RNG_OFF, JOB_GEN,
   JOB_PL_UNDRAW, SECTOR_SHIFT,
 } from './layout'
-import { permute } from './permute'
+import { permute, permute_sum } from './permute'
 import { mul_high, prng_below } from './prng'
 
 /** Adds the directions of a mix to `n` keys. */
@@ -27,10 +27,20 @@ function draw_permuted(fl: u32, align: u64, keys: u32, n: u32): bool {
   store<u64>(fl, pass + n, FL_PASS)
   const region = load<u64>(fl, FL_REGION)
   const bits = load<u32>(fl, FL_PERM_BITS)
-  for (let place: u32 = 0; place < n; place++) {
-    const block = permute(pass + place, units, bits, fl + FL_PERM_KEY)
-    store<u64>(keys + (place << 3), ((region + block * align) >> SECTOR_SHIFT << 8) | (place << 2))
-  }
+  const mask: u64 = ((<u64>1) << bits) - 1
+  const half = <u64>((bits + 1) >> 1)
+  const add = load<u64>(fl, FL_PERM_KEY)
+  const first = load<u64>(fl, FL_PERM_KEY + 8)
+  const second = load<u64>(fl, FL_PERM_KEY + 16)
+  const from = pass + add
+  const end = keys + (n << 3)
+  let place: u64 = 0
+  do {
+    const block = permute_sum(from + place, units, mask, half, add, first, second)
+    store<u64>(keys, ((region + block * align) >> SECTOR_SHIFT << 8) | (place << 2))
+    place++
+    keys += 8
+  } while (keys != end)
   return true
 }
 

@@ -65,10 +65,10 @@ export function execute_faulty(dev: u32, sqe: u32, fault: u32): u32 {
   const action = load<u32>(fault, FLT_ACTION)
   const value = load<u64>(fault, FLT_VALUE)
   if (action == FAULT_STATUS) return <u32>value
-  if (action != FAULT_CORRUPT) return execute(dev, sqe)
+  const corrupt = action == FAULT_CORRUPT
   const write = (load<u32>(sqe, SQE_CDW0) & 0xff) != NVME_CMD_READ
-  if (write) spoil(dev, sqe, value)
+  if (corrupt && write) spoil(dev, sqe, value)
   const status = execute(dev, sqe)
-  if (write || status == NVME_SC_SUCCESS) spoil(dev, sqe, value) // a write's second flip restores the host's byte
+  if (corrupt && (write || status == NVME_SC_SUCCESS)) spoil(dev, sqe, value) // a write's second flip restores the host's byte
   return status
 }

@@ -989,13 +989,13 @@ export const IOU_JOB = 64 //             u32 I
 export const IOU_BUF = 68 //             u32 I  its buffer, page aligned
 export const IOU_DDIR = 72 //            u32 S  DDIR_*
 export const IOU_LEN = 76 //             u32 S  bytes
-export const IOU_OFFSET = 80 //          u64 S  bytes, from the start of the disk
+export const IOU_STATE = 80 //           u32 S  IOU_*
+export const IOU_FLAGS = 84 //           u32 S
 export const IOU_START_NS = 88 //        u64 S  start_time; 0 = not timed
 export const IOU_ISSUE_NS = 96 //        u64 S  issue_time
 export const IOU_NEXT = 104 //           u32 S  free, done or verify list
 export const IOU_NUMBER = 108 //         u32 S  how many-th write of the job (verify: numberio)
-export const IOU_STATE = 112 //          u32 S  IOU_*
-export const IOU_FLAGS = 116 //          u32 S
+export const IOU_OFFSET = 112 //         u64 S  bytes, from the start of the disk
 export const IOU_INDEX = 120 //          u32 I
 export const IOU_FRESH = 1 //     IOU_STATE: filled, never submitted
 export const IOU_AGAIN = 2 //     found no tag
@@ -1147,16 +1147,19 @@ export const JOB_FLOW_IN = 3528 //       u32 S  1: its weight is in the flow
 export const JOB_PRIO_TOTAL = 3532 //    u32 I  1: latencies by priority are total ones, 0: completion's
 export const JOB_POLLING = 3536 //       u32 S  polled I/Os in flight
 export const JOB_OPEN = 3540 //           u32 S  files that its task has open (page cache)
+export const JOB_PL_TICKS = 3552 //      2 x u64 S  a burst's: nanoseconds of the requests that ended; read, write
+export const JOB_PL_WRITES = 3568 //     u64 S  ... and writes among them
 export const JOB_PL_OPS = 3584 //        2 PLO blocks: read, write
 export const JOB_SIZE = 3712
 
 // what the commands of one direction of a plain job have in common
 export const PLO_OPF = 0 //              u64 S  BIO_OPF and BIO_STATUS
-export const PLO_DDIR_LEN = 8 //         u64 S  IOU_DDIR and IOU_LEN
-export const PLO_CDW0 = 16 //            u64 S  SQE_CDW0 without the identifier, and SQE_NSID
-export const PLO_CDW12 = 24 //           u64 S
-export const PLO_DATA_LEN = 32 //        u64 S  RQ_DATA_LEN and RQ_NR_SEGS
-export const PLO_SYNC = 40 //            u32 S  1: counts as synchronous
+export const PLO_CDW0 = 8 //             u64 S  SQE_CDW0 without the identifier, and SQE_NSID
+export const PLO_DDIR_LEN = 16 //        u64 S  IOU_DDIR and IOU_LEN
+export const PLO_ACTIVE = 24 //          u64 S  IOU_STATE and IOU_FLAGS
+export const PLO_CDW12 = 32 //           2 x u64 S  SQE_CDW12 to the entry's end
+export const PLO_DATA_LEN = 48 //        u64 S  RQ_DATA_LEN and RQ_NR_SEGS
+export const PLO_SYNC = 56 //            u32 S  1: counts as synchronous
 export const PLO_SIZE = 64
 
 // jobs of one flow_id share their turns

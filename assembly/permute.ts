@@ -27,20 +27,24 @@ export function permute_keys(key: usize, rng: usize): void {
 // @ts-ignore: decorator
 @inline
 export function permute(x: u64, n: u64, bits: u32, key: usize): u64 {
-  if (bits == 0) return 0
   const mask: u64 = ((<u64>1) << bits) - 1
-  const half = <u64>((bits + 1) >> 1)
   const add = load<u64>(key)
-  const first = load<u64>(key, 8)
-  const second = load<u64>(key, 16)
-  let y = x
-  do {
-    y = ((y + add) * first) & mask
+  return permute_sum(x + add, n, mask, <u64>((bits + 1) >> 1), add, load<u64>(key, 8), load<u64>(key, 16))
+}
+
+/** permute with what is the same for all blocks of a pass: 2^bits - 1, half of the bits and the keys; `y` is the block plus the first key. */
+// @ts-ignore: decorator
+@inline
+export function permute_sum(y: u64, n: u64, mask: u64, half: u64, add: u64, first: u64, second: u64): u64 {
+  while (true) {
+    y = (y * first) & mask
     y ^= y >> half
     y = (y * second) & mask
     y ^= y >> half
     y = (y * 0x9e3779b97f4a7c15) & mask
     y ^= y >> half
-  } while (y >= n)
+    if (y < n) break
+    y += add
+  }
   return y
 }

@@ -26,6 +26,8 @@ interface Job {
   readonly bytes: number
   readonly seed: number
   readonly model: 'null' | 'ram' | 'fixed'
+  /** The disk is larger than what the job reads and writes: a device without data answers such commands in a row. */
+  readonly large: boolean
 }
 
 const jobs = fc.record({
@@ -49,12 +51,13 @@ const jobs = fc.record({
   bytes: fc.integer({ min: 1, max: 4_000_000 }),
   seed: fc.integer({ min: 1, max: 2 ** 31 }),
   model: fc.constantFrom('null' as const, 'ram' as const, 'fixed' as const),
+  large: fc.boolean(),
 })
 
 const NEVER = 2n ** 63n
 
 function boot(job: Job, core: 'release' | 'trace'): Machine {
-  const sizeBytes = job.blocks * job.block
+  const sizeBytes = job.large ? 2 ** 26 : job.blocks * job.block
   return bootMachine(
     machineConfig({
       clock: job.clock,
