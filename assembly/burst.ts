@@ -162,7 +162,7 @@ function look_for(cqe: u32, phase: u32): u32 {
 /**
  * Ends up to `most` requests whose completions follow from `cqe` on, as far as they are plain and `phase` says that they
  * are there: how many. Their tags are free, their io_us, oldest first, at the head of the free list; ticks and
- * writes are added to JOB_PL_TICKS (read, write) and JOB_PL_WRITES. Command identifiers must be below `nr`.
+ * writes are added to JOB_PL_TICKS (read, write) and JOB_PL_WRITES. `nr` is the number of tags.
  */
 function end_completed(job: u32, cqe: u32, most: u32, phase: u32, now: u64, nr: u32): u32 {
   const slots = load<u32>(job, JOB_PL_SLOTS)
@@ -180,9 +180,10 @@ function end_completed(job: u32, cqe: u32, most: u32, phase: u32, now: u64, nr: 
     const begin = cqe
     const end = min<u32>(ring_end, cqe + left * CQE_BYTES)
     do {
-      const dw3 = atomic.load<u32>(cqe, CQE_DW3)
-      const rq = slots + (dw3 & 0xffff) * RQ_SIZE
-      if (dw3 >> 16 != phase || (dw3 & 0xffff) >= nr) break
+      // Below `nr` it is the identifier of a command whose phase bit is there and whose status is good.
+      const id = atomic.load<u32>(cqe, CQE_DW3) ^ (phase << 16)
+      if (id >= nr) break
+      const rq = slots + id * RQ_SIZE
       if (load<u64>(rq, RQ_STATE) != pair(MQ_RQ_IN_FLIGHT, RQF_IO_STAT | RQF_PLAIN)) break // and RQ_FLAGS
       const iou = load<u32>(rq, RQ_BIO)
       if (load<u64>(iou, IOU_STATE) != pair(IOU_ACTIVE, IOUF_MEASURED)) break // and IOU_FLAGS
@@ -190,7 +191,7 @@ function end_completed(job: u32, cqe: u32, most: u32, phase: u32, now: u64, nr: 
       const took = now - load<u64>(rq, RQ_START_NS)
       if (load<u32>(rq, RQ_CMD_FLAGS) & 1) count_write(job, took)
       else ticks += took
-      cid = dw3 & 0xffff
+      cid = id
       if (cid - base >= width) {
         free_bits(sbq, base, freed)
         base = cid & ~(width - 1)
