@@ -11,29 +11,28 @@
 // gate or a stop word, and at the first thing that is not plain, which cpu_pass then finds as it is.
 
 import {
-  CLOCK_REAL, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_DOORBELLS, CPU_ENDED, CPU_HCTX, CPU_INLINE,
-  CPU_JOB, CPU_LAT, CPU_MAIL, CPU_NOW, CPU_POLLED, CPU_SLOW, CPU_SPINS, CPU_STAGES, CTX_COMPLETED_ASYNC,
-  CTX_STAT_IOS, CTX_STAT_SECTORS, CTX_STAT_TICKS, DDIR_WRITE, DEV_FAULTS, DEV_HOST, DEV_MODEL, DSQ_COMMANDS,
-  DSQ_DEV, HC_GATE, HC_NEXT_OWNED, IOUF_MEASURED, IOU_ACTIVE, IOU_DDIR, IOU_NEXT, IOU_START_NS, IOU_STATE,
-  JOB_BATCH, JOB_BYTES, JOB_COMPLETES, JOB_END_NS, JOB_FREE, JOB_GEN, JG_RW, JOB_IN_FLIGHT, JOB_IODEPTH,
-  JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS, JOB_LAST_NS, JOB_LOW, JOB_MAX_IO,
-  JOB_MEASURED, JOB_NEXT, JOB_NUMBER_IOS, JOB_FEATURES, JOB_PLAIN, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX,
-  JOB_PL_FLYING, JOB_PL_MASK, JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_NQ, JOB_PL_OPS, JOB_PL_SBQ,
-  JOB_PL_SLOTS, JOB_PL_TICKS, JOB_PL_WRITES, JOB_RAMP_NS, JOB_REAP_MIN, JOB_RECORD, JOB_RUN, JOB_STATE,
-  JOB_STATS, JOB_STOP, LAT_BATCH, MODEL_FIXED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_STOP, NQ_CQ_DB,
-  NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DSQ, NQ_LAST_SQ_TAIL, NQ_POLLED, NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_TAGS,
-  NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC, RQ_BIO, RQ_CMD_FLAGS, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ,
-  RW_WRITE, SBQ_MAP, SBQ_SHIFT, SBW_SIZE, SECTOR_SHIFT, STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_SIZE, TAGS_NR,
-  WAIT_INLINE, WAIT_POLL,
+  CLOCK_REAL, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_DOORBELLS, CPU_ENDED, CPU_HCTX, CPU_INLINE, CPU_JOB,
+  CPU_LAT, CPU_MAIL, CPU_NOW, CPU_POLLED, CPU_SLOW, CPU_SPINS, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_STAT_IOS,
+  CTX_STAT_SECTORS, CTX_STAT_TICKS, DCQ_PHASE, DCQ_TAIL, DDIR_WRITE, DEV_FAULTS, DEV_HOST, DEV_MODEL, DSQ_COMMANDS,
+  DSQ_CQ, DSQ_DEV, DSQ_HEAD, DSQ_ID, HC_GATE, HC_NEXT_OWNED, IOUF_MEASURED, IOU_ACTIVE, IOU_DDIR, IOU_NEXT,
+  IOU_START_NS, IOU_STATE, JG_RW, JOB_BATCH, JOB_BYTES, JOB_COMPLETES, JOB_END_NS, JOB_FEATURES, JOB_FREE, JOB_GEN,
+  JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS, JOB_LAST_NS, JOB_LOW,
+  JOB_MAX_IO, JOB_MEASURED, JOB_NEXT, JOB_NUMBER_IOS, JOB_PLAIN, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING,
+  JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_MASK, JOB_PL_NQ, JOB_PL_OPS, JOB_PL_RING, JOB_PL_SBQ, JOB_PL_SLOTS,
+  JOB_PL_TICKS, JOB_PL_WRITES, JOB_RAMP_NS, JOB_REAP_MIN, JOB_RECORD, JOB_RUN, JOB_STATE, JOB_STATS, JOB_STOP,
+  LAT_BATCH, MODEL_FIXED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_STOP, NQ_CQ_DB, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DSQ,
+  NQ_LAST_SQ_TAIL, NQ_POLLED, NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_TAGS, NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC,
+  RQ_BIO, RQ_CMD_FLAGS, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_WRITE, SBQ_MAP, SBQ_SHIFT, SBW_SIZE, SECTOR_SHIFT,
+  STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_SIZE, TAGS_NR, WAIT_INLINE, WAIT_POLL,
 } from './layout'
-import { CQE_BYTES, CQE_DW3, RQF_IO_STAT, RQF_PLAIN } from './nvme'
+import { CQE_BYTES, CQE_DW0, CQE_DW3, CQE_SQHD, RQF_IO_STAT, RQF_PLAIN, SQE_BYTES, SQE_CDW0 } from './nvme'
 import { read_clock } from './clock'
 import { cq_is_plain } from './cq'
-import { INLINE_BURST, null_size, run_null, run_untimed } from './device'
+import { INLINE_BURST, is_plain, null_size, run_null, run_untimed } from './device'
 import { wake_device } from './doorbell'
 import { lat_record_n } from './hist'
 import { batch_bucket, count_fill, finish_batch, job_reap } from './job'
-import { plain_batch, plain_issued, plain_may_go } from './plain'
+import { plain_batch, plain_issued, plain_may_go, plain_one } from './plain'
 import { pair } from './request'
 
 /** Looks at an empty completion queue, one after the other, before a burst ends. */
@@ -226,6 +225,62 @@ function free_bits(sbq: u32, base: u32, freed: u64): void {
   store<u64>(word, load<u64>(word) & ~freed)
 }
 
+/**
+ * One I/O after the other, at a depth of one, on a device that keeps no data: issued, answered and ended in a row, up to
+ * `most`. How many. It ends early at what burst looks at too; a command that cannot be answered here stays in the ring.
+ */
+function one_by_one(cpu: u32, job: u32, most: u64, nsze: u64): u64 {
+  const nq = load<u32>(job, JOB_PL_NQ)
+  const hctx = load<u32>(job, JOB_PL_HCTX)
+  const dsq = load<u32>(nq, NQ_DSQ)
+  const dcq = load<u32>(dsq, DSQ_CQ)
+  const sbq = load<u32>(job, JOB_PL_SBQ)
+  const id = load<u32>(dsq, DSQ_ID) << 16
+  const ring = load<u32>(job, JOB_PL_CQ)
+  const begin = load<u32>(nq, NQ_CQ_HEAD)
+  let cqe = ring + begin * CQE_BYTES
+  let phase = load<u32>(nq, NQ_CQ_PHASE)
+  let n: u64 = 0
+  if (load<u32>(dsq, DSQ_HEAD) != load<u32>(nq, NQ_SQ_TAIL) || load<u32>(dcq, DCQ_TAIL) != begin) return 0
+  while (n < most && undisturbed(cpu, job, hctx)) {
+    const sqe = load<u32>(job, JOB_PL_RING) + load<u32>(nq, NQ_SQ_TAIL) * SQE_BYTES
+    if (!plain_one(cpu, job)) break
+    const tail = load<u32>(nq, NQ_SQ_TAIL)
+    store<u32>(load<u32>(nq, NQ_SQ_DB), tail)
+    store<u32>(nq, tail, NQ_LAST_SQ_TAIL)
+    // the device
+    const cdw0 = load<u64>(sqe, SQE_CDW0)
+    if (!is_plain(sqe, cdw0, nsze)) break
+    store<u32>(dsq, tail, DSQ_HEAD)
+    const cid = (<u32>cdw0) >> 16
+    store<u64>(cqe, 0, CQE_DW0)
+    store<u64>(cqe, pair(id | tail, cid | (phase << 16)), CQE_SQHD) // and dword 3
+    // the driver
+    const rq = load<u32>(job, JOB_PL_SLOTS) + cid * RQ_SIZE
+    const iou = load<u32>(rq, RQ_BIO)
+    store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
+    if (load<u32>(rq, RQ_CMD_FLAGS) & 1) count_write(job, 0)
+    free_bits(sbq, cid & ~load<u32>(job, JOB_PL_MASK), <u64>1 << (cid & load<u32>(job, JOB_PL_MASK)))
+    store<u32>(load<u32>(job, JOB_PL_HINTS), cid)
+    store<u32>(iou, load<u32>(job, JOB_FREE), IOU_NEXT)
+    store<u32>(job, iou, JOB_FREE)
+    cqe += CQE_BYTES
+    if (cqe == load<u32>(job, JOB_PL_CQ_END)) {
+      cqe = ring
+      phase ^= 1
+    }
+    store<u32>(load<u32>(nq, NQ_CQ_DB), (cqe - ring) / CQE_BYTES)
+    n++
+  }
+  if (!n) return 0
+  const head = (cqe - ring) / CQE_BYTES
+  store<u32>(nq, head, NQ_CQ_HEAD)
+  store<u32>(nq, phase, NQ_CQ_PHASE)
+  store<u32>(dcq, head, DCQ_TAIL)
+  store<u32>(dcq, phase, DCQ_PHASE)
+  return n
+}
+
 /** Runs until about `budget` I/Os have ended: how many did. */
 export function plain_burst(cpu: u32, budget: u64): u64 {
   if (isDefined(TRACE_BUILD)) return 0
@@ -248,6 +303,8 @@ function burst(cpu: u32, budget: u64, job: u32): u64 {
   const depth = atomic.load<u32>(job, JOB_IODEPTH)
   const batch = load<u32>(job, JOB_BATCH)
   const write_sync: u64 = load<u32>(job + JOB_PL_OPS + PLO_SIZE, PLO_SYNC)
+  const single = depth == 1 && null_nsze != 0 && !lat
+  let singles: u64 = 0
   let left = far(job)
   let in_flight = load<u32>(job, JOB_IN_FLIGHT)
   let cqe = ring + load<u32>(nq, NQ_CQ_HEAD) * CQE_BYTES
@@ -273,6 +330,20 @@ function burst(cpu: u32, budget: u64, job: u32): u64 {
   while (ended < budget && !rest && undisturbed(cpu, job, hctx)) {
     // --- fill
     const before = in_flight
+    if (single && !before) {
+      store<u32>(nq, (cqe - ring) / CQE_BYTES, NQ_CQ_HEAD)
+      store<u32>(nq, phase, NQ_CQ_PHASE)
+      const n = one_by_one(cpu, job, min<u64>(budget - ended, left), null_nsze)
+      in_flight = load<u32>(dsq, DSQ_HEAD) != load<u32>(nq, NQ_SQ_TAIL) ? 1 : 0
+      issued += n + in_flight
+      left -= n + in_flight
+      singles += n
+      bells += in_flight
+      ended += n
+      cqe = ring + load<u32>(nq, NQ_CQ_HEAD) * CQE_BYTES
+      phase = load<u32>(nq, NQ_CQ_PHASE)
+      if (n && !in_flight) continue
+    }
     while (in_flight < depth) {
       const room = min<u32>(depth - in_flight, batch)
       if (room > left || (lat && read_clock(cpu) >= load<u64>(job, JOB_END_NS))) {
@@ -340,16 +411,18 @@ function burst(cpu: u32, budget: u64, job: u32): u64 {
   store<u32>(nq, phase, NQ_CQ_PHASE)
   count_fill(job, fill_from, fill_to, batch, fills)
   add(job + JOB_COMPLETES + (batch_bucket(reaped) << 3), same)
+  count_fill(job, 0, 1, batch, singles)
+  add(job + JOB_COMPLETES + (batch_bucket(1) << 3), singles)
   if (polled) {
     add(cpu + CPU_SPINS, spins)
     add(cpu + CPU_POLLED, ended)
     add(nq + NQ_POLLED, ended)
   } else {
     add(cpu + CPU_INLINE, ended)
-    add(dsq + DSQ_COMMANDS, commands)
+    add(dsq + DSQ_COMMANDS, commands + singles)
   }
-  add(cpu + CPU_DOORBELLS, bells)
-  add(cpu + CPU_CQ_DOORBELLS, reaps)
+  add(cpu + CPU_DOORBELLS, bells + singles)
+  add(cpu + CPU_CQ_DOORBELLS, reaps + singles)
   if (issued) plain_issued(cpu, job, issued)
   const writes = load<u64>(job, JOB_PL_WRITES)
   burst_ended(cpu, job, 0, ended - writes, load<u64>(job, JOB_PL_TICKS), ended - writes)

@@ -85,6 +85,17 @@ export function execute_null(ns: u32, sqe: u32): u32 {
 }
 
 /**
+ * True for a Write (1) or Read (2), within its range, of the first namespace, of `nsze` blocks, which are 65,536 or more; `cdw0` is
+ * the command's first eight bytes.
+ */
+// @ts-ignore: decorator
+@inline
+export function is_plain(sqe: u32, cdw0: u64, nsze: u64): bool {
+  if ((cdw0 - 0x100000001) & 0xffffffff000000fe) return false
+  return load<u64>(sqe, SQE_CDW10) < nsze - load<u16>(sqe, SQE_CDW12)
+}
+
+/**
  * Answers Reads and Writes of the first namespace, which keeps no data and has at least 65,536 blocks, up to the
  * first of `n` that is something else or out of range: how many. `done` is the second half of the first answer
  * without its command identifier; the next one's queue head is one more.
@@ -94,8 +105,7 @@ function answer_null(sqe: u32, cqe: u32, n: u32, nsze: u64, done: u64): u32 {
   let at = sqe
   while (at != end) {
     const cdw0 = load<u64>(at, SQE_CDW0) // and SQE_NSID
-    if ((cdw0 - 0x100000001) & 0xffffffff000000fe) break // neither Write (1) nor Read (2) of namespace 1
-    if (load<u64>(at, SQE_CDW10) >= nsze - load<u16>(at, SQE_CDW12)) break
+    if (!is_plain(at, cdw0, nsze)) break
     store<u64>(cqe, 0, CQE_DW0)
     store<u64>(cqe, done | ((cdw0 << 16) & 0xffff00000000), CQE_SQHD) // and dword 3
     done++

@@ -622,7 +622,7 @@ function stamp_all(cpu: u32, job: u32, n: u32, cost: u64, issue: u64): void {
 }
 
 /** One I/O: the steps in a straight line. False: not this way, and nothing has changed. */
-function plain_one(cpu: u32, job: u32): bool {
+export function plain_one(cpu: u32, job: u32): bool {
   const hint = load<u32>(load<u32>(job, JOB_PL_HINTS))
   const tag = <u32>take_tag(cpu, job)
   if (<i32>tag < 0) return false

@@ -34,7 +34,7 @@ const jobs = fc.record({
   clock: fc.constantFrom('real' as const, 'virtual' as const),
   depth: fc.constantFrom(4, 9, 34, 65, 130, 1024),
   queues: fc.constantFrom(1 as const, 2 as const),
-  iodepth: fc.integer({ min: 1, max: 70 }),
+  iodepth: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 70 })),
   batch: fc.integer({ min: 1, max: 40 }),
   reap: fc.oneof(
     fc.constant([1, 0] as const),
