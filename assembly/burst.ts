@@ -11,19 +11,20 @@
 // gate or a stop word, and at the first thing that is not plain, which cpu_pass then finds as it is.
 
 import {
-  CLOCK_REAL, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_DOORBELLS, CPU_ENDED, CPU_HCTX, CPU_INLINE, CPU_JOB,
-  CPU_LAT, CPU_MAIL, CPU_NOW, CPU_POLLED, CPU_SLOW, CPU_SPINS, CPU_STAGES, CTX_COMPLETED_ASYNC, CTX_STAT_IOS,
-  CTX_STAT_SECTORS, CTX_STAT_TICKS, DCQ_PHASE, DCQ_TAIL, DDIR_WRITE, DEV_FAULTS, DEV_HOST, DEV_MODEL, DSQ_COMMANDS,
-  DSQ_CQ, DSQ_DEV, DSQ_HEAD, DSQ_ID, HC_GATE, HC_NEXT_OWNED, IOUF_MEASURED, IOU_ACTIVE, IOU_DDIR, IOU_NEXT,
-  IOU_START_NS, IOU_STATE, JG_RW, JOB_BATCH, JOB_BYTES, JOB_COMPLETES, JOB_END_NS, JOB_FEATURES, JOB_FREE, JOB_GEN,
-  JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED, JOB_LAST_END_NS, JOB_LAST_NS, JOB_LOW,
-  JOB_MAX_IO, JOB_MEASURED, JOB_NEXT, JOB_NUMBER_IOS, JOB_PLAIN, JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING,
-  JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_MASK, JOB_PL_NQ, JOB_PL_OPS, JOB_PL_RING, JOB_PL_SBQ, JOB_PL_SLOTS,
-  JOB_PL_TICKS, JOB_PL_WRITES, JOB_RAMP_NS, JOB_REAP_MIN, JOB_RECORD, JOB_RUN, JOB_STATE, JOB_STATS, JOB_STOP,
-  LAT_BATCH, MODEL_FIXED, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, M_BASE, M_STOP, NQ_CQ_DB, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DSQ,
-  NQ_LAST_SQ_TAIL, NQ_POLLED, NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_TAGS, NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC,
-  RQ_BIO, RQ_CMD_FLAGS, RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_WRITE, SBQ_MAP, SBQ_SHIFT, SBW_SIZE, SECTOR_SHIFT,
-  STAT_BYTES, STAT_CLAT, STAT_IOS, STAT_SIZE, TAGS_NR, WAIT_INLINE, WAIT_POLL,
+  CLOCK_REAL, CPU_CLOCK, CPU_CQ_DOORBELLS, CPU_DONE_LIST, CPU_DOORBELLS, CPU_ENDED, CPU_HCTX, CPU_INLINE,
+  CPU_JOB, CPU_LAT, CPU_MAIL, CPU_NOW, CPU_POLLED, CPU_SLOW, CPU_SPINS, CPU_STAGES, CTX_COMPLETED_ASYNC,
+  CTX_STAT_IOS, CTX_STAT_SECTORS, CTX_STAT_TICKS, DCQ_PHASE, DCQ_TAIL, DDIR_WRITE, DEV_FAULTS, DEV_HOST,
+  DEV_MODEL, DSQ_COMMANDS, DSQ_CQ, DSQ_DEV, DSQ_HEAD, DSQ_ID, HC_GATE, HC_NEXT_OWNED, IOUF_MEASURED,
+  IOU_ACTIVE, IOU_NEXT, IOU_STATE, JG_RW, JOB_BATCH, JOB_BYTES, JOB_COMPLETES, JOB_END_NS, JOB_FEATURES,
+  JOB_FREE, JOB_GEN, JOB_IN_FLIGHT, JOB_IODEPTH, JOB_IO_LIMIT, JOB_ISSUED, JOB_ISSUED_MEASURED,
+  JOB_LAST_END_NS, JOB_LAST_NS, JOB_LOW, JOB_MAX_IO, JOB_MEASURED, JOB_NEXT, JOB_NUMBER_IOS, JOB_PLAIN,
+  JOB_PL_CQ, JOB_PL_CQ_END, JOB_PL_CTX, JOB_PL_FLYING, JOB_PL_HCTX, JOB_PL_HINTS, JOB_PL_LEN, JOB_PL_MASK,
+  JOB_PL_NQ, JOB_PL_OPS, JOB_PL_RING, JOB_PL_SBQ, JOB_PL_SLOTS, JOB_PL_TICKS, JOB_PL_WRITES, JOB_RAMP_NS,
+  JOB_REAP_MIN, JOB_RECORD, JOB_RUN, JOB_STATE, JOB_STATS, JOB_STOP, LAT_BATCH, MODEL_FIXED, MQ_RQ_IDLE,
+  MQ_RQ_IN_FLIGHT, M_BASE, M_STOP, NQ_CQ_DB, NQ_CQ_HEAD, NQ_CQ_PHASE, NQ_DSQ, NQ_LAST_SQ_TAIL, NQ_POLLED,
+  NQ_SHADOW_SQ, NQ_SQ_DB, NQ_SQ_TAIL, NQ_TAGS, NQ_WAIT, PLAIN_YES, PLO_SIZE, PLO_SYNC, RQ_BIO, RQ_CMD_FLAGS,
+  RQ_SIZE, RQ_START_NS, RQ_STATE, RW_READ, RW_WRITE, SBQ_MAP, SBQ_SHIFT, SBW_SIZE, SECTOR_SHIFT, STAT_BYTES,
+  STAT_CLAT, STAT_IOS, STAT_SIZE, TAGS_NR, WAIT_INLINE, WAIT_POLL,
 } from './layout'
 import { CQE_BYTES, CQE_DW0, CQE_DW3, CQE_SQHD, RQF_IO_STAT, RQF_PLAIN, SQE_BYTES, SQE_CDW0 } from './nvme'
 import { read_clock } from './clock'
@@ -124,27 +125,6 @@ function add(counter: u32, n: u64): void {
   store<u64>(counter, load<u64>(counter) + n)
 }
 
-/** Records the completion latencies of the first `n` io_us of a list. Neighbours began, mostly, at the same time. */
-function record_latencies(job: u32, iou: u32, n: u32, now: u64): void {
-  let start: u64 = 0
-  let stat: u32 = 0
-  let run: u32 = 0
-  while (n) {
-    const began = load<u64>(iou, IOU_START_NS)
-    const mine = job + JOB_STATS + STAT_CLAT + load<u32>(iou, IOU_DDIR) * STAT_SIZE
-    if (began != start || mine != stat) {
-      if (run) lat_record_n(stat, now - start, run)
-      start = began
-      stat = mine
-      run = 0
-    }
-    run++
-    n--
-    iou = load<u32>(iou, IOU_NEXT)
-  }
-  if (run) lat_record_n(stat, now - start, run)
-}
-
 /** The tail doorbell of a device on its own thread, which may sleep. */
 function ring_and_wake(dev: u32, bell: u32, tail: u32): void {
   atomic.store<u32>(bell, tail)
@@ -163,7 +143,7 @@ function look_for(cqe: u32, phase: u32): u32 {
  * are there: how many. Their tags are free, their io_us, oldest first, at the head of the free list; ticks and
  * writes are added to JOB_PL_TICKS (read, write) and JOB_PL_WRITES. `nr` is the number of tags.
  */
-function end_completed(job: u32, cqe: u32, most: u32, phase: u32, now: u64, nr: u32): u32 {
+function end_completed(job: u32, cqe: u32, most: u32, phase: u32, now: u64, nr: u32, lat: bool): u32 {
   const slots = load<u32>(job, JOB_PL_SLOTS)
   const sbq = load<u32>(job, JOB_PL_SBQ)
   const width = load<u32>(job, JOB_PL_MASK) + 1
@@ -172,7 +152,9 @@ function end_completed(job: u32, cqe: u32, most: u32, phase: u32, now: u64, nr: 
   let before_it: u32 = job + JOB_FREE - IOU_NEXT
   let base: u32 = 0 // the first tag of the word whose bits are in `freed`
   let freed: u64 = 0
-  let ticks: u64 = 0
+  let took: u64 = 0 // neighbours began, mostly, at the same time:
+  let write: u32 = 0
+  let run: u64 = 0 // so many took so long
   let cid: u32 = 0
   let left = most
   do {
@@ -187,9 +169,14 @@ function end_completed(job: u32, cqe: u32, most: u32, phase: u32, now: u64, nr: 
       const iou = load<u32>(rq, RQ_BIO)
       if (load<u64>(iou, IOU_STATE) != pair(IOU_ACTIVE, IOUF_MEASURED)) break // and IOU_FLAGS
       store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
-      const took = now - load<u64>(rq, RQ_START_NS)
-      if (load<u32>(rq, RQ_CMD_FLAGS) & 1) count_write(job, took)
-      else ticks += took
+      const other = now - load<u64>(rq, RQ_START_NS)
+      if (other != took || (load<u32>(rq, RQ_CMD_FLAGS) & 1) != write) {
+        count_ended(job, write, took, run, lat)
+        took = other
+        write = load<u32>(rq, RQ_CMD_FLAGS) & 1
+        run = 0
+      }
+      run++
       cid = id
       if (cid - base >= width) {
         free_bits(sbq, base, freed)
@@ -210,13 +197,16 @@ function end_completed(job: u32, cqe: u32, most: u32, phase: u32, now: u64, nr: 
   store<u32>(before_it, free, IOU_NEXT)
   free_bits(sbq, base, freed)
   store<u32>(load<u32>(job, JOB_PL_HINTS), cid)
-  add(job + JOB_PL_TICKS, ticks)
+  count_ended(job, write, took, run, lat)
   return most - left
 }
 
-function count_write(job: u32, took: u64): void {
-  add(job + JOB_PL_WRITES, 1)
-  add(job + JOB_PL_TICKS + 8, took)
+/** Counts `n` I/Os of one direction that took so long. */
+function count_ended(job: u32, write: u32, took: u64, n: u64, lat: bool): void {
+  if (!n) return
+  if (write) add(job + JOB_PL_WRITES, n)
+  add(job + JOB_PL_TICKS + (write << 3), took * n)
+  if (lat) lat_record_n(job + JOB_STATS + STAT_CLAT + write * STAT_SIZE, took, <u32>n)
 }
 
 /** Clears bits of the word of tag `base`. */
@@ -259,7 +249,7 @@ function one_by_one(cpu: u32, job: u32, most: u64, nsze: u64): u64 {
     const rq = load<u32>(job, JOB_PL_SLOTS) + cid * RQ_SIZE
     const iou = load<u32>(rq, RQ_BIO)
     store<u32>(rq, MQ_RQ_IDLE, RQ_STATE)
-    if (load<u32>(rq, RQ_CMD_FLAGS) & 1) count_write(job, 0)
+    if (load<u32>(rq, RQ_CMD_FLAGS) & 1) add(job + JOB_PL_WRITES, 1)
     free_bits(sbq, cid & ~load<u32>(job, JOB_PL_MASK), <u64>1 << (cid & load<u32>(job, JOB_PL_MASK)))
     store<u32>(load<u32>(job, JOB_PL_HINTS), cid)
     store<u32>(iou, load<u32>(job, JOB_FREE), IOU_NEXT)
@@ -388,14 +378,13 @@ function burst(cpu: u32, budget: u64, job: u32): u64 {
     }
     // --- end what completed
     const now = lat ? read_clock(cpu) : load<u64>(cpu, CPU_NOW)
-    const n = end_completed(job, cqe, ran, phase, now, nr)
+    const n = end_completed(job, cqe, ran, phase, now, nr, lat)
     if (!n) break
     cqe += n * CQE_BYTES
     if (cqe >= ring_end) {
       cqe -= ring_end - ring
       phase ^= 1
     }
-    if (lat) record_latencies(job, load<u32>(job, JOB_FREE), n, now)
     store<u32>(load<u32>(nq, NQ_CQ_DB), (cqe - ring) / CQE_BYTES)
     if (n != reaped) {
       add(job + JOB_COMPLETES + (batch_bucket(reaped) << 3), same)

@@ -56,7 +56,7 @@ const jobs = fc.record({
 
 const NEVER = 2n ** 63n
 
-function boot(job: Job, core: 'release' | 'trace'): Machine {
+function boot(job: Job, core: 'release' | 'trace', lat?: 'batch'): Machine {
   const sizeBytes = job.large ? 2 ** 26 : job.blocks * job.block
   return bootMachine(
     machineConfig({
@@ -64,7 +64,7 @@ function boot(job: Job, core: 'release' | 'trace'): Machine {
       cpus: job.queues,
       core,
       jobs: 1,
-      lat: job.clock === 'virtual' ? 'every' : 'none',
+      lat: lat ?? (job.clock === 'virtual' ? 'every' : 'none'),
       stages: job.clock === 'virtual',
       extraBytes: 2 ** 20,
       memBytes: 2 ** 23,
@@ -198,5 +198,24 @@ describe('the short way', () => {
       { numRuns: 60 },
     )
     expect(short).toBeGreaterThan(30)
+  })
+
+  it('records a latency of every I/O in real time', () => {
+    fc.assert(
+      fc.property(jobs, drawn => {
+        const job: Job = { ...drawn, clock: 'real' }
+        const machine = boot(job, 'release', 'batch')
+        const at = fill(machine, job)
+        machine.view.store(machine.cpuAddress(0) + L.CPU_NOW, 1) // 0 is no time
+        run(machine, at)
+        for (const ddir of [0, 1]) {
+          const stat = at + L.JOB_STATS + ddir * L.STAT_SIZE
+          const clat = stat + L.STAT_CLAT
+          const ios = machine.view.u64(stat + L.STAT_IOS)
+          expect(machine.view.u64(clat + L.LS_N)).toBe(ios)
+        }
+      }),
+      { numRuns: 30 },
+    )
   })
 })
