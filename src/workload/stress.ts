@@ -326,6 +326,9 @@ class Life {
     if (!over) this.#fail(`${this.#working} tasks wait for ever`)
     for (const one of disarm) one()
     await this.#until(() => false, this.#pace.restNs)
+    // Of a controller that went, the last memory goes after a grace period.
+    const { mem } = this.machine.host!.blk
+    await this.#until(() => this.nvme.ctrl(0) !== null || mem.used === 0, this.#pace.longestNs)
     this.#check()
   }
 

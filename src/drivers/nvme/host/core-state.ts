@@ -44,7 +44,7 @@ export function nvme_reset_ctrl(ctrl: nvme_ctrl): number {
 /**
  * Waits until a reset that is under way has ended, and makes the state RESETTING, for whoever is to stop the controller and to
  * reset it later (nvme_try_sched_reset). False: it is going, or has gone. Linux has both since 5.5; 4.19 stops the controller in
- * the middle of the other reset, which freezes its queues twice and thaws them once.
+ * the middle of the other reset.
  */
 export function* nvme_wait_reset(ctrl: nvme_ctrl): Sleep<boolean> {
   if (!ctrl.nvme.era.resets_by_state) {
